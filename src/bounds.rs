@@ -1,0 +1,79 @@
+//! Limits and what is wrong with them: the one place where builders' values are judged.
+
+use std::error::Error;
+use std::fmt;
+use std::time::Duration;
+
+/// Why a builder refused: which value, and what is allowed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum BuildError {
+    /// A limit without which the collection could grow without bound was not given.
+    Missing {
+        /// The builder's method.
+        limit: &'static str,
+    },
+    /// A limit of zero: nothing could ever be held.
+    Zero {
+        /// The builder's method.
+        limit: &'static str,
+    },
+    /// A limit so large that it could never be reached, and would thus bound nothing.
+    TooLarge {
+        /// The builder's method.
+        limit: &'static str,
+        /// The value that was given.
+        value: usize,
+        /// The largest value allowed.
+        max: usize,
+    },
+    /// More shards than can each have a part of the limit.
+    TooManyShards {
+        /// The number of shards that was given.
+        shards: usize,
+        /// The largest number allowed with these limits.
+        max: usize,
+    },
+    /// The operating system refused to start the background thread that sweeps.
+    NoSweeper {
+        /// What the operating system said.
+        reason: String,
+    },
+}
+
+impl fmt::Display for BuildError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Missing { limit } => write!(f, "no `{limit}` was given, and without it nothing is bounded"),
+            Self::Zero { limit } => write!(f, "`{limit}` is zero; it must be at least one"),
+            Self::TooLarge { limit, value, max } => {
+                write!(f, "`{limit}` is {value}, a bound that cannot be reached; at most {max} is possible")
+            }
+            Self::TooManyShards { shards, max } => {
+                write!(f, "`shards` is {shards}; with these limits at most {max} can each have a part")
+            }
+            Self::NoSweeper { reason } => write!(f, "the sweeper's thread could not be started: {reason}"),
+        }
+    }
+}
+
+impl Error for BuildError {}
+
+/// A count that must be given and lie in `1..=max`.
+pub(crate) fn count(limit: &'static str, value: Option<usize>, max: usize) -> Result<usize, BuildError> {
+    match value {
+        None => Err(BuildError::Missing { limit }),
+        Some(0) => Err(BuildError::Zero { limit }),
+        Some(value) if value > max => Err(BuildError::TooLarge { limit, value, max }),
+        Some(value) => Ok(value),
+    }
+}
+
+/// A time that must be given and above zero.
+pub(crate) fn time(limit: &'static str, value: Option<Duration>) -> Result<Duration, BuildError> {
+    match value {
+        None => Err(BuildError::Missing { limit }),
+        Some(Duration::ZERO) => Err(BuildError::Zero { limit }),
+        Some(value) => Ok(value),
+    }
+}

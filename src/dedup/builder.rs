@@ -1,0 +1,266 @@
+//! `DedupBuilder`: the knobs of both dedup maps, and their validation.
+
+use std::fmt;
+use std::hash::BuildHasher;
+use std::marker::PhantomData;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::claim::Permits;
+use super::{DedupMap, unsync};
+use crate::bounds::{self, BuildError};
+use crate::clock::{Clock, nanos};
+use crate::key::{ByteKey, Key};
+use crate::shards::{MAX_SHARDS, Shards, default_count, share};
+use crate::sweep;
+
+/// The entries that one shard can hold at most: sequence numbers have 32 bits, and twice as many may be in use.
+const MAX_ENTRIES_PER_SHARD: usize = 1 << 30;
+const DEFAULT_LEASE: Duration = Duration::from_secs(60);
+const DEFAULT_MAX_IN_FLIGHT: usize = 10_000;
+
+/// Builds a [`DedupMap`], or with `M =` [`Unsync`] an [`unsync::DedupMap`](crate::unsync::DedupMap).
+///
+/// `ttl` and `max_entries` must be given. All values are judged by `build`, none by its method.
+///
+/// ```
+/// use leakproof::{BuildError, Clock, DedupMap};
+/// use std::time::Duration;
+///
+/// let seen = DedupMap::<str, u32>::builder()
+///     .ttl(Duration::from_secs(24 * 3600))
+///     .max_entries(1_000_000)
+///     .max_bytes(256 << 20)
+///     .lease(Duration::from_secs(60))
+///     .max_in_flight(10_000)
+///     .clock(Clock::precise())
+///     .shards(8)
+///     .sweep_every(Duration::from_secs(3600))
+///     .build()?;
+/// assert!(seen.is_empty());
+///
+/// let unbounded = DedupMap::<str, u32>::builder().ttl(Duration::from_secs(60)).build();
+/// assert_eq!(unbounded.unwrap_err(), BuildError::Missing { limit: "max_entries" });
+/// # Ok::<(), BuildError>(())
+/// ```
+pub struct DedupBuilder<K: ?Sized + Key, V, S = ahash::RandomState, M = Shared> {
+    ttl: Option<Duration>,
+    max_entries: Option<usize>,
+    max_bytes: Option<usize>,
+    lease: Duration,
+    max_in_flight: usize,
+    clock: Clock,
+    hasher: S,
+    shards: Option<usize>,
+    sweep_every: Option<Duration>,
+    made: PhantomData<fn(&K) -> (V, M)>,
+}
+
+/// Says that a builder makes a shared collection.
+#[derive(Debug)]
+pub enum Shared {}
+
+/// Says that a builder makes a single-threaded collection.
+#[derive(Debug)]
+pub enum Unsync {}
+
+impl<K: ?Sized + Key, V, M> DedupBuilder<K, V, ahash::RandomState, M> {
+    pub(super) fn new() -> Self {
+        Self {
+            ttl: None,
+            max_entries: None,
+            max_bytes: None,
+            lease: DEFAULT_LEASE,
+            max_in_flight: DEFAULT_MAX_IN_FLIGHT,
+            clock: Clock::default(),
+            hasher: ahash::RandomState::new(),
+            shards: None,
+            sweep_every: None,
+            made: PhantomData,
+        }
+    }
+}
+
+impl<K: ?Sized + Key, V, S, M> DedupBuilder<K, V, S, M> {
+    /// How long an id is remembered. Must be given.
+    #[must_use]
+    pub fn ttl(mut self, ttl: Duration) -> Self {
+        self.ttl = Some(ttl);
+        self
+    }
+
+    /// How many ids are remembered at most, ids in flight aside. Must be given. At most 2<sup>30</sup> a shard.
+    #[must_use]
+    pub fn max_entries(mut self, max: usize) -> Self {
+        self.max_entries = Some(max);
+        self
+    }
+
+    /// How long a claim may take until it is void and its id free for another claimant: 60 s unless given.
+    #[must_use]
+    pub fn lease(mut self, lease: Duration) -> Self {
+        self.lease = lease;
+        self
+    }
+
+    /// How many ids may be in flight at once: 10,000 unless given.
+    #[must_use]
+    pub fn max_in_flight(mut self, max: usize) -> Self {
+        self.max_in_flight = max;
+        self
+    }
+
+    /// Where the time comes from: [`Clock::coarse`] unless given.
+    #[must_use]
+    pub fn clock(mut self, clock: Clock) -> Self {
+        self.clock = clock;
+        self
+    }
+
+    /// What hashes the keys: randomly seeded `ahash` unless given. Clones must hash alike.
+    #[must_use]
+    pub fn hasher<T>(self, hasher: T) -> DedupBuilder<K, V, T, M> {
+        DedupBuilder {
+            ttl: self.ttl,
+            max_entries: self.max_entries,
+            max_bytes: self.max_bytes,
+            lease: self.lease,
+            max_in_flight: self.max_in_flight,
+            clock: self.clock,
+            hasher,
+            shards: self.shards,
+            sweep_every: self.sweep_every,
+            made: PhantomData,
+        }
+    }
+
+    fn limits(&self, shards: usize) -> Result<Limits, BuildError> {
+        bounds::count("max_in_flight", Some(self.max_in_flight), MAX_ENTRIES_PER_SHARD)?;
+        if let Some(max) = self.max_bytes {
+            bounds::count("max_bytes", Some(max), usize::MAX)?;
+        }
+        Ok(Limits {
+            ttl: nanos(bounds::time("ttl", self.ttl)?),
+            lease: nanos(bounds::time("lease", Some(self.lease))?),
+            max_entries: bounds::count("max_entries", self.max_entries, shards.saturating_mul(MAX_ENTRIES_PER_SHARD))?,
+            max_bytes: self.max_bytes,
+        })
+    }
+}
+
+/// The limits of one map, judged.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Limits {
+    pub(super) ttl: u64,
+    pub(super) lease: u64,
+    pub(super) max_entries: usize,
+    pub(super) max_bytes: Option<usize>,
+}
+
+impl Limits {
+    fn share(self, shard: usize, shards: usize) -> Self {
+        Self {
+            max_entries: share(self.max_entries, shard, shards),
+            max_bytes: self.max_bytes.map(|max| share(max, shard, shards)),
+            ..self
+        }
+    }
+}
+
+impl<K: ?Sized + ByteKey, V, S, M> DedupBuilder<K, V, S, M> {
+    /// How many bytes of keys are held at most, those in flight included; no bound unless given.
+    ///
+    /// A key that alone exceeds its shard's share of this is answered as new and not stored; by default no shard has
+    /// a share below 1 MiB unless there is only one.
+    #[must_use]
+    pub fn max_bytes(mut self, max: usize) -> Self {
+        self.max_bytes = Some(max);
+        self
+    }
+}
+
+impl<K: ?Sized + Key, V, S> DedupBuilder<K, V, S, Shared> {
+    /// Into how many independently locked parts the map is cut.
+    ///
+    /// Unless given, this suits the machine's cores, and no shard has less than 4,096 entries. The bounds are split
+    /// exactly among the shards, so that a shard may have to evict when the whole is not quite full: with one shard
+    /// eviction is in global order.
+    #[must_use]
+    pub fn shards(mut self, shards: usize) -> Self {
+        self.shards = Some(shards);
+        self
+    }
+
+    /// Has a process-wide background thread free what expired, at this interval. Without it, expired entries are freed
+    /// by later writes, a few by each; nothing else changes.
+    #[must_use]
+    pub fn sweep_every(mut self, every: Duration) -> Self {
+        self.sweep_every = Some(every);
+        self
+    }
+
+    fn shard_count(&self) -> Result<usize, BuildError> {
+        let Some(shards) = self.shards else {
+            return Ok(default_count(self.max_entries.unwrap_or(0), self.max_bytes));
+        };
+        let shards = bounds::count("shards", Some(shards), usize::MAX)?;
+        let limits = self.max_entries.into_iter().chain(self.max_bytes);
+        let max = limits.filter(|&limit| limit > 0).fold(MAX_SHARDS, Ord::min);
+        if shards > max { Err(BuildError::TooManyShards { shards, max }) } else { Ok(shards) }
+    }
+}
+
+impl<K, V, S> DedupBuilder<K, V, S, Shared>
+where
+    K: ?Sized + Key<Store: Send> + 'static,
+    V: Send + 'static,
+    S: BuildHasher + Clone + Send + Sync + 'static,
+{
+    /// Builds the map. It allocates as it fills.
+    ///
+    /// # Errors
+    ///
+    /// [`BuildError`] where a limit is missing, zero or beyond reach.
+    pub fn build(self) -> Result<DedupMap<K, V, S>, BuildError> {
+        let shards = self.shard_count()?;
+        let limits = self.limits(shards)?;
+        let permits = Permits::new(self.max_in_flight);
+        let parts = (0..shards).map(|shard| {
+            let limits = limits.share(shard, shards);
+            unsync::DedupMap::with(limits, Arc::clone(&permits), self.clock.clone(), self.hasher.clone())
+        });
+        let map = DedupMap::new_inner(Shards::new(parts), self.clock.clone(), self.hasher.clone());
+        if self.sweep_every.is_some() {
+            let every = bounds::time("sweep_every", self.sweep_every)?;
+            let watched = sweep::watch_globally("dedup", &map.inner, every);
+            watched.map_err(|error| BuildError::NoSweeper { reason: error.to_string() })?;
+        }
+        Ok(map)
+    }
+}
+
+impl<K: ?Sized + Key, V, S: BuildHasher> DedupBuilder<K, V, S, Unsync> {
+    /// Builds the map. It allocates as it fills.
+    ///
+    /// # Errors
+    ///
+    /// [`BuildError`] where a limit is missing, zero or beyond reach.
+    pub fn build(self) -> Result<unsync::DedupMap<K, V, S>, BuildError> {
+        let limits = self.limits(1)?;
+        Ok(unsync::DedupMap::with(limits, Permits::new(self.max_in_flight), self.clock, self.hasher))
+    }
+}
+
+impl<K: ?Sized + Key, V, S, M> fmt::Debug for DedupBuilder<K, V, S, M> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("DedupBuilder")
+            .field("ttl", &self.ttl)
+            .field("max_entries", &self.max_entries)
+            .field("max_bytes", &self.max_bytes)
+            .field("lease", &self.lease)
+            .field("max_in_flight", &self.max_in_flight)
+            .field("shards", &self.shards)
+            .field("clock", &self.clock)
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,427 @@
+//! `DedupMap`: shards of the single-threaded map, behind `&self`.
+//!
+//! A thin shell: it reads the clock, hashes the key, locks the shard, calls the core, and drops what left once the lock is
+//! gone. It knows nothing of windows.
+
+mod builder;
+mod claim;
+pub(crate) mod unsync;
+mod walk;
+
+use std::fmt;
+use std::hash::BuildHasher;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use crate::clock::{Clock, Nanos};
+use crate::hash::hash;
+use crate::key::{AsKey, Key};
+use crate::shards::Shards;
+use crate::stats::Stats;
+use crate::sweep::{Sweep, Swept};
+pub use builder::{DedupBuilder, Shared, Unsync};
+pub use claim::{Claim, LeaseLapsed, Seen, Ticket, Token};
+use unsync::{BATCH, Found};
+
+/// Remembers ids for a time, at most so many, and for each a value.
+///
+/// It replaces the `HashSet` of message ids that is never cleared. [`DedupSet`] is the same without values.
+///
+/// An id recorded at `t` is a duplicate for every call in `t..t + ttl`, and fresh from `t + ttl` on, whatever
+/// any sweep does, unless the bound evicted it; every such eviction is counted, and the shortest window so caused is
+/// reported in [`Stats`].
+///
+/// # Cost
+///
+/// About 14 bytes an id beside the key's own at a full bound, 20 at most while it grows. A new id costs about one cache miss. No
+/// call does more than a small constant number of entries' worth of work (but `clear`, walks and `Drop`): the
+/// index is resized a few entries a call, and a million ids that expire at once are freed by the block.
+///
+/// # Shards
+///
+/// The map is cut into independently locked shards, among which the bounds are split exactly. A shard that is full
+/// evicts its own oldest id, at some 1% below the whole bound where there are many ids; with `shards(1)` the order is
+/// global.
+///
+/// A key's `Hash`, `Eq` and `Clone` and a value's `Clone` run while a shard is locked, and must not call back into the
+/// map. `Drop` never does. A panic in any of them leaves the map consistent.
+///
+/// # Example
+///
+/// ```
+/// use leakproof::{Claim, DedupMap};
+/// use std::time::Duration;
+///
+/// let seen = DedupMap::<str, String>::new(Duration::from_secs(24 * 3600), 1_000_000);
+///
+/// match seen.claim("1203630@g.us:3EB0C767D26A") {
+///     Claim::Fresh(ticket) => ticket.commit("the reply".to_string())?, // dropped uncommitted: released
+///     Claim::InFlight { since } => println!("being handled for {since:?}"),
+///     Claim::Duplicate { age, value } => println!("answered {age:?} ago: {value}"),
+///     Claim::Full => println!("too much at once"),
+/// }
+/// assert_eq!(seen.get("1203630@g.us:3EB0C767D26A").as_deref(), Some("the reply"));
+/// # Ok::<(), leakproof::LeaseLapsed<String>>(())
+/// ```
+pub struct DedupMap<K: ?Sized + Key, V, S = ahash::RandomState> {
+    inner: Arc<Inner<K, V, S>>,
+}
+
+/// Remembers ids for a time, at most so many: a [`DedupMap`] of ids alone.
+///
+/// ```
+/// use leakproof::DedupSet;
+/// use std::time::Duration;
+///
+/// let seen = DedupSet::<str>::new(Duration::from_secs(24 * 3600), 1_000_000);
+/// assert!(seen.insert("1203630@g.us:3EB0C767D26A")); // not seen within the ttl: handle it
+/// assert!(!seen.insert("1203630@g.us:3EB0C767D26A")); // a redelivery
+/// ```
+pub type DedupSet<K, S = ahash::RandomState> = DedupMap<K, (), S>;
+
+/// What a map consists of, so that the sweeper can hold it weakly.
+pub(crate) struct Inner<K: ?Sized + Key, V, S> {
+    shards: Shards<unsync::DedupMap<K, V, S>>,
+    clock: Clock,
+    hasher: S,
+    /// The shard at which the next piece of a sweep begins.
+    next_swept: AtomicUsize,
+}
+
+impl<K, V> DedupMap<K, V>
+where
+    K: ?Sized + Key<Store: Send> + 'static,
+    V: Send + 'static,
+{
+    /// A map that remembers up to `max_entries` ids for `ttl` each.
+    ///
+    /// # Panics
+    ///
+    /// Where `ttl` or `max_entries` is zero, or `max_entries` beyond reach; [`builder`](Self::builder) returns an error
+    /// instead.
+    #[must_use]
+    pub fn new(ttl: Duration, max_entries: usize) -> Self {
+        match Self::builder().ttl(ttl).max_entries(max_entries).build() {
+            Ok(map) => map,
+            Err(error) => panic!("DedupMap::new: {error}"),
+        }
+    }
+}
+
+impl<K: ?Sized + Key, V> DedupMap<K, V> {
+    /// All knobs.
+    #[must_use]
+    pub fn builder() -> DedupBuilder<K, V> {
+        DedupBuilder::new()
+    }
+}
+
+impl<K: ?Sized + Key, V, S> Inner<K, V, S> {
+    /// Calls `work` with a shard locked, and drops what left the shard once it is not locked any more.
+    #[inline]
+    fn with<R>(&self, shard: usize, work: impl FnOnce(&mut unsync::DedupMap<K, V, S>) -> R) -> R {
+        let mut core = self.shards.lock(shard);
+        let result = work(&mut core);
+        let garbage = core.take_garbage();
+        drop(core);
+        drop(garbage);
+        result
+    }
+
+    fn stats(&self) -> Stats {
+        let now = self.clock.nanos();
+        let mut stats = self.with(0, |core| core.stats_at(now));
+        for shard in 1..self.shards.len() {
+            stats.add(&self.with(shard, |core| core.stats_at(now)));
+        }
+        stats
+    }
+}
+
+impl<K: ?Sized + Key, V, S> DedupMap<K, V, S> {
+    fn new_inner(shards: Shards<unsync::DedupMap<K, V, S>>, clock: Clock, hasher: S) -> Self {
+        Self { inner: Arc::new(Inner { shards, clock, hasher, next_swept: AtomicUsize::new(0) }) }
+    }
+
+    fn now(&self) -> Nanos {
+        self.inner.clock.nanos()
+    }
+
+    fn each_shard<R>(&self, mut work: impl FnMut(&mut unsync::DedupMap<K, V, S>) -> R) -> impl Iterator<Item = R> {
+        (0..self.inner.shards.len()).map(move |shard| self.inner.with(shard, &mut work))
+    }
+
+    /// The number of live ids. Locks each shard once.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        let now = self.now();
+        self.each_shard(|core| core.len_at(now)).sum()
+    }
+
+    /// Whether no id is live.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// What the map holds, and what left it and why. Locks each shard once.
+    #[must_use]
+    pub fn stats(&self) -> Stats {
+        self.inner.stats()
+    }
+
+    /// Forgets all recorded ids, in time proportional to their number. Claims stay with their tickets.
+    pub fn clear(&self) {
+        let now = self.now();
+        self.each_shard(|core| core.clear_at(now)).for_each(drop);
+    }
+}
+
+impl<K: ?Sized + Key, V, S: BuildHasher> DedupMap<K, V, S> {
+    /// Calls `work` with the time, the key's hash and its shard.
+    #[inline]
+    fn on<R>(&self, key: &K, work: impl FnOnce(Nanos, u64, &mut unsync::DedupMap<K, V, S>) -> R) -> R {
+        let hash = hash(&self.inner.hasher, key);
+        let now = self.now();
+        self.inner.with(self.inner.shards.of(hash), |core| work(now, hash, core))
+    }
+
+    /// Records an id with a value, unless it was recorded within the ttl or is in flight.
+    ///
+    /// Checking and recording are one step: of any number of concurrent calls exactly one gets [`Seen::New`]. At
+    /// the bound the oldest id is evicted, never the new one. A key that alone exceeds the bound on bytes is answered
+    /// as new, and not stored. About one cache miss for a new id.
+    pub fn record(&self, key: &K, value: V) -> Seen<V>
+    where
+        V: Clone,
+    {
+        self.on(key, |now, hash, core| match core.record_at(now, hash, key, value) {
+            Found::Duplicate { age, seq } => Seen::Duplicate { age, value: core.value(seq).clone() },
+            Found::InFlight { .. } => Seen::InFlight,
+            Found::Fresh(()) | Found::Full => Seen::New,
+        })
+    }
+
+    /// Whether an id is recorded and live. Refreshes nothing.
+    #[must_use]
+    pub fn contains(&self, key: &K) -> bool {
+        self.on(key, |now, hash, core| core.find_at(now, hash, key).is_some())
+    }
+
+    /// The value recorded with a live id. Refreshes nothing.
+    #[must_use]
+    pub fn get(&self, key: &K) -> Option<V>
+    where
+        V: Clone,
+    {
+        self.on(key, |now, hash, core| core.find_at(now, hash, key).map(|(seq, _)| core.value(seq).clone()))
+    }
+
+    /// How long ago a live id was recorded. Refreshes nothing.
+    #[must_use]
+    pub fn age(&self, key: &K) -> Option<Duration> {
+        self.on(key, |now, hash, core| core.find_at(now, hash, key).map(|(_, age)| age))
+    }
+
+    /// Forgets a recorded id, whose next delivery is fresh; whether it was live. An id in flight stays with its ticket.
+    pub fn remove(&self, key: &K) -> bool {
+        self.on(key, |now, hash, core| core.remove_at(now, hash, key))
+    }
+
+    /// Claims an id, to handle it: until the [`Ticket`] is committed, dropped or past its lease, every `claim`,
+    /// `insert` and `record` of that id answers that it is in flight.
+    ///
+    /// A ticket that is dropped uncommitted makes the next delivery fresh, so that a handler that fails loses nothing.
+    pub fn claim(&self, key: &K) -> Claim<Ticket<'_, K, V, S>, V>
+    where
+        V: Clone,
+    {
+        self.claim_with(key, |token| Ticket::borrowed(self, token))
+    }
+
+    /// [`claim`](Self::claim) with a ticket that owns a handle on the map, for a spawned task.
+    ///
+    /// ```
+    /// use leakproof::{Claim, DedupSet};
+    /// use std::sync::Arc;
+    /// use std::time::Duration;
+    ///
+    /// let seen = Arc::new(DedupSet::<str>::new(Duration::from_secs(3600), 1_000));
+    /// if let Claim::Fresh(ticket) = seen.claim_owned("id") {
+    ///     std::thread::spawn(move || ticket.commit(())).join().unwrap()?;
+    /// }
+    /// assert!(seen.contains("id"));
+    /// # Ok::<(), leakproof::LeaseLapsed<()>>(())
+    /// ```
+    pub fn claim_owned(&self, key: &K) -> Claim<Ticket<'static, K, V, S>, V>
+    where
+        V: Clone,
+    {
+        self.claim_with(key, |token| Ticket::owned(Self { inner: Arc::clone(&self.inner) }, token))
+    }
+
+    fn claim_with<T>(&self, key: &K, ticket: impl FnOnce(Token) -> T) -> Claim<T, V>
+    where
+        V: Clone,
+    {
+        match self.try_claim(key) {
+            // Leases that ran out in other shards may still count.
+            Claim::Full => {
+                let now = self.now();
+                self.each_shard(|core| core.lapse_at(now)).for_each(drop);
+                self.try_claim(key)
+            }
+            claim => claim,
+        }
+        .map(ticket)
+    }
+
+    fn try_claim(&self, key: &K) -> Claim<Token, V>
+    where
+        V: Clone,
+    {
+        self.on(key, |now, hash, core| match core.claim_at(now, hash, key) {
+            Found::Fresh(token) => Claim::Fresh(token),
+            Found::InFlight { since } => Claim::InFlight { since },
+            Found::Duplicate { age, seq } => Claim::Duplicate { age, value: core.value(seq).clone() },
+            Found::Full => Claim::Full,
+        })
+    }
+
+    fn commit(&self, token: &Token, value: V) -> Result<(), LeaseLapsed<V>> {
+        let now = self.now();
+        self.inner.with(self.inner.shards.of(token.hash), |core| core.commit_at(now, token, value))
+    }
+
+    fn release(&self, token: &Token) {
+        let now = self.now();
+        self.inner.with(self.inner.shards.of(token.hash), |core| core.release_at(now, token));
+    }
+
+    /// Frees the memory of ids that expired; how many were freed. Changes no answer.
+    ///
+    /// Works in bounded pieces per lock.
+    pub fn sweep(&self) -> usize {
+        (0..self.inner.shards.len()).map(|shard| self.inner.sweep_shard(shard, usize::MAX).freed).sum()
+    }
+
+    /// Checks every invariant of the structure, in time proportional to its size; for tests and fuzzing.
+    ///
+    /// # Panics
+    ///
+    /// Where one does not hold.
+    #[doc(hidden)]
+    pub fn validate(&self) {
+        self.each_shard(|core| core.validate()).for_each(drop);
+    }
+}
+
+impl<K: ?Sized + Key, S: BuildHasher> DedupMap<K, (), S> {
+    /// Records an id; whether it is new, as of [`HashSet::insert`](std::collections::HashSet::insert). `false` where
+    /// it was recorded within the ttl, or is in flight.
+    ///
+    /// Checking and recording are one step: of any number of concurrent calls exactly one is told `true`. At the bound
+    /// the oldest id is evicted, never the new one. About one cache miss for a new id.
+    #[inline]
+    pub fn insert(&self, key: &K) -> bool {
+        self.on(key, |now, hash, core| matches!(core.record_at(now, hash, key, ()), Found::Fresh(())))
+    }
+
+    /// [`insert`](Self::insert)s many ids: an answer for each. Of equal ids the first is new.
+    ///
+    /// Faster than one by one, since locks are taken once for many ids and the cache misses of up to 32 overlap.
+    ///
+    /// ```
+    /// # use leakproof::DedupSet;
+    /// # use std::time::Duration;
+    /// let seen = DedupSet::<str>::new(Duration::from_secs(3600), 1_000);
+    /// assert_eq!(seen.insert_batch(["a", "b", "a"]), [true, true, false]);
+    /// ```
+    pub fn insert_batch<Q: AsKey<K>>(&self, keys: impl IntoIterator<Item = Q>) -> Vec<bool> {
+        let shards = &self.inner.shards;
+        let keys: Vec<(u64, Q)> =
+            keys.into_iter().map(|key| (hash(&self.inner.hasher, key.as_key()), key)).collect();
+        let mut order: Vec<usize> = (0..keys.len()).collect();
+        order.sort_by_key(|&at| shards.of(keys[at].0));
+        let mut answers = vec![false; keys.len()];
+        for same_shard in order.chunk_by(|&a, &b| shards.of(keys[a].0) == shards.of(keys[b].0)) {
+            for batch in same_shard.chunks(BATCH) {
+                let now = self.now();
+                self.inner.with(shards.of(keys[batch[0]].0), |core| {
+                    core.touch(batch.iter().map(|&at| keys[at].0));
+                    for &at in batch {
+                        let (hash, key) = &keys[at];
+                        let found = core.record_at(now, *hash, key.as_key(), ());
+                        answers[at] = matches!(found, Found::Fresh(()));
+                    }
+                });
+            }
+        }
+        answers
+    }
+}
+
+/// The most entries that a sweep frees before it lets go of the lock.
+const PIECE: usize = 1024;
+
+impl<K: ?Sized + Key, V, S: BuildHasher> Inner<K, V, S> {
+    /// Sweeps one shard until nothing is left to do, or `budget` entries' worth of work was done.
+    fn sweep_shard(&self, shard: usize, mut budget: usize) -> Swept {
+        let mut swept = Swept { freed: 0, more: true };
+        while swept.more && budget > 0 {
+            let piece = budget.min(PIECE);
+            let now = self.clock.nanos();
+            let (freed, more) = self.with(shard, |core| core.sweep_at(now, piece));
+            swept = Swept { freed: swept.freed + freed, more };
+            budget -= piece;
+        }
+        swept
+    }
+}
+
+impl<K, V, S> Sweep for Inner<K, V, S>
+where
+    K: ?Sized + Key<Store: Send>,
+    V: Send,
+    S: BuildHasher + Send + Sync,
+{
+    fn sweep_some(&self, budget: usize) -> Swept {
+        let shards = self.shards.len();
+        let first = self.next_swept.load(Ordering::Relaxed);
+        let piece = (budget / shards).max(1);
+        let mut all = Swept { freed: 0, more: false };
+        for shard in (first..first + shards).map(|shard| shard % shards) {
+            let swept = self.sweep_shard(shard, piece);
+            all.freed += swept.freed;
+            all.more |= swept.more;
+        }
+        self.next_swept.store((first + 1) % shards, Ordering::Relaxed);
+        all
+    }
+
+    fn stats(&self) -> Stats {
+        self.stats()
+    }
+}
+
+impl<K, V, S> Sweep for DedupMap<K, V, S>
+where
+    K: ?Sized + Key<Store: Send>,
+    V: Send,
+    S: BuildHasher + Send + Sync,
+{
+    fn sweep_some(&self, budget: usize) -> Swept {
+        self.inner.sweep_some(budget)
+    }
+
+    fn stats(&self) -> Stats {
+        self.inner.stats()
+    }
+}
+
+impl<K: ?Sized + Key, V, S> fmt::Debug for DedupMap<K, V, S> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("DedupMap").field("stats", &self.stats()).finish_non_exhaustive()
+    }
+}

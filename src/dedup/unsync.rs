@@ -1,0 +1,547 @@
+//! `unsync::DedupMap`: the core that owns one map's data, or one shard's.
+//!
+//! Public methods read the clock and hash the key; each has a twin ending in `_at` that is told both, for the shared map,
+//! which does these two outside its locks. Every call that writes first lets expire what is due, so that from
+//! there on whatever is in a window is live. What leaves is dropped last.
+
+use std::fmt;
+use std::hash::BuildHasher;
+use std::mem::take;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::builder::{DedupBuilder, Limits, Unsync};
+use super::claim::{Claim, LeaseLapsed, Permits, Seen, Token};
+use crate::clock::{Clock, Nanos};
+use crate::hash::hash;
+use crate::key::{AsKey, Key};
+use crate::stats::Stats;
+use crate::window::store::Store;
+use crate::window::{Seq, Trash, Window};
+
+/// Ids of which the index lines are fetched together: enough misses to overlap, few enough to stay in the cache.
+pub(super) const BATCH: usize = 32;
+
+/// Remembers ids for a time, at most so many: the single-threaded core of [`DedupMap`](crate::DedupMap).
+///
+/// The semantics are those of the shared map, of which this is one shard; see there. Methods that write take
+/// `&mut self`, and a claim is a plain [`Token`] that is handed back to [`commit`](Self::commit) or
+/// [`release`](Self::release).
+///
+/// ```
+/// use leakproof::unsync::DedupMap;
+/// use leakproof::{Claim, Seen};
+/// use std::time::Duration;
+///
+/// let mut seen = DedupMap::<str, u32>::new(Duration::from_secs(60), 1_000);
+/// assert_eq!(seen.record("a", 1), Seen::New);
+/// assert!(matches!(seen.record("a", 2), Seen::Duplicate { value: 1, .. }));
+/// assert_eq!(seen.get("a"), Some(&1));
+///
+/// if let Claim::Fresh(token) = seen.claim("b") {
+///     assert_eq!(seen.record("b", 3), Seen::InFlight);
+///     seen.commit(token, 4)?;
+/// }
+/// assert_eq!(seen.get("b"), Some(&4));
+/// # Ok::<(), leakproof::LeaseLapsed<u32>>(())
+/// ```
+pub struct DedupMap<K: ?Sized + Key, V, S = ahash::RandomState> {
+    recorded: Window<K, V>,
+    in_flight: Window<K, u64>,
+    permits: Arc<Permits>,
+    limits: Limits,
+    next_number: u64,
+    /// The latest time that a write was told; later ones are never taken to be earlier.
+    latest: Nanos,
+    counts: Counts,
+    garbage: Garbage<K, V>,
+    clock: Clock,
+    hasher: S,
+}
+
+/// A [`DedupMap`] of ids alone.
+pub type DedupSet<K, S = ahash::RandomState> = DedupMap<K, (), S>;
+
+#[derive(Default)]
+struct Counts {
+    inserted: u64,
+    duplicates: u64,
+    in_flight_hits: u64,
+    expired: u64,
+    evicted: u64,
+    removed: u64,
+    rejected: u64,
+    released: u64,
+    lapsed: u64,
+    shed: u64,
+    high_water: usize,
+    shortest_window: Option<Nanos>,
+}
+
+/// What left and is still to be dropped.
+pub(super) struct Garbage<K: ?Sized + Key, V> {
+    recorded: Trash<K, V>,
+    in_flight: Trash<K, u64>,
+}
+
+impl<K: ?Sized + Key, V> Default for Garbage<K, V> {
+    fn default() -> Self {
+        Self { recorded: Trash::default(), in_flight: Trash::default() }
+    }
+}
+
+/// What a record or a claim found, before any value is cloned.
+pub(super) enum Found<T> {
+    Fresh(T),
+    InFlight { since: Duration },
+    Duplicate { age: Duration, seq: Seq },
+    Full,
+}
+
+impl<K: ?Sized + Key, V> DedupMap<K, V> {
+    /// A map that remembers up to `max_entries` ids for `ttl` each.
+    ///
+    /// # Panics
+    ///
+    /// Where `ttl` or `max_entries` is zero, or `max_entries` above 2<sup>30</sup>; [`builder`](Self::builder) returns
+    /// an error instead.
+    #[must_use]
+    pub fn new(ttl: Duration, max_entries: usize) -> Self {
+        match Self::builder().ttl(ttl).max_entries(max_entries).build() {
+            Ok(map) => map,
+            Err(error) => panic!("unsync::DedupMap::new: {error}"),
+        }
+    }
+
+    /// All knobs.
+    #[must_use]
+    pub fn builder() -> DedupBuilder<K, V, ahash::RandomState, Unsync> {
+        DedupBuilder::new()
+    }
+}
+
+impl<K: ?Sized + Key, V, S> DedupMap<K, V, S> {
+    pub(super) fn with(limits: Limits, permits: Arc<Permits>, clock: Clock, hasher: S) -> Self {
+        Self {
+            recorded: Window::new(limits.ttl, limits.max_entries),
+            in_flight: Window::new(limits.lease, permits.max()),
+            permits,
+            limits,
+            next_number: 0,
+            latest: 0,
+            counts: Counts::default(),
+            garbage: Garbage::default(),
+            clock,
+            hasher,
+        }
+    }
+
+    fn now(&self) -> Nanos {
+        self.clock.nanos()
+    }
+
+    /// What left, for the caller to drop where no lock is held.
+    pub(super) fn take_garbage(&mut self) -> Option<Garbage<K, V>> {
+        let none = self.garbage.recorded.is_empty() && self.garbage.in_flight.is_empty();
+        (!none).then(|| take(&mut self.garbage))
+    }
+
+    /// Gives back the places of claims whose lease ran out.
+    pub(super) fn lapse_at(&mut self, now: Nanos) {
+        self.expire(now);
+    }
+
+    /// Lets expire what is due; the time that counts.
+    fn expire(&mut self, now: Nanos) -> Nanos {
+        self.latest = self.latest.max(now);
+        self.counts.expired += self.recorded.expire(self.latest) as u64;
+        if self.in_flight.len() > 0 {
+            let lapsed = self.in_flight.expire(self.latest);
+            self.counts.lapsed += lapsed as u64;
+            self.permits.give_back(lapsed);
+        }
+        self.latest
+    }
+
+    /// Evicts until there is room for an entry of `bytes`, beside what is in flight; whether there is.
+    fn make_room(&mut self, now: Nanos, entries: usize, bytes: u64) -> bool {
+        let max_bytes = self.limits.max_bytes.map_or(u64::MAX, |max| max as u64);
+        let kept = self.in_flight.bytes().saturating_add(bytes);
+        if kept > max_bytes {
+            return false;
+        }
+        while self.recorded.len() > 0
+            && (self.recorded.len() + entries > self.limits.max_entries
+                || self.recorded.bytes() > max_bytes - kept
+                || self.recorded.is_exhausted())
+        {
+            let window = now - self.recorded.evict();
+            self.counts.evicted += 1;
+            self.counts.shortest_window = Some(self.counts.shortest_window.map_or(window, |least| least.min(window)));
+        }
+        true
+    }
+
+    fn is_too_long(&self, bytes: u64) -> bool {
+        self.limits.max_bytes.is_some_and(|max| bytes > max as u64)
+    }
+
+    pub(super) fn value(&self, seq: Seq) -> &V {
+        self.recorded.value(seq)
+    }
+
+    /// The number of live ids; none of the work of expiring them is done here.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.len_at(self.now())
+    }
+
+    pub(super) fn len_at(&self, now: Nanos) -> usize {
+        self.recorded.live_at(self.latest.max(now)).0
+    }
+
+    /// Whether no id is live.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// What the map holds, and what left it and why.
+    #[must_use]
+    pub fn stats(&self) -> Stats {
+        self.stats_at(self.now())
+    }
+
+    pub(super) fn stats_at(&self, now: Nanos) -> Stats {
+        let now = self.latest.max(now);
+        let (len, bytes, oldest) = self.recorded.live_at(now);
+        let (in_flight, in_flight_bytes, _) = self.in_flight.live_at(now);
+        Stats {
+            len,
+            max_entries: self.limits.max_entries,
+            high_water: self.counts.high_water,
+            oldest_entry_age: oldest.map(Duration::from_nanos),
+            max_age: Some(Duration::from_nanos(self.limits.ttl)),
+            weight: bytes + in_flight_bytes,
+            max_weight: self.limits.max_bytes.map(|max| max as u64),
+            shortest_window: self.counts.shortest_window.map(Duration::from_nanos),
+            in_flight,
+            max_in_flight: self.permits.max(),
+            inserted: self.counts.inserted,
+            duplicates: self.counts.duplicates,
+            in_flight_hits: self.counts.in_flight_hits,
+            expired: self.counts.expired + (self.recorded.len() - len) as u64,
+            evicted: self.counts.evicted,
+            removed: self.counts.removed,
+            rejected: self.counts.rejected,
+            released: self.counts.released,
+            lapsed: self.counts.lapsed + (self.in_flight.len() - in_flight) as u64,
+            shed: self.counts.shed,
+        }
+    }
+
+    /// Forgets all recorded ids, in time proportional to their number. Claims stay with their tokens.
+    pub fn clear(&mut self) {
+        self.clear_at(self.now());
+        drop(self.take_garbage());
+    }
+
+    pub(super) fn clear_at(&mut self, now: Nanos) {
+        self.expire(now);
+        self.counts.removed += self.recorded.len() as u64;
+        self.recorded.clear(&mut self.garbage.recorded);
+    }
+
+    /// The live ids with their values and ages, oldest first.
+    pub fn iter(&self) -> impl Iterator<Item = (&K, &V, Duration)> + '_ {
+        let mut cursor = Cursor::default();
+        let now = self.now();
+        std::iter::from_fn(move || self.next_at(now, &mut cursor))
+    }
+
+    /// The next live entry of a walk that begins with `Cursor::default()`.
+    pub(super) fn next_at(&self, now: Nanos, cursor: &mut Cursor) -> Option<(&K, &V, Duration)> {
+        let now = self.latest.max(now);
+        loop {
+            let seq = self.recorded.next(cursor.next)?;
+            cursor.next = Some(seq.wrapping_add(1));
+            let age = self.recorded.age(now, seq);
+            if age < self.limits.ttl {
+                return Some((self.recorded.key(seq), self.recorded.value(seq), Duration::from_nanos(age)));
+            }
+        }
+    }
+}
+
+/// How far a walk through the entries has come.
+#[derive(Clone, Default)]
+pub(super) struct Cursor {
+    next: Option<Seq>,
+}
+
+impl<K: ?Sized + Key, V, S: BuildHasher> DedupMap<K, V, S> {
+    fn hash(&self, key: &K) -> u64 {
+        hash(&self.hasher, key)
+    }
+
+    /// Records an id with a value, unless it was recorded within the ttl or is in flight.
+    ///
+    /// At the bound the oldest id is evicted. Costs at most one cache miss for a new id in most cases.
+    pub fn record(&mut self, key: &K, value: V) -> Seen<V>
+    where
+        V: Clone,
+    {
+        let seen = match self.record_at(self.now(), self.hash(key), key, value) {
+            Found::Duplicate { age, seq } => Seen::Duplicate { age, value: self.value(seq).clone() },
+            Found::InFlight { .. } => Seen::InFlight,
+            Found::Fresh(()) | Found::Full => Seen::New,
+        };
+        drop(self.take_garbage());
+        seen
+    }
+
+    #[inline]
+    pub(super) fn record_at(&mut self, now: Nanos, hash: u64, key: &K, value: V) -> Found<()> {
+        let now = self.expire(now);
+        if let Some(found) = self.look_up(now, hash, key) {
+            return found;
+        }
+        if self.make_room(now, 1, K::Store::weigh(key)) {
+            self.push(now, hash, key, value);
+        } else {
+            self.counts.rejected += 1;
+        }
+        Found::Fresh(())
+    }
+
+    /// Where the id is, if it is anywhere.
+    #[inline]
+    fn look_up<T>(&mut self, now: Nanos, hash: u64, key: &K) -> Option<Found<T>> {
+        if let Some(seq) = self.recorded.find(hash, key) {
+            self.counts.duplicates += 1;
+            return Some(Found::Duplicate { age: Duration::from_nanos(self.recorded.age(now, seq)), seq });
+        }
+        if self.in_flight.len() > 0
+            && let Some(seq) = self.in_flight.find(hash, key)
+        {
+            self.counts.in_flight_hits += 1;
+            return Some(Found::InFlight { since: Duration::from_nanos(self.in_flight.age(now, seq)) });
+        }
+        None
+    }
+
+    #[inline]
+    fn push(&mut self, now: Nanos, hash: u64, key: &K, value: V) {
+        let Self { recorded, hasher, garbage, counts, .. } = self;
+        recorded.maintain(|key| crate::hash::hash(hasher, key), &mut garbage.recorded);
+        recorded.push(now, hash, key, value);
+        counts.inserted += 1;
+        counts.high_water = counts.high_water.max(recorded.len());
+    }
+
+    /// Whether an id is recorded and live. Refreshes nothing.
+    #[must_use]
+    pub fn contains(&self, key: &K) -> bool {
+        self.find_at(self.now(), self.hash(key), key).is_some()
+    }
+
+    /// The value recorded with a live id. Refreshes nothing.
+    #[must_use]
+    pub fn get(&self, key: &K) -> Option<&V> {
+        self.find_at(self.now(), self.hash(key), key).map(|(seq, _)| self.value(seq))
+    }
+
+    /// How long ago a live id was recorded. Refreshes nothing.
+    #[must_use]
+    pub fn age(&self, key: &K) -> Option<Duration> {
+        self.find_at(self.now(), self.hash(key), key).map(|(_, age)| age)
+    }
+
+    /// The entry that is live under this key, and its age.
+    pub(super) fn find_at(&self, now: Nanos, hash: u64, key: &K) -> Option<(Seq, Duration)> {
+        let now = self.latest.max(now);
+        let seq = self.recorded.find_live(now, hash, key)?;
+        Some((seq, Duration::from_nanos(self.recorded.age(now, seq))))
+    }
+
+    /// Forgets a recorded id, whose next delivery is fresh; whether it was live. An id in flight stays with its token.
+    pub fn remove(&mut self, key: &K) -> bool {
+        let removed = self.remove_at(self.now(), self.hash(key), key);
+        drop(self.take_garbage());
+        removed
+    }
+
+    pub(super) fn remove_at(&mut self, now: Nanos, hash: u64, key: &K) -> bool {
+        self.expire(now);
+        let Some(seq) = self.recorded.find(hash, key) else { return false };
+        self.counts.removed += 1;
+        let Self { recorded, hasher, garbage, .. } = self;
+        recorded.maintain(|key| crate::hash::hash(hasher, key), &mut garbage.recorded);
+        recorded.remove(hash, seq, |key| crate::hash::hash(hasher, key), &mut garbage.recorded);
+        true
+    }
+
+    /// Claims an id: it is in flight until the token is committed or released, or the lease runs out.
+    pub fn claim(&mut self, key: &K) -> Claim<Token, V>
+    where
+        V: Clone,
+    {
+        let claim = match self.claim_at(self.now(), self.hash(key), key) {
+            Found::Fresh(token) => Claim::Fresh(token),
+            Found::InFlight { since } => Claim::InFlight { since },
+            Found::Duplicate { age, seq } => Claim::Duplicate { age, value: self.value(seq).clone() },
+            Found::Full => Claim::Full,
+        };
+        drop(self.take_garbage());
+        claim
+    }
+
+    pub(super) fn claim_at(&mut self, now: Nanos, hash: u64, key: &K) -> Found<Token> {
+        let now = self.expire(now);
+        if let Some(found) = self.look_up(now, hash, key) {
+            return found;
+        }
+        let bytes = K::Store::weigh(key);
+        if self.is_too_long(bytes) {
+            self.counts.rejected += 1;
+            return Found::Fresh(Token { hash, number: None });
+        }
+        let permits = Arc::clone(&self.permits);
+        let Some(permit) = permits.take().filter(|_| self.make_room(now, 0, bytes)) else {
+            self.counts.shed += 1;
+            return Found::Full;
+        };
+        let Self { in_flight, hasher, garbage, .. } = self;
+        in_flight.maintain(|key| crate::hash::hash(hasher, key), &mut garbage.in_flight);
+        in_flight.push(now, hash, key, self.next_number);
+        permit.keep();
+        self.next_number += 1;
+        Found::Fresh(Token { hash, number: Some(self.next_number - 1) })
+    }
+
+    /// Records a claimed id as handled; its ttl begins now.
+    ///
+    /// # Errors
+    ///
+    /// [`LeaseLapsed`], with the value, where the lease had run out. Nothing is changed then.
+    pub fn commit(&mut self, token: Token, value: V) -> Result<(), LeaseLapsed<V>> {
+        let result = self.commit_at(self.now(), &token, value);
+        drop(self.take_garbage());
+        result
+    }
+
+    pub(super) fn commit_at(&mut self, now: Nanos, token: &Token, value: V) -> Result<(), LeaseLapsed<V>> {
+        let Some(number) = token.number else { return Ok(()) };
+        let now = self.expire(now);
+        let Some(seq) = self.in_flight.find_by_value(token.hash, |&claimed| claimed == number) else {
+            return Err(LeaseLapsed { value });
+        };
+        self.make_room(now, 1, 0);
+        let Self { recorded, in_flight, hasher, garbage, counts, .. } = self;
+        recorded.maintain(|key| crate::hash::hash(hasher, key), &mut garbage.recorded);
+        recorded.push(now, token.hash, in_flight.key(seq), value);
+        counts.inserted += 1;
+        counts.high_water = counts.high_water.max(recorded.len());
+        self.leave_flight(token.hash, seq);
+        Ok(())
+    }
+
+    /// Gives a claimed id up unhandled: its next delivery is fresh.
+    pub fn release(&mut self, token: Token) {
+        self.release_at(self.now(), &token);
+        drop(self.take_garbage());
+    }
+
+    pub(super) fn release_at(&mut self, now: Nanos, token: &Token) {
+        let Some(number) = token.number else { return };
+        self.expire(now);
+        if let Some(seq) = self.in_flight.find_by_value(token.hash, |&claimed| claimed == number) {
+            self.counts.released += 1;
+            self.leave_flight(token.hash, seq);
+        }
+    }
+
+    fn leave_flight(&mut self, hash: u64, seq: Seq) {
+        let Self { in_flight, hasher, garbage, permits, .. } = self;
+        let _permit = permits.taken();
+        in_flight.remove(hash, seq, |key| crate::hash::hash(hasher, key), &mut garbage.in_flight);
+    }
+
+    /// Frees the memory of ids that expired; how many were freed. Changes no answer.
+    pub fn sweep(&mut self) -> usize {
+        let mut freed = 0;
+        loop {
+            let (some, more) = self.sweep_at(self.now(), 1024);
+            drop(self.take_garbage());
+            freed += some;
+            if !more {
+                return freed;
+            }
+        }
+    }
+
+    /// Frees up to `budget` entries; how many of the recorded ones, and whether more is left to do.
+    pub(super) fn sweep_at(&mut self, now: Nanos, budget: usize) -> (usize, bool) {
+        self.expire(now);
+        let Self { recorded, in_flight, hasher, garbage, .. } = self;
+        let hash_of = |key: &K| crate::hash::hash(hasher, key);
+        let (freed, more) = recorded.sweep(budget, hash_of, &mut garbage.recorded);
+        let (_, more_in_flight) = in_flight.sweep(budget, hash_of, &mut garbage.in_flight);
+        (freed, more || more_in_flight)
+    }
+
+    /// Brings what a look for each of these hashes will read into the cache.
+    pub(super) fn touch(&self, hashes: impl Iterator<Item = u64>) {
+        self.recorded.touch(hashes);
+    }
+
+    /// Checks every invariant of the structure, in time proportional to its size; for tests and fuzzing.
+    ///
+    /// # Panics
+    ///
+    /// Where one does not hold.
+    #[doc(hidden)]
+    pub fn validate(&self) {
+        self.recorded.validate(|key| self.hash(key));
+        self.in_flight.validate(|key| self.hash(key));
+        assert!(self.recorded.len() <= self.limits.max_entries, "the bound on entries");
+        let bytes = self.recorded.bytes() + self.in_flight.bytes();
+        assert!(self.limits.max_bytes.is_none_or(|max| bytes <= max as u64), "the bound on bytes");
+    }
+}
+
+impl<K: ?Sized + Key, S: BuildHasher> DedupMap<K, (), S> {
+    /// Records an id; whether it is new, as of [`HashSet::insert`](std::collections::HashSet::insert). `false` where
+    /// it was recorded within the ttl, or is in flight.
+    pub fn insert(&mut self, key: &K) -> bool {
+        let new = matches!(self.record_at(self.now(), self.hash(key), key, ()), Found::Fresh(()));
+        drop(self.take_garbage());
+        new
+    }
+
+    /// [`insert`](Self::insert)s many ids: an answer for each. Of equal ids the first is new. Faster than one by one,
+    /// since the cache misses of up to 32 ids overlap.
+    pub fn insert_batch<Q: AsKey<K>>(&mut self, keys: impl IntoIterator<Item = Q>) -> Vec<bool> {
+        let mut keys = keys.into_iter();
+        let mut answers = Vec::with_capacity(keys.size_hint().0);
+        let mut batch = Vec::with_capacity(BATCH);
+        loop {
+            batch.extend(keys.by_ref().take(BATCH).map(|key| (self.hash(key.as_key()), key)));
+            if batch.is_empty() {
+                return answers;
+            }
+            let now = self.now();
+            self.touch(batch.iter().map(|&(hash, _)| hash));
+            for (hash, key) in batch.drain(..) {
+                answers.push(matches!(self.record_at(now, hash, key.as_key(), ()), Found::Fresh(())));
+            }
+            drop(self.take_garbage());
+        }
+    }
+}
+
+impl<K: ?Sized + Key, V, S> fmt::Debug for DedupMap<K, V, S> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("DedupMap").field("stats", &self.stats()).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,73 @@
+//! `Shards`: one collection cut into independently locked parts.
+
+use std::num::NonZeroUsize;
+use std::thread::available_parallelism;
+
+use crossbeam_utils::CachePadded;
+use parking_lot::{Mutex, MutexGuard};
+
+use crate::hash::choose;
+
+/// No more shards than this are useful.
+pub(crate) const MAX_SHARDS: usize = 1 << 12;
+/// Below this many entries (or bytes, times 256) a shard is not worth its own lock: small maps have one.
+const ENTRIES_PER_SHARD: usize = 4096;
+
+/// Parts that are locked one by one, each on cache lines of its own.
+pub(crate) struct Shards<T> {
+    shards: Box<[CachePadded<Mutex<T>>]>,
+}
+
+impl<T> Shards<T> {
+    pub(crate) fn new(parts: impl Iterator<Item = T>) -> Self {
+        Self { shards: parts.map(|part| CachePadded::new(Mutex::new(part))).collect() }
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.shards.len()
+    }
+
+    /// The shard that a hash belongs to.
+    #[inline]
+    pub(crate) fn of(&self, hash: u64) -> usize {
+        choose(hash, self.shards.len())
+    }
+
+    #[inline]
+    pub(crate) fn lock(&self, shard: usize) -> MutexGuard<'_, T> {
+        self.shards[shard].lock()
+    }
+}
+
+/// The number of shards that suits this machine and these bounds.
+pub(crate) fn default_count(max_entries: usize, max_bytes: Option<usize>) -> usize {
+    let cores = available_parallelism().map_or(1, NonZeroUsize::get);
+    let most = (max_entries / ENTRIES_PER_SHARD).min(max_bytes.unwrap_or(usize::MAX) / (256 * ENTRIES_PER_SHARD));
+    (4 * cores).next_power_of_two().min(256).min(most).max(1)
+}
+
+/// The share of shard `shard` of `shards` in a bound. The shares add up to the bound exactly.
+pub(crate) fn share(bound: usize, shard: usize, shards: usize) -> usize {
+    bound / shards + usize::from(shard < bound % shards)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn shares_add_up_to_the_bound_exactly() {
+        for (bound, shards) in [(1, 1), (10, 3), (1_000_000, 7), (4095, 4095), (usize::MAX, 12)] {
+            let shares = (0..shards).map(|shard| share(bound, shard, shards));
+            assert_eq!(shares.sum::<usize>(), bound);
+        }
+    }
+
+    #[test]
+    fn small_maps_have_one_shard() {
+        assert_eq!(default_count(1, None), 1);
+        assert_eq!(default_count(8191, None), 1);
+        assert_eq!(default_count(1_000_000, Some(1 << 20)), 1);
+        assert!(default_count(1_000_000, None) > 1);
+    }
+}

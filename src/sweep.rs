@@ -1,0 +1,216 @@
+//! Sweeping: one background thread that frees what expired, in any number of collections.
+//!
+//! Nothing depends on it but when memory is given back. The thread holds the collections weakly, sleeps until the next
+//! one is due, and works in bounded pieces; a detached thread, it never keeps the process alive.
+
+use std::fmt;
+use std::io;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::{Arc, OnceLock, Weak};
+use std::thread::{self, JoinHandle};
+use std::time::Duration;
+
+use parking_lot::{Condvar, Mutex};
+
+use crate::clock::Clock;
+use crate::stats::Stats;
+
+/// A collection that can free what expired, a piece at a time, and tell what it holds.
+pub trait Sweep: Send + Sync {
+    /// Frees up to about `budget` entries.
+    fn sweep_some(&self, budget: usize) -> Swept;
+
+    /// What the collection holds.
+    fn stats(&self) -> Stats;
+}
+
+/// What a piece of a sweep did.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[must_use]
+pub struct Swept {
+    /// Entries whose memory was freed.
+    pub freed: usize,
+    /// Whether there is more to do.
+    pub more: bool,
+}
+
+/// Entries freed before the sweeper looks whether it should stop, and lets others have the processor.
+const PIECE: usize = 8192;
+
+/// A background thread that sweeps collections at intervals, until it is dropped.
+///
+/// It holds them weakly: one that is gone is forgotten. A panic in one collection's sweep (in a value's `Drop`, say) is
+/// contained, and the others are swept all the same. Dropping the sweeper stops it after at most one piece of work.
+///
+/// ```
+/// use leakproof::{DedupSet, Sweeper};
+/// use std::{sync::Arc, time::Duration};
+///
+/// let seen = Arc::new(DedupSet::<str>::new(Duration::from_secs(24 * 3600), 1_000_000));
+/// let sweeper = Sweeper::new();
+/// sweeper.watch("message_dedup", &seen, Duration::from_secs(3600));
+/// ```
+#[derive(Debug)]
+#[must_use = "a sweeper that is dropped stops"]
+pub struct Sweeper {
+    shared: Arc<Shared>,
+    thread: Option<JoinHandle<()>>,
+}
+
+/// What the thread and its handle share.
+struct Shared {
+    clock: Clock,
+    state: Mutex<State>,
+    changed: Condvar,
+}
+
+#[derive(Default)]
+struct State {
+    watched: Vec<Watched>,
+    stopped: bool,
+    panics: u64,
+}
+
+struct Watched {
+    name: String,
+    collection: Weak<dyn Sweep>,
+    every: Duration,
+    due: Duration,
+}
+
+impl Sweeper {
+    /// Starts the thread, which sleeps until something is to do.
+    ///
+    /// # Panics
+    ///
+    /// Where the operating system cannot start a thread; [`try_new`](Self::try_new) returns the error instead.
+    pub fn new() -> Self {
+        match Self::try_new() {
+            Ok(sweeper) => sweeper,
+            Err(error) => panic!("Sweeper::new: {error}"),
+        }
+    }
+
+    /// Starts the thread, which sleeps until something is to do.
+    ///
+    /// # Errors
+    ///
+    /// What the operating system says where it cannot start a thread.
+    pub fn try_new() -> io::Result<Self> {
+        let shared =
+            Arc::new(Shared { clock: Clock::coarse(), state: Mutex::new(State::default()), changed: Condvar::new() });
+        let for_thread = Arc::clone(&shared);
+        let thread = thread::Builder::new().name("leakproof-sweep".into()).spawn(move || for_thread.run())?;
+        Ok(Self { shared, thread: Some(thread) })
+    }
+
+    /// Has a collection swept at this interval, the first time after one interval. An interval of zero counts as
+    /// a millisecond.
+    pub fn watch<T: Sweep + 'static>(&self, name: &str, collection: &Arc<T>, every: Duration) {
+        let every = every.max(Duration::from_millis(1));
+        let collection: Arc<dyn Sweep> = Arc::<T>::clone(collection);
+        let due = self.shared.clock.now().saturating_add(every);
+        let watched = Watched { name: name.to_owned(), collection: Arc::downgrade(&collection), every, due };
+        self.shared.state.lock().watched.push(watched);
+        self.shared.changed.notify_one();
+    }
+
+    /// The names of the collections watched, those that are gone left out.
+    #[must_use]
+    pub fn watched(&self) -> Vec<String> {
+        let state = self.shared.state.lock();
+        let alive = state.watched.iter().filter(|watched| watched.collection.strong_count() > 0);
+        alive.map(|watched| watched.name.clone()).collect()
+    }
+
+    /// How many sweeps ended in a panic.
+    #[must_use]
+    pub fn panics(&self) -> u64 {
+        self.shared.state.lock().panics
+    }
+}
+
+impl Default for Sweeper {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Drop for Sweeper {
+    fn drop(&mut self) {
+        self.shared.state.lock().stopped = true;
+        self.shared.changed.notify_one();
+        if let Some(thread) = self.thread.take()
+            // Dropped by something that it sweeps: the thread cannot wait for itself.
+            && thread.thread().id() != thread::current().id()
+        {
+            // It contains panics, so it has none to report.
+            drop(thread.join());
+        }
+    }
+}
+
+impl Shared {
+    fn run(&self) {
+        while let Some(collection) = self.next_due() {
+            let sweep = AssertUnwindSafe(|| {
+                while collection.sweep_some(PIECE).more && !self.state.lock().stopped {
+                    thread::yield_now();
+                }
+                // This may have been the last handle: then the collection is dropped here.
+                drop(collection);
+            });
+            if catch_unwind(sweep).is_err() {
+                self.state.lock().panics += 1;
+            }
+        }
+    }
+
+    /// Sleeps until a collection is due, and schedules its next sweep; `None` once the sweeper is stopped.
+    fn next_due(&self) -> Option<Arc<dyn Sweep>> {
+        let mut state = self.state.lock();
+        loop {
+            if state.stopped {
+                return None;
+            }
+            state.watched.retain(|watched| watched.collection.strong_count() > 0);
+            let now = self.clock.now();
+            let Some(next) = state.watched.iter_mut().min_by_key(|watched| watched.due) else {
+                self.changed.wait(&mut state);
+                continue;
+            };
+            if next.due > now {
+                let left = next.due - now;
+                self.changed.wait_for(&mut state, left);
+                continue;
+            }
+            next.due = now.saturating_add(next.every);
+            if let Some(collection) = next.collection.upgrade() {
+                return Some(collection);
+            }
+        }
+    }
+}
+
+impl fmt::Debug for Shared {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let state = self.state.lock();
+        let names = state.watched.iter().map(|watched| &watched.name);
+        f.debug_list().entries(names).finish()
+    }
+}
+
+/// Has the process-wide sweeper, started on first use, watch a collection.
+pub(crate) fn watch_globally<T: Sweep + 'static>(name: &str, collection: &Arc<T>, every: Duration) -> io::Result<()> {
+    static SWEEPER: OnceLock<Sweeper> = OnceLock::new();
+    let sweeper = match SWEEPER.get() {
+        Some(sweeper) => sweeper,
+        // Of two threads that get here at once, one starts a thread in vain, which then stops.
+        None => {
+            let started = Sweeper::try_new()?;
+            SWEEPER.get_or_init(|| started)
+        }
+    };
+    sweeper.watch(name, collection, every);
+    Ok(())
+}

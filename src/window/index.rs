@@ -1,0 +1,139 @@
+//! `Index`: from a hash to the sequence number of its entry.
+//!
+//! Owns the table, and while the table is being resized the previous one beside it. Entries move to the new table a
+//! few per call, newest first, so that one mark tells which table knows a number: those at or above the mark are in the
+//! new one, those below it in the previous one, until they are moved or expire. No call ever rehashes the whole.
+//!
+//! The table holds 4 to 8 entries a line of ten slots: at 8, one line in five overflows into its neighbour.
+
+use super::line::{Live, Table};
+use super::ring::Seq;
+
+/// Entries a line at which the table grows.
+const FULL: usize = 8;
+/// Entries a line to which a resized table is laid out.
+const RESIZED: usize = 4;
+/// Entries a line below which the table shrinks.
+const SPARSE: usize = 1;
+
+pub(crate) struct Index {
+    table: Table,
+    previous: Option<Previous>,
+    /// What is no longer used of earlier tables, being freed.
+    retired: Table,
+    /// No table needs more lines than this.
+    most_lines: usize,
+}
+
+struct Previous {
+    table: Table,
+    mark: Seq,
+}
+
+impl Index {
+    /// An index that will never hold more than `max` entries.
+    pub(crate) fn bounded(max: usize) -> Self {
+        // At the bound there is no more growth to come, and 7.5 a line is a good load.
+        let most_lines = (max / 15 * 2 + (max % 15 * 2).div_ceil(15)).max(1);
+        Self { table: Table::default(), previous: None, retired: Table::default(), most_lines }
+    }
+
+    /// The live number under this hash for which `is` holds.
+    #[inline]
+    pub(crate) fn find(&self, hash: u64, live: Live, mut is: impl FnMut(Seq) -> bool) -> Option<Seq> {
+        self.table.find(hash, live, &mut is).or_else(|| {
+            // Copies of entries that were moved are still there; whatever `is` holds for is right all the same.
+            self.previous.as_ref()?.table.find(hash, live, is)
+        })
+    }
+
+    /// Brings what a search for this hash will read into the cache. The result depends on the memory read, and
+    /// means nothing.
+    #[inline]
+    pub(crate) fn touch(&self, hash: u64) -> Seq {
+        self.table.touch(hash) ^ self.previous.as_ref().map_or(0, |previous| previous.table.touch(hash))
+    }
+
+    /// Notes the newest number, which `live` includes. [`make_room`](Self::make_room) came before.
+    pub(crate) fn insert(&mut self, hash: u64, seq: Seq, live: Live) {
+        self.table.insert(hash, seq, live);
+    }
+
+    pub(crate) fn remove(&mut self, hash: u64, seq: Seq, live: Live) {
+        self.table_of(seq, live).replace(hash, seq, 0, live);
+    }
+
+    /// Gives an entry another, higher number.
+    pub(crate) fn renumber(&mut self, hash: u64, old: Seq, new: Seq, live: Live) {
+        if self.is_below_mark(old, live) && !self.is_below_mark(new, live) {
+            self.remove(hash, old, live);
+            self.table.insert(hash, new, live);
+        } else {
+            self.table_of(old, live).replace(hash, old, new, live);
+        }
+    }
+
+    fn is_below_mark(&self, seq: Seq, live: Live) -> bool {
+        self.mark().is_some_and(|mark| Live::between(live.from, mark).contains(seq))
+    }
+
+    /// The table that knows `seq`.
+    fn table_of(&mut self, seq: Seq, live: Live) -> &mut Table {
+        let below = self.is_below_mark(seq, live);
+        match &mut self.previous {
+            Some(previous) if below => &mut previous.table,
+            _ => &mut self.table,
+        }
+    }
+
+    /// Begins to resize the table where `entries` and one more ask for it. `mark` is where the next number starts.
+    pub(crate) fn make_room(&mut self, entries: usize, mark: Seq) {
+        let lines = self.table.lines();
+        let grow = entries >= lines * FULL && lines < self.most_lines;
+        let shrink = lines > 1 && entries < lines * SPARSE;
+        if !(grow || shrink) || self.previous.is_some() {
+            return;
+        }
+        let wanted = (entries / RESIZED + 1).min(self.most_lines);
+        let table = std::mem::replace(&mut self.table, Table::with_lines(wanted));
+        if entries == 0 {
+            self.retire(table);
+        } else {
+            self.previous = Some(Previous { table, mark });
+        }
+    }
+
+    /// While the table is being resized: the number below which entries are still in the previous one.
+    pub(crate) fn mark(&self) -> Option<Seq> {
+        self.previous.as_ref().map(|previous| previous.mark)
+    }
+
+    /// Notes the entry right below the mark in the new table, and lowers the mark to it.
+    pub(crate) fn move_down_to(&mut self, hash: u64, seq: Seq, live: Live) {
+        if let Some(previous) = &mut self.previous {
+            previous.mark = seq;
+            self.table.insert(hash, seq, live);
+        }
+    }
+
+    /// Ends the resizing: no live entry is left below the mark.
+    pub(crate) fn resized(&mut self) {
+        if let Some(previous) = self.previous.take() {
+            self.retire(previous.table);
+        }
+    }
+
+    fn retire(&mut self, table: Table) {
+        self.retired.absorb(table);
+    }
+
+    /// Frees a piece of what is no longer used; whether more is left.
+    pub(crate) fn free_some(&mut self) -> bool {
+        self.retired.free_some()
+    }
+
+    /// How many lines the tables have in all.
+    pub(crate) fn lines(&self) -> usize {
+        self.table.lines() + self.previous.as_ref().map_or(0, |previous| previous.table.lines())
+    }
+}

@@ -1,0 +1,221 @@
+//! The first-in-first-out window: the engine of `DedupMap`.
+//!
+//! With one time to live for all, entries leave in the order in which they came. So:
+//!
+//! * [`ring`] holds the entries in that order, in [`slot`]s of one [`block`] each; expiry and eviction only move its head.
+//! * [`index`] finds an entry's number by hash, in [`line`]s of one cache line. An entry that left needs no erasing:
+//!   its number is simply not live any more.
+//! * [`store`] says how the keys and values of a block lie in memory.
+//! * [`pack`] gives back the room of entries that were removed from the middle.
+//!
+//! `Window` joins ring and index, and sees to it that every call does a small, constant number of entries' worth of
+//! work: it moves a few entries to a resized index, frees a few that expired, and leaves the rest to the next calls.
+//! It never runs a user's `Drop`: what leaves goes into a [`Trash`], for its owner to drop where no lock is held.
+//! A user's `Hash`, `Eq` and `Clone` run before anything is changed, so that they may panic.
+
+mod block;
+mod index;
+mod line;
+mod pack;
+mod ring;
+mod slot;
+pub(crate) mod store;
+#[cfg(test)]
+mod tests;
+mod validate;
+
+use std::hint::black_box;
+
+use crate::clock::Nanos;
+use crate::key::Key;
+use index::Index;
+use line::Live;
+pub(crate) use block::Trash;
+pub(crate) use ring::Seq;
+use ring::Ring;
+
+/// Entries moved to a resized index by one call.
+const MOVED: usize = 8;
+/// Entries that left, freed by one call; or a sixteenth as many blocks, where entries leave nothing to drop.
+const FREED: usize = 32;
+/// Entries packed by one removal.
+const PACKED: usize = 8;
+/// Holes and empty slots that one removal skips while packing.
+const SKIPPED: usize = 64;
+
+pub(crate) struct Window<K: ?Sized + Key, V> {
+    ring: Ring<K, V>,
+    index: Index,
+    ttl: Nanos,
+    max: usize,
+}
+
+impl<K: ?Sized + Key, V> Window<K, V> {
+    /// An empty window, which allocates nothing until something is pushed. Its owner keeps to `max` entries.
+    pub(crate) fn new(ttl: Nanos, max: usize) -> Self {
+        Self::starting_at(0, ttl, max)
+    }
+
+    fn starting_at(start: Seq, ttl: Nanos, max: usize) -> Self {
+        Self { ring: Ring::starting_at(start), index: Index::bounded(max), ttl, max }
+    }
+
+    /// The number of entries, of which those that expired since the last [`expire`](Self::expire) are some.
+    pub(crate) fn len(&self) -> usize {
+        self.ring.len()
+    }
+
+    /// The bytes of those entries' keys.
+    pub(crate) fn bytes(&self) -> u64 {
+        self.ring.bytes()
+    }
+
+    /// The number of entries that are live at `now`, the bytes of their keys, and the age of the oldest.
+    pub(crate) fn live_at(&self, now: Nanos) -> (usize, u64, Option<Nanos>) {
+        let (live, bytes, oldest) = match now.checked_sub(self.ttl) {
+            Some(cutoff) => self.ring.after(cutoff),
+            None => (self.ring.len(), self.ring.bytes(), self.ring.oldest()),
+        };
+        (live, bytes, oldest.map(|time| now.saturating_sub(time)))
+    }
+
+    /// Whether no number is left for another entry until one goes.
+    pub(crate) fn is_exhausted(&self) -> bool {
+        self.ring.is_exhausted()
+    }
+
+    /// Lets entries whose time is over expire; how many did.
+    pub(crate) fn expire(&mut self, now: Nanos) -> usize {
+        let expired = now.checked_sub(self.ttl).map_or(0, |cutoff| self.ring.expire(cutoff));
+        if expired > 0 {
+            self.head_moved();
+        }
+        expired
+    }
+
+    /// Lets the oldest entry go; when it came.
+    pub(crate) fn evict(&mut self) -> Nanos {
+        let time = self.ring.evict();
+        self.head_moved();
+        time
+    }
+
+    /// The entry with this key, live or expired since the last [`expire`](Self::expire).
+    #[inline]
+    pub(crate) fn find(&self, hash: u64, key: &K) -> Option<Seq> {
+        self.index.find(hash, self.live(), |seq| self.ring.matches(seq, key))
+    }
+
+    /// The entry under this hash with such a value.
+    pub(crate) fn find_by_value(&self, hash: u64, is: impl Fn(&V) -> bool) -> Option<Seq> {
+        self.index.find(hash, self.live(), |seq| self.ring.has_value(seq, &is))
+    }
+
+    /// The entry with this key that is live at `now`.
+    pub(crate) fn find_live(&self, now: Nanos, hash: u64, key: &K) -> Option<Seq> {
+        self.find(hash, key).filter(|&seq| self.age(now, seq) < self.ttl)
+    }
+
+    pub(crate) fn age(&self, now: Nanos, seq: Seq) -> Nanos {
+        now.saturating_sub(self.ring.time(seq))
+    }
+
+    pub(crate) fn key(&self, seq: Seq) -> &K {
+        self.ring.key(seq)
+    }
+
+    pub(crate) fn value(&self, seq: Seq) -> &V {
+        self.ring.value(seq)
+    }
+
+    /// The oldest entry whose number is `from` or newer; `None` begins at the oldest of all.
+    pub(crate) fn next(&self, from: Option<Seq>) -> Option<Seq> {
+        let from = from.filter(|&seq| self.live().contains(seq) || seq == self.ring.tail());
+        self.ring.next(from.unwrap_or(self.ring.head()))
+    }
+
+    /// Adds an entry whose key is not there, after [`maintain`](Self::maintain). May panic in the key's `Clone`.
+    pub(crate) fn push(&mut self, now: Nanos, hash: u64, key: &K, value: V) {
+        let seq = self.ring.push(now, key, value);
+        self.index.insert(hash, seq, self.live());
+    }
+
+    /// Takes an entry out. May panic in `hash_of`, and then has taken it out.
+    pub(crate) fn remove(&mut self, hash: u64, seq: Seq, hash_of: impl Fn(&K) -> u64, trash: &mut Trash<K, V>) {
+        self.index.remove(hash, seq, self.live());
+        self.ring.remove(seq, trash);
+        self.head_moved();
+        if self.ring.is_sparse() {
+            self.pack(hash_of);
+        }
+    }
+
+    fn pack(&mut self, hash_of: impl Fn(&K) -> u64) {
+        for _ in 0..PACKED {
+            let Some(old) = self.ring.next_to_pack(SKIPPED) else { return };
+            let hash = hash_of(self.ring.key(old));
+            let live = self.live();
+            let new = self.ring.pack();
+            self.index.renumber(hash, old, new, live);
+            self.head_moved();
+        }
+    }
+
+    /// The piece of standing work that comes with every call that writes: moves a few entries to a resized index, and
+    /// frees a few that left. May panic in `hash_of`.
+    pub(crate) fn maintain(&mut self, hash_of: impl Fn(&K) -> u64, trash: &mut Trash<K, V>) {
+        self.ring.reclaim(FREED, true, trash);
+        self.index.free_some();
+        self.index.make_room(self.ring.len(), self.ring.tail());
+        self.resize(MOVED, hash_of);
+    }
+
+    /// Frees up to `budget` entries that left; how many, and whether more work is left.
+    pub(crate) fn sweep(
+        &mut self,
+        budget: usize,
+        hash_of: impl Fn(&K) -> u64,
+        trash: &mut Trash<K, V>,
+    ) -> (usize, bool) {
+        let freed = self.ring.reclaim(budget, false, trash);
+        self.index.make_room(self.ring.len(), self.ring.tail());
+        self.resize(budget, hash_of);
+        let freeing = (0..budget.div_ceil(FREED)).all(|_| self.index.free_some());
+        (freed, freeing || self.ring.has_garbage(false) || self.index.mark().is_some())
+    }
+
+    fn resize(&mut self, budget: usize, hash_of: impl Fn(&K) -> u64) {
+        for _ in 0..budget {
+            let Some(mark) = self.index.mark() else { return };
+            let Some(seq) = self.ring.previous(mark) else { return self.index.resized() };
+            let hash = hash_of(self.ring.key(seq));
+            self.index.move_down_to(hash, seq, self.live());
+        }
+    }
+
+    /// Brings what [`find`](Self::find) will read into the cache, for each hash.
+    pub(crate) fn touch(&self, hashes: impl Iterator<Item = u64>) {
+        black_box(hashes.fold(0, |sum, hash| sum ^ self.index.touch(hash)));
+    }
+
+    /// Empties the window.
+    pub(crate) fn clear(&mut self, trash: &mut Trash<K, V>) {
+        let emptied = std::mem::replace(self, Self::starting_at(self.ring.tail(), self.ttl, self.max));
+        emptied.ring.clear(trash);
+    }
+
+    fn live(&self) -> Live {
+        Live::between(self.ring.head(), self.ring.tail())
+    }
+
+    /// The entries below the mark may all be gone: then the previous index goes too, since its numbers mean nothing.
+    fn head_moved(&mut self) {
+        if let Some(mark) = self.index.mark() {
+            let (head, tail) = (self.ring.head(), self.ring.tail());
+            let below = mark.wrapping_sub(head);
+            if self.ring.len() == 0 || below == 0 || below > tail.wrapping_sub(head) {
+                self.index.resized();
+            }
+        }
+    }
+}

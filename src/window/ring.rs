@@ -1,0 +1,389 @@
+//! `Ring`: entries in order of arrival, addressed by sequence number.
+//!
+//! Owns the entries and the two ends between which they live. Every entry gets the next sequence number; the live
+//! ones are those present in `head..tail`. Since all have the same time to live, they leave in the order in which
+//! they came: expiry and eviction advance `head` and touch no entry. What lies before `head` is freed later, a bounded
+//! piece at a time.
+//!
+//! Invariants: `head` is the oldest live entry, or `tail` when there is none, and `oldest` is its time. Times never
+//! decrease along the ring. `live` and `bytes` are the sums over the slots. Number 0 is never given, so that a zeroed
+//! index refers to nothing. `tail - head` stays below [`MAX_SPAN`], so that 32 bits tell old from new.
+//!
+//! Slots stand in a deque, one for 1,024 entries. A linked list in a slab would remove from the middle without leaving
+//! holes (see `pack.rs` for what is done about them), but costs 8 bytes an entry, and a cache miss for each
+//! of a million entries that expire at once; here those cost one step a thousand.
+
+use std::collections::VecDeque;
+use std::ops::Range;
+
+use super::block::{BLOCK, Block, Trash};
+use super::pack::Pack;
+use super::slot::Slot;
+use super::store::Store;
+use crate::clock::Nanos;
+use crate::key::Key;
+
+/// The number of an entry. Numbers wrap, and are compared by their distance from `head`.
+pub(crate) type Seq = u32;
+
+/// The largest distance between the two ends.
+pub(crate) const MAX_SPAN: u32 = 1 << 31;
+
+pub(crate) struct Ring<K: ?Sized + Key, V> {
+    pub(super) slots: VecDeque<Slot<K, V>>,
+    /// The number of position 0 of the first slot.
+    base: Seq,
+    pub(super) head: Seq,
+    tail: Seq,
+    /// The time of the oldest live entry, `u64::MAX` when there is none.
+    oldest: Nanos,
+    live: usize,
+    bytes: u64,
+    pub(super) holes: usize,
+    pub(super) hole_bytes: u64,
+    pub(super) pack: Option<Pack>,
+}
+
+impl<K: ?Sized + Key, V> Ring<K, V> {
+    /// An empty ring whose first entry gets a number not far from `start`.
+    pub(crate) fn starting_at(start: Seq) -> Self {
+        let start = start / BLOCK as u32 * BLOCK as u32;
+        Self {
+            slots: VecDeque::new(),
+            base: start,
+            head: start,
+            tail: start,
+            oldest: Nanos::MAX,
+            live: 0,
+            bytes: 0,
+            holes: 0,
+            hole_bytes: 0,
+            pack: None,
+        }
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.live
+    }
+
+    /// The bytes of the live keys.
+    pub(crate) fn bytes(&self) -> u64 {
+        self.bytes
+    }
+
+    pub(crate) fn head(&self) -> Seq {
+        self.head
+    }
+
+    pub(crate) fn tail(&self) -> Seq {
+        self.tail
+    }
+
+    /// When the oldest live entry came.
+    pub(crate) fn oldest(&self) -> Option<Nanos> {
+        (self.live > 0).then_some(self.oldest)
+    }
+
+    /// Whether the numbers of one more block would not fit below [`MAX_SPAN`]: some entry has to go.
+    pub(crate) fn is_exhausted(&self) -> bool {
+        self.tail.wrapping_sub(self.head) > MAX_SPAN - 2 * BLOCK as u32
+    }
+
+    /// Where number `seq`, which is not before the first slot, stands.
+    pub(super) fn locate(&self, seq: Seq) -> (usize, usize) {
+        let offset = seq.wrapping_sub(self.base) as usize;
+        (offset / BLOCK, offset % BLOCK)
+    }
+
+    /// The number of position `at` of slot `slot`.
+    pub(super) fn seq(&self, slot: usize, at: usize) -> Seq {
+        self.base.wrapping_add((slot * BLOCK + at) as u32)
+    }
+
+    /// The block and position of a number in `head..tail`, if an entry is present there.
+    fn place(&self, seq: Seq) -> Option<(&Block<K, V>, usize)> {
+        let (slot, at) = self.locate(seq);
+        let block = self.slots.get(slot)?.part(at)?;
+        block.is_present(at).then_some((block, at))
+    }
+
+    fn at(&self, seq: Seq) -> (&Block<K, V>, usize) {
+        self.place(seq).expect("the entry is present")
+    }
+
+    /// Whether the entry with this number, in `head..tail`, is present and has this key.
+    pub(crate) fn matches(&self, seq: Seq, key: &K) -> bool {
+        self.place(seq).is_some_and(|(block, at)| block.matches(at, key))
+    }
+
+    /// Whether the entry with this number, in `head..tail`, is present and has such a value.
+    pub(crate) fn has_value(&self, seq: Seq, is: impl FnOnce(&V) -> bool) -> bool {
+        self.place(seq).is_some_and(|(block, at)| is(block.value(at)))
+    }
+
+    pub(crate) fn key(&self, seq: Seq) -> &K {
+        let (block, at) = self.at(seq);
+        block.key(at)
+    }
+
+    pub(crate) fn value(&self, seq: Seq) -> &V {
+        let (block, at) = self.at(seq);
+        block.value(at)
+    }
+
+    pub(crate) fn time(&self, seq: Seq) -> Nanos {
+        let (block, at) = self.at(seq);
+        block.time(at)
+    }
+
+    /// Adds the newest entry. `time` is not below that of the one before. May panic in the key's `Clone`, then
+    /// no entry was added.
+    pub(crate) fn push(&mut self, time: Nanos, key: &K, value: V) -> Seq {
+        if !self.tail_has_room() {
+            self.open_slot(time);
+        }
+        let slot = self.slots.back_mut().expect("a slot was opened");
+        let block = slot.block.as_mut().expect("the last slot has a block");
+        let at = block.push_back(time, key, value);
+        let bytes = K::Store::weigh(key);
+        slot.live += 1;
+        slot.bytes += bytes;
+        let seq = self.seq(self.slots.len() - 1, at);
+        if self.live == 0 {
+            (self.head, self.oldest) = (seq, time);
+        }
+        self.live += 1;
+        self.bytes += bytes;
+        self.tail = seq.wrapping_add(1);
+        seq
+    }
+
+    fn tail_has_room(&self) -> bool {
+        self.slots.back().is_some_and(|slot| slot.block.as_ref().is_some_and(|block| block.has_room()))
+    }
+
+    fn open_slot(&mut self, time: Nanos) {
+        if let Some(block) = self.slots.back_mut().and_then(|slot| slot.block.as_mut()) {
+            block.seal();
+        }
+        let seq = self.seq(self.slots.len(), 0);
+        let previous = self.slots.back().and_then(|slot| slot.block.as_deref());
+        let block = Block::new(floor(seq), previous);
+        self.slots.push_back(Slot::new(time, block));
+        if self.live == 0 {
+            self.head = seq;
+        }
+        self.tail = seq;
+    }
+
+    /// Lets the entries that came at or before `cutoff` expire, and returns how many did. Looks at one slot a
+    /// thousand entries, and at no more than 64 entries.
+    pub(crate) fn expire(&mut self, cutoff: Nanos) -> usize {
+        if self.live == 0 || self.oldest > cutoff {
+            return 0;
+        }
+        let before = self.live;
+        let (last, until) = self.boundary(cutoff);
+        for (slot, range) in self.expired(last, until) {
+            self.give_up(slot, &range);
+        }
+        self.advance_head(last, until);
+        before - self.live
+    }
+
+    /// How many entries came after `cutoff`, the bytes of their keys, and when the oldest of them came.
+    pub(crate) fn after(&self, cutoff: Nanos) -> (usize, u64, Option<Nanos>) {
+        if self.live == 0 || self.oldest > cutoff {
+            return (self.live, self.bytes, self.oldest());
+        }
+        let (last, until) = self.boundary(cutoff);
+        let (mut live, mut bytes) = (self.live, self.bytes);
+        for (slot, range) in self.expired(last, until) {
+            let (expired, expired_bytes) = self.slots[slot].tally(&range);
+            live -= expired;
+            bytes -= expired_bytes;
+        }
+        let oldest = if live > 0 { self.next_from(last, until) } else { None };
+        (live, bytes, oldest.map(|seq| self.time(seq)))
+    }
+
+    /// The slot and position up to which entries came at or before `cutoff`. There are some.
+    fn boundary(&self, cutoff: Nanos) -> (usize, usize) {
+        let last = self.last_slot_not_after(cutoff);
+        (last, self.slots[last].first_after(cutoff))
+    }
+
+    /// The parts of the slots between `head` and a boundary.
+    fn expired(&self, last: usize, until: usize) -> impl Iterator<Item = (usize, Range<usize>)> + use<K, V> {
+        let (first, at) = self.locate(self.head);
+        (first..=last).map(move |slot| match (slot == first, slot == last) {
+            // What is before `head` in its slot does not count any more in the slot's figures.
+            (_, false) => (slot, 0..BLOCK),
+            (true, true) => (slot, at..until),
+            (false, true) => (slot, 0..until),
+        })
+    }
+
+    /// The last slot that has an entry which came at or before `cutoff`. There is one.
+    fn last_slot_not_after(&self, cutoff: Nanos) -> usize {
+        let not_after = |slots: Range<usize>| {
+            let (mut low, mut high) = (slots.start, slots.end);
+            while low < high {
+                let middle = (low + high) / 2;
+                if self.slots[middle].first <= cutoff { low = middle + 1 } else { high = middle }
+            }
+            low.checked_sub(1).filter(|last| slots.contains(last))
+        };
+        let (emptied, target) = self.emptied_by_packing();
+        not_after(target..self.slots.len()).or_else(|| not_after(0..emptied)).expect("an entry came before the cutoff")
+    }
+
+    /// Lets the oldest live entry go and returns when it came.
+    pub(crate) fn evict(&mut self) -> Nanos {
+        let time = self.oldest;
+        let (slot, at) = self.locate(self.head);
+        self.give_up(slot, &(at..at + 1));
+        self.advance_head(slot, at + 1);
+        time
+    }
+
+    fn give_up(&mut self, slot: usize, range: &Range<usize>) {
+        let slot = &mut self.slots[slot];
+        let (live, bytes) = slot.tally(range);
+        slot.live -= live;
+        slot.bytes -= bytes;
+        self.live -= live;
+        self.bytes -= bytes;
+    }
+
+    /// Moves `head` to the oldest present entry at or after a position, or to `tail`.
+    pub(super) fn advance_head(&mut self, slot: usize, from: usize) {
+        let next = self.next_from(slot, from);
+        self.head = next.unwrap_or(self.tail);
+        self.oldest = next.map_or(Nanos::MAX, |seq| self.time(seq));
+    }
+
+    fn next_from(&self, slot: usize, from: usize) -> Option<Seq> {
+        if self.live == 0 {
+            return None;
+        }
+        let here = self.slots[slot].next(from).map(|at| self.seq(slot, at));
+        here.or_else(|| {
+            let slot = (slot + 1..self.slots.len()).find(|&slot| self.slots[slot].live > 0)?;
+            self.slots[slot].next(0).map(|at| self.seq(slot, at))
+        })
+    }
+
+    /// The oldest live entry whose number is not below `from`, which is in `head..=tail`.
+    pub(crate) fn next(&self, from: Seq) -> Option<Seq> {
+        let (slot, at) = self.locate(from);
+        (slot < self.slots.len()).then(|| self.next_from(slot, at)).flatten()
+    }
+
+    /// The newest live entry whose number is below `before`, which is in `head..=tail`.
+    pub(crate) fn previous(&self, before: Seq) -> Option<Seq> {
+        if self.live == 0 || before == self.head {
+            return None;
+        }
+        let (first, _) = self.locate(self.head);
+        let (slot, at) = self.locate(before);
+        let here = self.slots.get(slot).and_then(|slot| slot.previous(at)).map(|at| self.seq(slot, at));
+        let found = here.or_else(|| {
+            let slot = (first..slot).rev().find(|&slot| self.slots[slot].live > 0)?;
+            self.slots[slot].previous(BLOCK).map(|at| self.seq(slot, at))
+        });
+        // Entries before `head` are still present until they are freed.
+        found.filter(|seq| before.wrapping_sub(*seq) <= before.wrapping_sub(self.head))
+    }
+
+    /// Takes an entry in `head..tail` out of the middle, where it leaves a hole.
+    pub(crate) fn remove(&mut self, seq: Seq, trash: &mut Trash<K, V>) {
+        let (index, at) = self.locate(seq);
+        let slot = &mut self.slots[index];
+        let block = slot.part_mut(at).expect("the entry is present");
+        let bytes = block.weight(at);
+        block.discard(at, trash);
+        slot.live -= 1;
+        slot.bytes -= bytes;
+        self.live -= 1;
+        self.bytes -= bytes;
+        self.holes += 1;
+        self.hole_bytes += bytes;
+        if seq == self.head {
+            self.advance_head(index, at);
+        }
+    }
+
+    /// Frees what lies before `head`, and returns how many entries that was.
+    ///
+    /// Up to `budget` entries are given to `trash` one by one; blocks of entries that leave nothing to drop are given
+    /// as a whole, and count as 16. With `keep_last` the last block stays, for the entries to come.
+    pub(crate) fn reclaim(&mut self, mut budget: usize, keep_last: bool, trash: &mut Trash<K, V>) -> usize {
+        let mut freed = 0;
+        while budget > 0 && self.has_garbage(keep_last) {
+            let whole = self.front_is_dead(keep_last);
+            let (_, head_at) = self.locate(self.head);
+            let slot = self.slots.front_mut().expect("there is garbage");
+            if whole && (!Block::<K, V>::REMAINS || slot.parts().all(Block::is_empty)) {
+                freed += slot.parts().map(|block| block.count(&(0..BLOCK))).sum::<usize>();
+                budget = budget.saturating_sub(16);
+                self.pop_slot(trash);
+                continue;
+            }
+            let until = if whole { BLOCK } else { head_at };
+            let block = slot.parts_mut().find(|block| !block.is_empty()).expect("there is garbage");
+            while budget > 0 && !block.is_empty() && block.positions().start < until {
+                freed += usize::from(block.pop_front(trash));
+                budget -= 1;
+            }
+        }
+        freed
+    }
+
+    fn pop_slot(&mut self, trash: &mut Trash<K, V>) {
+        let slot = self.slots.pop_front().expect("there is a front");
+        self.base = self.base.wrapping_add(BLOCK as u32);
+        for block in slot.block.into_iter().chain(slot.packed) {
+            self.forget_holes(&block);
+            trash.blocks.push(block);
+        }
+        if self.slots.is_empty() {
+            // Nothing is held: the next entry opens a slot of its own.
+            (self.head, self.tail) = (self.base, self.base);
+        }
+        if self.slots.capacity() > 64 && self.slots.len() < self.slots.capacity() / 4 {
+            self.slots.shrink_to(self.slots.len() * 2);
+        }
+    }
+
+    pub(super) fn forget_holes(&mut self, block: &Block<K, V>) {
+        self.holes -= block.holes;
+        self.hole_bytes -= block.hole_bytes;
+    }
+
+    /// Whether [`reclaim`](Self::reclaim) has anything to do.
+    pub(crate) fn has_garbage(&self, keep_last: bool) -> bool {
+        let (_, head_at) = self.locate(self.head);
+        self.front_is_dead(keep_last)
+            || self.slots.front().is_some_and(|slot| slot.first_held().is_some_and(|first| first < head_at))
+    }
+
+    pub(super) fn base(&self) -> Seq {
+        self.base
+    }
+
+    /// Gives up all that is held.
+    pub(crate) fn clear(self, trash: &mut Trash<K, V>) {
+        trash.blocks.extend(self.slots.into_iter().flat_map(|slot| slot.block.into_iter().chain(slot.packed)));
+    }
+
+    fn front_is_dead(&self, keep_last: bool) -> bool {
+        let dead = if self.live == 0 && !keep_last { self.slots.len() } else { self.locate(self.head).0 };
+        dead > 0 && !self.slots.is_empty()
+    }
+}
+
+/// The first position of a slot that may be used: all but number 0.
+pub(super) fn floor(first: Seq) -> usize {
+    usize::from(first == 0)
+}

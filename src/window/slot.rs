@@ -1,0 +1,78 @@
+//! `Slot`: the place of one block in the ring, with the figures that save looking into it.
+
+use std::ops::Range;
+
+use super::block::{BLOCK, Block};
+use crate::clock::Nanos;
+use crate::key::Key;
+
+/// The place of the 1,024 consecutive sequence numbers of one block.
+pub(crate) struct Slot<K: ?Sized + Key, V> {
+    /// When the oldest entry that ever stood here came. Non-decreasing along the ring.
+    pub(crate) first: Nanos,
+    /// Live entries, and the bytes of their keys.
+    pub(crate) live: usize,
+    pub(crate) bytes: u64,
+    /// The entries. `None` once none is left.
+    pub(crate) block: Option<Box<Block<K, V>>>,
+    /// Entries that packing moved here (see `pack.rs`). All are younger than those of `block`.
+    pub(crate) packed: Option<Box<Block<K, V>>>,
+}
+
+impl<K: ?Sized + Key, V> Slot<K, V> {
+    pub(crate) fn new(first: Nanos, block: Block<K, V>) -> Self {
+        Self { first, live: 0, bytes: 0, block: Some(Box::new(block)), packed: None }
+    }
+
+    /// The block that holds position `at`, if any does.
+    pub(crate) fn part(&self, at: usize) -> Option<&Block<K, V>> {
+        self.parts().find(|block| block.positions().contains(&at))
+    }
+
+    pub(crate) fn part_mut(&mut self, at: usize) -> Option<&mut Block<K, V>> {
+        self.parts_mut().find(|block| block.positions().contains(&at))
+    }
+
+    /// The blocks of this slot, the older one first.
+    pub(crate) fn parts(&self) -> impl Iterator<Item = &Block<K, V>> {
+        self.block.iter().chain(&self.packed).map(|block| &**block)
+    }
+
+    /// The part whose newest entry packing moves next: the packed one first, unless that is being filled.
+    pub(super) fn source(&mut self, filling: bool) -> &mut Option<Box<Block<K, V>>> {
+        if self.packed.is_some() && !filling { &mut self.packed } else { &mut self.block }
+    }
+
+    /// The oldest position held.
+    pub(crate) fn first_held(&self) -> Option<usize> {
+        self.parts().find(|block| !block.is_empty()).map(|block| block.positions().start)
+    }
+
+    pub(crate) fn parts_mut(&mut self) -> impl Iterator<Item = &mut Block<K, V>> {
+        self.block.iter_mut().chain(&mut self.packed).map(|block| &mut **block)
+    }
+
+    /// The first present position at or above `from`.
+    pub(crate) fn next(&self, from: usize) -> Option<usize> {
+        self.parts().find_map(|block| block.next(from))
+    }
+
+    /// The last present position below `before`.
+    pub(crate) fn previous(&self, before: usize) -> Option<usize> {
+        self.parts().filter_map(|block| block.previous(before)).last()
+    }
+
+    /// The first position that is younger than `cutoff`, or the end.
+    pub(crate) fn first_after(&self, cutoff: Nanos) -> usize {
+        let older = |block: &&Block<K, V>| block.first_after(cutoff) < block.positions().end;
+        self.parts().find(older).map_or(BLOCK, |block| block.first_after(cutoff))
+    }
+
+    /// The number of entries in `range`, which holds no expired ones, and the bytes of their keys.
+    pub(crate) fn tally(&self, range: &Range<usize>) -> (usize, u64) {
+        if *range == (0..BLOCK) {
+            return (self.live, self.bytes);
+        }
+        self.parts().fold((0, 0), |(live, bytes), block| (live + block.count(range), bytes + block.bytes(range)))
+    }
+}

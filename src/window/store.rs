@@ -1,0 +1,257 @@
+//! How the keys and values of one block are held: in lanes, and `str` and `[u8]` keys in a heap of bytes.
+
+use std::collections::VecDeque;
+use std::fmt;
+use std::hash::Hash;
+use std::mem::needs_drop;
+
+use crate::varint;
+
+/// A queue of places, counted from the oldest one held, in which single places can be emptied.
+pub trait Places: Default {
+    /// Whether places leave anything to drop when they are given up.
+    const REMAINS: bool;
+
+    /// An empty queue with room for as much as `previous` held, so that a steady stream never reallocates.
+    fn like(previous: Option<&Self>) -> Self;
+    fn len(&self) -> usize;
+    /// Whether one more place may be pushed.
+    fn has_room(&self) -> bool;
+    /// How much a place counts for in a bound on bytes.
+    fn weight(&self, at: usize) -> u64;
+    /// Moves the newest place before the oldest one of `to`, emptied or not.
+    fn move_last(&mut self, to: &mut Self);
+    /// Gives up the newest place, which was emptied.
+    fn pop_back(&mut self);
+    /// Gives up the oldest place; what is to be dropped goes to `trash`.
+    fn pop_front(&mut self, trash: &mut Self);
+    /// Empties a place, which stays a place; what is to be dropped goes to `trash`.
+    fn discard(&mut self, at: usize, trash: &mut Self);
+    fn shrink(&mut self);
+}
+
+/// Places that hold keys of type `K`.
+pub trait Store<K: ?Sized>: Places {
+    /// How much `key` will count for in a bound on bytes.
+    fn weigh(key: &K) -> u64;
+    /// The key in a place that was not emptied.
+    fn get(&self, at: usize) -> &K;
+    fn matches(&self, at: usize, key: &K) -> bool;
+    /// May panic in the key's `Clone`, and then changes nothing.
+    fn push_back(&mut self, key: &K);
+}
+
+/// Places that hold a `T` each.
+///
+/// A type without drop glue needs no mark for an emptied place, since nothing is left to drop, and is held bare: a
+/// `u64` takes 8 bytes, a `()` none. A type with drop glue is held in an `Option`, which mostly costs nothing, since
+/// such types have a niche. Only one of the two queues is ever used.
+pub struct Lane<T> {
+    bare: VecDeque<T>,
+    owning: VecDeque<Option<T>>,
+}
+
+impl<T> Lane<T> {
+    pub(crate) fn get(&self, at: usize) -> &T {
+        if Self::REMAINS { self.owning[at].as_ref().expect("the place was not emptied") } else { &self.bare[at] }
+    }
+
+    pub(crate) fn push_back(&mut self, value: T) {
+        if Self::REMAINS {
+            self.owning.push_back(Some(value));
+        } else {
+            self.bare.push_back(value);
+        }
+    }
+}
+
+impl<T> Places for Lane<T> {
+    const REMAINS: bool = needs_drop::<T>();
+
+    fn like(previous: Option<&Self>) -> Self {
+        let places = previous.map_or(0, Self::len);
+        let (bare, owning) = if Self::REMAINS { (0, places) } else { (places, 0) };
+        Self { bare: VecDeque::with_capacity(bare), owning: VecDeque::with_capacity(owning) }
+    }
+
+    fn len(&self) -> usize {
+        if Self::REMAINS { self.owning.len() } else { self.bare.len() }
+    }
+
+    fn has_room(&self) -> bool {
+        true
+    }
+
+    fn weight(&self, _: usize) -> u64 {
+        0
+    }
+
+    fn move_last(&mut self, to: &mut Self) {
+        if let Some(value) = self.bare.pop_back() {
+            to.bare.push_front(value);
+        }
+        if let Some(place) = self.owning.pop_back() {
+            to.owning.push_front(place);
+        }
+    }
+
+    fn pop_back(&mut self) {
+        self.bare.pop_back();
+        self.owning.pop_back();
+    }
+
+    fn pop_front(&mut self, trash: &mut Self) {
+        self.bare.pop_front();
+        trash.owning.extend(self.owning.pop_front());
+    }
+
+    fn discard(&mut self, at: usize, trash: &mut Self) {
+        if Self::REMAINS {
+            trash.owning.push_back(self.owning[at].take());
+        }
+    }
+
+    fn shrink(&mut self) {
+        self.bare.shrink_to_fit();
+        self.owning.shrink_to_fit();
+    }
+}
+
+impl<T: Hash + Eq + Clone> Store<T> for Lane<T> {
+    fn weigh(_: &T) -> u64 {
+        0
+    }
+
+    fn get(&self, at: usize) -> &T {
+        self.get(at)
+    }
+
+    fn matches(&self, at: usize, key: &T) -> bool {
+        self.get(at) == key
+    }
+
+    fn push_back(&mut self, key: &T) {
+        self.push_back(key.clone());
+    }
+}
+
+impl<T> Default for Lane<T> {
+    fn default() -> Self {
+        Self { bare: VecDeque::new(), owning: VecDeque::new() }
+    }
+}
+
+impl<T> fmt::Debug for Lane<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Lane").field("len", &self.len()).finish()
+    }
+}
+
+/// Byte strings back to back, each after its length.
+///
+/// A heap takes no further key once it is 64 KiB long, so that every key *begins* below 64 KiB and two bytes hold
+/// its offset; the last one may be as long as it likes.
+#[derive(Debug, Default)]
+pub struct Heap {
+    offsets: VecDeque<u16>,
+    bytes: Vec<u8>,
+}
+
+impl Heap {
+    /// The length at which a heap takes no further key.
+    pub(crate) const ROOM: usize = 1 << 16;
+
+    fn bytes(&self, at: usize) -> &[u8] {
+        varint::record(&self.bytes[usize::from(self.offsets[at])..])
+    }
+
+    fn append(&mut self, key: &[u8]) -> u16 {
+        let offset = u16::try_from(self.bytes.len()).expect("has_room was asked before");
+        varint::push(&mut self.bytes, key.len());
+        self.bytes.extend_from_slice(key);
+        offset
+    }
+}
+
+impl Places for Heap {
+    const REMAINS: bool = false;
+
+    fn like(previous: Option<&Self>) -> Self {
+        let (keys, bytes) = previous.map_or((0, 0), |heap| (heap.offsets.len(), heap.bytes.len()));
+        // A sixty-fourth more, so that ids whose length varies a little do not double the heap at its end.
+        let bytes = (bytes + bytes / 64).min(Self::ROOM);
+        Self { offsets: VecDeque::with_capacity(keys), bytes: Vec::with_capacity(bytes) }
+    }
+
+    fn len(&self) -> usize {
+        self.offsets.len()
+    }
+
+    fn has_room(&self) -> bool {
+        self.bytes.len() < Self::ROOM
+    }
+
+    fn weight(&self, at: usize) -> u64 {
+        self.bytes(at).len() as u64
+    }
+
+    fn move_last(&mut self, to: &mut Self) {
+        let last = self.len() - 1;
+        let offset = to.append(self.bytes(last));
+        to.offsets.push_front(offset);
+        self.offsets.pop_back();
+    }
+
+    fn pop_back(&mut self) {
+        self.offsets.pop_back();
+    }
+
+    fn pop_front(&mut self, _: &mut Self) {
+        self.offsets.pop_front();
+    }
+
+    fn discard(&mut self, _: usize, _: &mut Self) {}
+
+    fn shrink(&mut self) {
+        self.offsets.shrink_to_fit();
+        self.bytes.shrink_to_fit();
+    }
+}
+
+impl Store<[u8]> for Heap {
+    fn weigh(key: &[u8]) -> u64 {
+        key.len() as u64
+    }
+
+    fn get(&self, at: usize) -> &[u8] {
+        self.bytes(at)
+    }
+
+    fn matches(&self, at: usize, key: &[u8]) -> bool {
+        self.bytes(at) == key
+    }
+
+    fn push_back(&mut self, key: &[u8]) {
+        let offset = self.append(key);
+        self.offsets.push_back(offset);
+    }
+}
+
+/// A string is held as its bytes; only handing one out looks at them as UTF-8 again.
+impl Store<str> for Heap {
+    fn weigh(key: &str) -> u64 {
+        key.len() as u64
+    }
+
+    fn get(&self, at: usize) -> &str {
+        std::str::from_utf8(self.bytes(at)).expect("the bytes came from a str")
+    }
+
+    fn matches(&self, at: usize, key: &str) -> bool {
+        Store::<[u8]>::matches(self, at, key.as_bytes())
+    }
+
+    fn push_back(&mut self, key: &str) {
+        Store::<[u8]>::push_back(self, key.as_bytes());
+    }
+}

@@ -1,0 +1,60 @@
+//! `Window::validate`: every invariant of the window, checked the slow way, for model tests and fuzzing.
+
+use super::Window;
+use super::block::BLOCK;
+use super::ring::MAX_SPAN;
+use crate::clock::Nanos;
+use crate::key::Key;
+
+impl<K: ?Sized + Key, V> Window<K, V> {
+    /// Checks that ring and index agree, and that every sum is the sum of its parts.
+    ///
+    /// # Panics
+    ///
+    /// Where they do not.
+    pub(crate) fn validate(&self, hash_of: impl Fn(&K) -> u64) {
+        let ring = &self.ring;
+        assert!(ring.tail().wrapping_sub(ring.head()) < MAX_SPAN, "the numbers span too much");
+        let (mut live, mut bytes, mut holes, mut hole_bytes) = (0, 0, 0, 0);
+        let mut last_time: Nanos = 0;
+        for (index, slot) in ring.slots.iter().enumerate() {
+            let (mut slot_live, mut slot_bytes, mut end) = (0, 0, 0);
+            for block in slot.parts() {
+                assert!(block.positions().start >= end, "two parts of a slot overlap");
+                end = block.positions().end;
+                assert!(end <= BLOCK);
+                holes += block.holes;
+                hole_bytes += block.hole_bytes;
+                let mut weight = 0;
+                for at in block.positions() {
+                    assert!(block.time(at) >= last_time, "times decrease");
+                    last_time = block.time(at);
+                    if !block.is_present(at) {
+                        continue;
+                    }
+                    weight += block.weight(at);
+                    let seq = ring.seq(index, at);
+                    if seq.wrapping_sub(ring.base()) >= ring.head().wrapping_sub(ring.base()) {
+                        slot_live += 1;
+                        slot_bytes += block.weight(at);
+                        assert_ne!(seq, 0, "number 0 was given");
+                        let found = self.find(hash_of(block.key(at)), block.key(at));
+                        assert_eq!(found, Some(seq), "the index does not know an entry");
+                    }
+                }
+                assert_eq!(block.bytes(&(0..BLOCK)), weight, "a block's bytes");
+            }
+            assert_eq!((slot.live, slot.bytes), (slot_live, slot_bytes), "a slot's figures");
+            live += slot_live;
+            bytes += slot_bytes;
+        }
+        assert_eq!((self.len(), self.bytes()), (live, bytes), "the ring's figures");
+        assert_eq!((ring.holes, ring.hole_bytes), (holes, hole_bytes), "the ring's holes");
+        assert!(ring.holes <= 3 * live + 4 * BLOCK, "holes pile up: {} beside {live}", ring.holes);
+        let first = ring.next(ring.head());
+        assert_eq!(first.is_some(), live > 0);
+        assert_eq!(first.map(|seq| ring.time(seq)), ring.oldest(), "the oldest entry's time");
+        assert_eq!(first.unwrap_or(ring.tail()), ring.head(), "head is the oldest entry");
+        assert!(self.index.lines() <= 4 * live.max(64), "the index is too large: {} lines", self.index.lines());
+    }
+}
