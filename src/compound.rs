@@ -4,8 +4,6 @@ use std::error::Error;
 use std::fmt;
 use std::ops::Deref;
 
-use crate::varint;
-
 /// One byte key made of several parts, for collections keyed by `[u8]`.
 ///
 /// Each part is preceded by its length, so that `("ab", "c")` and `("a", "bc")` are different keys whatever the parts
@@ -43,11 +41,20 @@ impl CompoundKey {
             if part.is_empty() {
                 return Err(MissingPart { index });
             }
-            varint::push(&mut bytes, part.len());
+            push_length(&mut bytes, part.len());
             bytes.extend_from_slice(part);
         }
         if bytes.is_empty() { Err(MissingPart { index: 0 }) } else { Ok(Self { bytes }) }
     }
+}
+
+/// Appends a length as LEB128: seven bits a byte, low bits first, the top bit says that more follow.
+fn push_length(bytes: &mut Vec<u8>, mut length: usize) {
+    while length >= 0x80 {
+        bytes.push(length as u8 | 0x80);
+        length >>= 7;
+    }
+    bytes.push(length as u8);
 }
 
 impl Deref for CompoundKey {

@@ -17,7 +17,7 @@ use crate::hash::hash;
 use crate::key::{AsKey, Key};
 use crate::stats::Stats;
 use crate::window::store::Store;
-use crate::window::{Seq, Trash, Window};
+use crate::window::{Seq, Trash, Vacancy, Window};
 
 /// Ids of which the index lines are fetched together: enough misses to overlap, few enough to stay in the cache.
 pub(super) const BATCH: usize = 32;
@@ -303,40 +303,53 @@ impl<K: ?Sized + Key, V, S: BuildHasher> DedupMap<K, V, S> {
     #[inline]
     pub(super) fn record_at(&mut self, now: Nanos, hash: u64, key: &K, value: V) -> Found<()> {
         let now = self.expire(now);
-        if let Some(found) = self.look_up(now, hash, key) {
-            return found;
-        }
+        self.maintain();
+        let vacancy = match self.look_up(now, hash, key) {
+            Ok(found) => return found,
+            Err(vacancy) => vacancy,
+        };
         if self.make_room(now, 1, K::Store::weigh(key)) {
-            self.push(now, hash, key, value);
+            self.recorded.push(now, hash, vacancy, key, value);
+            self.count_inserted();
         } else {
             self.counts.rejected += 1;
         }
         Found::Fresh(())
     }
 
-    /// Where the id is, if it is anywhere.
+    /// Where the id is, if it is anywhere; else where it could be noted.
     #[inline]
-    fn look_up<T>(&mut self, now: Nanos, hash: u64, key: &K) -> Option<Found<T>> {
-        if let Some(seq) = self.recorded.find(hash, key) {
-            self.counts.duplicates += 1;
-            return Some(Found::Duplicate { age: Duration::from_nanos(self.recorded.age(now, seq)), seq });
-        }
+    fn look_up<T>(&mut self, now: Nanos, hash: u64, key: &K) -> Result<Found<T>, Option<Vacancy>> {
+        let vacancy = match self.recorded.find(hash, key) {
+            Ok(seq) => {
+                self.counts.duplicates += 1;
+                return Ok(Found::Duplicate { age: Duration::from_nanos(self.recorded.age(now, seq)), seq });
+            }
+            Err(vacancy) => vacancy,
+        };
         if self.in_flight.len() > 0
-            && let Some(seq) = self.in_flight.find(hash, key)
+            && let Ok(seq) = self.in_flight.find(hash, key)
         {
             self.counts.in_flight_hits += 1;
-            return Some(Found::InFlight { since: Duration::from_nanos(self.in_flight.age(now, seq)) });
+            return Ok(Found::InFlight { since: Duration::from_nanos(self.in_flight.age(now, seq)) });
         }
-        None
+        Err(vacancy)
+    }
+
+    /// The piece of standing work that comes with every write.
+    #[inline]
+    fn maintain(&mut self) {
+        let Self { recorded, in_flight, hasher, garbage, .. } = self;
+        recorded.maintain(|key| crate::hash::hash(hasher, key), &mut garbage.recorded);
+        if !in_flight.is_idle() {
+            in_flight.maintain(|key| crate::hash::hash(hasher, key), &mut garbage.in_flight);
+        }
     }
 
     #[inline]
-    fn push(&mut self, now: Nanos, hash: u64, key: &K, value: V) {
-        let Self { recorded, hasher, garbage, counts, .. } = self;
-        recorded.maintain(|key| crate::hash::hash(hasher, key), &mut garbage.recorded);
-        recorded.push(now, hash, key, value);
-        counts.inserted += 1;
-        counts.high_water = counts.high_water.max(recorded.len());
+    fn count_inserted(&mut self) {
+        self.counts.inserted += 1;
+        self.counts.high_water = self.counts.high_water.max(self.recorded.len());
     }
 
     /// Whether an id is recorded and live. Refreshes nothing.
@@ -373,10 +386,10 @@ impl<K: ?Sized + Key, V, S: BuildHasher> DedupMap<K, V, S> {
 
     pub(super) fn remove_at(&mut self, now: Nanos, hash: u64, key: &K) -> bool {
         self.expire(now);
-        let Some(seq) = self.recorded.find(hash, key) else { return false };
+        self.maintain();
+        let Ok(seq) = self.recorded.find(hash, key) else { return false };
         self.counts.removed += 1;
         let Self { recorded, hasher, garbage, .. } = self;
-        recorded.maintain(|key| crate::hash::hash(hasher, key), &mut garbage.recorded);
         recorded.remove(hash, seq, |key| crate::hash::hash(hasher, key), &mut garbage.recorded);
         true
     }
@@ -398,7 +411,8 @@ impl<K: ?Sized + Key, V, S: BuildHasher> DedupMap<K, V, S> {
 
     pub(super) fn claim_at(&mut self, now: Nanos, hash: u64, key: &K) -> Found<Token> {
         let now = self.expire(now);
-        if let Some(found) = self.look_up(now, hash, key) {
+        self.maintain();
+        if let Ok(found) = self.look_up(now, hash, key) {
             return found;
         }
         let bytes = K::Store::weigh(key);
@@ -411,9 +425,7 @@ impl<K: ?Sized + Key, V, S: BuildHasher> DedupMap<K, V, S> {
             self.counts.shed += 1;
             return Found::Full;
         };
-        let Self { in_flight, hasher, garbage, .. } = self;
-        in_flight.maintain(|key| crate::hash::hash(hasher, key), &mut garbage.in_flight);
-        in_flight.push(now, hash, key, self.next_number);
+        self.in_flight.push(now, hash, None, key, self.next_number);
         permit.keep();
         self.next_number += 1;
         Found::Fresh(Token { hash, number: Some(self.next_number - 1) })
@@ -433,15 +445,13 @@ impl<K: ?Sized + Key, V, S: BuildHasher> DedupMap<K, V, S> {
     pub(super) fn commit_at(&mut self, now: Nanos, token: &Token, value: V) -> Result<(), LeaseLapsed<V>> {
         let Some(number) = token.number else { return Ok(()) };
         let now = self.expire(now);
+        self.maintain();
         let Some(seq) = self.in_flight.find_by_value(token.hash, |&claimed| claimed == number) else {
             return Err(LeaseLapsed { value });
         };
         self.make_room(now, 1, 0);
-        let Self { recorded, in_flight, hasher, garbage, counts, .. } = self;
-        recorded.maintain(|key| crate::hash::hash(hasher, key), &mut garbage.recorded);
-        recorded.push(now, token.hash, in_flight.key(seq), value);
-        counts.inserted += 1;
-        counts.high_water = counts.high_water.max(recorded.len());
+        self.recorded.push(now, token.hash, None, self.in_flight.key(seq), value);
+        self.count_inserted();
         self.leave_flight(token.hash, seq);
         Ok(())
     }

@@ -60,8 +60,10 @@ impl<K: ?Sized + Key, V> Block<K, V> {
         self.times.is_empty()
     }
 
+    #[inline]
     pub(crate) fn is_present(&self, at: usize) -> bool {
-        self.positions().contains(&at) && self.present[at / GROUP] >> (at % GROUP) & 1 == 1
+        // Most blocks have no holes, and then the bits, a cache line of their own, need not be read.
+        self.positions().contains(&at) && (self.holes == 0 || self.present[at / GROUP] >> (at % GROUP) & 1 == 1)
     }
 
     pub(crate) fn time(&self, at: usize) -> Nanos {
@@ -105,19 +107,19 @@ impl<K: ?Sized + Key, V> Block<K, V> {
         self.keys.push_back(key);
         self.values.push_back(value);
         self.times.push_back(time);
-        self.mark(at);
+        self.mark(at, K::Store::weigh(key));
         at
     }
 
     /// Moves the newest entry, which must be present, before the oldest one of `to`; returns its position there.
     pub(crate) fn move_last(&mut self, to: &mut Self) -> usize {
         let last = self.positions().end - 1;
-        self.unmark(last);
+        let weight = self.unmark(last);
         self.keys.move_last(&mut to.keys);
         self.values.move_last(&mut to.values);
         to.times.push_front(self.times.pop_back().expect("the last position is held"));
         to.lo -= 1;
-        to.mark(to.lo);
+        to.mark(to.lo, weight);
         to.lo
     }
 
@@ -140,9 +142,8 @@ impl<K: ?Sized + Key, V> Block<K, V> {
 
     /// Makes a hole of a present entry.
     pub(crate) fn discard(&mut self, at: usize, trash: &mut Trash<K, V>) {
-        self.unmark(at);
+        self.hole_bytes += self.unmark(at);
         self.holes += 1;
-        self.hole_bytes += self.weight(at);
         self.keys.discard(at - self.lo, &mut trash.keys);
         self.values.discard(at - self.lo, &mut trash.values);
     }
@@ -222,14 +223,16 @@ impl<K: ?Sized + Key, V> Block<K, V> {
         self.present[group] & above & below
     }
 
-    fn mark(&mut self, at: usize) {
+    fn mark(&mut self, at: usize, weight: u64) {
         self.present[at / GROUP] |= 1 << (at % GROUP);
-        self.weights[at / GROUP] += self.weight(at);
+        self.weights[at / GROUP] += weight;
     }
 
-    fn unmark(&mut self, at: usize) {
+    fn unmark(&mut self, at: usize) -> u64 {
+        let weight = self.weight(at);
         self.present[at / GROUP] &= !(1 << (at % GROUP));
-        self.weights[at / GROUP] -= self.weight(at);
+        self.weights[at / GROUP] -= weight;
+        weight
     }
 }
 

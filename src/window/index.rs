@@ -4,13 +4,13 @@
 //! few per call, newest first, so that one mark tells which table knows a number: those at or above the mark are in the
 //! new one, those below it in the previous one, until they are moved or expire. No call ever rehashes the whole.
 //!
-//! The table holds 4 to 8 entries a line of ten slots: at 8, one line in five overflows into its neighbour.
+//! The table holds 4 to 6 entries a line of ten slots: at 6, one line in twelve overflows into its neighbour.
 
-use super::line::{Live, Table};
+use super::line::{Live, Table, Vacancy};
 use super::ring::Seq;
 
 /// Entries a line at which the table grows.
-const FULL: usize = 8;
+const FULL: usize = 6;
 /// Entries a line to which a resized table is laid out.
 const RESIZED: usize = 4;
 /// Entries a line below which the table shrinks.
@@ -33,18 +33,20 @@ struct Previous {
 impl Index {
     /// An index that will never hold more than `max` entries.
     pub(crate) fn bounded(max: usize) -> Self {
-        // At the bound there is no more growth to come, and 7.5 a line is a good load.
-        let most_lines = (max / 15 * 2 + (max % 15 * 2).div_ceil(15)).max(1);
+        // At the bound there is no more growth to come, and 5.5 a line is a good load.
+        let most_lines = (max / 11 * 2 + (max % 11 * 2).div_ceil(11)).max(1);
         Self { table: Table::default(), previous: None, retired: Table::default(), most_lines }
     }
 
-    /// The live number under this hash for which `is` holds.
+    /// The live number under this hash for which `is` holds; else where it could be noted, if that was seen.
     #[inline]
-    pub(crate) fn find(&self, hash: u64, live: Live, mut is: impl FnMut(Seq) -> bool) -> Option<Seq> {
-        self.table.find(hash, live, &mut is).or_else(|| {
+    pub(crate) fn find(&self, hash: u64, live: Live, mut is: impl FnMut(Seq) -> bool) -> Result<Seq, Option<Vacancy>> {
+        let found = self.table.find(hash, live, &mut is);
+        match &self.previous {
             // Copies of entries that were moved are still there; whatever `is` holds for is right all the same.
-            self.previous.as_ref()?.table.find(hash, live, is)
-        })
+            Some(previous) if found.is_err() => previous.table.find(hash, live, is).or(found),
+            _ => found,
+        }
     }
 
     /// Brings what a search for this hash will read into the cache. The result depends on the memory read, and
@@ -54,9 +56,14 @@ impl Index {
         self.table.touch(hash) ^ self.previous.as_ref().map_or(0, |previous| previous.table.touch(hash))
     }
 
-    /// Notes the newest number, which `live` includes. [`make_room`](Self::make_room) came before.
-    pub(crate) fn insert(&mut self, hash: u64, seq: Seq, live: Live) {
-        self.table.insert(hash, seq, live);
+    /// Notes the newest number, which `live` includes. The vacancy is one that was found after
+    /// [`make_room`](Self::make_room).
+    #[inline]
+    pub(crate) fn insert(&mut self, hash: u64, seq: Seq, live: Live, vacancy: Option<Vacancy>) {
+        match vacancy {
+            Some(vacancy) => self.table.fill(vacancy, hash, seq),
+            None => self.table.insert(hash, seq, live),
+        }
     }
 
     pub(crate) fn remove(&mut self, hash: u64, seq: Seq, live: Live) {
@@ -86,18 +93,28 @@ impl Index {
         }
     }
 
-    /// Begins to resize the table where `entries` and one more ask for it. `mark` is where the next number starts.
-    pub(crate) fn make_room(&mut self, entries: usize, mark: Seq) {
+    /// Whether nothing is left to be done: no resizing is under way or due, and nothing is left to be freed.
+    #[inline]
+    pub(crate) fn is_settled(&self, entries: usize) -> bool {
+        self.previous.is_none() && self.retired.is_empty() && !self.is_due(entries)
+    }
+
+    /// Whether another size is called for to take one more entry, or to hold no more than it needs.
+    #[inline]
+    fn is_due(&self, entries: usize) -> bool {
         let lines = self.table.lines();
-        let grow = entries >= lines * FULL && lines < self.most_lines;
-        let shrink = lines > 1 && entries < lines * SPARSE;
-        if !(grow || shrink) || self.previous.is_some() {
+        (entries >= lines * FULL && lines < self.most_lines) || (entries < lines * SPARSE && lines > 1)
+    }
+
+    /// Begins to resize the table where that is due. `mark` is where the next number starts.
+    pub(crate) fn make_room(&mut self, entries: usize, mark: Seq) {
+        if self.previous.is_some() || !self.is_due(entries) {
             return;
         }
         let wanted = (entries / RESIZED + 1).min(self.most_lines);
         let table = std::mem::replace(&mut self.table, Table::with_lines(wanted));
         if entries == 0 {
-            self.retire(table);
+            self.retired.absorb(table);
         } else {
             self.previous = Some(Previous { table, mark });
         }
@@ -119,12 +136,8 @@ impl Index {
     /// Ends the resizing: no live entry is left below the mark.
     pub(crate) fn resized(&mut self) {
         if let Some(previous) = self.previous.take() {
-            self.retire(previous.table);
+            self.retired.absorb(previous.table);
         }
-    }
-
-    fn retire(&mut self, table: Table) {
-        self.retired.absorb(table);
     }
 
     /// Frees a piece of what is no longer used; whether more is left.

@@ -47,6 +47,42 @@ impl Live {
     }
 }
 
+impl Line {
+    /// The slots with this tag whose number is live, and those whose number is not, a bit each.
+    ///
+    /// Without a branch: one that depended on what the line holds could not be predicted, and the processor would wait
+    /// for the line before it goes on to the next call's.
+    #[inline]
+    fn scan(&self, tag: u16, live: Live) -> (u32, u32) {
+        let (mut same, mut free) = (0, 0);
+        for slot in 0..SLOTS {
+            same |= u32::from(self.tags[slot] == tag) << slot;
+            free |= u32::from(!live.contains(self.seqs[slot])) << slot;
+        }
+        (same & !free, free)
+    }
+
+    /// The first number among the candidates for which `is` holds.
+    #[inline]
+    fn confirm(&self, mut candidates: u32, is: &mut impl FnMut(Seq) -> bool) -> Option<Seq> {
+        while candidates != 0 {
+            let seq = self.seqs[candidates.trailing_zeros() as usize];
+            if is(seq) {
+                return Some(seq);
+            }
+            candidates &= candidates - 1;
+        }
+        None
+    }
+}
+
+/// A free slot that a search came by.
+#[derive(Clone, Copy)]
+pub(crate) struct Vacancy {
+    line: u32,
+    slot: u8,
+}
+
 /// One array of lines.
 #[derive(Default)]
 pub(crate) struct Table {
@@ -77,31 +113,47 @@ impl Table {
 
     #[inline]
     fn line(&self, at: usize) -> Option<&Line> {
-        Some(&self.segments[at / SEGMENT].as_ref()?[at % SEGMENT])
+        self.segments.get(at / SEGMENT)?.as_ref()?.get(at % SEGMENT)
     }
 
-    fn line_mut(&mut self, at: usize) -> &mut Line {
-        let length = SEGMENT.min(self.lines - at / SEGMENT * SEGMENT);
-        let segment = self.segments[at / SEGMENT].get_or_insert_with(|| vec![EMPTY; length].into_boxed_slice());
-        &mut segment[at % SEGMENT]
-    }
-
-    /// The live number under this hash for which `is` holds.
     #[inline]
-    pub(crate) fn find(&self, hash: u64, live: Live, mut is: impl FnMut(Seq) -> bool) -> Option<Seq> {
-        let (tag, mut at) = (hash as u16, self.home(hash));
-        for _ in 0..self.lines {
+    fn line_mut(&mut self, at: usize) -> &mut Line {
+        let segment = &mut self.segments[at / SEGMENT];
+        if segment.is_none() {
+            let length = SEGMENT.min(self.lines - at / SEGMENT * SEGMENT);
+            *segment = Some(vec![EMPTY; length].into_boxed_slice());
+        }
+        &mut segment.as_mut().expect("it was just made")[at % SEGMENT]
+    }
+
+    /// The live number under this hash for which `is` holds; else a free slot of its home line, if there is one.
+    #[inline]
+    pub(crate) fn find(&self, hash: u64, live: Live, mut is: impl FnMut(Seq) -> bool) -> Result<Seq, Option<Vacancy>> {
+        let home = self.home(hash);
+        let Some(line) = self.line(home) else { return Err(None) };
+        let (candidates, free) = line.scan(hash as u16, live);
+        if candidates != 0
+            && let Some(seq) = line.confirm(candidates, &mut is)
+        {
+            return Ok(seq);
+        }
+        if live.contains(line.overflow)
+            && let Some(seq) = self.find_beyond(home, hash, live, is)
+        {
+            return Ok(seq);
+        }
+        Err((free != 0).then(|| Vacancy { line: home as u32, slot: free.trailing_zeros() as u8 }))
+    }
+
+    /// Goes on with a search in the lines after `home`.
+    #[cold]
+    fn find_beyond(&self, home: usize, hash: u64, live: Live, mut is: impl FnMut(Seq) -> bool) -> Option<Seq> {
+        let mut at = self.after(home);
+        while at != home {
             let line = self.line(at)?;
-            let mut matches = 0_u32;
-            for slot in 0..SLOTS {
-                matches |= u32::from(line.tags[slot] == tag) << slot;
-            }
-            while matches != 0 {
-                let seq = line.seqs[matches.trailing_zeros() as usize];
-                if live.contains(seq) && is(seq) {
-                    return Some(seq);
-                }
-                matches &= matches - 1;
+            let (candidates, _) = line.scan(hash as u16, live);
+            if let Some(seq) = line.confirm(candidates, &mut is) {
+                return Some(seq);
             }
             if !live.contains(line.overflow) {
                 return None;
@@ -109,6 +161,15 @@ impl Table {
             at = self.after(at);
         }
         None
+    }
+
+    /// Notes a number, which is live, in a slot that was found free and still is.
+    #[inline]
+    pub(crate) fn fill(&mut self, vacancy: Vacancy, hash: u64, seq: Seq) {
+        let line = self.line_mut(vacancy.line as usize);
+        let slot = usize::from(vacancy.slot) % SLOTS;
+        line.seqs[slot] = seq;
+        line.tags[slot] = hash as u16;
     }
 
     /// Reads the line of a hash, so that it is in the cache when it is needed.
@@ -161,6 +222,11 @@ impl Table {
             std::mem::swap(&mut self.segments, &mut other.segments);
         }
         self.segments.append(&mut other.segments);
+    }
+
+    /// Whether any memory is held.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.segments.is_empty()
     }
 
     /// Frees one segment; whether more are left.

@@ -31,6 +31,7 @@ use crate::key::Key;
 use index::Index;
 use line::Live;
 pub(crate) use block::Trash;
+pub(crate) use line::Vacancy;
 pub(crate) use ring::Seq;
 use ring::Ring;
 
@@ -60,6 +61,11 @@ impl<K: ?Sized + Key, V> Window<K, V> {
         Self { ring: Ring::starting_at(start), index: Index::bounded(max), ttl, max }
     }
 
+    /// Whether nothing is held: then there is no work to do either.
+    pub(crate) fn is_idle(&self) -> bool {
+        self.ring.slots.is_empty()
+    }
+
     /// The number of entries, of which those that expired since the last [`expire`](Self::expire) are some.
     pub(crate) fn len(&self) -> usize {
         self.ring.len()
@@ -85,6 +91,7 @@ impl<K: ?Sized + Key, V> Window<K, V> {
     }
 
     /// Lets entries whose time is over expire; how many did.
+    #[inline]
     pub(crate) fn expire(&mut self, now: Nanos) -> usize {
         let expired = now.checked_sub(self.ttl).map_or(0, |cutoff| self.ring.expire(cutoff));
         if expired > 0 {
@@ -100,20 +107,20 @@ impl<K: ?Sized + Key, V> Window<K, V> {
         time
     }
 
-    /// The entry with this key, live or expired since the last [`expire`](Self::expire).
+    /// The entry with this key, live or expired since the last [`expire`](Self::expire); else where it could be noted.
     #[inline]
-    pub(crate) fn find(&self, hash: u64, key: &K) -> Option<Seq> {
+    pub(crate) fn find(&self, hash: u64, key: &K) -> Result<Seq, Option<Vacancy>> {
         self.index.find(hash, self.live(), |seq| self.ring.matches(seq, key))
     }
 
     /// The entry under this hash with such a value.
     pub(crate) fn find_by_value(&self, hash: u64, is: impl Fn(&V) -> bool) -> Option<Seq> {
-        self.index.find(hash, self.live(), |seq| self.ring.has_value(seq, &is))
+        self.index.find(hash, self.live(), |seq| self.ring.has_value(seq, &is)).ok()
     }
 
     /// The entry with this key that is live at `now`.
     pub(crate) fn find_live(&self, now: Nanos, hash: u64, key: &K) -> Option<Seq> {
-        self.find(hash, key).filter(|&seq| self.age(now, seq) < self.ttl)
+        self.find(hash, key).ok().filter(|&seq| self.age(now, seq) < self.ttl)
     }
 
     pub(crate) fn age(&self, now: Nanos, seq: Seq) -> Nanos {
@@ -134,10 +141,15 @@ impl<K: ?Sized + Key, V> Window<K, V> {
         self.ring.next(from.unwrap_or(self.ring.head()))
     }
 
-    /// Adds an entry whose key is not there, after [`maintain`](Self::maintain). May panic in the key's `Clone`.
-    pub(crate) fn push(&mut self, now: Nanos, hash: u64, key: &K, value: V) {
+    /// Adds an entry whose key is not there. The vacancy, if one is known, was found after the last
+    /// [`maintain`](Self::maintain). May panic in the key's `Clone`.
+    #[inline]
+    pub(crate) fn push(&mut self, now: Nanos, hash: u64, vacancy: Option<Vacancy>, key: &K, value: V) {
+        if vacancy.is_none() {
+            self.index.make_room(self.ring.len(), self.ring.tail());
+        }
         let seq = self.ring.push(now, key, value);
-        self.index.insert(hash, seq, self.live());
+        self.index.insert(hash, seq, self.live(), vacancy);
     }
 
     /// Takes an entry out. May panic in `hash_of`, and then has taken it out.
@@ -163,7 +175,15 @@ impl<K: ?Sized + Key, V> Window<K, V> {
 
     /// The piece of standing work that comes with every call that writes: moves a few entries to a resized index, and
     /// frees a few that left. May panic in `hash_of`.
+    #[inline]
     pub(crate) fn maintain(&mut self, hash_of: impl Fn(&K) -> u64, trash: &mut Trash<K, V>) {
+        if !self.index.is_settled(self.ring.len()) || self.ring.needs_reclaim() {
+            self.do_maintain(hash_of, trash);
+        }
+    }
+
+    #[inline(never)]
+    fn do_maintain(&mut self, hash_of: impl Fn(&K) -> u64, trash: &mut Trash<K, V>) {
         self.ring.reclaim(FREED, true, trash);
         self.index.free_some();
         self.index.make_room(self.ring.len(), self.ring.tail());

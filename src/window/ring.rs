@@ -142,13 +142,13 @@ impl<K: ?Sized + Key, V> Ring<K, V> {
         if !self.tail_has_room() {
             self.open_slot(time);
         }
-        let slot = self.slots.back_mut().expect("a slot was opened");
-        let block = slot.block.as_mut().expect("the last slot has a block");
-        let at = block.push_back(time, key, value);
         let bytes = K::Store::weigh(key);
+        let last = self.slots.len() - 1;
+        let slot = &mut self.slots[last];
+        let at = slot.block.as_mut().expect("the last slot has a block").push_back(time, key, value);
         slot.live += 1;
         slot.bytes += bytes;
-        let seq = self.seq(self.slots.len() - 1, at);
+        let seq = self.seq(last, at);
         if self.live == 0 {
             (self.head, self.oldest) = (seq, time);
         }
@@ -241,9 +241,21 @@ impl<K: ?Sized + Key, V> Ring<K, V> {
     /// Lets the oldest live entry go and returns when it came.
     pub(crate) fn evict(&mut self) -> Nanos {
         let time = self.oldest;
-        let (slot, at) = self.locate(self.head);
-        self.give_up(slot, &(at..at + 1));
-        self.advance_head(slot, at + 1);
+        let (index, at) = self.locate(self.head);
+        let slot = &mut self.slots[index];
+        let block = slot.part(at).expect("the oldest entry is present");
+        let bytes = block.weight(at);
+        // Mostly the next entry is the next position, and then this is all.
+        let next = block.is_present(at + 1).then(|| block.time(at + 1));
+        slot.live -= 1;
+        slot.bytes -= bytes;
+        self.live -= 1;
+        self.bytes -= bytes;
+        if let Some(next) = next {
+            (self.head, self.oldest) = (self.head.wrapping_add(1), next);
+        } else {
+            self.advance_head(index, at + 1);
+        }
         time
     }
 
@@ -257,7 +269,7 @@ impl<K: ?Sized + Key, V> Ring<K, V> {
     }
 
     /// Moves `head` to the oldest present entry at or after a position, or to `tail`.
-    pub(super) fn advance_head(&mut self, slot: usize, from: usize) {
+    fn advance_head(&mut self, slot: usize, from: usize) {
         let next = self.next_from(slot, from);
         self.head = next.unwrap_or(self.tail);
         self.oldest = next.map_or(Nanos::MAX, |seq| self.time(seq));
@@ -338,6 +350,13 @@ impl<K: ?Sized + Key, V> Ring<K, V> {
             }
         }
         freed
+    }
+
+    /// Whether a call that writes should [`reclaim`](Self::reclaim): entries that leave nothing to drop leave with their
+    /// block, since looking for them each time would cost more.
+    #[inline]
+    pub(crate) fn needs_reclaim(&self) -> bool {
+        if Block::<K, V>::REMAINS { self.has_garbage(true) } else { self.front_is_dead(true) }
     }
 
     fn pop_slot(&mut self, trash: &mut Trash<K, V>) {

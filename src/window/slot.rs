@@ -25,8 +25,12 @@ impl<K: ?Sized + Key, V> Slot<K, V> {
     }
 
     /// The block that holds position `at`, if any does.
+    #[inline]
     pub(crate) fn part(&self, at: usize) -> Option<&Block<K, V>> {
-        self.parts().find(|block| block.positions().contains(&at))
+        match &self.block {
+            Some(block) if block.positions().contains(&at) => Some(block),
+            _ => self.packed.as_deref().filter(|block| block.positions().contains(&at)),
+        }
     }
 
     pub(crate) fn part_mut(&mut self, at: usize) -> Option<&mut Block<K, V>> {

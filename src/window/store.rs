@@ -4,8 +4,7 @@ use std::collections::VecDeque;
 use std::fmt;
 use std::hash::Hash;
 use std::mem::needs_drop;
-
-use crate::varint;
+use std::ops::Range;
 
 /// A queue of places, counted from the oldest one held, in which single places can be emptied.
 pub trait Places: Default {
@@ -147,7 +146,7 @@ impl<T> fmt::Debug for Lane<T> {
     }
 }
 
-/// Byte strings back to back, each after its length.
+/// Byte strings back to back. Each ends where the one written after it begins, so that no length is stored.
 ///
 /// A heap takes no further key once it is 64 KiB long, so that every key *begins* below 64 KiB and two bytes hold
 /// its offset; the last one may be as long as it likes.
@@ -155,21 +154,41 @@ impl<T> fmt::Debug for Lane<T> {
 pub struct Heap {
     offsets: VecDeque<u16>,
     bytes: Vec<u8>,
+    /// Whether keys were written at the front: then the one written last is the oldest.
+    backwards: bool,
 }
 
 impl Heap {
     /// The length at which a heap takes no further key.
     pub(crate) const ROOM: usize = 1 << 16;
 
+    fn begin(&self, at: usize) -> Option<usize> {
+        self.offsets.get(at).copied().map(usize::from)
+    }
+
+    #[inline]
+    fn extent(&self, at: usize) -> Range<usize> {
+        let written_next = if self.backwards { at.checked_sub(1) } else { Some(at + 1) };
+        let end = written_next.and_then(|next| self.begin(next)).unwrap_or(self.bytes.len());
+        usize::from(self.offsets[at])..end
+    }
+
+    #[inline]
     fn bytes(&self, at: usize) -> &[u8] {
-        varint::record(&self.bytes[usize::from(self.offsets[at])..])
+        &self.bytes[self.extent(at)]
     }
 
     fn append(&mut self, key: &[u8]) -> u16 {
         let offset = u16::try_from(self.bytes.len()).expect("has_room was asked before");
-        varint::push(&mut self.bytes, key.len());
         self.bytes.extend_from_slice(key);
         offset
+    }
+
+    /// Forgets the bytes of the key that was written last, whose place is gone.
+    fn truncate(&mut self, offset: Option<u16>) {
+        if let Some(offset) = offset {
+            self.bytes.truncate(usize::from(offset));
+        }
     }
 }
 
@@ -180,7 +199,7 @@ impl Places for Heap {
         let (keys, bytes) = previous.map_or((0, 0), |heap| (heap.offsets.len(), heap.bytes.len()));
         // A sixty-fourth more, so that ids whose length varies a little do not double the heap at its end.
         let bytes = (bytes + bytes / 64).min(Self::ROOM);
-        Self { offsets: VecDeque::with_capacity(keys), bytes: Vec::with_capacity(bytes) }
+        Self { offsets: VecDeque::with_capacity(keys), bytes: Vec::with_capacity(bytes), backwards: false }
     }
 
     fn len(&self) -> usize {
@@ -191,23 +210,31 @@ impl Places for Heap {
         self.bytes.len() < Self::ROOM
     }
 
+    #[inline]
     fn weight(&self, at: usize) -> u64 {
-        self.bytes(at).len() as u64
+        self.extent(at).len() as u64
     }
 
     fn move_last(&mut self, to: &mut Self) {
-        let last = self.len() - 1;
-        let offset = to.append(self.bytes(last));
+        let offset = to.append(self.bytes(self.len() - 1));
         to.offsets.push_front(offset);
-        self.offsets.pop_back();
+        to.backwards = true;
+        self.pop_back();
     }
 
     fn pop_back(&mut self) {
-        self.offsets.pop_back();
+        let offset = self.offsets.pop_back();
+        if !self.backwards {
+            self.truncate(offset);
+        }
     }
 
+    #[inline]
     fn pop_front(&mut self, _: &mut Self) {
-        self.offsets.pop_front();
+        let offset = self.offsets.pop_front();
+        if self.backwards {
+            self.truncate(offset);
+        }
     }
 
     fn discard(&mut self, _: usize, _: &mut Self) {}
