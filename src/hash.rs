@@ -16,5 +16,5 @@ pub(crate) fn hash<K: ?Sized + Hash>(hasher: &impl BuildHasher, key: &K) -> u64 
 /// A choice among `choices`, at most 65,536, by bits of the hash that nothing else uses.
 #[inline]
 pub(crate) fn choose(hash: u64, choices: usize) -> usize {
-    (hash as usize >> 16 & 0xffff) * choices >> 16
+    (((hash >> 16) & 0xffff) as usize * choices) >> 16
 }

@@ -77,12 +77,13 @@ mod window;
 pub use bounds::BuildError;
 pub use clock::{Clock, ManualClock};
 pub use compound::{CompoundKey, MissingPart};
-pub use dedup::{Claim, DedupBuilder, DedupMap, DedupSet, LeaseLapsed, Seen, Shared, Ticket, Token, Unsync};
+pub use dedup::{Claim, DedupBuilder, DedupMap, DedupSet, LeaseLapsed, Seen, Shared, Ticket, Unsync};
 pub use key::{AsKey, ByteKey, Key};
 pub use stats::Stats;
 pub use sweep::{Sweep, Sweeper, Swept};
 
 /// The single-threaded cores: the same collections behind `&mut self`, without locks and shards.
 pub mod unsync {
+    pub use crate::dedup::Token;
     pub use crate::dedup::unsync::{DedupMap, DedupSet};
 }

@@ -53,7 +53,8 @@ pub struct DedupBuilder<K: ?Sized + Key, V, S = ahash::RandomState, M = Shared> 
     hasher: S,
     shards: Option<usize>,
     sweep_every: Option<Duration>,
-    made: PhantomData<fn(&K) -> (V, M)>,
+    stored: PhantomData<fn(&K) -> V>,
+    made: PhantomData<M>,
 }
 
 /// Says that a builder makes a shared collection.
@@ -76,6 +77,7 @@ impl<K: ?Sized + Key, V, M> DedupBuilder<K, V, ahash::RandomState, M> {
             hasher: ahash::RandomState::new(),
             shards: None,
             sweep_every: None,
+            stored: PhantomData,
             made: PhantomData,
         }
     }
@@ -130,6 +132,7 @@ impl<K: ?Sized + Key, V, S, M> DedupBuilder<K, V, S, M> {
             hasher,
             shards: self.shards,
             sweep_every: self.sweep_every,
+            stored: PhantomData,
             made: PhantomData,
         }
     }

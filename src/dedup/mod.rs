@@ -265,16 +265,17 @@ impl<K: ?Sized + Key, V, S: BuildHasher> DedupMap<K, V, S> {
     where
         V: Clone,
     {
-        match self.try_claim(key) {
+        let mut claim = self.try_claim(key);
+        if matches!(claim, Claim::Full) {
             // Leases that ran out in other shards may still count.
-            Claim::Full => {
-                let now = self.now();
-                self.each_shard(|core| core.lapse_at(now)).for_each(drop);
-                self.try_claim(key)
+            let now = self.now();
+            self.each_shard(|core| core.lapse_at(now)).for_each(drop);
+            claim = self.try_claim(key);
+            if matches!(claim, Claim::Full) {
+                self.on(key, |_, _, core| core.count_shed());
             }
-            claim => claim,
         }
-        .map(ticket)
+        claim.map(ticket)
     }
 
     fn try_claim(&self, key: &K) -> Claim<Token, V>
@@ -340,8 +341,7 @@ impl<K: ?Sized + Key, S: BuildHasher> DedupMap<K, (), S> {
     /// ```
     pub fn insert_batch<Q: AsKey<K>>(&self, keys: impl IntoIterator<Item = Q>) -> Vec<bool> {
         let shards = &self.inner.shards;
-        let keys: Vec<(u64, Q)> =
-            keys.into_iter().map(|key| (hash(&self.inner.hasher, key.as_key()), key)).collect();
+        let keys: Vec<(u64, Q)> = keys.into_iter().map(|key| (hash(&self.inner.hasher, key.as_key()), key)).collect();
         let mut order: Vec<usize> = (0..keys.len()).collect();
         order.sort_by_key(|&at| shards.of(keys[at].0));
         let mut answers = vec![false; keys.len()];

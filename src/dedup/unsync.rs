@@ -403,12 +403,21 @@ impl<K: ?Sized + Key, V, S: BuildHasher> DedupMap<K, V, S> {
             Found::Fresh(token) => Claim::Fresh(token),
             Found::InFlight { since } => Claim::InFlight { since },
             Found::Duplicate { age, seq } => Claim::Duplicate { age, value: self.value(seq).clone() },
-            Found::Full => Claim::Full,
+            Found::Full => {
+                self.count_shed();
+                Claim::Full
+            }
         };
         drop(self.take_garbage());
         claim
     }
 
+    /// Counts a claim that was turned away for good.
+    pub(super) fn count_shed(&mut self) {
+        self.counts.shed += 1;
+    }
+
+    /// Does not count a claim that finds no place: leases that ran out elsewhere may still give one back.
     pub(super) fn claim_at(&mut self, now: Nanos, hash: u64, key: &K) -> Found<Token> {
         let now = self.expire(now);
         self.maintain();
@@ -422,7 +431,6 @@ impl<K: ?Sized + Key, V, S: BuildHasher> DedupMap<K, V, S> {
         }
         let permits = Arc::clone(&self.permits);
         let Some(permit) = permits.take().filter(|_| self.make_room(now, 0, bytes)) else {
-            self.counts.shed += 1;
             return Found::Full;
         };
         self.in_flight.push(now, hash, None, key, self.next_number);

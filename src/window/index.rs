@@ -146,6 +146,7 @@ impl Index {
     }
 
     /// How many lines the tables have in all.
+    #[cfg(test)]
     pub(crate) fn lines(&self) -> usize {
         self.table.lines() + self.previous.as_ref().map_or(0, |previous| previous.table.lines())
     }

@@ -103,7 +103,7 @@ impl Table {
     /// The line at which the search for a hash begins, by its upper half.
     #[inline]
     fn home(&self, hash: u64) -> usize {
-        ((hash >> 32) * self.lines as u64 >> 32) as usize
+        (((hash >> 32) * self.lines as u64) >> 32) as usize
     }
 
     #[inline]

@@ -28,17 +28,17 @@ use std::hint::black_box;
 
 use crate::clock::Nanos;
 use crate::key::Key;
+pub(crate) use block::Trash;
 use index::Index;
 use line::Live;
-pub(crate) use block::Trash;
 pub(crate) use line::Vacancy;
-pub(crate) use ring::Seq;
 use ring::Ring;
+pub(crate) use ring::Seq;
 
 /// Entries moved to a resized index by one call.
 const MOVED: usize = 8;
-/// Entries that left, freed by one call; or a sixteenth as many blocks, where entries leave nothing to drop.
-const FREED: usize = 32;
+/// Entries that left, freed by one call; or one whole block, where entries leave nothing to drop.
+const FREED: usize = 8;
 /// Entries packed by one removal.
 const PACKED: usize = 8;
 /// Holes and empty slots that one removal skips while packing.
@@ -135,10 +135,11 @@ impl<K: ?Sized + Key, V> Window<K, V> {
         self.ring.value(seq)
     }
 
-    /// The oldest entry whose number is `from` or newer; `None` begins at the oldest of all.
+    /// The oldest entry whose number is `from` or newer; `None`, or a number that has left, begins at the oldest of all.
     pub(crate) fn next(&self, from: Option<Seq>) -> Option<Seq> {
-        let from = from.filter(|&seq| self.live().contains(seq) || seq == self.ring.tail());
-        self.ring.next(from.unwrap_or(self.ring.head()))
+        let (head, tail) = (self.ring.head(), self.ring.tail());
+        let from = from.filter(|from| from.wrapping_sub(head) <= tail.wrapping_sub(head));
+        self.ring.next(from.unwrap_or(head))
     }
 
     /// Adds an entry whose key is not there. The vacancy, if one is known, was found after the last

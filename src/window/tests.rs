@@ -1,1 +1,224 @@
-//! Tests of the window alone: what its owners cannot reach, such as numbers that wrap.
+//! What the window's owners cannot reach: numbers that wrap, packing, resizing seen from inside.
+
+use std::collections::VecDeque;
+
+use proptest::prelude::*;
+
+use super::block::BLOCK;
+use super::{Trash, Window};
+
+const TTL: u64 = 1_000_000;
+
+/// A window with a reference beside it: ids in order of arrival, with the time of each.
+struct Checked {
+    window: Window<str, u64>,
+    reference: VecDeque<(String, u64)>,
+    hasher: ahash::RandomState,
+    trash: Trash<str, u64>,
+    now: u64,
+}
+
+impl Checked {
+    fn starting_at(start: u32) -> Self {
+        let hasher = ahash::RandomState::with_seeds(1, 2, 3, 4);
+        let window = Window::starting_at(start, TTL, 1 << 20);
+        Self { window, reference: VecDeque::new(), hasher, trash: Trash::default(), now: 0 }
+    }
+
+    fn hash(&self, id: &str) -> u64 {
+        crate::hash::hash(&self.hasher, id)
+    }
+
+    fn push(&mut self, id: &str) {
+        let hash = self.hash(id);
+        let Self { window, hasher, trash, .. } = self;
+        self.now += 1;
+        window.expire(self.now);
+        window.maintain(|key| crate::hash::hash(hasher, key), trash);
+        let vacancy = window.find(hash, id).expect_err("a new id");
+        window.push(self.now, hash, vacancy, id, self.now);
+        self.reference.push_back((id.to_owned(), self.now));
+        self.expire_reference();
+    }
+
+    fn remove(&mut self, at: usize) {
+        let (id, time) = self.reference.remove(at).expect("it is there");
+        let hash = self.hash(&id);
+        let Self { window, hasher, trash, .. } = self;
+        window.maintain(|key| crate::hash::hash(hasher, key), trash);
+        let seq = window.find(hash, &id).ok().expect("it is known");
+        assert_eq!((window.key(seq), *window.value(seq)), (id.as_str(), time));
+        window.remove(hash, seq, |key| crate::hash::hash(hasher, key), trash);
+    }
+
+    fn advance(&mut self, by: u64) {
+        self.now += by;
+        self.window.expire(self.now);
+        self.expire_reference();
+    }
+
+    fn evict(&mut self) {
+        if let Some((_, time)) = self.reference.pop_front() {
+            assert_eq!(self.window.evict(), time);
+        }
+    }
+
+    fn expire_reference(&mut self) {
+        while self.reference.front().is_some_and(|entry| self.now - entry.1 >= TTL) {
+            self.reference.pop_front();
+        }
+    }
+
+    fn check(&self) {
+        self.window.validate(|id| self.hash(id));
+        let mut next = self.window.next(None);
+        for (id, time) in &self.reference {
+            let seq = next.expect("an entry is left");
+            assert_eq!((self.window.key(seq), self.window.value(seq)), (id.as_str(), time));
+            next = self.window.next(Some(seq.wrapping_add(1)));
+        }
+        assert_eq!(next, None);
+    }
+}
+
+#[test]
+fn numbers_wrap_and_number_zero_is_never_given() {
+    let mut checked = Checked::starting_at(u32::MAX - 3 * BLOCK as u32);
+    for id in 0..8 * BLOCK {
+        checked.push(&id.to_string());
+        if checked.reference.len() > 2 * BLOCK {
+            checked.evict();
+        }
+        if id % 97 == 0 {
+            checked.remove(checked.reference.len() / 2);
+        }
+        if id % 509 == 0 {
+            checked.check();
+        }
+    }
+    checked.advance(TTL);
+    checked.check();
+    assert_eq!(checked.window.len(), 0);
+}
+
+#[test]
+fn the_index_is_resized_across_the_wrap() {
+    let mut checked = Checked::starting_at(u32::MAX - 5 * BLOCK as u32);
+    for id in 0..20 * BLOCK {
+        checked.push(&id.to_string());
+        if id % 1_021 == 0 {
+            checked.check();
+        }
+    }
+    checked.check();
+}
+
+#[test]
+fn holes_are_packed_away_below_an_entry_that_stays() {
+    let mut checked = Checked::starting_at(u32::MAX - 100 * BLOCK as u32);
+    checked.push("stays");
+    for id in 0..300 * BLOCK {
+        checked.push(&id.to_string());
+        checked.remove(1);
+        if id % 10_007 == 0 {
+            checked.check();
+        }
+    }
+    assert!(checked.window.ring.slots.len() < 16, "{} slots are held", checked.window.ring.slots.len());
+    checked.check();
+}
+
+#[test]
+fn a_sparse_window_is_packed_while_its_ids_stay_in_order() {
+    let mut checked = Checked::starting_at(0);
+    for id in 0..40 * BLOCK {
+        // Long ids, so that blocks are filled by bytes as well as by number.
+        checked.push(&format!("{id}{}", "x".repeat(id % 300)));
+    }
+    let mut at = 0;
+    while checked.reference.len() > 100 {
+        at = (at + 7_919) % checked.reference.len();
+        checked.remove(at);
+        if checked.reference.len() % 1_777 == 0 {
+            checked.check();
+        }
+    }
+    checked.check();
+    for id in 0..BLOCK {
+        checked.push(&format!("new {id}"));
+    }
+    checked.check();
+}
+
+#[test]
+fn after_a_spike_memory_is_given_back() {
+    let mut checked = Checked::starting_at(7 * BLOCK as u32);
+    for id in 0..100 * BLOCK {
+        checked.push(&id.to_string());
+    }
+    assert!(checked.window.index.lines() > 10_000);
+    checked.advance(TTL);
+    checked.check();
+    let Checked { window, hasher, trash, .. } = &mut checked;
+    let mut freed = 0;
+    while let (some, true) = window.sweep(64, |key| crate::hash::hash(hasher, key), trash) {
+        freed += some;
+        assert!(some <= 8 * BLOCK, "a bounded piece each time");
+    }
+    assert!(freed > 99 * BLOCK);
+    assert!(window.is_idle() && window.index.is_settled(0));
+    assert_eq!(window.index.lines(), 1);
+    assert!(window.ring.slots.capacity() <= 64);
+    checked.push("and on it goes");
+    checked.check();
+}
+
+#[derive(Clone, Debug)]
+enum Op {
+    Push(usize),
+    Evict(usize),
+    Remove(usize, usize),
+    Advance(u64),
+    Sweep(usize),
+}
+
+fn op() -> impl Strategy<Value = Op> {
+    prop_oneof![
+        4 => (0..3 * BLOCK).prop_map(Op::Push),
+        1 => (0..BLOCK).prop_map(Op::Evict),
+        4 => (0..3 * BLOCK, any::<usize>()).prop_map(|(count, step)| Op::Remove(count, step)),
+        1 => (0..TTL / 2).prop_map(Op::Advance),
+        1 => (0..3 * BLOCK).prop_map(Op::Sweep),
+    ]
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 60, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn many_entries_at_a_time_agree_with_the_reference(start in prop_oneof![Just(0), (0..9 * BLOCK as u32).prop_map(|back| u32::MAX - back)], ops in proptest::collection::vec(op(), 0..12)) {
+        let mut checked = Checked::starting_at(start);
+        let mut id = 0_usize;
+        for op in ops {
+            match op {
+                Op::Push(count) => for _ in 0..count {
+                    id += 1;
+                    checked.push(&format!("{id}{}", "x".repeat(id * 31 % 97)));
+                },
+                Op::Evict(count) => (0..count).for_each(|_| checked.evict()),
+                Op::Remove(count, step) => for at in 0..count {
+                    if checked.reference.is_empty() {
+                        break;
+                    }
+                    checked.remove(at.wrapping_mul(step) % checked.reference.len());
+                },
+                Op::Advance(by) => checked.advance(by),
+                Op::Sweep(budget) => {
+                    let Checked { window, hasher, trash, .. } = &mut checked;
+                    window.sweep(budget, |key| crate::hash::hash(hasher, key), trash);
+                }
+            }
+            checked.check();
+        }
+    }
+}

@@ -4,11 +4,12 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use leakproof::unsync::DedupMap;
-use leakproof::{Claim, ManualClock, Seen, Token};
+use leakproof::unsync::{DedupMap, Token};
+use leakproof::{Claim, ManualClock, Seen};
 
-/// One step. Keys and claims are numbers, so that both a fuzzer's bytes and a generator can make them.
+/// One step. Keys and claims are numbers, so that both a fuzzer and a generator can make them.
 #[derive(Clone, Debug)]
+#[cfg_attr(fuzzing, derive(arbitrary::Arbitrary))]
 pub enum Op {
     Record(u8),
     Batch(Vec<u8>),

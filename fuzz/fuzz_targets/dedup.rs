@@ -1,0 +1,30 @@
+//! Random operations on `unsync::DedupMap` and on the model tests' reference, step by step.
+#![no_main]
+
+use arbitrary::Arbitrary;
+use libfuzzer_sys::fuzz_target;
+
+#[path = "../../tests/support/model.rs"]
+mod model;
+use model::{Limits, Op, run};
+
+#[derive(Arbitrary, Debug)]
+struct Input {
+    ttl: u16,
+    lease: u16,
+    max_entries: u8,
+    max_in_flight: u8,
+    max_bytes: u16,
+    ops: Vec<Op>,
+}
+
+fuzz_target!(|input: Input| {
+    let limits = Limits {
+        ttl: u64::from(input.ttl) + 1,
+        lease: u64::from(input.lease) + 1,
+        max_entries: usize::from(input.max_entries) + 1,
+        max_in_flight: usize::from(input.max_in_flight) + 1,
+        max_bytes: usize::from(input.max_bytes) + 1,
+    };
+    run(limits, &input.ops);
+});
