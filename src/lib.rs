@@ -63,6 +63,11 @@
 
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
+/// The examples of the README are tests.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;
+
 mod bounds;
 mod clock;
 mod compound;

@@ -4,7 +4,7 @@
 //! few per call, newest first, so that one mark tells which table knows a number: those at or above the mark are in the
 //! new one, those below it in the previous one, until they are moved or expire. No call ever rehashes the whole.
 //!
-//! The table holds 4 to 6 entries a line of ten slots: at 6, one line in twelve overflows into its neighbour.
+//! The table holds 3 to 6 entries a line of ten slots: at 6, one line in twelve overflows into its neighbour.
 
 use super::line::{Live, Table, Vacancy};
 use super::ring::Seq;
@@ -12,7 +12,7 @@ use super::ring::Seq;
 /// Entries a line at which the table grows.
 const FULL: usize = 6;
 /// Entries a line to which a resized table is laid out.
-const RESIZED: usize = 4;
+const RESIZED: usize = 3;
 /// Entries a line below which the table shrinks.
 const SPARSE: usize = 1;
 

@@ -1,0 +1,161 @@
+//! Sections: inserting in the steady state, and in batches.
+
+use crate::chart::Chart;
+use crate::contestant::Entry;
+use crate::report::{Section, Table, Target, figure, grouped};
+use crate::rounds::{Rounds, interleaved};
+use crate::sizes::Sizes;
+use crate::stream::{Distance, Stream};
+use crate::{ours, peers};
+
+pub(crate) fn section(sizes: &Sizes) -> Vec<Section> {
+    let entries = contestants();
+    let stream = Stream::new(sizes, sizes.checked, Distance::LogUniform);
+    let rounds = timed("insert", &entries, &stream, sizes);
+    let wrong = checked(&entries, &stream, sizes);
+    let worst = uniform(sizes);
+    let steady = Section {
+        title: "Insert, steady state",
+        text: text(sizes, &stream),
+        tables: vec![table(&entries, &rounds, &wrong), worst],
+        charts: vec![chart(&entries, &rounds)],
+        targets: targets(&entries, &rounds, &wrong),
+    };
+    vec![steady, batches(&entries, &rounds)]
+}
+
+fn contestants() -> Vec<Entry> {
+    [ours::entries(), peers::unbounded(), peers::bounded(), peers::shared()].concat()
+}
+
+fn position(entries: &[Entry], name: &str) -> usize {
+    entries.iter().position(|entry| entry.name == name).expect("a contestant of this name")
+}
+
+fn timed(name: &str, entries: &[Entry], stream: &Stream, sizes: &Sizes) -> Rounds {
+    interleaved(name, sizes.rounds, entries.len(), |at| (entries[at].time)(stream, sizes, entries[at].events(sizes)))
+}
+
+fn checked(entries: &[Entry], stream: &Stream, sizes: &Sizes) -> Vec<usize> {
+    let wrong = entries.iter().map(|entry| {
+        eprint!("\rwrong answers: {:<60}", entry.name);
+        (entry.check)(stream, sizes)
+    });
+    let wrong = wrong.collect();
+    eprintln!();
+    wrong
+}
+
+fn text(sizes: &Sizes, stream: &Stream) -> String {
+    format!(
+        "A stream of ids of 45 bytes, one event a tick, of which 15% are redeliveries of a live id. How far back is \
+         log-uniform, as of retries with exponential backoff. An id is to be remembered for {window} ticks, which \
+         makes just under {live} ids live. Every contestant is made anew in each of {rounds} rounds, filled to the \
+         steady state by {warm} events, and timed on the next {timed} ({slow} for `moka` and `mini-moka`); it is \
+         given a `&str` and makes a `String` where it needs one. The median over the rounds is shown, and for ratios \
+         the median of the rounds' ratios.\n\n\
+         Contestants bounded by a count hold {live} ids: caches, and ours with the default clock and a ttl of a day, \
+         which so do the work of a full set, an eviction for each new id. The rows *expiring* are the same sets with \
+         the ttl of {window} ticks, a bound of a tenth more, and a `ManualClock` that is set for each event, so that \
+         ids leave by time alone. Time moves on with every event there, so that every call has an id to let expire, \
+         the most that expiry can cost; a real clock moves in steps of milliseconds.\n\n\
+         *Wrong answers* are counted over {events} events, {redelivered} of them redeliveries: an id called new \
+         though it was recorded less than {window} ticks ago, or a new id called a duplicate. What has no clock to be \
+         driven is given a ttl of a day, so what it answers wrongly is what it let go although it has room for {live} \
+         ids.",
+        window = grouped(sizes.window),
+        live = grouped(sizes.live as u64),
+        rounds = sizes.rounds,
+        warm = grouped(sizes.warm_up as u64),
+        timed = grouped(sizes.timed as u64),
+        slow = grouped(sizes.timed_slow as u64),
+        events = grouped(stream.len() as u64),
+        redelivered = grouped(stream.redeliveries(0..stream.len()) as u64),
+    )
+}
+
+fn table(entries: &[Entry], rounds: &Rounds, wrong: &[usize]) -> Table {
+    let ours = position(entries, ours::UNSYNC);
+    let mut table = Table::new(&["contestant", "ns an insert", "to ours", "wrong answers", "how"]);
+    for (at, entry) in entries.iter().enumerate() {
+        table.row([
+            entry.name.to_owned(),
+            figure(rounds.median(at)),
+            figure(rounds.ratio(at, ours)),
+            grouped(wrong[at] as u64),
+            entry.idiom.to_owned(),
+        ]);
+    }
+    table
+}
+
+fn chart(entries: &[Entry], rounds: &Rounds) -> Chart {
+    let bars = entries.iter().enumerate().map(|(at, entry)| (entry.name.to_owned(), rounds.median(at)));
+    Chart { file: "insert.svg", title: "ns an insert, 1,000,000 live ids".to_owned(), bars: bars.collect() }
+}
+
+fn targets(entries: &[Entry], rounds: &Rounds, wrong: &[usize]) -> Vec<Target> {
+    let at = |name| position(entries, name);
+    let peers = peers::bounded();
+    let peers = peers.iter().filter(|peer| !peer.name.contains("quick_cache")).map(|peer| at(peer.name));
+    let fastest = peers.min_by(|&a, &b| rounds.median(a).total_cmp(&rounds.median(b))).expect("there are peers");
+    let peer = entries[fastest].name;
+    let target =
+        |what: &str, ours, to, at_most| Target { what: what.to_owned(), reached: rounds.ratio(at(ours), to), at_most };
+    let std = at(peers::STD_RESERVED);
+    let moka = at(peers::MOKA);
+    vec![
+        target("insert, unsync, to the reserved `HashSet<String>`", ours::UNSYNC, std, 0.45),
+        target("the same, expiring by `ManualClock`", ours::UNSYNC_EXPIRING, std, 0.45),
+        target(&format!("insert, unsync, to the fastest bounded peer: {peer}"), ours::UNSYNC, fastest, 0.55),
+        target("the same, expiring by `ManualClock`", ours::UNSYNC_EXPIRING, fastest, 0.55),
+        target("insert, shared, to `moka` with ttl and capacity", ours::SHARED, moka, 1.0 / 25.0),
+        target("the same, expiring by `ManualClock`", ours::SHARED_EXPIRING, moka, 1.0 / 25.0),
+        Target {
+            what: "wrong answers, expiring, unsync and shared".to_owned(),
+            reached: (wrong[at(ours::UNSYNC_EXPIRING)] + wrong[at(ours::SHARED_EXPIRING)]) as f64,
+            at_most: 0.0,
+        },
+    ]
+}
+
+/// The same where redeliveries come from anywhere in the window, so that few of them find their id in a cache.
+fn uniform(sizes: &Sizes) -> Table {
+    let names = [ours::UNSYNC, ours::SHARED, peers::STD_RESERVED, peers::SCHNELLRU, peers::HASHLINK];
+    let all = contestants();
+    let entries: Vec<Entry> = names.iter().map(|name| all[position(&all, name)]).collect();
+    let stream = Stream::new(sizes, sizes.warm_up + sizes.timed, Distance::Uniform);
+    let rounds = timed("insert, uniform", &entries, &stream, sizes);
+    let mut table = Table::new(&["contestant", "ns an insert", "to ours"])
+        .introduced("The worst case for caches: the same with redeliveries from anywhere in the live window.");
+    for (at, entry) in entries.iter().enumerate() {
+        table.row([entry.name.to_owned(), figure(rounds.median(at)), figure(rounds.ratio(at, 0))]);
+    }
+    table
+}
+
+fn batches(entries: &[Entry], rounds: &Rounds) -> Section {
+    let at = |name| position(entries, name);
+    let mut table = Table::new(&["set", "ns, one by one", "ns, batches of 256", "ratio"]);
+    let pairs = [(ours::UNSYNC, ours::UNSYNC_BATCH), (ours::SHARED, ours::SHARED_BATCH)];
+    for (single, batch) in pairs {
+        let (single_at, batch_at) = (at(single), at(batch));
+        table.row([
+            single.to_owned(),
+            figure(rounds.median(single_at)),
+            figure(rounds.median(batch_at)),
+            figure(rounds.ratio(batch_at, single_at)),
+        ]);
+    }
+    Section {
+        title: "Batches",
+        text: "The stream above by `insert_batch`, whose cache misses overlap.".to_owned(),
+        tables: vec![table],
+        charts: Vec::new(),
+        targets: vec![Target {
+            what: "`insert_batch` to `insert`, unsync".to_owned(),
+            reached: rounds.ratio(at(ours::UNSYNC_BATCH), at(ours::UNSYNC)),
+            at_most: 0.8,
+        }],
+    }
+}

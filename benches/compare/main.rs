@@ -1,0 +1,97 @@
+//! Measures the crate's collections against the sets and caches that they replace.
+//!
+//! `cargo bench --bench compare` measures all, prints the tables, and writes them to `docs/performance.md` with charts
+//! beside it. With `--quick`, with `COMPARE_QUICK=1`, or where not run by `cargo bench`, small sizes are measured once,
+//! to see that all works, and nothing is written.
+//!
+//! A section is a function that returns what is to be printed; see `sections`.
+
+mod chart;
+mod contestant;
+mod inserting;
+mod memory;
+mod ours;
+mod pauses;
+mod peers;
+mod report;
+mod rounds;
+mod sizes;
+mod stream;
+mod sweeping;
+mod touched;
+
+use std::path::Path;
+use std::process::Command;
+use std::thread::available_parallelism;
+use std::{env, fs, io};
+
+use leakproof::Clock;
+use report::Section;
+use sizes::Sizes;
+
+fn sections() -> Vec<fn(&Sizes) -> Vec<Section>> {
+    vec![inserting::section, memory::section, pauses::section, sweeping::section]
+}
+
+fn main() -> io::Result<()> {
+    if memory::child() {
+        return Ok(());
+    }
+    let clock = Clock::precise();
+    let sizes = if is_quick() { Sizes::quick() } else { Sizes::full() };
+    let sections: Vec<Section> = sections().iter().flat_map(|section| section(&sizes)).collect();
+    let page = page(&sections, sizes.quick);
+    println!("{page}");
+    if !sizes.quick {
+        write(&page, &sections)?;
+    }
+    eprintln!("took {:.0} s", clock.now().as_secs_f64());
+    Ok(())
+}
+
+/// `cargo test --all-targets` runs this program too, without `--bench`, and is not to take minutes.
+fn is_quick() -> bool {
+    let args: Vec<String> = env::args().skip(1).collect();
+    let asked = args.iter().any(|arg| arg == "--quick") || env::var_os("COMPARE_QUICK").is_some_and(|it| it == "1");
+    asked || !args.iter().any(|arg| arg == "--bench")
+}
+
+fn page(sections: &[Section], quick: bool) -> String {
+    let mut page = format!("# Performance\n\n{}\n\n", machine());
+    if quick {
+        page.push_str("**A quick run with small sizes: its figures mean nothing.**\n\n");
+    }
+    for section in sections {
+        page.push_str(&section.to_string());
+    }
+    let targets = report::targets(sections.iter().flat_map(|section| &section.targets));
+    page + &format!("## Targets\n\n{targets}")
+}
+
+fn machine() -> String {
+    let cpus = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
+    let model = cpus.lines().find_map(|line| line.strip_prefix("model name")?.split_once(": "));
+    format!(
+        "Measured by `cargo bench --bench compare` on {}: {} with {} cores, {}. Figures of one machine on one day: \
+         ratios are what to read.",
+        output("date", &["+%Y-%m-%d"]),
+        model.map_or("an unknown processor", |line| line.1),
+        available_parallelism().map_or(0, usize::from),
+        output("rustc", &["--version"]),
+    )
+}
+
+fn output(program: &str, args: &[&str]) -> String {
+    let output = Command::new(program).args(args).output();
+    output.map_or_else(|_| format!("({program}: unknown)"), |it| String::from_utf8_lossy(&it.stdout).trim().to_owned())
+}
+
+fn write(page: &str, sections: &[Section]) -> io::Result<()> {
+    let docs = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs");
+    fs::create_dir_all(&docs)?;
+    fs::write(docs.join("performance.md"), page)?;
+    for chart in sections.iter().flat_map(|section| &section.charts) {
+        fs::write(docs.join(chart.file), chart.svg())?;
+    }
+    Ok(())
+}

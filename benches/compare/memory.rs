@@ -1,0 +1,94 @@
+//! Section: how much resident memory an id takes.
+
+use std::env;
+use std::fs;
+use std::hint::black_box;
+use std::process::Command;
+
+use crate::chart::Chart;
+use crate::contestant::{Entry, Setup};
+use crate::report::{Section, Table, Target, figure};
+use crate::sizes::Sizes;
+use crate::{ours, peers};
+
+/// Tells a child process what to fill: a contestant's name, the number of ids, and the bound on them.
+const FILL: &str = "COMPARE_FILL";
+
+struct Row {
+    label: &'static str,
+    entry: &'static str,
+    /// The bound, in multiples of the ids.
+    bound: usize,
+}
+
+pub(crate) fn section(sizes: &Sizes) -> Vec<Section> {
+    let measured: Vec<(&str, f64)> = rows().iter().map(|row| (row.label, bytes_per_id(row, sizes.live))).collect();
+    let mut table = Table::new(&["contestant", "bytes an id"]);
+    for (label, bytes) in &measured {
+        table.row([(*label).to_owned(), figure(*bytes)]);
+    }
+    vec![Section {
+        title: "Bytes per live id",
+        text: format!(
+            "What a process grows by in resident memory as a contestant is filled with {} distinct ids of 45 bytes, by \
+             number of ids; a process for each, so that what the allocator adds counts. Contestants with a bound are \
+             bounded to just these ids, but for one line.",
+            crate::report::grouped(sizes.live as u64)
+        ),
+        tables: vec![table],
+        charts: vec![Chart {
+            file: "memory.svg",
+            title: "bytes for a live id of 45 bytes".to_owned(),
+            bars: measured.iter().map(|(label, bytes)| ((*label).to_owned(), *bytes)).collect(),
+        }],
+        targets: vec![Target {
+            what: "bytes per live id of 45 bytes, unsync and shared".to_owned(),
+            reached: measured[0].1.max(measured[1].1),
+            at_most: 80.0,
+        }],
+    }]
+}
+
+fn rows() -> Vec<Row> {
+    let ours = [
+        Row { label: ours::UNSYNC, entry: ours::UNSYNC, bound: 1 },
+        Row { label: ours::SHARED, entry: ours::SHARED, bound: 1 },
+        Row { label: "**leakproof** `unsync::DedupSet`, a quarter full", entry: ours::UNSYNC, bound: 4 },
+    ];
+    let others = [peers::unbounded(), peers::bounded(), peers::shared()].concat();
+    // The ways of using one crate differ in time, not in memory.
+    let others = others.iter().filter(|entry| !entry.name.contains("hits move") && !entry.name.contains("ahash"));
+    ours.into_iter().chain(others.map(|entry| Row { label: entry.name, entry: entry.name, bound: 1 })).collect()
+}
+
+fn bytes_per_id(row: &Row, ids: usize) -> f64 {
+    eprint!("\rmemory: {:<60}", row.label);
+    let this = env::current_exe().expect("the path of this program");
+    let fill = format!("{}\n{ids}\n{}", row.entry, ids * row.bound);
+    let child = Command::new(this).env(FILL, fill).output().expect("a child process");
+    assert!(child.status.success(), "{}: {}", row.label, String::from_utf8_lossy(&child.stderr));
+    let grown: f64 = String::from_utf8_lossy(&child.stdout).trim().parse().expect("a number of bytes");
+    grown / ids as f64
+}
+
+/// In a child process, does what its parent wants; whether this is one.
+pub(crate) fn child() -> bool {
+    let Ok(fill) = env::var(FILL) else { return false };
+    let mut parts = fill.lines();
+    let name = parts.next().expect("a name");
+    let [ids, bound] = [(); 2].map(|()| parts.next().and_then(|part| part.parse().ok()).expect("a number"));
+    let all: Vec<Entry> = [ours::entries(), peers::unbounded(), peers::bounded(), peers::shared()].concat();
+    let entry = all.iter().find(|entry| entry.name == name).expect("a contestant of this name");
+    let before = resident();
+    let filled = (entry.fill)(Setup::exactly(bound), ids);
+    println!("{}", resident() - before);
+    black_box(&filled);
+    true
+}
+
+/// Bytes of resident memory. Not from `statm`, which the kernel updates in batches and in pages of unknown size.
+fn resident() -> u64 {
+    let rollup = fs::read_to_string("/proc/self/smaps_rollup").expect("Linux");
+    let kilobytes = rollup.lines().find_map(|line| line.strip_prefix("Rss:")?.trim().strip_suffix("kB"));
+    kilobytes.and_then(|number| number.trim().parse::<u64>().ok()).expect("a line for Rss") * 1024
+}

@@ -1,0 +1,107 @@
+//! What a section hands back, and how it is printed as Markdown.
+
+use std::fmt::{self, Display};
+
+use crate::chart::Chart;
+
+pub(crate) struct Section {
+    pub(crate) title: &'static str,
+    /// What was measured, and how.
+    pub(crate) text: String,
+    pub(crate) tables: Vec<Table>,
+    pub(crate) charts: Vec<Chart>,
+    pub(crate) targets: Vec<Target>,
+}
+
+pub(crate) struct Table {
+    head: Vec<String>,
+    rows: Vec<Vec<String>>,
+    before: String,
+}
+
+/// A figure that the crate is to reach.
+pub(crate) struct Target {
+    pub(crate) what: String,
+    pub(crate) reached: f64,
+    pub(crate) at_most: f64,
+}
+
+impl Table {
+    pub(crate) fn new(head: &[&str]) -> Self {
+        Self { head: head.iter().map(ToString::to_string).collect(), rows: Vec::new(), before: String::new() }
+    }
+
+    /// A sentence to stand before the table.
+    pub(crate) fn introduced(self, text: &str) -> Self {
+        Self { before: text.to_owned(), ..self }
+    }
+
+    pub(crate) fn row(&mut self, cells: impl IntoIterator<Item = String>) {
+        let row: Vec<String> = cells.into_iter().collect();
+        assert_eq!(row.len(), self.head.len(), "a cell for each column");
+        self.rows.push(row);
+    }
+
+    /// Numbers stand to the right.
+    fn rule(&self, column: usize) -> &'static str {
+        let numbers = self.rows.iter().all(|row| row[column].starts_with(|first: char| first.is_ascii_digit()));
+        if numbers { "---:" } else { "---" }
+    }
+}
+
+impl Display for Table {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if !self.before.is_empty() {
+            writeln!(f, "{}\n", self.before)?;
+        }
+        writeln!(f, "| {} |", self.head.join(" | "))?;
+        (0..self.head.len()).try_for_each(|column| write!(f, "|{}", self.rule(column)))?;
+        writeln!(f, "|")?;
+        self.rows.iter().try_for_each(|row| writeln!(f, "| {} |", row.join(" | ")))
+    }
+}
+
+impl Display for Section {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(f, "## {}\n\n{}\n", self.title, self.text)?;
+        for chart in &self.charts {
+            writeln!(f, "![{}]({})\n", chart.title, chart.file)?;
+        }
+        self.tables.iter().try_for_each(|table| writeln!(f, "{table}"))
+    }
+}
+
+/// The table of all targets.
+pub(crate) fn targets<'a>(targets: impl IntoIterator<Item = &'a Target>) -> Table {
+    let mut table = Table::new(&["target", "at most", "reached", ""]);
+    for target in targets {
+        let met = if target.reached <= target.at_most { "met" } else { "**missed**" };
+        table.row([target.what.clone(), figure(target.at_most), figure(target.reached), met.to_owned()]);
+    }
+    table
+}
+
+/// Three significant digits, and thousands apart.
+pub(crate) fn figure(value: f64) -> String {
+    match value.abs() {
+        0.0 => "0".to_owned(),
+        size if size < 0.001 => format!("{value:.6}"),
+        size if size < 0.1 => format!("{value:.4}"),
+        size if size < 1.0 => format!("{value:.3}"),
+        size if size < 10.0 => format!("{value:.2}"),
+        size if size < 100.0 => format!("{value:.1}"),
+        _ => grouped(value.round() as u64),
+    }
+}
+
+pub(crate) fn grouped(value: u64) -> String {
+    let digits = value.to_string();
+    let mut text = String::new();
+    for (at, digit) in digits.char_indices() {
+        if at > 0 && (digits.len() - at).is_multiple_of(3) {
+            text.push(',');
+        }
+        text.push(digit);
+    }
+    text
+}

@@ -1,0 +1,45 @@
+//! Interleaved rounds, and what is read from them.
+
+/// What each round measured, by contestant.
+pub(crate) struct Rounds {
+    /// A row for each round.
+    values: Vec<Vec<f64>>,
+}
+
+/// Has each of `contestants` measured once a round, in an order that is another one each round, so that neither a
+/// slow spell of the machine nor a neighbour's leavings fall on the same one always.
+pub(crate) fn interleaved(
+    name: &str,
+    rounds: usize,
+    contestants: usize,
+    mut measure: impl FnMut(usize) -> f64,
+) -> Rounds {
+    let mut values = vec![vec![0.0; contestants]; rounds];
+    for (round, row) in values.iter_mut().enumerate() {
+        for place in 0..contestants {
+            let contestant = (place + round * contestants / rounds) % contestants;
+            eprint!("\r{name}: round {} of {rounds}, {} of {contestants}   ", round + 1, place + 1);
+            row[contestant] = measure(contestant);
+        }
+    }
+    eprintln!();
+    Rounds { values }
+}
+
+impl Rounds {
+    pub(crate) fn median(&self, contestant: usize) -> f64 {
+        median(self.values.iter().map(|row| row[contestant]))
+    }
+
+    /// The median of the rounds' ratios: what both have in common in a round, such as a busy machine, cancels out.
+    pub(crate) fn ratio(&self, contestant: usize, to: usize) -> f64 {
+        median(self.values.iter().map(|row| row[contestant] / row[to]))
+    }
+}
+
+pub(crate) fn median(values: impl Iterator<Item = f64>) -> f64 {
+    let mut values: Vec<f64> = values.collect();
+    values.sort_by(f64::total_cmp);
+    let middle = values.len() / 2;
+    if values.len() % 2 == 1 { values[middle] } else { (values[middle - 1] + values[middle]) / 2.0 }
+}

@@ -1,0 +1,65 @@
+//! How large the measurements are: in full, or quick for a check that the program works.
+
+/// Events per window for each live id, inverted: 85 of 100 events are new.
+const NEW_SHARE: f64 = 0.85;
+
+pub(crate) struct Sizes {
+    pub(crate) quick: bool,
+    /// Interleaved rounds of a timed section.
+    pub(crate) rounds: usize,
+    /// The capacity of contestants that are bounded by a count.
+    pub(crate) live: usize,
+    /// For how many ticks an id is remembered. Live ids so stay just below `live`: a contestant that evicts
+    /// strictly in order of arrival at `live` ids can answer everything rightly.
+    pub(crate) window: u64,
+    /// Events before the timed ones, enough for a full window.
+    pub(crate) warm_up: usize,
+    /// Timed events.
+    pub(crate) timed: usize,
+    /// Timed events for contestants that need microseconds for one.
+    pub(crate) timed_slow: usize,
+    /// Events of the check for wrong answers.
+    pub(crate) checked: usize,
+    /// Ids that sets grow to in the section on pauses.
+    pub(crate) grown: usize,
+    /// Runs of the section on pauses.
+    pub(crate) runs: usize,
+}
+
+impl Sizes {
+    pub(crate) fn full() -> Self {
+        Self {
+            quick: false,
+            rounds: 7,
+            live: 1_000_000,
+            window: window(1_000_000),
+            warm_up: 1_300_000,
+            timed: 500_000,
+            timed_slow: 50_000,
+            checked: 3_000_000,
+            grown: 4_000_000,
+            runs: 5,
+        }
+    }
+
+    pub(crate) fn quick() -> Self {
+        Self {
+            quick: true,
+            rounds: 1,
+            live: 20_000,
+            window: window(20_000),
+            warm_up: 30_000,
+            timed: 20_000,
+            timed_slow: 5_000,
+            checked: 60_000,
+            grown: 100_000,
+            runs: 2,
+        }
+    }
+}
+
+/// Ticks in which some five standard deviations less than `live` ids are new.
+fn window(live: usize) -> u64 {
+    let live = live as f64;
+    ((live - 2.0 * live.sqrt()) / NEW_SHARE) as u64
+}
