@@ -4,9 +4,12 @@
 //! beside it. With `--quick`, with `COMPARE_QUICK=1`, or where not run by `cargo bench`, small sizes are measured once,
 //! to see that all works, and nothing is written.
 //!
-//! A section is a function that returns what is to be printed; see `sections`.
+//! `cargo bench --bench compare -- memory sweep` measures these parts alone, and writes nothing.
+//!
+//! A part is a function that returns sections of what is to be printed; see `PARTS`.
 
 mod chart;
+mod child;
 mod contestant;
 mod inserting;
 mod memory;
@@ -29,20 +32,27 @@ use leakproof::Clock;
 use report::Section;
 use sizes::Sizes;
 
-fn sections() -> Vec<fn(&Sizes) -> Vec<Section>> {
-    vec![inserting::section, memory::section, pauses::section, sweeping::section]
-}
+type Part = fn(&Sizes) -> Vec<Section>;
+
+const PARTS: [(&str, Part); 4] = [
+    ("insert", inserting::section),
+    ("memory", memory::section),
+    ("pauses", pauses::section),
+    ("sweep", sweeping::section),
+];
 
 fn main() -> io::Result<()> {
-    if memory::child() {
+    if child::main() {
         return Ok(());
     }
     let clock = Clock::precise();
     let sizes = if is_quick() { Sizes::quick() } else { Sizes::full() };
-    let sections: Vec<Section> = sections().iter().flat_map(|section| section(&sizes)).collect();
+    let wanted: Vec<String> = env::args().skip(1).filter(|arg| !arg.starts_with("--")).collect();
+    let parts = PARTS.iter().filter(|(name, _)| wanted.is_empty() || wanted.iter().any(|it| it == name));
+    let sections: Vec<Section> = parts.flat_map(|(_, part)| part(&sizes)).collect();
     let page = page(&sections, sizes.quick);
     println!("{page}");
-    if !sizes.quick {
+    if !sizes.quick && wanted.is_empty() {
         write(&page, &sections)?;
     }
     eprintln!("took {:.0} s", clock.now().as_secs_f64());

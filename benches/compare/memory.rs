@@ -1,18 +1,13 @@
 //! Section: how much resident memory an id takes.
 
-use std::env;
 use std::fs;
 use std::hint::black_box;
-use std::process::Command;
 
 use crate::chart::Chart;
 use crate::contestant::{Entry, Setup};
 use crate::report::{Section, Table, Target, figure};
 use crate::sizes::Sizes;
-use crate::{ours, peers};
-
-/// Tells a child process what to fill: a contestant's name, the number of ids, and the bound on them.
-const FILL: &str = "COMPARE_FILL";
+use crate::{child, ours, peers};
 
 struct Row {
     label: &'static str,
@@ -63,27 +58,21 @@ fn rows() -> Vec<Row> {
 
 fn bytes_per_id(row: &Row, ids: usize) -> f64 {
     eprint!("\rmemory: {:<60}", row.label);
-    let this = env::current_exe().expect("the path of this program");
-    let fill = format!("{}\n{ids}\n{}", row.entry, ids * row.bound);
-    let child = Command::new(this).env(FILL, fill).output().expect("a child process");
-    assert!(child.status.success(), "{}: {}", row.label, String::from_utf8_lossy(&child.stderr));
-    let grown: f64 = String::from_utf8_lossy(&child.stdout).trim().parse().expect("a number of bytes");
-    grown / ids as f64
+    let bound = ids * row.bound;
+    let grown = child::run(child::Work::Fill, &[row.entry, &ids.to_string(), &bound.to_string()]);
+    grown.trim().parse::<f64>().expect("a number of bytes") / ids as f64
 }
 
-/// In a child process, does what its parent wants; whether this is one.
-pub(crate) fn child() -> bool {
-    let Ok(fill) = env::var(FILL) else { return false };
-    let mut parts = fill.lines();
-    let name = parts.next().expect("a name");
-    let [ids, bound] = [(); 2].map(|()| parts.next().and_then(|part| part.parse().ok()).expect("a number"));
+/// In a child process: fills a contestant and prints the bytes that this took.
+pub(crate) fn fill(args: &[&str]) {
+    let &[name, ids, bound] = args else { panic!("three arguments") };
+    let [ids, bound] = [ids, bound].map(|number| number.parse().expect("a number"));
     let all: Vec<Entry> = [ours::entries(), peers::unbounded(), peers::bounded(), peers::shared()].concat();
     let entry = all.iter().find(|entry| entry.name == name).expect("a contestant of this name");
     let before = resident();
     let filled = (entry.fill)(Setup::exactly(bound), ids);
     println!("{}", resident() - before);
     black_box(&filled);
-    true
 }
 
 /// Bytes of resident memory. Not from `statm`, which the kernel updates in batches and in pages of unknown size.

@@ -2,6 +2,9 @@
 //!
 //! A scheduler that takes the core away makes any call long, but hardly the same one in each run. All runs do exactly
 //! the same, so the time of a call is the least that it took in any of them.
+//!
+//! Each set has a process of its own: the allocator puts off work on the millions of pieces that a `HashSet<String>`
+//! frees, and would charge it to whoever asks for a large piece next.
 
 use std::collections::HashSet;
 use std::hint::black_box;
@@ -15,7 +18,7 @@ use crate::report::{Section, Table, Target, figure, grouped};
 use crate::rounds::median;
 use crate::sizes::Sizes;
 use crate::stream::Ids;
-use crate::touched;
+use crate::{child, touched};
 
 const TTL: Duration = Duration::from_secs(3600);
 
@@ -45,27 +48,44 @@ impl Calls {
         self.longest.push(longest);
     }
 
-    /// In microseconds, and which call it was.
-    fn recurring(&self) -> (f64, usize) {
+    fn longest(&self) -> Longest {
         let (at, ns) = self.least.iter().enumerate().max_by_key(|call| call.1).expect("there were calls");
-        (f64::from(*ns) / 1e3, at)
+        Longest {
+            recurring: f64::from(*ns) / 1e3,
+            call: at as u64 + 1,
+            typical: median(self.longest.iter().map(|&ns| f64::from(ns) / 1e3)),
+        }
+    }
+}
+
+/// Of the calls of a phase, in microseconds.
+struct Longest {
+    recurring: f64,
+    call: u64,
+    typical: f64,
+}
+
+impl Longest {
+    fn parsed(line: &str) -> Self {
+        let numbers: Vec<f64> = line.split(' ').map(|number| number.parse().expect("a number")).collect();
+        let &[recurring, call, typical] = numbers.as_slice() else { panic!("three numbers: {line}") };
+        Self { recurring, call: call as u64, typical }
     }
 
-    fn typical(&self) -> f64 {
-        median(self.longest.iter().map(|&ns| f64::from(ns) / 1e3))
+    fn print(&self) {
+        println!("{} {} {}", self.recurring, self.call, self.typical);
     }
 }
 
 pub(crate) fn section(sizes: &Sizes) -> Vec<Section> {
-    let ids = Ids::new(sizes.grown / 4 * 6);
-    let phases = measured(&ids, sizes);
-    let touched = touched::most(&ids, sizes.grown);
+    let phases = measured(sizes);
+    let touched = touched::most(sizes.grown);
     let mut table = Table::new(&["calls", "longest, µs", "at call", "longest in a typical run, µs"]);
-    for (name, calls) in &phases {
-        let (longest, at) = calls.recurring();
-        table.row([(*name).to_owned(), figure(longest), grouped(at as u64 + 1), figure(calls.typical())]);
+    for (name, longest) in &phases {
+        let (recurring, typical) = (figure(longest.recurring), figure(longest.typical));
+        table.row([(*name).to_owned(), recurring, grouped(longest.call), typical]);
     }
-    let ours = phases[1..].iter().map(|(_, calls)| calls.recurring().0).fold(0.0, f64::max);
+    let ours = phases[1..].iter().map(|(_, longest)| longest.recurring).fold(0.0, f64::max);
     vec![Section {
         title: "Longest single call",
         text: text(sizes),
@@ -73,7 +93,7 @@ pub(crate) fn section(sizes: &Sizes) -> Vec<Section> {
         charts: vec![Chart {
             file: "pauses.svg",
             title: "longest single insert, µs".to_owned(),
-            bars: phases.iter().map(|(name, calls)| ((*name).to_owned(), calls.recurring().0)).collect(),
+            bars: phases.iter().map(|(name, longest)| ((*name).to_owned(), longest.recurring)).collect(),
         }],
         targets: vec![
             Target {
@@ -83,7 +103,7 @@ pub(crate) fn section(sizes: &Sizes) -> Vec<Section> {
             },
             Target {
                 what: "longest call, to the pause of `HashSet<String>`".to_owned(),
-                reached: ours / phases[0].1.recurring().0,
+                reached: ours / phases[0].1.recurring,
                 at_most: 1.0 / 50.0,
             },
         ],
@@ -102,37 +122,55 @@ fn text(sizes: &Sizes) -> String {
     )
 }
 
-fn measured(ids: &Ids, sizes: &Sizes) -> [(&'static str, Calls); 4] {
-    let (grown, quarter) = (sizes.grown, sizes.grown / 4);
-    let clock = Clock::precise();
-    let mut growing = Calls::new(grown);
-    let mut ours = [Calls::new(grown), Calls::new(quarter), Calls::new(quarter)];
-    for run in 0..sizes.runs {
-        eprint!("\rlongest call: run {} of {}   ", run + 1, sizes.runs);
-        let mut set = HashSet::new();
-        growing.run(&clock, ids, 0..grown, |id| set.insert(id.to_owned()));
-        drop(set);
-        ours_once(&clock, ids, grown, &mut ours);
-    }
+fn measured(sizes: &Sizes) -> Vec<(&'static str, Longest)> {
+    let names = [
+        "`HashSet<String>`, growing",
+        "**leakproof**, growing",
+        "**leakproof**, evicting",
+        "**leakproof**, all expired at once",
+    ];
+    let (grown, runs) = (sizes.grown.to_string(), sizes.runs.to_string());
+    let lines = ["std", "ours"].map(|whose| {
+        eprint!("\rlongest call: {whose:<8}");
+        child::run(child::Work::Pauses, &[whose, &grown, &runs])
+    });
     eprintln!();
-    let [filling, evicting, expired] = ours;
-    [
-        ("`HashSet<String>`, growing", growing),
-        ("**leakproof**, growing", filling),
-        ("**leakproof**, evicting", evicting),
-        ("**leakproof**, all expired at once", expired),
-    ]
+    names.into_iter().zip(lines.iter().flat_map(|lines| lines.lines()).map(Longest::parsed)).collect()
 }
 
-fn ours_once(clock: &Clock, ids: &Ids, grown: usize, [filling, evicting, expired]: &mut [Calls; 3]) {
-    let time = ManualClock::new();
-    // Seeded, so that each run does the same.
-    let hasher = ahash::RandomState::with_seeds(1, 2, 3, 4);
-    let builder = unsync::DedupSet::<str>::builder().ttl(TTL).max_entries(grown).clock(time.clock());
-    let mut set = builder.hasher(hasher).build().expect("bounds are set");
+/// In a child process: prints the longest calls of one set, a line for each phase.
+pub(crate) fn print(args: &[&str]) {
+    let &[whose, grown, runs] = args else { panic!("three arguments") };
+    let [grown, runs] = [grown, runs].map(|number| number.parse().expect("a number"));
+    let ids = Ids::new(grown / 4 * 6);
+    let clock = Clock::precise();
+    let phases =
+        if whose == "std" { std_calls(&clock, &ids, grown, runs) } else { our_calls(&clock, &ids, grown, runs) };
+    phases.iter().for_each(|calls| calls.longest().print());
+}
+
+fn std_calls(clock: &Clock, ids: &Ids, grown: usize, runs: usize) -> Vec<Calls> {
+    let mut growing = Calls::new(grown);
+    for _ in 0..runs {
+        let mut set = HashSet::new();
+        growing.run(clock, ids, 0..grown, |id| set.insert(id.to_owned()));
+    }
+    vec![growing]
+}
+
+fn our_calls(clock: &Clock, ids: &Ids, grown: usize, runs: usize) -> Vec<Calls> {
     let quarter = grown / 4;
-    filling.run(clock, ids, 0..grown, |id| set.insert(id));
-    evicting.run(clock, ids, grown..grown + quarter, |id| set.insert(id));
-    time.advance(TTL);
-    expired.run(clock, ids, grown + quarter..grown + 2 * quarter, |id| set.insert(id));
+    let [mut filling, mut evicting, mut expired] = [grown, quarter, quarter].map(Calls::new);
+    for _ in 0..runs {
+        let time = ManualClock::new();
+        // Seeded, so that each run does the same.
+        let hasher = ahash::RandomState::with_seeds(1, 2, 3, 4);
+        let builder = unsync::DedupSet::<str>::builder().ttl(TTL).max_entries(grown).clock(time.clock());
+        let mut set = builder.hasher(hasher).build().expect("bounds are set");
+        filling.run(clock, ids, 0..grown, |id| set.insert(id));
+        evicting.run(clock, ids, grown..grown + quarter, |id| set.insert(id));
+        time.advance(TTL);
+        expired.run(clock, ids, grown + quarter..grown + 2 * quarter, |id| set.insert(id));
+    }
+    vec![filling, evicting, expired]
 }

@@ -102,6 +102,7 @@ impl<K: ?Sized + Key, V> Block<K, V> {
     }
 
     /// Adds an entry at the back and returns its position. May panic in the key's `Clone`, then changes nothing.
+    #[inline]
     pub(crate) fn push_back(&mut self, time: Nanos, key: &K, value: V) -> usize {
         let at = self.positions().end;
         self.keys.push_back(key);

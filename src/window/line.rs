@@ -187,10 +187,9 @@ impl Table {
         loop {
             let next = self.after(at);
             let line = self.line_mut(at);
-            if let Some(slot) = line.seqs.iter().position(|&seq| !live.contains(seq)) {
-                line.seqs[slot] = seq;
-                line.tags[slot] = hash as u16;
-                return;
+            let (_, free) = line.scan(hash as u16, live);
+            if free != 0 {
+                return self.fill(Vacancy { line: at as u32, slot: free.trailing_zeros() as u8 }, hash, seq);
             }
             line.overflow = live.newer(line.overflow, seq);
             at = next;

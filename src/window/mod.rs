@@ -205,12 +205,29 @@ impl<K: ?Sized + Key, V> Window<K, V> {
         (freed, freeing || self.ring.has_garbage(false) || self.index.mark().is_some())
     }
 
+    /// Moves up to `budget` entries to the new index, while it is being resized.
     fn resize(&mut self, budget: usize, hash_of: impl Fn(&K) -> u64) {
-        for _ in 0..budget {
+        for _ in 0..budget.div_ceil(MOVED) {
             let Some(mark) = self.index.mark() else { return };
-            let Some(seq) = self.ring.previous(mark) else { return self.index.resized() };
-            let hash = hash_of(self.ring.key(seq));
-            self.index.move_down_to(hash, seq, self.live());
+            // All are hashed and their lines fetched before the first is moved, so that the cache misses overlap.
+            let mut moved = [(0, 0); MOVED];
+            let (mut count, mut before) = (0, mark);
+            while count < MOVED
+                && let Some(seq) = self.ring.previous(before)
+            {
+                let hash = hash_of(self.ring.key(seq));
+                moved[count] = (hash, seq);
+                (count, before) = (count + 1, seq);
+            }
+            let moved = &moved[..count];
+            self.touch(moved.iter().map(|&(hash, _)| hash));
+            let live = self.live();
+            for &(hash, seq) in moved {
+                self.index.move_down_to(hash, seq, live);
+            }
+            if count < MOVED {
+                self.index.resized();
+            }
         }
     }
 

@@ -138,6 +138,7 @@ impl<K: ?Sized + Key, V> Ring<K, V> {
 
     /// Adds the newest entry. `time` is not below that of the one before. May panic in the key's `Clone`, then
     /// no entry was added.
+    #[inline]
     pub(crate) fn push(&mut self, time: Nanos, key: &K, value: V) -> Seq {
         if !self.tail_has_room() {
             self.open_slot(time);
@@ -239,6 +240,7 @@ impl<K: ?Sized + Key, V> Ring<K, V> {
     }
 
     /// Lets the oldest live entry go and returns when it came.
+    #[inline]
     pub(crate) fn evict(&mut self) -> Nanos {
         let time = self.oldest;
         let (index, at) = self.locate(self.head);
