@@ -90,7 +90,7 @@ impl Sweep for Odd {
             Self::Endless => Swept { freed: 1, more: true },
             Self::Counts(count, sender) => {
                 if count.fetch_add(1, Ordering::SeqCst) == 10 {
-                    drop(sender.send(()));
+                    sender.send(()).ok();
                 }
                 Swept { freed: 0, more: false }
             }
@@ -134,7 +134,7 @@ fn a_sweeper_may_be_dropped_by_what_it_sweeps() {
     impl Sweep for Holds {
         fn sweep_some(&self, _: usize) -> Swept {
             drop(self.0.lock().expect("not poisoned").take());
-            drop(self.1.send(()));
+            self.1.send(()).ok();
             Swept { freed: 0, more: false }
         }
         fn stats(&self) -> Stats {

@@ -9,8 +9,8 @@ pub(crate) struct Chart {
     pub(crate) bars: Vec<(String, f64)>,
 }
 
-const WIDTH: f64 = 760.0;
-const LABELS: f64 = 270.0;
+const WIDTH: f64 = 800.0;
+const LABELS: f64 = 310.0;
 const VALUES: f64 = 70.0;
 const BAR: f64 = 16.0;
 const STEP: f64 = 24.0;

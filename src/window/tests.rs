@@ -139,7 +139,7 @@ fn a_sparse_window_is_packed_while_its_ids_stay_in_order() {
     while checked.reference.len() > 100 {
         at = (at + 7_919) % checked.reference.len();
         checked.remove(at);
-        if checked.reference.len() % 1_777 == 0 {
+        if checked.reference.len().is_multiple_of(1_777) {
             checked.check();
         }
     }
