@@ -56,7 +56,7 @@ fn values_are_dropped_once_on_every_path() {
     }
     if let Claim::Fresh(token) = seen.claim("claimed") {
         time.advance(Duration::from_secs(61));
-        let lapsed = seen.commit(token, Counted::new(&alive)).err().expect("the lease ran out");
+        let lapsed = seen.commit(token, Counted::new(&alive)).expect_err("the lease ran out");
         assert_eq!(seen.len(), 0);
         drop(lapsed);
     }
