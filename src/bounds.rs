@@ -44,8 +44,8 @@ pub enum BuildError {
 impl fmt::Display for BuildError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Missing { limit } => write!(f, "no `{limit}` was given, and without it nothing is bounded"),
-            Self::Zero { limit } => write!(f, "`{limit}` is zero, and then nothing could ever be held"),
+            Self::Missing { limit } => write!(f, "no `{limit}` was given; it is a bound, and has no default"),
+            Self::Zero { limit } => write!(f, "`{limit}` is zero; it must be above zero"),
             Self::TooLarge { limit, value, max } => {
                 write!(f, "`{limit}` is {value}, a bound that cannot be reached; at most {max} is possible")
             }

@@ -19,7 +19,8 @@ pub(crate) fn nanos(duration: Duration) -> Nanos {
 /// A monotonic source of time, shared by cloning.
 ///
 /// Every collection reads the time from the clock that its builder was given, and from nothing else, so that a test
-/// or a replay of a log can decide what time it is: see [`ManualClock`].
+/// or a replay of a log can decide what time it is: see [`ManualClock`]. Only a [`Sweeper`](crate::Sweeper) sleeps in
+/// real time.
 ///
 /// Readings never go backwards. A custom source that does is held at the latest reading that it gave.
 ///
@@ -133,7 +134,7 @@ impl fmt::Debug for Clock {
 /// let seen = DedupSet::<str>::builder()
 ///     .ttl(Duration::from_secs(60))
 ///     .max_entries(1_000)
-///     .clock(time.clock())
+///     .clock(&time)
 ///     .build()?;
 ///
 /// assert!(seen.insert("id"));
@@ -171,6 +172,13 @@ impl ManualClock {
     pub fn clock(&self) -> Clock {
         let time = Arc::clone(&self.time);
         Clock::custom(move || Duration::from_nanos(time.load(Ordering::Relaxed)))
+    }
+}
+
+impl From<&ManualClock> for Clock {
+    /// [`ManualClock::clock`].
+    fn from(time: &ManualClock) -> Self {
+        time.clock()
     }
 }
 

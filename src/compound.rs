@@ -7,7 +7,8 @@ use std::ops::Deref;
 /// One byte key made of several parts, for collections keyed by `[u8]`.
 ///
 /// Each part is preceded by its length, so that `("ab", "c")` and `("a", "bc")` are different keys whatever the parts
-/// contain. An empty part is an error: an id without its chat would be taken for the same id from everywhere.
+/// contain. An empty part is an error: an id without its chat would be taken for the same id from everywhere. Give a
+/// number as its bytes, `chat.to_be_bytes()`, and an id that may be missing as `id.unwrap_or_default()`.
 ///
 /// ```
 /// use leakproof::{CompoundKey, DedupSet};
@@ -21,6 +22,9 @@ use std::ops::Deref;
 /// let missing = CompoundKey::new([chat, ""]).unwrap_err();
 /// assert_eq!(missing.index, 1);
 /// assert_eq!(missing.to_string(), "part 2 of the key is empty");
+///
+/// let key = CompoundKey::new([chat, id])?;
+/// assert_eq!(CompoundKey::parts(&key).collect::<Vec<_>>(), [chat.as_bytes(), id.as_bytes()]);
 /// # Ok::<(), leakproof::MissingPart>(())
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -46,6 +50,17 @@ impl CompoundKey {
         }
         if bytes.is_empty() { Err(MissingPart { index: 0 }) } else { Ok(Self { bytes }) }
     }
+
+    /// The parts of a key that was made by [`new`](Self::new), as when walking through a map. Of other bytes, what can
+    /// be read as parts.
+    pub fn parts(mut key: &[u8]) -> impl Iterator<Item = &[u8]> {
+        std::iter::from_fn(move || {
+            let length = take_length(&mut key)?;
+            let (part, rest) = key.split_at_checked(length)?;
+            key = rest;
+            Some(part)
+        })
+    }
 }
 
 /// Appends a length as LEB128: seven bits a byte, low bits first, the top bit says that more follow.
@@ -55,6 +70,19 @@ fn push_length(bytes: &mut Vec<u8>, mut length: usize) {
         length >>= 7;
     }
     bytes.push(length as u8);
+}
+
+fn take_length(bytes: &mut &[u8]) -> Option<usize> {
+    let mut length = 0_usize;
+    for shift in (0..usize::BITS).step_by(7) {
+        let (&byte, rest) = bytes.split_first()?;
+        *bytes = rest;
+        length |= usize::from(byte & 0x7f) << shift;
+        if byte < 0x80 {
+            return Some(length);
+        }
+    }
+    None
 }
 
 impl Deref for CompoundKey {
@@ -97,6 +125,16 @@ mod tests {
         assert_ne!(CompoundKey::new([b"\x01a\x01b".as_slice()]), CompoundKey::new([b"a".as_slice(), b"b"]));
         let long = "x".repeat(1_000);
         assert_ne!(CompoundKey::new([long.as_str(), "y"]), CompoundKey::new([long.as_str(), "z"]));
+    }
+
+    #[test]
+    fn parts_come_back_and_other_bytes_do_no_harm() {
+        let long = "x".repeat(70_000);
+        let key = CompoundKey::new(["chat", long.as_str(), "i"]).expect("no part is empty");
+        assert_eq!(CompoundKey::parts(&key).collect::<Vec<_>>(), [b"chat", long.as_bytes(), b"i"]);
+        for bytes in [&[][..], &[0x80], &[5, 1], &[0xff; 20], &[0xff, 0xff, 0x7f, 1]] {
+            assert_eq!(CompoundKey::parts(bytes).count(), 0, "{bytes:?}");
+        }
     }
 
     #[test]

@@ -29,6 +29,10 @@ impl Key for [u8] {
 }
 
 /// The keys whose bytes can be bounded with `max_bytes`: `str` and `[u8]`.
+#[diagnostic::on_unimplemented(
+    message = "the bytes of `{Self}` cannot be bounded",
+    note = "`max_bytes` is for keys of `str` and `[u8]`: write `DedupSet::<str>` in place of `DedupSet::<String>`"
+)]
 pub trait ByteKey: Key + sealed::Sealed {}
 impl ByteKey for str {}
 impl ByteKey for [u8] {}
@@ -40,6 +44,10 @@ mod sealed {
 }
 
 /// What a batch of keys `K` can be made of: `&K`, `&&K`, and owned strings and byte vectors or references to them.
+#[diagnostic::on_unimplemented(
+    message = "a batch of `{K}` keys cannot be made of `{Self}`",
+    note = "pass references: `insert_batch(&ids)`"
+)]
 pub trait AsKey<K: ?Sized> {
     /// The key itself.
     fn as_key(&self) -> &K;

@@ -5,8 +5,8 @@
 //! for a time to live and within a bound, exactly, and [`Stats`] tells the size, the age of the oldest entry, and what left
 //! and why.
 //!
-//! **What it costs.** For ids of 45 bytes, 70 bytes an id; about one cache miss for a new id; and never a pause:
-//! no call resizes a table, drops a million entries or sweeps a set in one go.
+//! **What it costs.** About 70 bytes for an id of 45; about one cache miss for a new id; and no pauses: no call resizes
+//! a table, drops a million entries or sweeps a set in one go.
 //!
 //! **What it does not do.** Nothing is kept across a restart, and nothing is probabilistic: a false positive would be
 //! a lost message. No async runtime, no background thread unless asked for one, no `unsafe`.

@@ -112,10 +112,10 @@ impl<K: ?Sized + Key, V, S, M> DedupBuilder<K, V, S, M> {
         self
     }
 
-    /// Where the time comes from: [`Clock::coarse`] unless given.
+    /// Where the time comes from: [`Clock::coarse`] unless given. For tests, a `&ManualClock`.
     #[must_use]
-    pub fn clock(mut self, clock: Clock) -> Self {
-        self.clock = clock;
+    pub fn clock(mut self, clock: impl Into<Clock>) -> Self {
+        self.clock = clock.into();
         self
     }
 

@@ -106,6 +106,7 @@ impl<K: ?Sized + Key, V> DedupMap<K, V> {
     /// Where `ttl` or `max_entries` is zero, or `max_entries` above 2<sup>30</sup>; [`builder`](Self::builder) returns
     /// an error instead.
     #[must_use]
+    #[track_caller]
     pub fn new(ttl: Duration, max_entries: usize) -> Self {
         match Self::builder().ttl(ttl).max_entries(max_entries).build() {
             Ok(map) => map,
