@@ -43,7 +43,7 @@ impl<T> Shards<T> {
 pub(crate) fn default_count(max_entries: usize, max_bytes: Option<usize>) -> usize {
     let cores = available_parallelism().map_or(1, NonZeroUsize::get);
     let most = (max_entries / ENTRIES_PER_SHARD).min(max_bytes.unwrap_or(usize::MAX) / (256 * ENTRIES_PER_SHARD));
-    (4 * cores).next_power_of_two().min(256).min(most).max(1)
+    (8 * cores).next_power_of_two().min(256).min(most).max(1)
 }
 
 /// The share of shard `shard` of `shards` in a bound. The shares add up to the bound exactly.
