@@ -5,13 +5,14 @@
 
 mod builder;
 mod claim;
+mod sweeping;
 pub(crate) mod unsync;
 mod walk;
 
 use std::fmt;
 use std::hash::BuildHasher;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::AtomicUsize;
 use std::time::Duration;
 
 use crate::clock::{Clock, Nanos};
@@ -19,7 +20,6 @@ use crate::hash::hash;
 use crate::key::{AsKey, Key};
 use crate::shards::Shards;
 use crate::stats::Stats;
-use crate::sweep::{Sweep, Swept};
 pub use builder::{DedupBuilder, Shared, Unsync};
 pub use claim::{Claim, LeaseLapsed, Seen, Ticket, Token};
 use unsync::{BATCH, Found};
@@ -366,64 +366,6 @@ impl<K: ?Sized + Key, S: BuildHasher> DedupMap<K, (), S> {
             }
         }
         answers
-    }
-}
-
-/// The most entries that a sweep frees before it lets go of the lock.
-const PIECE: usize = 1024;
-
-impl<K: ?Sized + Key, V, S: BuildHasher> Inner<K, V, S> {
-    /// Sweeps one shard until nothing is left to do, or `budget` entries' worth of work was done.
-    fn sweep_shard(&self, shard: usize, mut budget: usize) -> Swept {
-        let mut swept = Swept { freed: 0, more: true };
-        while swept.more && budget > 0 {
-            let piece = budget.min(PIECE);
-            let now = self.clock.nanos();
-            let (freed, more) = self.with(shard, |core| core.sweep_at(now, piece));
-            swept = Swept { freed: swept.freed + freed, more };
-            budget -= piece;
-        }
-        swept
-    }
-}
-
-impl<K, V, S> Sweep for Inner<K, V, S>
-where
-    K: ?Sized + Key<Store: Send>,
-    V: Send,
-    S: BuildHasher + Send + Sync,
-{
-    fn sweep_some(&self, budget: usize) -> Swept {
-        let shards = self.shards.len();
-        let first = self.next_swept.load(Ordering::Relaxed);
-        let piece = (budget / shards).max(1);
-        let mut all = Swept { freed: 0, more: false };
-        for shard in (first..first + shards).map(|shard| shard % shards) {
-            let swept = self.sweep_shard(shard, piece);
-            all.freed += swept.freed;
-            all.more |= swept.more;
-        }
-        self.next_swept.store((first + 1) % shards, Ordering::Relaxed);
-        all
-    }
-
-    fn stats(&self) -> Stats {
-        self.stats()
-    }
-}
-
-impl<K, V, S> Sweep for DedupMap<K, V, S>
-where
-    K: ?Sized + Key<Store: Send>,
-    V: Send,
-    S: BuildHasher + Send + Sync,
-{
-    fn sweep_some(&self, budget: usize) -> Swept {
-        self.inner.sweep_some(budget)
-    }
-
-    fn stats(&self) -> Stats {
-        self.inner.stats()
     }
 }
 

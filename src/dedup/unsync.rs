@@ -4,6 +4,9 @@
 //! which does these two outside its locks. Every call that writes first lets expire what is due, so that from
 //! there on whatever is in a window is live. What leaves is dropped last.
 
+mod claiming;
+mod set;
+
 use std::fmt;
 use std::hash::BuildHasher;
 use std::mem::take;
@@ -11,10 +14,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::builder::{DedupBuilder, Limits, Unsync};
-use super::claim::{Claim, LeaseLapsed, Permits, Seen, Token};
+use super::claim::{Permits, Seen};
 use crate::clock::{Clock, Nanos};
 use crate::hash::hash;
-use crate::key::{AsKey, Key};
+use crate::key::Key;
 use crate::stats::Stats;
 use crate::window::store::Store;
 use crate::window::{Seq, Trash, Vacancy, Window};
@@ -25,7 +28,7 @@ pub(super) const BATCH: usize = 32;
 /// Remembers ids for a time, at most so many: the single-threaded core of [`DedupMap`](crate::DedupMap).
 ///
 /// The semantics are those of the shared map, of which this is one shard; see there. Methods that write take
-/// `&mut self`, and a claim is a plain [`Token`] that is handed back to [`commit`](Self::commit) or
+/// `&mut self`, and a claim is a plain [`Token`](crate::unsync::Token) that is handed back to [`commit`](Self::commit) or
 /// [`release`](Self::release).
 ///
 /// ```
@@ -145,11 +148,6 @@ impl<K: ?Sized + Key, V, S> DedupMap<K, V, S> {
     pub(super) fn take_garbage(&mut self) -> Option<Garbage<K, V>> {
         let none = self.garbage.recorded.is_empty() && self.garbage.in_flight.is_empty();
         (!none).then(|| take(&mut self.garbage))
-    }
-
-    /// Gives back the places of claims whose lease ran out.
-    pub(super) fn lapse_at(&mut self, now: Nanos) {
-        self.expire(now);
     }
 
     /// Lets expire what is due; the time that counts.
@@ -395,97 +393,6 @@ impl<K: ?Sized + Key, V, S: BuildHasher> DedupMap<K, V, S> {
         true
     }
 
-    /// Claims an id: it is in flight until the token is committed or released, or the lease runs out.
-    pub fn claim(&mut self, key: &K) -> Claim<Token, V>
-    where
-        V: Clone,
-    {
-        let claim = match self.claim_at(self.now(), self.hash(key), key) {
-            Found::Fresh(token) => Claim::Fresh(token),
-            Found::InFlight { since } => Claim::InFlight { since },
-            Found::Duplicate { age, seq } => Claim::Duplicate { age, value: self.value(seq).clone() },
-            Found::Full => {
-                self.count_shed();
-                Claim::Full
-            }
-        };
-        drop(self.take_garbage());
-        claim
-    }
-
-    /// Counts a claim that was turned away for good.
-    pub(super) fn count_shed(&mut self) {
-        self.counts.shed += 1;
-    }
-
-    /// Does not count a claim that finds no place: leases that ran out elsewhere may still give one back.
-    pub(super) fn claim_at(&mut self, now: Nanos, hash: u64, key: &K) -> Found<Token> {
-        let now = self.expire(now);
-        self.maintain();
-        if let Ok(found) = self.look_up(now, hash, key) {
-            return found;
-        }
-        let bytes = K::Store::weigh(key);
-        if self.is_too_long(bytes) {
-            self.counts.rejected += 1;
-            return Found::Fresh(Token { hash, number: None });
-        }
-        let permits = Arc::clone(&self.permits);
-        let Some(permit) = permits.take().filter(|_| self.make_room(now, 0, bytes)) else {
-            return Found::Full;
-        };
-        self.in_flight.push(now, hash, None, key, self.next_number);
-        permit.keep();
-        self.next_number += 1;
-        Found::Fresh(Token { hash, number: Some(self.next_number - 1) })
-    }
-
-    /// Records a claimed id as handled; its ttl begins now.
-    ///
-    /// # Errors
-    ///
-    /// [`LeaseLapsed`], with the value, where the lease had run out. Nothing is changed then.
-    pub fn commit(&mut self, token: Token, value: V) -> Result<(), LeaseLapsed<V>> {
-        let result = self.commit_at(self.now(), &token, value);
-        drop(self.take_garbage());
-        result
-    }
-
-    pub(super) fn commit_at(&mut self, now: Nanos, token: &Token, value: V) -> Result<(), LeaseLapsed<V>> {
-        let Some(number) = token.number else { return Ok(()) };
-        let now = self.expire(now);
-        self.maintain();
-        let Some(seq) = self.in_flight.find_by_value(token.hash, |&claimed| claimed == number) else {
-            return Err(LeaseLapsed { value });
-        };
-        self.make_room(now, 1, 0);
-        self.recorded.push(now, token.hash, None, self.in_flight.key(seq), value);
-        self.count_inserted();
-        self.leave_flight(token.hash, seq);
-        Ok(())
-    }
-
-    /// Gives a claimed id up unhandled: its next delivery is fresh.
-    pub fn release(&mut self, token: Token) {
-        self.release_at(self.now(), &token);
-        drop(self.take_garbage());
-    }
-
-    pub(super) fn release_at(&mut self, now: Nanos, token: &Token) {
-        let Some(number) = token.number else { return };
-        self.expire(now);
-        if let Some(seq) = self.in_flight.find_by_value(token.hash, |&claimed| claimed == number) {
-            self.counts.released += 1;
-            self.leave_flight(token.hash, seq);
-        }
-    }
-
-    fn leave_flight(&mut self, hash: u64, seq: Seq) {
-        let Self { in_flight, hasher, garbage, permits, .. } = self;
-        let _permit = permits.taken();
-        in_flight.remove(hash, seq, |key| crate::hash::hash(hasher, key), &mut garbage.in_flight);
-    }
-
     /// Frees the memory of ids that expired; how many were freed. Changes no answer.
     pub fn sweep(&mut self) -> usize {
         let mut freed = 0;
@@ -526,36 +433,6 @@ impl<K: ?Sized + Key, V, S: BuildHasher> DedupMap<K, V, S> {
         assert!(self.recorded.len() <= self.limits.max_entries, "the bound on entries");
         let bytes = self.recorded.bytes() + self.in_flight.bytes();
         assert!(self.limits.max_bytes.is_none_or(|max| bytes <= max as u64), "the bound on bytes");
-    }
-}
-
-impl<K: ?Sized + Key, S: BuildHasher> DedupMap<K, (), S> {
-    /// Records an id; whether it is new, as of [`HashSet::insert`](std::collections::HashSet::insert). `false` where
-    /// it was recorded within the ttl, or is in flight.
-    pub fn insert(&mut self, key: &K) -> bool {
-        let new = matches!(self.record_at(self.now(), self.hash(key), key, ()), Found::Fresh(()));
-        drop(self.take_garbage());
-        new
-    }
-
-    /// [`insert`](Self::insert)s many ids: an answer for each. Of equal ids the first is new. Faster than one by one,
-    /// since the cache misses of up to 32 ids overlap.
-    pub fn insert_batch<Q: AsKey<K>>(&mut self, keys: impl IntoIterator<Item = Q>) -> Vec<bool> {
-        let mut keys = keys.into_iter();
-        let mut answers = Vec::with_capacity(keys.size_hint().0);
-        let mut batch = Vec::with_capacity(BATCH);
-        loop {
-            batch.extend(keys.by_ref().take(BATCH).map(|key| (self.hash(key.as_key()), key)));
-            if batch.is_empty() {
-                return answers;
-            }
-            let now = self.now();
-            self.touch(batch.iter().map(|&(hash, _)| hash));
-            for (hash, key) in batch.drain(..) {
-                answers.push(matches!(self.record_at(now, hash, key.as_key(), ()), Found::Fresh(())));
-            }
-            drop(self.take_garbage());
-        }
     }
 }
 

@@ -1,0 +1,109 @@
+//! Claims on the single-threaded map: between the two windows, of what is in flight and of what is recorded.
+
+use std::hash::BuildHasher;
+use std::sync::Arc;
+
+use super::{DedupMap, Found};
+use crate::clock::Nanos;
+use crate::dedup::claim::{Claim, LeaseLapsed, Token};
+use crate::key::Key;
+use crate::window::Seq;
+use crate::window::store::Store;
+
+impl<K: ?Sized + Key, V, S: BuildHasher> DedupMap<K, V, S> {
+    /// Claims an id: it is in flight until the token is committed or released, or the lease runs out.
+    pub fn claim(&mut self, key: &K) -> Claim<Token, V>
+    where
+        V: Clone,
+    {
+        let claim = match self.claim_at(self.now(), self.hash(key), key) {
+            Found::Fresh(token) => Claim::Fresh(token),
+            Found::InFlight { since } => Claim::InFlight { since },
+            Found::Duplicate { age, seq } => Claim::Duplicate { age, value: self.value(seq).clone() },
+            Found::Full => {
+                self.count_shed();
+                Claim::Full
+            }
+        };
+        drop(self.take_garbage());
+        claim
+    }
+
+    /// Counts a claim that was turned away for good.
+    pub(in crate::dedup) fn count_shed(&mut self) {
+        self.counts.shed += 1;
+    }
+
+    /// Does not count a claim that finds no place: leases that ran out elsewhere may still give one back.
+    pub(in crate::dedup) fn claim_at(&mut self, now: Nanos, hash: u64, key: &K) -> Found<Token> {
+        let now = self.expire(now);
+        self.maintain();
+        if let Ok(found) = self.look_up(now, hash, key) {
+            return found;
+        }
+        let bytes = K::Store::weigh(key);
+        if self.is_too_long(bytes) {
+            self.counts.rejected += 1;
+            return Found::Fresh(Token { hash, number: None });
+        }
+        let permits = Arc::clone(&self.permits);
+        let Some(permit) = permits.take().filter(|_| self.make_room(now, 0, bytes)) else {
+            return Found::Full;
+        };
+        self.in_flight.push(now, hash, None, key, self.next_number);
+        permit.keep();
+        self.next_number += 1;
+        Found::Fresh(Token { hash, number: Some(self.next_number - 1) })
+    }
+
+    /// Records a claimed id as handled; its ttl begins now.
+    ///
+    /// # Errors
+    ///
+    /// [`LeaseLapsed`], with the value, where the lease had run out. Nothing is changed then.
+    pub fn commit(&mut self, token: Token, value: V) -> Result<(), LeaseLapsed<V>> {
+        let result = self.commit_at(self.now(), &token, value);
+        drop(self.take_garbage());
+        result
+    }
+
+    pub(in crate::dedup) fn commit_at(&mut self, now: Nanos, token: &Token, value: V) -> Result<(), LeaseLapsed<V>> {
+        let Some(number) = token.number else { return Ok(()) };
+        let now = self.expire(now);
+        self.maintain();
+        let Some(seq) = self.in_flight.find_by_value(token.hash, |&claimed| claimed == number) else {
+            return Err(LeaseLapsed { value });
+        };
+        self.make_room(now, 1, 0);
+        self.recorded.push(now, token.hash, None, self.in_flight.key(seq), value);
+        self.count_inserted();
+        self.leave_flight(token.hash, seq);
+        Ok(())
+    }
+
+    /// Gives a claimed id up unhandled: its next delivery is fresh.
+    pub fn release(&mut self, token: Token) {
+        self.release_at(self.now(), &token);
+        drop(self.take_garbage());
+    }
+
+    pub(in crate::dedup) fn release_at(&mut self, now: Nanos, token: &Token) {
+        let Some(number) = token.number else { return };
+        self.expire(now);
+        if let Some(seq) = self.in_flight.find_by_value(token.hash, |&claimed| claimed == number) {
+            self.counts.released += 1;
+            self.leave_flight(token.hash, seq);
+        }
+    }
+
+    fn leave_flight(&mut self, hash: u64, seq: Seq) {
+        let Self { in_flight, hasher, garbage, permits, .. } = self;
+        let _permit = permits.taken();
+        in_flight.remove(hash, seq, |key| crate::hash::hash(hasher, key), &mut garbage.in_flight);
+    }
+
+    /// Gives back the places of claims whose lease ran out.
+    pub(in crate::dedup) fn lapse_at(&mut self, now: Nanos) {
+        self.expire(now);
+    }
+}
