@@ -5,6 +5,8 @@
 //! each further removal moves a few entries towards the newest end, newest first, until the holes have all gathered
 //! before `head`, where whole blocks of them are freed. The order of the entries never changes, only their numbers.
 //!
+//! A slot that 64 KiB of live keys fill is passed over: what its holes take up is little beside them.
+//!
 //! The slot being filled has its entries in `packed`, which grows at its front, while the blocks of older slots
 //! shrink at their backs. The slots between the two are empty.
 
@@ -41,11 +43,19 @@ impl<K: ?Sized + Key, V> Ring<K, V> {
                 self.end_packing();
                 return None;
             };
+            if source == target && self.is_too_heavy(target) {
+                // It has no room to spare; the next older slot is the first to be filled.
+                let older = self.seq(target, 0).wrapping_sub(BLOCK as u32);
+                self.pack = Some(Pack { source: older, target: older });
+                continue;
+            }
             if self.is_filled(target) {
                 self.leave_target(source, target);
                 continue;
             }
-            match self.slots[source].source(source == target) {
+            let slot = &mut self.slots[source];
+            let in_packed = slot.packs_from_packed(source == target);
+            match slot.part_to_pack(in_packed) {
                 Some(block) if let Some(last) = block.last() => {
                     if !block.is_present(last) {
                         block.pop_hole();
@@ -70,7 +80,8 @@ impl<K: ?Sized + Key, V> Ring<K, V> {
     /// Moves the entry that [`next_to_pack`](Self::next_to_pack) found last, and returns its new number.
     pub(crate) fn pack(&mut self) -> Seq {
         let (source, target) = self.packing().expect("next_to_pack found an entry");
-        let mut from = self.slots[source].source(source == target).take().expect("it holds the entry");
+        let in_packed = self.slots[source].packs_from_packed(source == target);
+        let mut from = self.slots[source].part_to_pack(in_packed).take().expect("it holds the entry");
         let last = from.last().expect("it holds the entry");
         let (old, time, bytes) = (self.seq(source, last), from.time(last), from.weight(last));
         let slot = &mut self.slots[target];
@@ -81,7 +92,7 @@ impl<K: ?Sized + Key, V> Ring<K, V> {
         let slot = &mut self.slots[source];
         slot.live -= 1;
         slot.bytes -= bytes;
-        *slot.source(source == target) = Some(from);
+        *slot.part_to_pack(in_packed) = Some(from);
         let new = self.seq(target, at);
         if old == self.head {
             self.head = new;
@@ -109,12 +120,18 @@ impl<K: ?Sized + Key, V> Ring<K, V> {
         }
     }
 
+    /// Whether a slot's own live keys would fill a packed block before all of them were moved.
+    fn is_too_heavy(&self, slot: usize) -> bool {
+        let slot = &self.slots[slot];
+        slot.packed.is_none() && slot.bytes >= Heap::ROOM as u64
+    }
+
     fn is_filled(&self, target: usize) -> bool {
         let floor = floor(self.seq(target, 0));
         self.slots[target].packed.as_ref().is_some_and(|packed| !packed.has_room_in_front(floor))
     }
 
-    /// Goes on to fill the next older slot. A slot that was filled before its own block was empty keeps both.
+    /// Goes on to fill the next older slot.
     fn leave_target(&mut self, source: usize, target: usize) {
         self.settle(target);
         let older = self.seq(target, 0).wrapping_sub(BLOCK as u32);

@@ -42,9 +42,13 @@ impl<K: ?Sized + Key, V> Slot<K, V> {
         self.block.iter().chain(&self.packed).map(|block| &**block)
     }
 
-    /// The part whose newest entry packing moves next: the packed one first, unless that is being filled.
-    pub(super) fn source(&mut self, filling: bool) -> &mut Option<Box<Block<K, V>>> {
-        if self.packed.is_some() && !filling { &mut self.packed } else { &mut self.block }
+    /// Whether the packed part is the one whose newest entry packing moves next: yes, if it is not being filled.
+    pub(super) fn packs_from_packed(&self, filling: bool) -> bool {
+        self.packed.is_some() && !filling
+    }
+
+    pub(super) fn part_to_pack(&mut self, packed: bool) -> &mut Option<Box<Block<K, V>>> {
+        if packed { &mut self.packed } else { &mut self.block }
     }
 
     /// The oldest position held.

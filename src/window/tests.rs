@@ -151,6 +151,72 @@ fn a_sparse_window_is_packed_while_its_ids_stay_in_order() {
 }
 
 #[test]
+fn packing_passes_slots_that_a_long_key_filled_before() {
+    let mut checked = Checked::starting_at(0);
+    let long = "x".repeat(70_000);
+    let mut id = 0;
+    for round in 0..4 {
+        for _ in 0..40 {
+            for _ in 0..300 {
+                id += 1;
+                checked.push(&id.to_string());
+            }
+            // The first to be packed, and then nothing else fits into the slot: it keeps two parts.
+            checked.push(&format!("{long}{id}"));
+        }
+        let mut at = 0;
+        while checked.reference.len() > 150 * (round + 1) {
+            at = (at + 7_919) % checked.reference.len();
+            if checked.reference[at].0.len() > 1_000 && checked.reference.len() > 1_000 {
+                at += 1;
+            }
+            checked.remove(at % checked.reference.len());
+            if checked.reference.len().is_multiple_of(1_009) {
+                checked.check();
+            }
+        }
+        checked.check();
+    }
+}
+
+#[test]
+fn a_packed_slot_with_the_head_in_it_is_packed_again() {
+    let mut checked = Checked::starting_at(0);
+    let mut id = 0;
+    let mut fill = |checked: &mut Checked| {
+        for _ in 0..300 {
+            id += 1;
+            checked.push(&id.to_string());
+        }
+        checked.push(&format!("{}{id}", "x".repeat(200_000)));
+    };
+    let remove_long = |checked: &mut Checked| {
+        let at = checked.reference.iter().position(|entry| entry.0.len() > 1_000).expect("a long key");
+        checked.remove(at);
+    };
+    fill(&mut checked);
+    fill(&mut checked);
+    checked.push("the slot after");
+    // The head comes to stand within the second slot, which is then packed, its long key being gone.
+    (0..401).for_each(|_| checked.evict());
+    remove_long(&mut checked);
+    for _ in 0..40 {
+        checked.remove(50);
+        checked.check();
+    }
+    // Two more slots, and the same slot is packed once more, into a younger one.
+    fill(&mut checked);
+    fill(&mut checked);
+    checked.push("and the next slot");
+    remove_long(&mut checked);
+    remove_long(&mut checked);
+    while checked.reference.len() > 20 {
+        checked.remove(checked.reference.len() - 2);
+        checked.check();
+    }
+}
+
+#[test]
 fn after_a_spike_memory_is_given_back() {
     let mut checked = Checked::starting_at(7 * BLOCK as u32);
     for id in 0..100 * BLOCK {
@@ -196,33 +262,67 @@ fn op() -> impl Strategy<Value = Op> {
     ]
 }
 
-proptest! {
-    #![proptest_config(ProptestConfig { cases: 60, failure_persistence: None, ..ProptestConfig::default() })]
+/// Fewer at a time, mostly removed: packing goes on all the while, as the head comes nearer.
+fn small_op() -> impl Strategy<Value = Op> {
+    prop_oneof![
+        3 => (0..BLOCK).prop_map(Op::Push),
+        2 => (0..BLOCK / 4).prop_map(Op::Evict),
+        4 => (0..BLOCK, any::<usize>()).prop_map(|(count, step)| Op::Remove(count, step)),
+        1 => (0..BLOCK).prop_map(Op::Sweep),
+    ]
+}
 
-    #[test]
-    fn many_entries_at_a_time_agree_with_the_reference(start in prop_oneof![Just(0), (0..9 * BLOCK as u32).prop_map(|back| u32::MAX - back)], ops in proptest::collection::vec(op(), 0..12)) {
-        let mut checked = Checked::starting_at(start);
-        let mut id = 0_usize;
-        for op in ops {
-            match op {
-                Op::Push(count) => for _ in 0..count {
+fn any_start() -> impl Strategy<Value = u32> {
+    prop_oneof![Just(0), (0..9 * BLOCK as u32).prop_map(|back| u32::MAX - back)]
+}
+
+fn run(start: u32, ops: Vec<Op>) {
+    let mut checked = Checked::starting_at(start);
+    let mut id = 0_usize;
+    for op in ops {
+        match op {
+            Op::Push(count) => {
+                for _ in 0..count {
                     id += 1;
-                    checked.push(&format!("{id}{}", "x".repeat(id * 31 % 97)));
-                },
-                Op::Evict(count) => (0..count).for_each(|_| checked.evict()),
-                Op::Remove(count, step) => for at in 0..count {
+                    let padding = if id.is_multiple_of(400) { 70_000 } else { id * 31 % 97 };
+                    checked.push(&format!("{id}{}", "x".repeat(padding)));
+                }
+            }
+            Op::Evict(count) => (0..count).for_each(|_| checked.evict()),
+            Op::Remove(count, step) => {
+                for at in 0..count {
                     if checked.reference.is_empty() {
                         break;
                     }
                     checked.remove(at.wrapping_mul(step) % checked.reference.len());
-                },
-                Op::Advance(by) => checked.advance(by),
-                Op::Sweep(budget) => {
-                    let Checked { window, hasher, trash, .. } = &mut checked;
-                    window.sweep(budget, |key| crate::hash::hash(hasher, key), trash);
                 }
             }
-            checked.check();
+            Op::Advance(by) => checked.advance(by),
+            Op::Sweep(budget) => {
+                let Checked { window, hasher, trash, .. } = &mut checked;
+                window.sweep(budget, |key| crate::hash::hash(hasher, key), trash);
+            }
         }
+        checked.check();
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(60) })]
+
+    #[test]
+    fn many_entries_at_a_time_agree_with_the_reference(
+        start in any_start(),
+        ops in proptest::collection::vec(op(), 0..12),
+    ) {
+        run(start, ops);
+    }
+
+    #[test]
+    fn packing_while_the_head_advances_agrees_with_the_reference(
+        start in any_start(),
+        ops in proptest::collection::vec(small_op(), 30..90),
+    ) {
+        run(start, ops);
     }
 }
