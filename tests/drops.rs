@@ -77,23 +77,26 @@ fn values_are_dropped_once_on_every_path() {
 #[test]
 fn keys_are_dropped_once_on_every_path() {
     #[derive(Clone)]
-    struct Key(u64, #[allow(dead_code, reason = "it counts")] Counted);
+    struct Key {
+        id: u64,
+        _counted: Counted,
+    }
     impl PartialEq for Key {
         fn eq(&self, other: &Self) -> bool {
-            self.0 == other.0
+            self.id == other.id
         }
     }
     impl Eq for Key {}
     impl Hash for Key {
         fn hash<H: Hasher>(&self, state: &mut H) {
-            self.0.hash(state);
+            self.id.hash(state);
         }
     }
     let (time, alive) = (ManualClock::new(), Rc::new(Cell::new(0)));
     let mut seen = map::<Key, u32>(&time, 500);
     for id in 0..4_000 {
         time.advance(Duration::from_millis(200));
-        let key = Key(id, Counted::new(&alive));
+        let key = Key { id, _counted: Counted::new(&alive) };
         match seen.claim(&key) {
             Claim::Fresh(token) if id % 3 == 0 => seen.release(token),
             Claim::Fresh(token) => seen.commit(token, 1).expect("within the lease"),

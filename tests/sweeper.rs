@@ -14,7 +14,10 @@ const PATIENCE: Duration = Duration::from_secs(20);
 
 /// A value that reports when it is dropped.
 #[derive(Clone)]
-struct Reports(#[allow(dead_code, reason = "dropping it ends the channel")] Sender<()>);
+struct Reports {
+    /// Dropping it ends the channel.
+    _sender: Sender<()>,
+}
 
 /// A map of one entry that has expired, and what tells when the entry is dropped.
 fn expired(sweep_every: Option<Duration>) -> (Arc<DedupMap<str, Reports>>, Receiver<()>) {
@@ -26,7 +29,7 @@ fn expired(sweep_every: Option<Duration>) -> (Arc<DedupMap<str, Reports>>, Recei
     };
     let seen = Arc::new(builder.build().expect("sound limits"));
     let (sender, receiver) = channel();
-    seen.record("id", Reports(sender));
+    seen.record("id", Reports { _sender: sender });
     time.advance(LONG);
     (seen, receiver)
 }

@@ -203,10 +203,9 @@ impl<K: ?Sized + Key, V, S: BuildHasher> DedupMap<K, V, S> {
     where
         V: Clone,
     {
-        self.on(key, |now, hash, core| match core.record_at(now, hash, key, value) {
-            Found::Duplicate { age, seq } => Seen::Duplicate { age, value: core.value(seq).clone() },
-            Found::InFlight { .. } => Seen::InFlight,
-            Found::Fresh(()) | Found::Full => Seen::New,
+        self.on(key, |now, hash, core| {
+            let found = core.record_at(now, hash, key, value);
+            core.seen(&found)
         })
     }
 
@@ -289,11 +288,9 @@ impl<K: ?Sized + Key, V, S: BuildHasher> DedupMap<K, V, S> {
     where
         V: Clone,
     {
-        self.on(key, |now, hash, core| match core.claim_at(now, hash, key) {
-            Found::Fresh(token) => Claim::Fresh(token),
-            Found::InFlight { since } => Claim::InFlight { since },
-            Found::Duplicate { age, seq } => Claim::Duplicate { age, value: core.value(seq).clone() },
-            Found::Full => Claim::Full,
+        self.on(key, |now, hash, core| {
+            let found = core.claim_at(now, hash, key);
+            core.claimed(found)
         })
     }
 

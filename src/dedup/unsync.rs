@@ -290,13 +290,22 @@ impl<K: ?Sized + Key, V, S: BuildHasher> DedupMap<K, V, S> {
     where
         V: Clone,
     {
-        let seen = match self.record_at(self.now(), self.hash(key), key, value) {
-            Found::Duplicate { age, seq } => Seen::Duplicate { age, value: self.value(seq).clone() },
-            Found::InFlight { .. } => Seen::InFlight,
-            Found::Fresh(()) | Found::Full => Seen::New,
-        };
+        let found = self.record_at(self.now(), self.hash(key), key, value);
+        let seen = self.seen(&found);
         drop(self.take_garbage());
         seen
+    }
+
+    /// What a caller of `record` is told of what was found.
+    pub(super) fn seen(&self, found: &Found<()>) -> Seen<V>
+    where
+        V: Clone,
+    {
+        match *found {
+            Found::Duplicate { age, seq } => Seen::Duplicate { age, value: self.recorded.value(seq).clone() },
+            Found::InFlight { .. } => Seen::InFlight,
+            Found::Fresh(()) | Found::Full => Seen::New,
+        }
     }
 
     #[inline]
@@ -339,9 +348,9 @@ impl<K: ?Sized + Key, V, S: BuildHasher> DedupMap<K, V, S> {
     #[inline]
     fn maintain(&mut self) {
         let Self { recorded, in_flight, hasher, garbage, .. } = self;
-        recorded.maintain(|key| crate::hash::hash(hasher, key), &mut garbage.recorded);
+        recorded.maintain(hasher, &mut garbage.recorded);
         if !in_flight.is_idle() {
-            in_flight.maintain(|key| crate::hash::hash(hasher, key), &mut garbage.in_flight);
+            in_flight.maintain(hasher, &mut garbage.in_flight);
         }
     }
 
@@ -389,7 +398,7 @@ impl<K: ?Sized + Key, V, S: BuildHasher> DedupMap<K, V, S> {
         let Ok(seq) = self.recorded.find(hash, key) else { return false };
         self.counts.removed += 1;
         let Self { recorded, hasher, garbage, .. } = self;
-        recorded.remove(hash, seq, |key| crate::hash::hash(hasher, key), &mut garbage.recorded);
+        recorded.remove(hash, seq, hasher, &mut garbage.recorded);
         true
     }
 
@@ -410,9 +419,8 @@ impl<K: ?Sized + Key, V, S: BuildHasher> DedupMap<K, V, S> {
     pub(super) fn sweep_at(&mut self, now: Nanos, budget: usize) -> (usize, bool) {
         self.expire(now);
         let Self { recorded, in_flight, hasher, garbage, .. } = self;
-        let hash_of = |key: &K| crate::hash::hash(hasher, key);
-        let (freed, more) = recorded.sweep(budget, hash_of, &mut garbage.recorded);
-        let (_, more_in_flight) = in_flight.sweep(budget, hash_of, &mut garbage.in_flight);
+        let (freed, more) = recorded.sweep(budget, hasher, &mut garbage.recorded);
+        let (_, more_in_flight) = in_flight.sweep(budget, hasher, &mut garbage.in_flight);
         (freed, more || more_in_flight)
     }
 
@@ -428,8 +436,8 @@ impl<K: ?Sized + Key, V, S: BuildHasher> DedupMap<K, V, S> {
     /// Where one does not hold.
     #[doc(hidden)]
     pub fn validate(&self) {
-        self.recorded.validate(|key| self.hash(key));
-        self.in_flight.validate(|key| self.hash(key));
+        self.recorded.validate(&self.hasher);
+        self.in_flight.validate(&self.hasher);
         assert!(self.recorded.len() <= self.limits.max_entries, "the bound on entries");
         let bytes = self.recorded.bytes() + self.in_flight.bytes();
         assert!(self.limits.max_bytes.is_none_or(|max| bytes <= max as u64), "the bound on bytes");

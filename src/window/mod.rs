@@ -24,9 +24,11 @@ pub(crate) mod store;
 mod tests;
 mod validate;
 
+use std::hash::BuildHasher;
 use std::hint::black_box;
 
 use crate::clock::Nanos;
+use crate::hash::hash;
 use crate::key::Key;
 pub(crate) use block::Trash;
 use index::Index;
@@ -153,20 +155,20 @@ impl<K: ?Sized + Key, V> Window<K, V> {
         self.index.insert(hash, seq, self.live(), vacancy);
     }
 
-    /// Takes an entry out. May panic in `hash_of`, and then has taken it out.
-    pub(crate) fn remove(&mut self, hash: u64, seq: Seq, hash_of: impl Fn(&K) -> u64, trash: &mut Trash<K, V>) {
+    /// Takes an entry out. May panic in the key's `Hash`, and then has taken it out.
+    pub(crate) fn remove(&mut self, hash: u64, seq: Seq, hasher: &impl BuildHasher, trash: &mut Trash<K, V>) {
         self.index.remove(hash, seq, self.live());
         self.ring.remove(seq, trash);
         self.head_moved();
         if self.ring.is_sparse() {
-            self.pack(hash_of);
+            self.pack(hasher);
         }
     }
 
-    fn pack(&mut self, hash_of: impl Fn(&K) -> u64) {
+    fn pack(&mut self, hasher: &impl BuildHasher) {
         for _ in 0..PACKED {
             let Some(old) = self.ring.next_to_pack(SKIPPED) else { return };
-            let hash = hash_of(self.ring.key(old));
+            let hash = hash(hasher, self.ring.key(old));
             let live = self.live();
             let new = self.ring.pack();
             self.index.renumber(hash, old, new, live);
@@ -175,38 +177,33 @@ impl<K: ?Sized + Key, V> Window<K, V> {
     }
 
     /// The piece of standing work that comes with every call that writes: moves a few entries to a resized index, and
-    /// frees a few that left. May panic in `hash_of`.
+    /// frees a few that left. May panic in the key's `Hash`.
     #[inline]
-    pub(crate) fn maintain(&mut self, hash_of: impl Fn(&K) -> u64, trash: &mut Trash<K, V>) {
+    pub(crate) fn maintain(&mut self, hasher: &impl BuildHasher, trash: &mut Trash<K, V>) {
         if !self.index.is_settled(self.ring.len()) || self.ring.needs_reclaim() {
-            self.do_maintain(hash_of, trash);
+            self.do_maintain(hasher, trash);
         }
     }
 
     #[inline(never)]
-    fn do_maintain(&mut self, hash_of: impl Fn(&K) -> u64, trash: &mut Trash<K, V>) {
+    fn do_maintain(&mut self, hasher: &impl BuildHasher, trash: &mut Trash<K, V>) {
         self.ring.reclaim(FREED, true, trash);
         self.index.free_some();
         self.index.make_room(self.ring.len(), self.ring.tail());
-        self.resize(MOVED, hash_of);
+        self.resize(MOVED, hasher);
     }
 
     /// Frees up to `budget` entries that left; how many, and whether more work is left.
-    pub(crate) fn sweep(
-        &mut self,
-        budget: usize,
-        hash_of: impl Fn(&K) -> u64,
-        trash: &mut Trash<K, V>,
-    ) -> (usize, bool) {
+    pub(crate) fn sweep(&mut self, budget: usize, hasher: &impl BuildHasher, trash: &mut Trash<K, V>) -> (usize, bool) {
         let freed = self.ring.reclaim(budget, false, trash);
         self.index.make_room(self.ring.len(), self.ring.tail());
-        self.resize(budget, hash_of);
+        self.resize(budget, hasher);
         let freeing = (0..budget.div_ceil(FREED)).all(|_| self.index.free_some());
         (freed, freeing || self.ring.has_garbage(false) || self.index.mark().is_some())
     }
 
     /// Moves up to `budget` entries to the new index, while it is being resized.
-    fn resize(&mut self, budget: usize, hash_of: impl Fn(&K) -> u64) {
+    fn resize(&mut self, budget: usize, hasher: &impl BuildHasher) {
         for _ in 0..budget.div_ceil(MOVED) {
             let Some(mark) = self.index.mark() else { return };
             // All are hashed and their lines fetched before the first is moved, so that the cache misses overlap.
@@ -215,7 +212,7 @@ impl<K: ?Sized + Key, V> Window<K, V> {
             while count < MOVED
                 && let Some(seq) = self.ring.previous(before)
             {
-                let hash = hash_of(self.ring.key(seq));
+                let hash = hash(hasher, self.ring.key(seq));
                 moved[count] = (hash, seq);
                 (count, before) = (count + 1, seq);
             }

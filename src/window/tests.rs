@@ -34,7 +34,7 @@ impl Checked {
         let Self { window, hasher, trash, .. } = self;
         self.now += 1;
         window.expire(self.now);
-        window.maintain(|key| crate::hash::hash(hasher, key), trash);
+        window.maintain(hasher, trash);
         let vacancy = window.find(hash, id).expect_err("a new id");
         window.push(self.now, hash, vacancy, id, self.now);
         self.reference.push_back((id.to_owned(), self.now));
@@ -45,10 +45,10 @@ impl Checked {
         let (id, time) = self.reference.remove(at).expect("it is there");
         let hash = self.hash(&id);
         let Self { window, hasher, trash, .. } = self;
-        window.maintain(|key| crate::hash::hash(hasher, key), trash);
+        window.maintain(hasher, trash);
         let seq = window.find(hash, &id).ok().expect("it is known");
         assert_eq!((window.key(seq), *window.value(seq)), (id.as_str(), time));
-        window.remove(hash, seq, |key| crate::hash::hash(hasher, key), trash);
+        window.remove(hash, seq, hasher, trash);
     }
 
     fn advance(&mut self, by: u64) {
@@ -70,7 +70,7 @@ impl Checked {
     }
 
     fn check(&self) {
-        self.window.validate(|id| self.hash(id));
+        self.window.validate(&self.hasher);
         let mut next = self.window.next(None);
         for (id, time) in &self.reference {
             let seq = next.expect("an entry is left");
@@ -228,7 +228,7 @@ fn after_a_spike_memory_is_given_back() {
     let Checked { window, hasher, trash, .. } = &mut checked;
     let mut freed = 0;
     loop {
-        let (some, more) = window.sweep(64, |key| crate::hash::hash(hasher, key), trash);
+        let (some, more) = window.sweep(64, hasher, trash);
         assert!(some <= 8 * BLOCK, "a bounded piece each time");
         freed += some;
         if !more {
@@ -300,7 +300,7 @@ fn run(start: u32, ops: Vec<Op>) {
             Op::Advance(by) => checked.advance(by),
             Op::Sweep(budget) => {
                 let Checked { window, hasher, trash, .. } = &mut checked;
-                window.sweep(budget, |key| crate::hash::hash(hasher, key), trash);
+                window.sweep(budget, hasher, trash);
             }
         }
         checked.check();

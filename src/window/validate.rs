@@ -1,10 +1,13 @@
 //! `Window::validate`: every invariant of the window, checked the slow way, for model tests and fuzzing.
 
+use std::hash::BuildHasher;
+
 use super::Window;
 use super::block::BLOCK;
 use super::ring::MAX_SPAN;
 use super::store::Heap;
 use crate::clock::Nanos;
+use crate::hash::hash;
 use crate::key::Key;
 
 impl<K: ?Sized + Key, V> Window<K, V> {
@@ -13,7 +16,7 @@ impl<K: ?Sized + Key, V> Window<K, V> {
     /// # Panics
     ///
     /// Where they do not.
-    pub(crate) fn validate(&self, hash_of: impl Fn(&K) -> u64) {
+    pub(crate) fn validate(&self, hasher: &impl BuildHasher) {
         let ring = &self.ring;
         assert!(ring.tail().wrapping_sub(ring.head()) < MAX_SPAN, "the numbers span too much");
         let (mut live, mut bytes, mut holes, mut hole_bytes) = (0, 0, 0, 0);
@@ -39,7 +42,7 @@ impl<K: ?Sized + Key, V> Window<K, V> {
                         slot_live += 1;
                         slot_bytes += block.weight(at);
                         assert_ne!(seq, 0, "number 0 was given");
-                        let found = self.find(hash_of(block.key(at)), block.key(at));
+                        let found = self.find(hash(hasher, block.key(at)), block.key(at));
                         assert_eq!(found.ok(), Some(seq), "the index does not know an entry");
                     }
                 }

@@ -16,17 +16,26 @@ impl<K: ?Sized + Key, V, S: BuildHasher> DedupMap<K, V, S> {
     where
         V: Clone,
     {
-        let claim = match self.claim_at(self.now(), self.hash(key), key) {
-            Found::Fresh(token) => Claim::Fresh(token),
-            Found::InFlight { since } => Claim::InFlight { since },
-            Found::Duplicate { age, seq } => Claim::Duplicate { age, value: self.value(seq).clone() },
-            Found::Full => {
-                self.count_shed();
-                Claim::Full
-            }
-        };
+        let found = self.claim_at(self.now(), self.hash(key), key);
+        if matches!(found, Found::Full) {
+            self.count_shed();
+        }
+        let claim = self.claimed(found);
         drop(self.take_garbage());
         claim
+    }
+
+    /// What a caller of `claim` is told of what was found.
+    pub(in crate::dedup) fn claimed(&self, found: Found<Token>) -> Claim<Token, V>
+    where
+        V: Clone,
+    {
+        match found {
+            Found::Fresh(token) => Claim::Fresh(token),
+            Found::InFlight { since } => Claim::InFlight { since },
+            Found::Duplicate { age, seq } => Claim::Duplicate { age, value: self.recorded.value(seq).clone() },
+            Found::Full => Claim::Full,
+        }
     }
 
     /// Counts a claim that was turned away for good.
@@ -99,7 +108,7 @@ impl<K: ?Sized + Key, V, S: BuildHasher> DedupMap<K, V, S> {
     fn leave_flight(&mut self, hash: u64, seq: Seq) {
         let Self { in_flight, hasher, garbage, permits, .. } = self;
         let _permit = permits.taken();
-        in_flight.remove(hash, seq, |key| crate::hash::hash(hasher, key), &mut garbage.in_flight);
+        in_flight.remove(hash, seq, hasher, &mut garbage.in_flight);
     }
 
     /// Gives back the places of claims whose lease ran out.
