@@ -74,6 +74,7 @@ mod compound;
 mod dedup;
 mod hash;
 mod key;
+mod removal;
 mod shards;
 mod stats;
 mod sweep;
@@ -84,6 +85,7 @@ pub use clock::{Clock, ManualClock};
 pub use compound::{CompoundKey, MissingPart};
 pub use dedup::{Claim, DedupBuilder, DedupMap, DedupSet, LeaseLapsed, Seen, Shared, Ticket, Unsync};
 pub use key::{AsKey, ByteKey, Key};
+pub use removal::RemovalCause;
 pub use stats::Stats;
 pub use sweep::{Sweep, Sweeper, Swept};
 

@@ -1,26 +1,33 @@
 //! `Shards`: one collection cut into independently locked parts.
 
 use std::num::NonZeroUsize;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread::available_parallelism;
 
 use crossbeam_utils::CachePadded;
 use parking_lot::{Mutex, MutexGuard};
 
 use crate::hash::choose;
+use crate::sweep::Swept;
 
 /// No more shards than this are useful.
 pub(crate) const MAX_SHARDS: usize = 1 << 12;
+/// The most entries that a sweep frees before it lets go of the lock.
+const PIECE: usize = 1024;
 /// Below this many entries (or bytes, times 256) a shard is not worth its own lock: small maps have one.
 const ENTRIES_PER_SHARD: usize = 4096;
 
 /// Parts that are locked one by one, each on cache lines of its own.
 pub(crate) struct Shards<T> {
     shards: Box<[CachePadded<Mutex<T>>]>,
+    /// The shard at which the next piece of a sweep begins.
+    next_swept: AtomicUsize,
 }
 
 impl<T> Shards<T> {
     pub(crate) fn new(parts: impl Iterator<Item = T>) -> Self {
-        Self { shards: parts.map(|part| CachePadded::new(Mutex::new(part))).collect() }
+        let shards = parts.map(|part| CachePadded::new(Mutex::new(part))).collect();
+        Self { shards, next_swept: AtomicUsize::new(0) }
     }
 
     pub(crate) fn len(&self) -> usize {
@@ -37,6 +44,37 @@ impl<T> Shards<T> {
     pub(crate) fn lock(&self, shard: usize) -> MutexGuard<'_, T> {
         self.shards[shard].lock()
     }
+
+    /// Has `sweep` free an equal part of `budget` entries in each shard, in pieces that are each done under one lock.
+    pub(crate) fn sweep_some(&self, budget: usize, mut sweep: impl FnMut(usize, usize) -> Swept) -> Swept {
+        let shards = self.len();
+        let first = self.next_swept.load(Ordering::Relaxed);
+        let mut all = Swept { freed: 0, more: false };
+        for shard in (first..first + shards).map(|shard| shard % shards) {
+            let swept = in_pieces((budget / shards).max(1), |piece| sweep(shard, piece));
+            all.freed += swept.freed;
+            all.more |= swept.more;
+        }
+        self.next_swept.store((first + 1) % shards, Ordering::Relaxed);
+        all
+    }
+
+    /// Has `sweep` free all that it can, in pieces that are each done under one lock; how many entries were freed.
+    pub(crate) fn sweep_all(&self, mut sweep: impl FnMut(usize, usize) -> Swept) -> usize {
+        (0..self.len()).map(|shard| in_pieces(usize::MAX, |piece| sweep(shard, piece)).freed).sum()
+    }
+}
+
+/// Sweeps by the piece until nothing is left to do, or `budget` entries' worth of work was done.
+fn in_pieces(mut budget: usize, mut sweep: impl FnMut(usize) -> Swept) -> Swept {
+    let mut all = Swept { freed: 0, more: true };
+    while all.more && budget > 0 {
+        let piece = budget.min(PIECE);
+        let swept = sweep(piece);
+        all = Swept { freed: all.freed + swept.freed, more: swept.more };
+        budget -= piece;
+    }
+    all
 }
 
 /// The number of shards that suits this machine and these bounds.

@@ -8,6 +8,9 @@ use std::time::Duration;
 /// Reading it costs a lock per shard and looks at no entry. The counters of different shards are read one after
 /// another, so that under concurrent writes they may differ by what happened meanwhile.
 ///
+/// One struct serves all collections; what means nothing to a collection is zero or `None` here, and is shown neither by
+/// `Display` nor as JSON.
+///
 /// `Display` gives a line for a log. With the feature `serde` it serializes with durations as integer milliseconds
 /// (`ttl_ms`, `oldest_entry_age_ms`, `shortest_window_ms`), for a health endpoint.
 ///
@@ -24,19 +27,24 @@ use std::time::Duration;
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Stats {
+    /// What the figures are of, which decides what is shown.
+    pub(crate) of: Of,
     /// Live entries.
     pub len: usize,
     /// The bound on them.
     pub max_entries: usize,
     /// The most entries that were ever held at once; with several shards, the sum of what each held at most.
     pub high_water: usize,
-    /// How long ago the oldest live entry was recorded.
+    /// How long ago the oldest live entry was written.
     pub oldest_entry_age: Option<Duration>,
     /// How old an entry can get: the ttl.
     pub max_age: Option<Duration>,
-    /// Bytes of the live keys, and of those in flight, where keys are `str` or `[u8]`.
+    /// How long an entry may go unused.
+    pub max_idle: Option<Duration>,
+    /// What the live entries weigh: in a cache, by its weigher; in a dedup map of `str` or `[u8]`, the bytes of the keys,
+    /// those in flight included.
     pub weight: u64,
-    /// The bound on them, if there is one.
+    /// The bound on that, if there is one.
     pub max_weight: Option<u64>,
     /// The age at which the youngest evicted entry had to go: where this is below the ttl, that is the time for which
     /// duplicates were really recognised. `None` while nothing was evicted.
@@ -45,20 +53,48 @@ pub struct Stats {
     pub in_flight: usize,
     /// The bound on them.
     pub max_in_flight: usize,
-    /// Entries recorded.
+    /// Entries recorded, or listeners registered.
     pub inserted: u64,
     /// Calls that were told of a duplicate.
     pub duplicates: u64,
     /// Calls that were told that the id is in flight.
     pub in_flight_hits: u64,
+    /// Calls that found what they looked for in a cache.
+    pub hits: u64,
+    /// Calls that did not.
+    pub misses: u64,
     /// Entries that left because their time was over.
     pub expired: u64,
-    /// Live entries that left because of the bound.
+    /// Entries that left because they were not used for long.
+    pub idle: u64,
+    /// Live entries that left because of a bound.
     pub evicted: u64,
-    /// Entries that were removed by call, `clear` included.
+    /// Entries whose place was taken by another under the same key.
+    pub replaced: u64,
+    /// Entries that were removed by call or by a guard's drop, `clear` included.
     pub removed: u64,
-    /// Keys that were not stored because they alone exceed the bound on bytes.
+    /// What was not let in: entries that alone are above a bound, listeners that found no free place.
     pub rejected: u64,
+    /// Listeners whose scope ended.
+    pub scope_ended: u64,
+    /// Listeners whose owner is gone.
+    pub owner_gone: u64,
+    /// Listeners that were called as many times as they were registered for.
+    pub used_up: u64,
+    /// Listeners that the breaker detached.
+    pub failed: u64,
+    /// Events emitted.
+    pub emitted: u64,
+    /// Calls of listeners.
+    pub calls: u64,
+    /// Calls of listeners that returned a failure.
+    pub failures: u64,
+    /// Calls of listeners that were left out: paused, silenced, or detached meanwhile.
+    pub skipped: u64,
+    /// Events that full queues dropped.
+    pub dropped: u64,
+    /// Panics of callbacks and listeners, all contained.
+    pub panics: u64,
     /// Claims that were released.
     pub released: u64,
     /// Claims whose lease ran out.
@@ -66,6 +102,21 @@ pub struct Stats {
     /// Claims that were turned away because too many were in flight.
     pub shed: u64,
 }
+
+/// The kinds of collection, a bit each.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[repr(u8)]
+pub(crate) enum Of {
+    #[default]
+    Dedup = 1,
+    Lru = 2,
+    Listeners = 4,
+}
+
+const DEDUP: u8 = Of::Dedup as u8;
+const LRU: u8 = Of::Lru as u8;
+const LISTENERS: u8 = Of::Listeners as u8;
+const ALL: u8 = DEDUP | LRU | LISTENERS;
 
 impl Stats {
     /// Adds another shard's figures.
@@ -78,32 +129,46 @@ impl Stats {
         self.max_weight = self.max_weight.zip(other.max_weight).map(|(a, b)| a + b);
         self.shortest_window = self.shortest_window.into_iter().chain(other.shortest_window).min();
         self.in_flight += other.in_flight;
-        self.inserted += other.inserted;
-        self.duplicates += other.duplicates;
-        self.in_flight_hits += other.in_flight_hits;
-        self.expired += other.expired;
-        self.evicted += other.evicted;
-        self.removed += other.removed;
-        self.rejected += other.rejected;
-        self.released += other.released;
-        self.lapsed += other.lapsed;
-        self.shed += other.shed;
+        for ((_, _, sum), (_, _, more)) in self.all_counters().into_iter().zip(other.clone().all_counters()) {
+            *sum += *more;
+        }
     }
 
-    /// The counters with their names.
-    fn counters(&self) -> [(&'static str, u64); 10] {
+    /// Every counter, with the kinds of collection that it means something to.
+    fn all_counters(&mut self) -> [(u8, &'static str, &mut u64); 24] {
         [
-            ("inserted", self.inserted),
-            ("duplicates", self.duplicates),
-            ("in_flight_hits", self.in_flight_hits),
-            ("expired", self.expired),
-            ("evicted", self.evicted),
-            ("removed", self.removed),
-            ("rejected", self.rejected),
-            ("released", self.released),
-            ("lapsed", self.lapsed),
-            ("shed", self.shed),
+            (ALL, "inserted", &mut self.inserted),
+            (DEDUP, "duplicates", &mut self.duplicates),
+            (DEDUP, "in_flight_hits", &mut self.in_flight_hits),
+            (LRU, "hits", &mut self.hits),
+            (LRU, "misses", &mut self.misses),
+            (ALL, "expired", &mut self.expired),
+            (LRU, "idle", &mut self.idle),
+            (ALL, "evicted", &mut self.evicted),
+            (LRU | LISTENERS, "replaced", &mut self.replaced),
+            (ALL, "removed", &mut self.removed),
+            (ALL, "rejected", &mut self.rejected),
+            (LISTENERS, "scope_ended", &mut self.scope_ended),
+            (LISTENERS, "owner_gone", &mut self.owner_gone),
+            (LISTENERS, "used_up", &mut self.used_up),
+            (LISTENERS, "failed", &mut self.failed),
+            (LISTENERS, "emitted", &mut self.emitted),
+            (LISTENERS, "calls", &mut self.calls),
+            (LISTENERS, "failures", &mut self.failures),
+            (LISTENERS, "skipped", &mut self.skipped),
+            (LISTENERS, "dropped", &mut self.dropped),
+            (LRU | LISTENERS, "panics", &mut self.panics),
+            (DEDUP, "released", &mut self.released),
+            (DEDUP, "lapsed", &mut self.lapsed),
+            (DEDUP, "shed", &mut self.shed),
         ]
+    }
+
+    /// The counters that mean something to this collection, by name.
+    fn counters(&self) -> Vec<(&'static str, u64)> {
+        let mut copy = self.clone();
+        let all = copy.all_counters().into_iter();
+        all.filter(|(kinds, _, _)| kinds & self.of as u8 != 0).map(|(_, name, count)| (name, *count)).collect()
     }
 }
 
@@ -116,10 +181,13 @@ impl fmt::Display for Stats {
             write!(f, ", oldest {}", Human(age))?;
         }
         if let Some(ttl) = self.max_age {
-            write!(f, ", ttl {}", Human(ttl))?;
+            write!(f, ", {} {}", if self.of == Of::Dedup { "ttl" } else { "max age" }, Human(ttl))?;
+        }
+        if let Some(idle) = self.max_idle {
+            write!(f, ", max idle {}", Human(idle))?;
         }
         if let Some(max) = self.max_weight {
-            write!(f, ", {} of {max} bytes", self.weight)?;
+            write!(f, ", {} of {max} {}", self.weight, if self.of == Of::Dedup { "bytes" } else { "weight" })?;
         }
         if self.in_flight > 0 {
             write!(f, ", {} of {} in flight", self.in_flight, self.max_in_flight)?;
@@ -161,13 +229,20 @@ impl serde::Serialize for Stats {
         map.serialize_entry("len", &self.len)?;
         map.serialize_entry("max_entries", &self.max_entries)?;
         map.serialize_entry("high_water", &self.high_water)?;
-        map.serialize_entry("ttl_ms", &ms(self.max_age))?;
         map.serialize_entry("oldest_entry_age_ms", &ms(self.oldest_entry_age))?;
-        map.serialize_entry("shortest_window_ms", &ms(self.shortest_window))?;
-        map.serialize_entry("weight", &self.weight)?;
-        map.serialize_entry("max_weight", &self.max_weight)?;
-        map.serialize_entry("in_flight", &self.in_flight)?;
-        map.serialize_entry("max_in_flight", &self.max_in_flight)?;
+        map.serialize_entry(if self.of == Of::Dedup { "ttl_ms" } else { "max_age_ms" }, &ms(self.max_age))?;
+        if self.of == Of::Lru {
+            map.serialize_entry("max_idle_ms", &ms(self.max_idle))?;
+        }
+        if self.of != Of::Listeners {
+            map.serialize_entry("weight", &self.weight)?;
+            map.serialize_entry("max_weight", &self.max_weight)?;
+        }
+        if self.of == Of::Dedup {
+            map.serialize_entry("shortest_window_ms", &ms(self.shortest_window))?;
+            map.serialize_entry("in_flight", &self.in_flight)?;
+            map.serialize_entry("max_in_flight", &self.max_in_flight)?;
+        }
         for (name, count) in self.counters() {
             map.serialize_entry(name, &count)?;
         }

@@ -12,7 +12,6 @@ mod walk;
 use std::fmt;
 use std::hash::BuildHasher;
 use std::sync::Arc;
-use std::sync::atomic::AtomicUsize;
 use std::time::Duration;
 
 use crate::clock::{Clock, Nanos};
@@ -91,8 +90,6 @@ pub(crate) struct Inner<K: ?Sized + Key, V, S> {
     shards: Shards<unsync::DedupMap<K, V, S>>,
     clock: Clock,
     hasher: S,
-    /// The shard at which the next piece of a sweep begins.
-    next_swept: AtomicUsize,
 }
 
 impl<K, V> DedupMap<K, V>
@@ -148,7 +145,7 @@ impl<K: ?Sized + Key, V, S> Inner<K, V, S> {
 
 impl<K: ?Sized + Key, V, S> DedupMap<K, V, S> {
     fn new_inner(shards: Shards<unsync::DedupMap<K, V, S>>, clock: Clock, hasher: S) -> Self {
-        Self { inner: Arc::new(Inner { shards, clock, hasher, next_swept: AtomicUsize::new(0) }) }
+        Self { inner: Arc::new(Inner { shards, clock, hasher }) }
     }
 
     fn now(&self) -> Nanos {
@@ -308,7 +305,7 @@ impl<K: ?Sized + Key, V, S: BuildHasher> DedupMap<K, V, S> {
     ///
     /// Works in bounded pieces per lock.
     pub fn sweep(&self) -> usize {
-        (0..self.inner.shards.len()).map(|shard| self.inner.sweep_shard(shard, usize::MAX).freed).sum()
+        self.inner.shards.sweep_all(|shard, piece| self.inner.sweep_piece(shard, piece))
     }
 
     /// Checks every invariant of the structure, in time proportional to its size; for tests and fuzzing.

@@ -1,28 +1,17 @@
-//! Sweeping the shared map: shard by shard, in bounded pieces per lock.
+//! Sweeping the shared map.
 
 use std::hash::BuildHasher;
-use std::sync::atomic::Ordering;
 
 use super::{DedupMap, Inner};
 use crate::key::Key;
 use crate::stats::Stats;
 use crate::sweep::{Sweep, Swept};
 
-/// The most entries that a sweep frees before it lets go of the lock.
-const PIECE: usize = 1024;
-
 impl<K: ?Sized + Key, V, S: BuildHasher> Inner<K, V, S> {
-    /// Sweeps one shard until nothing is left to do, or `budget` entries' worth of work was done.
-    pub(super) fn sweep_shard(&self, shard: usize, mut budget: usize) -> Swept {
-        let mut swept = Swept { freed: 0, more: true };
-        while swept.more && budget > 0 {
-            let piece = budget.min(PIECE);
-            let now = self.clock.nanos();
-            let (freed, more) = self.with(shard, |core| core.sweep_at(now, piece));
-            swept = Swept { freed: swept.freed + freed, more };
-            budget -= piece;
-        }
-        swept
+    /// Frees up to `budget` entries of one shard, under one lock.
+    pub(super) fn sweep_piece(&self, shard: usize, budget: usize) -> Swept {
+        let now = self.clock.nanos();
+        self.with(shard, |core| core.sweep_at(now, budget))
     }
 }
 
@@ -33,17 +22,7 @@ where
     S: BuildHasher + Send + Sync,
 {
     fn sweep_some(&self, budget: usize) -> Swept {
-        let shards = self.shards.len();
-        let first = self.next_swept.load(Ordering::Relaxed);
-        let piece = (budget / shards).max(1);
-        let mut all = Swept { freed: 0, more: false };
-        for shard in (first..first + shards).map(|shard| shard % shards) {
-            let swept = self.sweep_shard(shard, piece);
-            all.freed += swept.freed;
-            all.more |= swept.more;
-        }
-        self.next_swept.store((first + 1) % shards, Ordering::Relaxed);
-        all
+        self.shards.sweep_some(budget, |shard, piece| self.sweep_piece(shard, piece))
     }
 
     fn stats(&self) -> Stats {

@@ -19,6 +19,7 @@ use crate::clock::{Clock, Nanos};
 use crate::hash::hash;
 use crate::key::Key;
 use crate::stats::Stats;
+use crate::sweep::Swept;
 use crate::window::store::Store;
 use crate::window::{Seq, Trash, Vacancy, Window};
 
@@ -236,6 +237,7 @@ impl<K: ?Sized + Key, V, S> DedupMap<K, V, S> {
             released: self.counts.released,
             lapsed: self.counts.lapsed + (self.in_flight.len() - in_flight) as u64,
             shed: self.counts.shed,
+            ..Stats::default()
         }
     }
 
@@ -406,22 +408,22 @@ impl<K: ?Sized + Key, V, S: BuildHasher> DedupMap<K, V, S> {
     pub fn sweep(&mut self) -> usize {
         let mut freed = 0;
         loop {
-            let (some, more) = self.sweep_at(self.now(), 1024);
+            let swept = self.sweep_at(self.now(), 1024);
             drop(self.take_garbage());
-            freed += some;
-            if !more {
+            freed += swept.freed;
+            if !swept.more {
                 return freed;
             }
         }
     }
 
-    /// Frees up to `budget` entries; how many of the recorded ones, and whether more is left to do.
-    pub(super) fn sweep_at(&mut self, now: Nanos, budget: usize) -> (usize, bool) {
+    /// Frees up to `budget` entries, of which the recorded ones are told.
+    pub(super) fn sweep_at(&mut self, now: Nanos, budget: usize) -> Swept {
         self.expire(now);
         let Self { recorded, in_flight, hasher, garbage, .. } = self;
         let (freed, more) = recorded.sweep(budget, hasher, &mut garbage.recorded);
         let (_, more_in_flight) = in_flight.sweep(budget, hasher, &mut garbage.in_flight);
-        (freed, more || more_in_flight)
+        Swept { freed, more: more || more_in_flight }
     }
 
     /// Brings what a look for each of these hashes will read into the cache.
