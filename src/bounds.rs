@@ -4,6 +4,8 @@ use std::error::Error;
 use std::fmt;
 use std::time::Duration;
 
+use crate::shards::MAX_SHARDS;
+
 /// Why a builder refused: which value, and what is allowed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
@@ -27,6 +29,8 @@ pub enum BuildError {
         /// The largest value allowed.
         max: usize,
     },
+    /// A bound on weight, and no weigher that would say what an entry weighs.
+    NoWeigher,
     /// More shards than can each have a part of the limit.
     TooManyShards {
         /// The number of shards that was given.
@@ -49,6 +53,7 @@ impl fmt::Display for BuildError {
             Self::TooLarge { limit, value, max } => {
                 write!(f, "`{limit}` is {value}, a bound that cannot be reached; at most {max} is possible")
             }
+            Self::NoWeigher => f.write_str("`max_weight` was given without a `weigher`; it says what an entry weighs"),
             Self::TooManyShards { shards, max } => {
                 write!(f, "`shards` is {shards}; with these limits at most {max} can each have a part")
             }
@@ -77,3 +82,27 @@ pub(crate) fn time(limit: &'static str, value: Option<Duration>) -> Result<Durat
         Some(value) => Ok(value),
     }
 }
+
+/// A bound on weight, which may be left out, but must be above zero and come with a weigher.
+pub(crate) fn weight(value: Option<u64>, has_weigher: bool) -> Result<Option<u64>, BuildError> {
+    match value {
+        Some(0) => Err(BuildError::Zero { limit: "max_weight" }),
+        Some(_) if !has_weigher => Err(BuildError::NoWeigher),
+        value => Ok(value),
+    }
+}
+
+/// A number of shards of which each can have a part of every one of these limits.
+pub(crate) fn shards(shards: usize, limits: impl IntoIterator<Item = usize>) -> Result<usize, BuildError> {
+    let shards = count("shards", Some(shards), usize::MAX)?;
+    let max = limits.into_iter().filter(|&limit| limit > 0).fold(MAX_SHARDS, Ord::min);
+    if shards > max { Err(BuildError::TooManyShards { shards, max }) } else { Ok(shards) }
+}
+
+/// Says that a builder makes a shared collection.
+#[derive(Debug)]
+pub enum Shared {}
+
+/// Says that a builder makes a single-threaded collection.
+#[derive(Debug)]
+pub enum Unsync {}

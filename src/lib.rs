@@ -74,17 +74,19 @@ mod compound;
 mod dedup;
 mod hash;
 mod key;
+mod lru;
 mod removal;
 mod shards;
 mod stats;
 mod sweep;
 mod window;
 
-pub use bounds::BuildError;
+pub use bounds::{BuildError, Shared, Unsync};
 pub use clock::{Clock, ManualClock};
 pub use compound::{CompoundKey, MissingPart};
-pub use dedup::{Claim, DedupBuilder, DedupMap, DedupSet, LeaseLapsed, Seen, Shared, Ticket, Unsync};
+pub use dedup::{Claim, DedupBuilder, DedupMap, DedupSet, LeaseLapsed, Seen, Ticket};
 pub use key::{AsKey, ByteKey, Key};
+pub use lru::{ComputeError, Cursor, LruBuilder, LruCache, TooHeavy};
 pub use removal::RemovalCause;
 pub use stats::Stats;
 pub use sweep::{Sweep, Sweeper, Swept};
@@ -93,4 +95,5 @@ pub use sweep::{Sweep, Sweeper, Swept};
 pub mod unsync {
     pub use crate::dedup::Token;
     pub use crate::dedup::unsync::{DedupMap, DedupSet};
+    pub use crate::lru::unsync::LruCache;
 }

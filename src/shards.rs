@@ -85,8 +85,15 @@ pub(crate) fn default_count(max_entries: usize, max_bytes: Option<usize>) -> usi
 }
 
 /// The share of shard `shard` of `shards` in a bound. The shares add up to the bound exactly.
-pub(crate) fn share(bound: usize, shard: usize, shards: usize) -> usize {
-    bound / shards + usize::from(shard < bound % shards)
+pub(crate) fn share(bound: u64, shard: usize, shards: usize) -> u64 {
+    let (shard, shards) = (shard as u64, shards as u64);
+    bound / shards + u64::from(shard < bound % shards)
+}
+
+/// [`share`] of a bound on a count.
+pub(crate) fn share_of_count(bound: usize, shard: usize, shards: usize) -> usize {
+    // A share is no larger than the bound, which fits.
+    share(bound as u64, shard, shards) as usize
 }
 
 #[cfg(test)]
@@ -95,9 +102,9 @@ mod tests {
 
     #[test]
     fn shares_add_up_to_the_bound_exactly() {
-        for (bound, shards) in [(1, 1), (10, 3), (1_000_000, 7), (4095, 4095), (usize::MAX, 12)] {
+        for (bound, shards) in [(1, 1), (10, 3), (1_000_000, 7), (4095, 4095), (u64::MAX, 12)] {
             let shares = (0..shards).map(|shard| share(bound, shard, shards));
-            assert_eq!(shares.sum::<usize>(), bound);
+            assert_eq!(shares.sum::<u64>(), bound);
         }
     }
 

@@ -12,6 +12,7 @@ use std::time::Duration;
 
 use parking_lot::{Condvar, Mutex};
 
+use crate::bounds::BuildError;
 use crate::clock::Clock;
 use crate::stats::Stats;
 
@@ -201,13 +202,17 @@ impl fmt::Debug for Shared {
 }
 
 /// Has the process-wide sweeper, started on first use, watch a collection.
-pub(crate) fn watch_globally<T: Sweep + 'static>(name: &str, collection: &Arc<T>, every: Duration) -> io::Result<()> {
+pub(crate) fn watch_globally<T: Sweep + 'static>(
+    name: &str,
+    collection: &Arc<T>,
+    every: Duration,
+) -> Result<(), BuildError> {
     static SWEEPER: OnceLock<Sweeper> = OnceLock::new();
     let sweeper = match SWEEPER.get() {
         Some(sweeper) => sweeper,
         // Of two threads that get here at once, one starts a thread in vain, which then stops.
         None => {
-            let started = Sweeper::try_new()?;
+            let started = Sweeper::try_new().map_err(|error| BuildError::NoSweeper { reason: error.to_string() })?;
             SWEEPER.get_or_init(|| started)
         }
     };

@@ -4,7 +4,7 @@ mod support;
 
 use proptest::collection::vec;
 use proptest::prelude::*;
-use support::model::{Limits, Op, run};
+use support::dedup_model::{Limits, Op, run};
 
 fn op(keys: u8) -> impl Strategy<Value = Op> {
     prop_oneof![

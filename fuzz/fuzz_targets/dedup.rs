@@ -4,7 +4,7 @@
 use arbitrary::Arbitrary;
 use libfuzzer_sys::fuzz_target;
 
-#[path = "../../tests/support/model.rs"]
+#[path = "../../tests/support/dedup_model.rs"]
 mod model;
 use model::{Limits, Op, run};
 

@@ -8,10 +8,10 @@ use std::time::Duration;
 
 use super::claim::Permits;
 use super::{DedupMap, unsync};
-use crate::bounds::{self, BuildError};
+use crate::bounds::{self, BuildError, Shared, Unsync};
 use crate::clock::{Clock, nanos};
 use crate::key::{ByteKey, Key};
-use crate::shards::{MAX_SHARDS, Shards, default_count, share};
+use crate::shards::{Shards, default_count, share_of_count};
 use crate::sweep;
 
 /// The entries that one shard can hold at most: sequence numbers have 32 bits, and twice as many may be in use.
@@ -56,14 +56,6 @@ pub struct DedupBuilder<K: ?Sized + Key, V, S = ahash::RandomState, M = Shared> 
     stored: PhantomData<fn(&K) -> V>,
     made: PhantomData<M>,
 }
-
-/// Says that a builder makes a shared collection.
-#[derive(Debug)]
-pub enum Shared {}
-
-/// Says that a builder makes a single-threaded collection.
-#[derive(Debug)]
-pub enum Unsync {}
 
 impl<K: ?Sized + Key, V, M> DedupBuilder<K, V, ahash::RandomState, M> {
     pub(super) fn new() -> Self {
@@ -163,8 +155,8 @@ pub(super) struct Limits {
 impl Limits {
     fn share(self, shard: usize, shards: usize) -> Self {
         Self {
-            max_entries: share(self.max_entries, shard, shards),
-            max_bytes: self.max_bytes.map(|max| share(max, shard, shards)),
+            max_entries: share_of_count(self.max_entries, shard, shards),
+            max_bytes: self.max_bytes.map(|max| share_of_count(max, shard, shards)),
             ..self
         }
     }
@@ -206,10 +198,7 @@ impl<K: ?Sized + Key, V, S> DedupBuilder<K, V, S, Shared> {
         let Some(shards) = self.shards else {
             return Ok(default_count(self.max_entries.unwrap_or(0), self.max_bytes));
         };
-        let shards = bounds::count("shards", Some(shards), usize::MAX)?;
-        let limits = self.max_entries.into_iter().chain(self.max_bytes);
-        let max = limits.filter(|&limit| limit > 0).fold(MAX_SHARDS, Ord::min);
-        if shards > max { Err(BuildError::TooManyShards { shards, max }) } else { Ok(shards) }
+        bounds::shards(shards, self.max_entries.into_iter().chain(self.max_bytes))
     }
 }
 
@@ -235,8 +224,7 @@ where
         let map = DedupMap::new_inner(Shards::new(parts), self.clock.clone(), self.hasher.clone());
         if self.sweep_every.is_some() {
             let every = bounds::time("sweep_every", self.sweep_every)?;
-            let watched = sweep::watch_globally("dedup", &map.inner, every);
-            watched.map_err(|error| BuildError::NoSweeper { reason: error.to_string() })?;
+            sweep::watch_globally("dedup", &map.inner, every)?;
         }
         Ok(map)
     }

@@ -19,7 +19,7 @@ use crate::hash::hash;
 use crate::key::{AsKey, Key};
 use crate::shards::Shards;
 use crate::stats::Stats;
-pub use builder::{DedupBuilder, Shared, Unsync};
+pub use builder::DedupBuilder;
 pub use claim::{Claim, LeaseLapsed, Seen, Ticket, Token};
 use unsync::{BATCH, Found};
 

@@ -13,8 +13,9 @@ use std::mem::take;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::builder::{DedupBuilder, Limits, Unsync};
+use super::builder::{DedupBuilder, Limits};
 use super::claim::{Permits, Seen};
+use crate::bounds::Unsync;
 use crate::clock::{Clock, Nanos};
 use crate::hash::hash;
 use crate::key::Key;

@@ -1,3 +1,3 @@
 //! What several tests share.
 
-pub mod model;
+pub mod dedup_model;

@@ -1,0 +1,290 @@
+//! `LruBuilder`: the knobs of both caches, and their validation.
+
+use std::fmt;
+use std::hash::{BuildHasher, Hash};
+use std::marker::PhantomData;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::left::{Listener, OnRemoval};
+use super::{LruCache, unsync};
+use crate::bounds::{self, BuildError, Shared, Unsync};
+use crate::clock::{Clock, Nanos, nanos};
+use crate::removal::RemovalCause;
+use crate::shards::{default_count, share, share_of_count};
+use crate::sweep;
+
+/// The entries that one shard can hold at most: places have 32 bits.
+pub(super) const MAX_ENTRIES_PER_SHARD: usize = 1 << 31;
+
+/// Says what entries weigh, if they do.
+pub(super) type Weigher<K, V> = Option<Arc<dyn Fn(&K, &V) -> u32 + Send + Sync>>;
+
+/// What an entry weighs: never nothing, or a bound on weight would not bound the number of entries.
+#[inline]
+pub(super) fn weigh<K, V>(weigher: &Weigher<K, V>, key: &K, value: &V) -> u32 {
+    weigher.as_ref().map_or(1, |weigh| weigh(key, value).max(1))
+}
+
+/// Builds an [`LruCache`], or with `M =` [`Unsync`] an [`unsync::LruCache`](crate::unsync::LruCache).
+///
+/// `max_entries`, or `max_weight` with a `weigher`, must be given; the other limits are as you like. All values are
+/// judged by `build`, none by its method.
+///
+/// ```
+/// use leakproof::{BuildError, LruCache};
+/// use std::time::Duration;
+///
+/// let cache = LruCache::<String, Vec<u8>>::builder()
+///     .max_entries(100_000)
+///     .max_weight(64 << 20)
+///     .weigher(|key, value| (key.len() + value.len()) as u32)
+///     .max_age(Duration::from_secs(1800))
+///     .max_idle(Duration::from_secs(300))
+///     .on_removal(|key, _value, cause| println!("{key}: {cause}"))
+///     .shards(8)
+///     .sweep_every(Duration::from_secs(60))
+///     .build()?;
+/// assert!(cache.is_empty());
+///
+/// let unbounded = LruCache::<String, Vec<u8>>::builder().max_age(Duration::from_secs(60)).build();
+/// assert_eq!(unbounded.unwrap_err(), BuildError::Missing { limit: "max_entries or max_weight" });
+/// # Ok::<(), BuildError>(())
+/// ```
+pub struct LruBuilder<K, V, S = ahash::RandomState, M = Shared> {
+    max_entries: Option<usize>,
+    max_weight: Option<u64>,
+    weigher: Weigher<K, V>,
+    max_age: Option<Duration>,
+    max_idle: Option<Duration>,
+    on_removal: Option<Arc<OnRemoval<K, V>>>,
+    clock: Clock,
+    hasher: S,
+    shards: Option<usize>,
+    sweep_every: Option<Duration>,
+    made: PhantomData<M>,
+}
+
+impl<K, V, M> LruBuilder<K, V, ahash::RandomState, M> {
+    pub(super) fn new() -> Self {
+        Self {
+            max_entries: None,
+            max_weight: None,
+            weigher: None,
+            max_age: None,
+            max_idle: None,
+            on_removal: None,
+            clock: Clock::default(),
+            hasher: ahash::RandomState::new(),
+            shards: None,
+            sweep_every: None,
+            made: PhantomData,
+        }
+    }
+}
+
+impl<K, V, S, M> LruBuilder<K, V, S, M> {
+    /// How many entries are held at most. At most 2<sup>31</sup> a shard.
+    #[must_use]
+    pub fn max_entries(mut self, max: usize) -> Self {
+        self.max_entries = Some(max);
+        self
+    }
+
+    /// What all entries may weigh at most, in units of the [`weigher`](Self::weigher).
+    ///
+    /// An entry that alone is above its shard's share of this is not stored; by default no shard has a share below
+    /// 2<sup>20</sup> unless there is only one.
+    #[must_use]
+    pub fn max_weight(mut self, max: u64) -> Self {
+        self.max_weight = Some(max);
+        self
+    }
+
+    /// What an entry weighs: bytes, say. Asked once when the entry is written, and while no lock is held. A weight of 0
+    /// counts as 1, so that a bound on weight bounds the number of entries too.
+    #[must_use]
+    pub fn weigher(mut self, weigh: impl Fn(&K, &V) -> u32 + Send + Sync + 'static) -> Self {
+        self.weigher = Some(Arc::new(weigh));
+        self
+    }
+
+    /// How old an entry can get, counted from when it was last written; no limit unless given.
+    #[must_use]
+    pub fn max_age(mut self, age: Duration) -> Self {
+        self.max_age = Some(age);
+        self
+    }
+
+    /// How long an entry may go without being written or read; no limit unless given.
+    #[must_use]
+    pub fn max_idle(mut self, idle: Duration) -> Self {
+        self.max_idle = Some(idle);
+        self
+    }
+
+    /// Has `call` told of every entry that leaves and why, once each, and of every one that is refused.
+    ///
+    /// It is called by whoever caused the departure, a sweeper for example, while no lock is held; so it may use the cache.
+    /// A panic in it is contained and counted. Entries that are dropped with the cache itself are not told of.
+    #[must_use]
+    pub fn on_removal(mut self, call: impl Fn(&K, &V, RemovalCause) + Send + Sync + 'static) -> Self {
+        self.on_removal = Some(Arc::new(call));
+        self
+    }
+
+    /// Where the time comes from: [`Clock::coarse`] unless given. For tests, a `&ManualClock`.
+    #[must_use]
+    pub fn clock(mut self, clock: impl Into<Clock>) -> Self {
+        self.clock = clock.into();
+        self
+    }
+
+    /// What hashes the keys: randomly seeded `ahash` unless given. Clones must hash alike.
+    #[must_use]
+    pub fn hasher<T>(self, hasher: T) -> LruBuilder<K, V, T, M> {
+        LruBuilder {
+            max_entries: self.max_entries,
+            max_weight: self.max_weight,
+            weigher: self.weigher,
+            max_age: self.max_age,
+            max_idle: self.max_idle,
+            on_removal: self.on_removal,
+            clock: self.clock,
+            hasher,
+            shards: self.shards,
+            sweep_every: self.sweep_every,
+            made: PhantomData,
+        }
+    }
+
+    fn limits(&self, shards: usize) -> Result<Limits, BuildError> {
+        let most = shards.saturating_mul(MAX_ENTRIES_PER_SHARD);
+        let max_weight = bounds::weight(self.max_weight, self.weigher.is_some())?;
+        if self.max_entries.is_none() && max_weight.is_none() {
+            return Err(BuildError::Missing { limit: "max_entries or max_weight" });
+        }
+        let time = |name, limit: Option<Duration>| match limit {
+            None => Ok(Nanos::MAX),
+            limit => bounds::time(name, limit).map(nanos),
+        };
+        Ok(Limits {
+            max_entries: bounds::count("max_entries", Some(self.max_entries.unwrap_or(most)), most)?,
+            max_weight: max_weight.unwrap_or(u64::MAX),
+            max_age: time("max_age", self.max_age)?,
+            max_idle: time("max_idle", self.max_idle)?,
+        })
+    }
+}
+
+/// The limits of one cache, judged. What is not limited has the highest value there is.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Limits {
+    pub(super) max_entries: usize,
+    pub(super) max_weight: u64,
+    pub(super) max_age: Nanos,
+    pub(super) max_idle: Nanos,
+}
+
+impl Limits {
+    fn share(self, shard: usize, shards: usize) -> Self {
+        Self {
+            max_entries: share_of_count(self.max_entries, shard, shards),
+            max_weight: share_of_weight(self.max_weight, shard, shards),
+            ..self
+        }
+    }
+}
+
+/// A shard's share of a bound on weight. No bound at all is no bound for each.
+pub(super) fn share_of_weight(max_weight: u64, shard: usize, shards: usize) -> u64 {
+    if max_weight == u64::MAX { u64::MAX } else { share(max_weight, shard, shards) }
+}
+
+impl<K, V, S> LruBuilder<K, V, S, Shared> {
+    /// Into how many independently locked parts the cache is cut.
+    ///
+    /// Unless given, this suits the machine's cores, and no shard has less than 4,096 entries. The bounds are split
+    /// exactly among the shards, each of which keeps its own order of use: with one shard the order is global.
+    #[must_use]
+    pub fn shards(mut self, shards: usize) -> Self {
+        self.shards = Some(shards);
+        self
+    }
+
+    /// Has a process-wide background thread free the entries whose time is over, at this interval. Without it, they
+    /// are freed by later calls, a few by each; nothing else changes.
+    #[must_use]
+    pub fn sweep_every(mut self, every: Duration) -> Self {
+        self.sweep_every = Some(every);
+        self
+    }
+
+    fn shard_count(&self) -> Result<usize, BuildError> {
+        let max_weight = self.max_weight.map(|max| usize::try_from(max).unwrap_or(usize::MAX));
+        match self.shards {
+            None => Ok(default_count(self.max_entries.unwrap_or(usize::MAX), max_weight)),
+            Some(shards) => bounds::shards(shards, self.max_entries.into_iter().chain(max_weight)),
+        }
+    }
+}
+
+impl<K, V, S> LruBuilder<K, V, S, Shared>
+where
+    K: Hash + Eq + Send + 'static,
+    V: Send + 'static,
+    S: BuildHasher + Clone + Send + Sync + 'static,
+{
+    /// Builds the cache. It allocates as it fills.
+    ///
+    /// # Errors
+    ///
+    /// [`BuildError`] where a bound is missing, zero or beyond reach.
+    pub fn build(self) -> Result<LruCache<K, V, S>, BuildError> {
+        let shards = self.shard_count()?;
+        let limits = self.limits(shards)?;
+        let listener = Listener::new(self.on_removal);
+        let cores = (0..shards).map(|shard| {
+            let (weigher, listener) = (self.weigher.clone(), Arc::clone(&listener));
+            unsync::LruCache::with(
+                limits.share(shard, shards),
+                self.clock.clone(),
+                self.hasher.clone(),
+                weigher,
+                listener,
+            )
+        });
+        let cores: Vec<_> = cores.collect();
+        let cache = LruCache::new_inner(cores, self.clock, self.hasher, self.weigher, listener);
+        if self.sweep_every.is_some() {
+            let every = bounds::time("sweep_every", self.sweep_every)?;
+            sweep::watch_globally("lru", &cache.inner, every)?;
+        }
+        Ok(cache)
+    }
+}
+
+impl<K, V, S> LruBuilder<K, V, S, Unsync> {
+    /// Builds the cache. It allocates as it fills.
+    ///
+    /// # Errors
+    ///
+    /// [`BuildError`] where a bound is missing, zero or beyond reach.
+    pub fn build(self) -> Result<unsync::LruCache<K, V, S>, BuildError> {
+        let limits = self.limits(1)?;
+        Ok(unsync::LruCache::with(limits, self.clock, self.hasher, self.weigher, Listener::new(self.on_removal)))
+    }
+}
+
+impl<K, V, S, M> fmt::Debug for LruBuilder<K, V, S, M> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("LruBuilder")
+            .field("max_entries", &self.max_entries)
+            .field("max_weight", &self.max_weight)
+            .field("max_age", &self.max_age)
+            .field("max_idle", &self.max_idle)
+            .field("shards", &self.shards)
+            .field("clock", &self.clock)
+            .finish_non_exhaustive()
+    }
+}

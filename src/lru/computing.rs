@@ -1,0 +1,130 @@
+//! `get_or_insert_with`: a value is computed once for all that ask for it, while no lock is held.
+
+use std::borrow::Borrow;
+use std::convert::Infallible;
+use std::hash::{BuildHasher, Hash};
+use std::sync::Arc;
+
+use super::LruCache;
+use super::builder::weigh;
+use super::error::{ComputeError, TooHeavy};
+use super::flight::{Cycle, Flight};
+use crate::removal::RemovalCause;
+
+/// What a caller is to do about a key.
+enum Turn<V> {
+    Take(V),
+    Wait(Arc<Flight<V>>),
+    Compute(Arc<Flight<V>>),
+}
+
+impl<K: Hash + Eq, V: Clone, S: BuildHasher> LruCache<K, V, S> {
+    /// The live value under a key, or else the one that `compute` returns, which is stored.
+    ///
+    /// Of callers that ask for the same key at the same time, one computes and the others wait for its value. No lock is
+    /// held meanwhile, so that `compute` may use the cache. Where it panics, one of those who wait computes in its place.
+    /// Where the key is written or removed meanwhile, the callers get the value all the same, and it is not stored.
+    ///
+    /// # Panics
+    ///
+    /// Where the value is needed to compute itself: `compute` asks for the same key, or waits for a thread that does so.
+    /// [`try_get_or_insert_with`](Self::try_get_or_insert_with) returns an error instead.
+    pub fn get_or_insert_with<Q>(&self, key: &Q, compute: impl FnOnce() -> V) -> V
+    where
+        K: Borrow<Q>,
+        Q: ?Sized + Hash + Eq + ToOwned<Owned = K>,
+    {
+        match self.try_get_or_insert_with(key, || Ok::<V, Infallible>(compute())) {
+            Ok(value) => value,
+            Err(ComputeError::Cycle) => panic!("LruCache::get_or_insert_with: {}", ComputeError::<Infallible>::Cycle),
+        }
+    }
+
+    /// [`get_or_insert_with`](Self::get_or_insert_with), where computing may fail: then nothing is stored, and one of
+    /// those who wait computes in its place.
+    ///
+    /// # Errors
+    ///
+    /// [`ComputeError::Failed`] with what this caller's own `compute` returned, and [`ComputeError::Cycle`] where the
+    /// value is needed to compute itself.
+    pub fn try_get_or_insert_with<Q, E>(
+        &self,
+        key: &Q,
+        compute: impl FnOnce() -> Result<V, E>,
+    ) -> Result<V, ComputeError<E>>
+    where
+        K: Borrow<Q>,
+        Q: ?Sized + Hash + Eq + ToOwned<Owned = K>,
+    {
+        loop {
+            match self.take_turn(key) {
+                Turn::Take(value) => return Ok(value),
+                Turn::Wait(flight) => match self.inner.waiting.wait_for(&flight) {
+                    Ok(Some(value)) => return Ok(value),
+                    Ok(None) => {}
+                    Err(Cycle) => return Err(ComputeError::Cycle),
+                },
+                Turn::Compute(flight) => {
+                    let landing = Landing { cache: self, flight };
+                    let value = compute().map_err(ComputeError::Failed)?;
+                    landing.store(key.to_owned(), value.clone());
+                    return Ok(value);
+                }
+            }
+        }
+    }
+
+    fn take_turn<Q>(&self, key: &Q) -> Turn<V>
+    where
+        K: Borrow<Q>,
+        Q: ?Sized + Hash + Eq + ToOwned<Owned = K>,
+    {
+        self.on(key, |now, hash, shard, left| {
+            if let Some(at) = shard.core.get_at(now, hash, key, left) {
+                return Turn::Take(shard.core.value(at).clone());
+            }
+            match shard.flights.find(hash, key) {
+                Some(flight) => Turn::Wait(Arc::clone(flight)),
+                None => Turn::Compute(shard.flights.begin(hash, key.to_owned())),
+            }
+        })
+    }
+}
+
+/// A computation by this thread, which has failed unless it is stored: by an error or a panic.
+struct Landing<'a, K: Hash + Eq, V: Clone, S: BuildHasher> {
+    cache: &'a LruCache<K, V, S>,
+    flight: Arc<Flight<V>>,
+}
+
+impl<K: Hash + Eq, V: Clone, S: BuildHasher> Landing<'_, K, V, S> {
+    fn store(self, key: K, value: V) {
+        let inner = &self.cache.inner;
+        let weight = weigh(&inner.weigher, &key, &value);
+        let for_others = value.clone();
+        let hash = self.flight.hash;
+        let now = inner.clock.nanos();
+        let stored = inner.with(inner.shards.of(hash), |shard, left| {
+            let noted = shard.flights.end(&self.flight)?;
+            Some((shard.core.insert_at(now, hash, key, value, weight, left), noted))
+        });
+        self.flight.land(Some(for_others));
+        match stored.map(|(stored, _noted)| stored) {
+            // What was there was past its time when this began, or came from elsewhere meanwhile.
+            Some(Ok(Some((key, former)))) => inner.listener.tell(&key, &former, RemovalCause::Replaced),
+            Some(Err(TooHeavy { key, value, .. })) => inner.listener.tell(&key, &value, RemovalCause::Rejected),
+            Some(Ok(None)) | None => {}
+        }
+    }
+}
+
+impl<K: Hash + Eq, V: Clone, S: BuildHasher> Drop for Landing<'_, K, V, S> {
+    fn drop(&mut self) {
+        if self.flight.is_computing() {
+            let shard = self.cache.inner.shards.of(self.flight.hash);
+            let noted = self.cache.inner.with(shard, |shard, _| shard.flights.end(&self.flight));
+            self.flight.land(None);
+            drop(noted);
+        }
+    }
+}

@@ -1,0 +1,63 @@
+//! What can go wrong with a cache once it is built.
+
+use std::error::Error;
+use std::fmt;
+
+/// An entry was not stored, since alone it is heavier than the cache, or its shard, may be; here it is.
+#[derive(Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct TooHeavy<K, V> {
+    /// The key that was to be stored.
+    pub key: K,
+    /// The value that was to be stored.
+    pub value: V,
+    /// What the weigher said of them.
+    pub weight: u32,
+    /// The bound: the shard's share of `max_weight`.
+    pub max_weight: u64,
+}
+
+impl<K, V> fmt::Display for TooHeavy<K, V> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "an entry of weight {} is above the bound of {} on all entries", self.weight, self.max_weight)
+    }
+}
+
+impl<K, V> fmt::Debug for TooHeavy<K, V> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("TooHeavy")
+            .field("weight", &self.weight)
+            .field("max_weight", &self.max_weight)
+            .finish_non_exhaustive()
+    }
+}
+
+impl<K, V> Error for TooHeavy<K, V> {}
+
+/// Why [`try_get_or_insert_with`](crate::LruCache::try_get_or_insert_with) has no value.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum ComputeError<E> {
+    /// The computation failed, with this.
+    Failed(E),
+    /// The value is needed to compute itself: by the same thread, or by one that waits for it.
+    Cycle,
+}
+
+impl<E: fmt::Display> fmt::Display for ComputeError<E> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Failed(error) => write!(f, "the value could not be computed: {error}"),
+            Self::Cycle => f.write_str("the value is needed to compute itself"),
+        }
+    }
+}
+
+impl<E: Error + 'static> Error for ComputeError<E> {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        match self {
+            Self::Failed(error) => Some(error),
+            Self::Cycle => None,
+        }
+    }
+}

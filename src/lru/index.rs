@@ -1,0 +1,148 @@
+//! `Index`: from hashes to places in the slab, in a table that grows and shrinks a line a call.
+//!
+//! While it does, entries of which the hash chooses a line below `moved` in the old table are in the new one, and the
+//! others still in the old: there is one table to look into for any hash.
+//!
+//! A table of `n` lines is left for one of up to `2n` at 9 entries a line, and one line is moved with every entry that
+//! is added: so at the end there are at most 10 of 12 a line, in the old table as in the new one. It is left for one
+//! of `n / 4` at an eighth of that, and two lines are moved with every entry added or removed: then at most 6.5.
+
+use std::mem::replace;
+
+use super::line::{LOAD, Table};
+use super::slab::Place;
+
+pub(super) struct Index {
+    table: Table,
+    old: Option<Old>,
+    /// The number of entries that the table is enough for.
+    enough: usize,
+}
+
+struct Old {
+    table: Table,
+    moved: usize,
+}
+
+impl Index {
+    pub(super) fn new() -> Self {
+        Self { table: Table::new(1), old: None, enough: LOAD }
+    }
+
+    /// The table that an entry with this hash is in, or belongs into.
+    #[inline]
+    fn table(&self, hash: u32) -> &Table {
+        match &self.old {
+            Some(old) if old.table.home(hash) >= old.moved => &old.table,
+            _ => &self.table,
+        }
+    }
+
+    #[inline]
+    fn table_mut(&mut self, hash: u32) -> &mut Table {
+        match &mut self.old {
+            Some(old) if old.table.home(hash) >= old.moved => &mut old.table,
+            _ => &mut self.table,
+        }
+    }
+
+    /// The place of an entry with this hash of which `is` says that it is the one.
+    #[inline]
+    pub(super) fn find(&self, hash: u32, is: impl FnMut(Place) -> bool) -> Option<Place> {
+        let table = self.table(hash);
+        table.find(hash, is).map(|found| table.place(found))
+    }
+
+    #[inline]
+    pub(super) fn insert(&mut self, hash: u32, place: Place) {
+        self.table_mut(hash).insert(hash, place);
+    }
+
+    /// Removes the entry that is at this place.
+    #[inline]
+    pub(super) fn remove(&mut self, hash: u32, place: Place) {
+        let table = self.table_mut(hash);
+        let found = table.find(hash, |at| at == place).expect("every entry is in the index");
+        table.remove(hash, found);
+    }
+
+    /// Notes that an entry is at another place now.
+    #[inline]
+    pub(super) fn relocated(&mut self, hash: u32, from: Place, to: Place) {
+        let table = self.table_mut(hash);
+        let found = table.find(hash, |at| at == from).expect("every entry is in the index");
+        table.set_place(found, to);
+    }
+
+    /// Sees to it that there is room for one more than there are, of at most `bound`, and goes on moving.
+    #[inline]
+    pub(super) fn before_insert(&mut self, entries: usize, bound: usize, hash_of: impl Fn(Place) -> u32) {
+        if entries >= self.enough || self.old.is_some() {
+            self.grow(entries, bound, hash_of);
+        }
+    }
+
+    #[cold]
+    fn grow(&mut self, entries: usize, bound: usize, hash_of: impl Fn(Place) -> u32) {
+        self.move_line(hash_of);
+        let needed = Table::lines_for((entries + 1).min(bound));
+        let lines = self.table.count();
+        if self.old.is_none() && needed > lines {
+            self.resize((2 * lines).min(Table::lines_for(bound)).max(needed));
+        }
+    }
+
+    /// Goes on moving, or begins to where the table has become far too large.
+    #[inline]
+    pub(super) fn after_remove(&mut self, entries: usize, hash_of: impl Fn(Place) -> u32) {
+        if self.is_untidy(entries) {
+            self.tidy(entries, &hash_of);
+            self.tidy(entries, &hash_of);
+        }
+    }
+
+    #[inline]
+    fn is_untidy(&self, entries: usize) -> bool {
+        self.old.is_some() || 8 * entries.max(LOAD) < self.enough
+    }
+
+    /// Goes on moving, or begins to where the table has become far too large; whether there is more to move.
+    #[cold]
+    pub(super) fn tidy(&mut self, entries: usize, hash_of: impl Fn(Place) -> u32) -> bool {
+        if self.old.is_none() && self.is_untidy(entries) {
+            self.resize(self.table.count() / 4);
+        }
+        self.move_line(hash_of);
+        self.is_untidy(entries)
+    }
+
+    fn resize(&mut self, lines: usize) {
+        let table = replace(&mut self.table, Table::new(lines));
+        self.old = Some(Old { table, moved: 0 });
+        self.enough = lines * LOAD;
+    }
+
+    /// Moves the entries of one line.
+    fn move_line(&mut self, hash_of: impl Fn(Place) -> u32) {
+        let Some(old) = &mut self.old else { return };
+        while let Some((hash, found)) = old.table.any_of(old.moved, &hash_of) {
+            self.table.insert(hash, old.table.place(found));
+            old.table.remove(hash, found);
+        }
+        old.moved += 1;
+        if old.moved == old.table.count() {
+            self.old = None;
+        }
+    }
+
+    pub(super) fn validate(&self, entries: usize, hash_of: impl Fn(Place) -> u32) {
+        let mut found = self.table.validate(&hash_of);
+        if let Some(old) = &self.old {
+            found += old.table.validate(&hash_of);
+        }
+        assert_eq!(found, entries, "the entries in the index");
+        for place in 0..entries as Place {
+            assert_eq!(self.find(hash_of(place), |at| at == place), Some(place), "the entry is found");
+        }
+    }
+}

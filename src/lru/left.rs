@@ -1,0 +1,76 @@
+//! `Left` and `Listener`: what left a cache, and who is told.
+//!
+//! Whatever leaves is handed out of the core, and out of the lock of a shard, in a `Left`. Only there is the callback called,
+//! and only there are keys and values dropped.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use super::store::Entry;
+use crate::removal::RemovalCause;
+
+/// What left in one call. One entry is the common case, and costs no allocation.
+pub(super) struct Left<K, V> {
+    first: Option<(K, V, RemovalCause)>,
+    more: Vec<(K, V, RemovalCause)>,
+}
+
+impl<K, V> Left<K, V> {
+    #[inline]
+    pub(super) const fn new() -> Self {
+        Self { first: None, more: Vec::new() }
+    }
+
+    #[inline]
+    pub(super) fn push(&mut self, entry: Entry<K, V>, cause: RemovalCause) {
+        let left = (entry.key, entry.value, cause);
+        if self.first.is_none() {
+            self.first = Some(left);
+        } else {
+            self.more.push(left);
+        }
+    }
+}
+
+pub(super) type OnRemoval<K, V> = dyn Fn(&K, &V, RemovalCause) + Send + Sync;
+
+/// The callback, and how often it panicked.
+pub(super) struct Listener<K, V> {
+    on_removal: Option<Arc<OnRemoval<K, V>>>,
+    panics: AtomicU64,
+}
+
+impl<K, V> Listener<K, V> {
+    pub(super) fn new(on_removal: Option<Arc<OnRemoval<K, V>>>) -> Arc<Self> {
+        Arc::new(Self { on_removal, panics: AtomicU64::new(0) })
+    }
+
+    pub(super) fn panics(&self) -> u64 {
+        self.panics.load(Ordering::Relaxed)
+    }
+
+    /// Tells of one departure. A panic of the callback ends here, and is counted.
+    #[inline]
+    pub(super) fn tell(&self, key: &K, value: &V, cause: RemovalCause) {
+        if let Some(on_removal) = &self.on_removal
+            && catch_unwind(AssertUnwindSafe(|| on_removal(key, value, cause))).is_err()
+        {
+            self.panics.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    /// Tells of all that left, then drops it.
+    #[inline]
+    pub(super) fn see_off(&self, left: Left<K, V>) {
+        if left.first.is_some() {
+            self.see_off_all(left);
+        }
+    }
+
+    fn see_off_all(&self, left: Left<K, V>) {
+        for (key, value, cause) in left.first.into_iter().chain(left.more) {
+            self.tell(&key, &value, cause);
+        }
+    }
+}

@@ -1,0 +1,506 @@
+//! `LruCache`: shards of the single-threaded cache, behind `&self`.
+//!
+//! A thin shell: it reads the clock, hashes the key, locks the shard, calls the core, and sees off what left once the lock
+//! is gone. Beyond that it owns what only several threads need: computing a value once for all that ask for it.
+
+mod builder;
+mod computing;
+mod error;
+mod flight;
+mod index;
+mod left;
+mod line;
+mod order;
+mod scan;
+mod slab;
+mod store;
+mod sweeping;
+pub(crate) mod unsync;
+
+use std::borrow::Borrow;
+use std::fmt;
+use std::hash::{BuildHasher, Hash};
+use std::sync::Arc;
+use std::time::Duration;
+
+use parking_lot::Mutex;
+
+use crate::bounds::{self, BuildError};
+use crate::clock::{Clock, Nanos};
+use crate::hash::hash;
+use crate::removal::RemovalCause;
+use crate::shards::{Shards, share_of_count};
+use crate::stats::Stats;
+pub use builder::LruBuilder;
+use builder::{MAX_ENTRIES_PER_SHARD, Weigher, share_of_weight, weigh};
+pub use error::{ComputeError, TooHeavy};
+use flight::{Flights, Waiting};
+use left::{Left, Listener};
+pub use scan::Cursor;
+use unsync::End;
+
+/// A cache bounded by size, weight, age and idleness, in any combination that has a bound on size or weight.
+///
+/// It replaces the `HashMap` that only gains entries, and the `max_size = 1000, max_age = 30 min` that everyone
+/// writes by hand. All bounds hold after every call; an entry that is past its time is never returned, whatever any
+/// sweep does; at a bound, entries past their time go first, then the least recently used.
+///
+/// `max_age` counts from when an entry was last written, `max_idle` from when it was last used: by [`get`](Self::get),
+/// [`get_with`](Self::get_with), [`get_or_insert_with`](Self::get_or_insert_with) or being written, not by
+/// [`peek`](Self::peek) or [`contains`](Self::contains).
+///
+/// # Cost
+///
+/// `get`, `insert`, `remove`, an eviction and an expiry take constant time; an insert of much weight evicts as many as
+/// have to go for it. An entry takes the size of key and value, 40 bytes, and 7 to 14 in the index: about 63 for `u64`
+/// to `u64` at a full bound. No call moves more than some dozens of entries: the index grows and shrinks by the line, the
+/// slab by the chunk, and memory is given back as entries leave.
+///
+/// # Shards
+///
+/// The cache is cut into independently locked shards, among which the bounds are split exactly. Each has its own order
+/// of use, and evicts when it is full, which may be a little before the whole is. With `shards(1)` the order is global.
+///
+/// A key's `Hash`, `Eq` and `Clone`, a value's `Clone`, and closures where it is said run while a shard is locked, and
+/// must not call back into the cache. `Drop`, weigher, computations and the removal callback never do. A panic in any of
+/// them leaves the cache consistent.
+///
+/// # Examples
+///
+/// A response cache of 1,000 entries and 30 minutes:
+///
+/// ```
+/// use leakproof::LruCache;
+/// use std::time::Duration;
+///
+/// let cache = LruCache::<String, String>::new(1_000, Duration::from_secs(1800));
+/// let page = cache.get_or_insert_with("/index.html", || "<h1>rendered once</h1>".to_string());
+/// assert_eq!(cache.get("/index.html"), Some(page));
+/// ```
+///
+/// Sessions that end after 5 idle minutes, and are then closed:
+///
+/// ```
+/// use leakproof::{LruCache, ManualClock, RemovalCause};
+/// use std::sync::{Arc, atomic::{AtomicU32, Ordering}};
+/// use std::time::Duration;
+///
+/// struct Session {
+///     user: String,
+/// }
+///
+/// let closed = Arc::new(AtomicU32::new(0));
+/// let count = Arc::clone(&closed);
+/// let time = ManualClock::new();
+/// let sessions = LruCache::<u64, Session>::builder()
+///     .max_entries(100_000)
+///     .max_idle(Duration::from_secs(300))
+///     .on_removal(move |id, session, cause| {
+///         println!("session {id} of {} ended: {cause}", session.user);
+///         count.fetch_add(u32::from(cause == RemovalCause::Idle), Ordering::Relaxed);
+///     })
+///     .sweep_every(Duration::from_secs(60)) // so that they are closed even if nobody calls
+///     .clock(&time)
+///     .build()?;
+///
+/// sessions.insert(7, Session { user: "ada".to_string() });
+/// time.advance(Duration::from_secs(299));
+/// assert!(sessions.get_with(&7, |session| session.user == "ada").unwrap()); // active: 5 more minutes
+/// time.advance(Duration::from_secs(300));
+/// assert!(!sessions.contains(&7));
+/// sessions.sweep();
+/// assert_eq!(closed.load(Ordering::Relaxed), 1);
+/// # Ok::<(), leakproof::BuildError>(())
+/// ```
+///
+/// Finished jobs, the last 1,000 and none older than an hour:
+///
+/// ```
+/// use leakproof::LruCache;
+/// use std::time::Duration;
+///
+/// let finished = LruCache::<u64, String>::new(1_000, Duration::from_secs(3600));
+/// for job in 0..5_000 {
+///     finished.insert(job, "done".to_string());
+/// }
+/// assert_eq!(finished.len(), 1_000);
+/// assert_eq!(finished.peek(&4_999).as_deref(), Some("done"));
+/// assert_eq!(finished.stats().evicted, 4_000);
+/// ```
+///
+/// One shared client per tenant, made when it is first needed, and once even if many ask at the same time:
+///
+/// ```
+/// use leakproof::LruCache;
+/// use std::sync::Arc;
+/// use std::time::Duration;
+///
+/// struct Client {
+///     tenant: String,
+/// }
+///
+/// let clients = LruCache::<String, Arc<Client>>::builder().max_entries(500).max_idle(Duration::from_secs(600)).build()?;
+/// let client = |tenant: &str| {
+///     clients.get_or_insert_with(tenant, || Arc::new(Client { tenant: tenant.to_string() }))
+/// };
+/// assert!(Arc::ptr_eq(&client("acme"), &client("acme")));
+/// # assert_eq!(client("acme").tenant, "acme");
+/// # Ok::<(), leakproof::BuildError>(())
+/// ```
+///
+/// A cache of at most 64 MiB:
+///
+/// ```
+/// use leakproof::LruCache;
+///
+/// let images = LruCache::<String, Vec<u8>>::builder()
+///     .max_weight(64 << 20)
+///     .weigher(|name, bytes| (name.len() + bytes.len()) as u32)
+///     .build()?;
+/// images.insert("logo.png".to_string(), vec![0; 10_000]);
+/// assert_eq!(images.weight(), 10_008);
+///
+/// let too_large = images.try_insert("map.png".to_string(), vec![0; 100 << 20]).unwrap_err();
+/// assert_eq!(too_large.key, "map.png"); // refused, and given back
+/// # Ok::<(), leakproof::BuildError>(())
+/// ```
+pub struct LruCache<K, V, S = ahash::RandomState> {
+    inner: Arc<Inner<K, V, S>>,
+}
+
+/// What a cache consists of, so that the sweeper can hold it weakly.
+pub(crate) struct Inner<K, V, S> {
+    shards: Shards<Shard<K, V, S>>,
+    waiting: Waiting<V>,
+    /// One change of a bound at a time, or the shards' shares would be of different ones.
+    resizing: Mutex<()>,
+    clock: Clock,
+    hasher: S,
+    weigher: Weigher<K, V>,
+    listener: Arc<Listener<K, V>>,
+}
+
+struct Shard<K, V, S> {
+    core: unsync::LruCache<K, V, S>,
+    flights: Flights<K, V>,
+}
+
+impl<K, V> LruCache<K, V>
+where
+    K: Hash + Eq + Send + 'static,
+    V: Send + 'static,
+{
+    /// A cache of up to `max_entries` entries, each for up to `max_age` after it was last written.
+    ///
+    /// # Panics
+    ///
+    /// Where `max_entries` or `max_age` is zero, or `max_entries` beyond reach; [`builder`](Self::builder) returns an
+    /// error instead.
+    #[must_use]
+    #[track_caller]
+    pub fn new(max_entries: usize, max_age: Duration) -> Self {
+        match Self::builder().max_entries(max_entries).max_age(max_age).build() {
+            Ok(cache) => cache,
+            Err(error) => panic!("LruCache::new: {error}"),
+        }
+    }
+}
+
+impl<K, V> LruCache<K, V> {
+    /// All knobs.
+    #[must_use]
+    pub fn builder() -> LruBuilder<K, V> {
+        LruBuilder::new()
+    }
+}
+
+impl<K, V, S> Inner<K, V, S> {
+    /// Calls `work` with a shard locked, and sees off what left the shard once it is not locked any more.
+    #[inline]
+    fn with<R>(&self, shard: usize, work: impl FnOnce(&mut Shard<K, V, S>, &mut Left<K, V>) -> R) -> R {
+        // Before the guard, so that it is dropped after it even where `work` panics.
+        let mut left = Left::new();
+        let mut guard = self.shards.lock(shard);
+        let result = work(&mut guard, &mut left);
+        drop(guard);
+        self.listener.see_off(left);
+        result
+    }
+
+    fn stats(&self) -> Stats {
+        let now = self.clock.nanos();
+        let of = |shard| self.with(shard, |shard, _| shard.core.stats_at(now));
+        let mut stats = of(0);
+        (1..self.shards.len()).for_each(|shard| stats.add(&of(shard)));
+        Stats { panics: self.listener.panics(), ..stats }
+    }
+}
+
+impl<K, V, S> LruCache<K, V, S> {
+    fn new_inner(
+        cores: Vec<unsync::LruCache<K, V, S>>,
+        clock: Clock,
+        hasher: S,
+        weigher: Weigher<K, V>,
+        listener: Arc<Listener<K, V>>,
+    ) -> Self {
+        let shards = Shards::new(cores.into_iter().map(|core| Shard { core, flights: Flights::new() }));
+        let (waiting, resizing) = (Waiting::new(), Mutex::new(()));
+        Self { inner: Arc::new(Inner { shards, waiting, resizing, clock, hasher, weigher, listener }) }
+    }
+
+    fn now(&self) -> Nanos {
+        self.inner.clock.nanos()
+    }
+
+    fn each_shard<R>(
+        &self,
+        mut work: impl FnMut(&mut Shard<K, V, S>, &mut Left<K, V>) -> R,
+    ) -> impl Iterator<Item = R> {
+        (0..self.inner.shards.len()).map(move |shard| self.inner.with(shard, &mut work))
+    }
+
+    /// The number of live entries. Locks each shard once, and takes a step for each entry that is held though its time is
+    /// over; calls that write or look something up free a few of those each.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        let now = self.now();
+        self.each_shard(|shard, _| shard.core.len_at(now)).sum()
+    }
+
+    /// Whether no entry is live.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// What the live entries weigh. As for [`len`](Self::len).
+    #[must_use]
+    pub fn weight(&self) -> u64 {
+        let now = self.now();
+        self.each_shard(|shard, _| shard.core.weight_at(now)).sum()
+    }
+
+    /// What the cache holds, and what left it and why. As for [`len`](Self::len).
+    #[must_use]
+    pub fn stats(&self) -> Stats {
+        self.inner.stats()
+    }
+
+    /// Removes the live entry that was used longest ago. Locks each shard once.
+    pub fn pop_lru(&self) -> Option<(K, V)> {
+        self.pop_end(End::LeastRecent)
+    }
+
+    /// Removes the live entry that was written longest ago. Locks each shard once.
+    pub fn pop_oldest(&self) -> Option<(K, V)> {
+        self.pop_end(End::Oldest)
+    }
+
+    fn pop_end(&self, end: End) -> Option<(K, V)> {
+        let now = self.now();
+        loop {
+            let times = self.each_shard(|shard, left| shard.core.first_live(now, end, left).map(|(_, time)| time));
+            let (shard, _) =
+                times.enumerate().filter_map(|(shard, time)| Some((shard, time?))).min_by_key(|it| it.1)?;
+            // Others may have emptied the shard meanwhile.
+            if let Some((key, value)) = self.inner.with(shard, |shard, left| shard.core.pop_at(now, end, left)) {
+                self.inner.listener.tell(&key, &value, RemovalCause::Removed);
+                return Some((key, value));
+            }
+        }
+    }
+
+    /// Sets another bound on the number of entries; what is above it is evicted, in time proportional to its number.
+    ///
+    /// # Errors
+    ///
+    /// [`BuildError`] where the bound is zero, beyond reach, or too small for each shard to have a part; the former one
+    /// holds on.
+    pub fn resize(&self, max_entries: usize) -> Result<(), BuildError> {
+        let shards = self.inner.shards.len();
+        bounds::count("max_entries", Some(max_entries), shards.saturating_mul(MAX_ENTRIES_PER_SHARD))?;
+        bounds::shards(shards, [max_entries])?;
+        self.rebound(|core, shard| core.limits.max_entries = share_of_count(max_entries, shard, shards));
+        Ok(())
+    }
+
+    /// Sets another bound on the weight of all entries; what is above it is evicted, in time proportional to its number.
+    ///
+    /// # Errors
+    ///
+    /// [`BuildError`] where the bound is zero, too small for each shard to have a part, or the cache has no weigher; the
+    /// former one holds on.
+    pub fn resize_weight(&self, max_weight: u64) -> Result<(), BuildError> {
+        let shards = self.inner.shards.len();
+        bounds::weight(Some(max_weight), self.inner.weigher.is_some())?;
+        bounds::shards(shards, usize::try_from(max_weight))?;
+        self.rebound(|core, shard| core.limits.max_weight = share_of_weight(max_weight, shard, shards));
+        Ok(())
+    }
+
+    fn rebound(&self, set: impl Fn(&mut unsync::LruCache<K, V, S>, usize)) {
+        const PIECE: usize = 1024;
+        let _one_at_a_time = self.inner.resizing.lock();
+        for at in 0..self.inner.shards.len() {
+            self.inner.with(at, |shard, _| set(&mut shard.core, at));
+            let now = self.now();
+            while self.inner.with(at, |shard, left| shard.core.evict_at(now, PIECE, left)) {}
+            while self.inner.with(at, |shard, left| shard.core.sweep_at(now, PIECE, left)).more {}
+        }
+    }
+
+    /// Removes all entries, in time proportional to their number. A value that is being computed is not stored.
+    pub fn clear(&self) {
+        let now = self.now();
+        for shard in 0..self.inner.shards.len() {
+            let superseded = self.inner.with(shard, |shard, left| {
+                shard.core.clear_at(now, left);
+                shard.flights.supersede_all()
+            });
+            drop(superseded);
+        }
+    }
+
+    /// Frees the entries whose time is over; how many. Changes no answer.
+    ///
+    /// Works in bounded pieces per lock.
+    pub fn sweep(&self) -> usize {
+        self.inner.shards.sweep_all(|shard, piece| self.inner.sweep_piece(shard, piece))
+    }
+
+    /// Checks every invariant of the structure, in time proportional to its size; for tests and fuzzing.
+    ///
+    /// # Panics
+    ///
+    /// Where one does not hold.
+    #[doc(hidden)]
+    pub fn validate(&self) {
+        self.each_shard(|shard, _| shard.core.validate()).for_each(drop);
+    }
+}
+
+impl<K: Hash + Eq, V, S: BuildHasher> LruCache<K, V, S> {
+    /// Calls `work` with the time, the key's hash and its shard.
+    #[inline]
+    fn on<Q, R>(&self, key: &Q, work: impl FnOnce(Nanos, u64, &mut Shard<K, V, S>, &mut Left<K, V>) -> R) -> R
+    where
+        Q: ?Sized + Hash,
+    {
+        let hash = hash(&self.inner.hasher, key);
+        let now = self.now();
+        self.inner.with(self.inner.shards.of(hash), |shard, left| work(now, hash, shard, left))
+    }
+
+    /// A clone of the live value under a key, whose entry is now the most recently used.
+    #[inline]
+    pub fn get<Q>(&self, key: &Q) -> Option<V>
+    where
+        K: Borrow<Q>,
+        Q: ?Sized + Hash + Eq,
+        V: Clone,
+    {
+        self.get_with(key, V::clone)
+    }
+
+    /// What `read` makes of the live value under a key, whose entry is now the most recently used.
+    ///
+    /// `read` is called while a shard is locked: it must not call back into the cache, and should be short.
+    #[inline]
+    pub fn get_with<Q, R>(&self, key: &Q, read: impl FnOnce(&V) -> R) -> Option<R>
+    where
+        K: Borrow<Q>,
+        Q: ?Sized + Hash + Eq,
+    {
+        self.on(key, |now, hash, shard, left| {
+            let at = shard.core.get_at(now, hash, key, left)?;
+            Some(read(shard.core.value(at)))
+        })
+    }
+
+    /// A clone of the live value under a key. Refreshes nothing, and counts as neither hit nor miss.
+    #[must_use]
+    pub fn peek<Q>(&self, key: &Q) -> Option<V>
+    where
+        K: Borrow<Q>,
+        Q: ?Sized + Hash + Eq,
+        V: Clone,
+    {
+        self.on(key, |now, hash, shard, _| shard.core.peek_at(now, hash, key).cloned())
+    }
+
+    /// Whether there is a live entry under a key. Refreshes nothing, and counts as neither hit nor miss.
+    #[must_use]
+    pub fn contains<Q>(&self, key: &Q) -> bool
+    where
+        K: Borrow<Q>,
+        Q: ?Sized + Hash + Eq,
+    {
+        self.on(key, |now, hash, shard, _| shard.core.peek_at(now, hash, key).is_some())
+    }
+
+    /// Stores a value under a key; the live value that was there.
+    ///
+    /// What has to go to make room is what is past its time, then the shard's least recently used. An entry that alone is
+    /// heavier than its shard's share of `max_weight` is not stored: it goes to the callback with
+    /// [`RemovalCause::Rejected`], and is counted; [`try_insert`](Self::try_insert) gives it back.
+    #[inline]
+    pub fn insert(&self, key: K, value: V) -> Option<V> {
+        self.try_insert(key, value).unwrap_or_else(|refused| {
+            self.inner.listener.tell(&refused.key, &refused.value, RemovalCause::Rejected);
+            None
+        })
+    }
+
+    /// [`insert`](Self::insert), with an error where the entry is not stored.
+    ///
+    /// # Errors
+    ///
+    /// [`TooHeavy`], with the key and the value. What was stored under the key is gone all the same, as out of date.
+    #[inline]
+    pub fn try_insert(&self, key: K, value: V) -> Result<Option<V>, TooHeavy<K, V>> {
+        let weight = weigh(&self.inner.weigher, &key, &value);
+        let hash = hash(&self.inner.hasher, &key);
+        let now = self.now();
+        let (former, superseded) = self.inner.with(self.inner.shards.of(hash), |shard, left| {
+            let superseded = shard.supersede(hash, &key);
+            (shard.core.insert_at(now, hash, key, value, weight, left), superseded)
+        });
+        drop(superseded);
+        Ok(former?.map(|(key, former)| {
+            self.inner.listener.tell(&key, &former, RemovalCause::Replaced);
+            former
+        }))
+    }
+
+    /// Removes the live entry under a key; its value. A value that is being computed for the key is not stored.
+    pub fn remove<Q>(&self, key: &Q) -> Option<V>
+    where
+        K: Borrow<Q>,
+        Q: ?Sized + Hash + Eq,
+    {
+        let (removed, superseded) = self
+            .on(key, |now, hash, shard, left| (shard.core.remove_at(now, hash, key, left), shard.supersede(hash, key)));
+        drop(superseded);
+        let (key, value) = removed?;
+        self.inner.listener.tell(&key, &value, RemovalCause::Removed);
+        Some(value)
+    }
+}
+
+impl<K, V, S> Shard<K, V, S> {
+    /// Sees to it that what is being computed for a key is not stored over what is done to it now.
+    #[inline]
+    fn supersede<Q: ?Sized + Eq>(&mut self, hash: u64, key: &Q) -> Option<impl Sized + use<K, V, S, Q>>
+    where
+        K: Borrow<Q>,
+    {
+        if self.flights.is_empty() { None } else { self.flights.supersede(hash, key) }
+    }
+}
+
+impl<K, V, S> fmt::Debug for LruCache<K, V, S> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("LruCache").field("stats", &self.stats()).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,33 @@
+//! Sweeping the shared cache.
+
+use super::{Inner, LruCache};
+use crate::stats::Stats;
+use crate::sweep::{Sweep, Swept};
+
+impl<K, V, S> Inner<K, V, S> {
+    /// Frees up to `budget` entries of one shard, under one lock.
+    pub(super) fn sweep_piece(&self, shard: usize, budget: usize) -> Swept {
+        let now = self.clock.nanos();
+        self.with(shard, |shard, left| shard.core.sweep_at(now, budget, left))
+    }
+}
+
+impl<K: Send, V: Send, S: Send + Sync> Sweep for Inner<K, V, S> {
+    fn sweep_some(&self, budget: usize) -> Swept {
+        self.shards.sweep_some(budget, |shard, piece| self.sweep_piece(shard, piece))
+    }
+
+    fn stats(&self) -> Stats {
+        self.stats()
+    }
+}
+
+impl<K: Send, V: Send, S: Send + Sync> Sweep for LruCache<K, V, S> {
+    fn sweep_some(&self, budget: usize) -> Swept {
+        self.inner.sweep_some(budget)
+    }
+
+    fn stats(&self) -> Stats {
+        self.inner.stats()
+    }
+}

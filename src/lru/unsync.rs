@@ -1,0 +1,518 @@
+//! `unsync::LruCache`: the core that owns one cache's data, or one shard's.
+//!
+//! Owns the limits and holds them: after every call all bounds hold, and nothing that is past its time is ever returned.
+//! Public methods read the clock and hash the key; most have a twin ending in `_at` that is told both, for the shared
+//! cache, which does these two outside its locks. What leaves goes into a [`Left`], for the caller to see off.
+
+mod api;
+
+use std::borrow::Borrow;
+use std::mem::replace;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::builder::{Limits, Weigher};
+use super::error::TooHeavy;
+use super::left::{Left, Listener};
+use super::slab::Place;
+use super::store::{Entry, Store};
+use crate::clock::{Clock, Nanos};
+use crate::removal::RemovalCause;
+use crate::stats::{Of, Stats};
+use crate::sweep::Swept;
+
+/// Entries past their time that a call frees beside its own work.
+const FREED_PER_CALL: usize = 4;
+
+/// The end of an order at which entries leave.
+#[derive(Clone, Copy)]
+pub(super) enum End {
+    LeastRecent,
+    Oldest,
+}
+
+/// A cache bounded by size, weight, age and idleness: the single-threaded core of [`LruCache`](crate::LruCache).
+///
+/// The semantics are those of the shared cache, of which this is one shard; see there. Values are borrowed in place of
+/// cloned, and [`iter`](Self::iter) goes through them in order of use.
+///
+/// ```
+/// use leakproof::unsync::LruCache;
+/// use std::time::Duration;
+///
+/// let mut cache = LruCache::<String, u32>::new(2, Duration::from_secs(1800));
+/// cache.insert("a".to_string(), 1);
+/// cache.insert("b".to_string(), 2);
+/// assert_eq!(cache.get("a"), Some(&1)); // "b" is now the least recently used
+/// cache.insert("c".to_string(), 3);
+/// assert_eq!(cache.get("b"), None);
+/// assert!(cache.iter().map(|(key, _)| key).eq(["c", "a"]));
+/// ```
+pub struct LruCache<K, V, S = ahash::RandomState> {
+    store: Store<K, V>,
+    pub(super) limits: Limits,
+    weight: u64,
+    /// The latest time that a call was told; later ones are never taken to be earlier.
+    latest: Nanos,
+    /// No entry's time is over before this.
+    next_due: Nanos,
+    counts: Counts,
+    clock: Clock,
+    hasher: S,
+    weigher: Weigher<K, V>,
+    listener: Arc<Listener<K, V>>,
+}
+
+#[derive(Default)]
+struct Counts {
+    inserted: u64,
+    hits: u64,
+    misses: u64,
+    expired: u64,
+    idle: u64,
+    evicted: u64,
+    replaced: u64,
+    removed: u64,
+    rejected: u64,
+    high_water: usize,
+}
+
+/// Entries that are held though their time is over.
+#[derive(Default)]
+struct Dead {
+    expired: usize,
+    idle: usize,
+    weight: u64,
+}
+
+impl Dead {
+    fn len(&self) -> usize {
+        self.expired + self.idle
+    }
+}
+
+impl Counts {
+    fn left(&mut self, cause: RemovalCause) {
+        *match cause {
+            RemovalCause::Expired => &mut self.expired,
+            RemovalCause::Idle => &mut self.idle,
+            RemovalCause::Evicted => &mut self.evicted,
+            RemovalCause::Replaced => &mut self.replaced,
+            RemovalCause::Rejected => &mut self.rejected,
+            _ => &mut self.removed,
+        } += 1;
+    }
+}
+
+impl<K, V, S> LruCache<K, V, S> {
+    pub(super) fn with(
+        limits: Limits,
+        clock: Clock,
+        hasher: S,
+        weigher: Weigher<K, V>,
+        listener: Arc<Listener<K, V>>,
+    ) -> Self {
+        Self {
+            store: Store::new(),
+            limits,
+            weight: 0,
+            latest: 0,
+            next_due: Nanos::MAX,
+            counts: Counts::default(),
+            clock,
+            hasher,
+            weigher,
+            listener,
+        }
+    }
+
+    /// Why an entry's time is over, if it is: for what came first.
+    #[inline]
+    fn over(&self, now: Nanos, at: Place) -> Option<RemovalCause> {
+        if now < self.next_due {
+            return None;
+        }
+        let too_old = self.store.writes().time(at).saturating_add(self.limits.max_age);
+        let unused = self.store.recency().time(at).saturating_add(self.limits.max_idle);
+        let cause = if too_old <= unused { RemovalCause::Expired } else { RemovalCause::Idle };
+        (now >= too_old.min(unused) && now != Nanos::MAX).then_some(cause)
+    }
+
+    /// An entry whose time is over, if there is one: then one end of one order has it.
+    #[inline]
+    fn next_over(&self, now: Nanos) -> Option<(Place, RemovalCause)> {
+        let ends = [self.store.writes().oldest(), self.store.recency().oldest()];
+        ends.into_iter().flatten().find_map(|(at, _)| Some((at, self.over(now, at)?)))
+    }
+
+    /// Lets time pass, and frees a few of the entries whose time is over; the time that counts.
+    #[inline]
+    fn tick(&mut self, now: Nanos, left: &mut Left<K, V>) -> Nanos {
+        self.latest = self.latest.max(now);
+        if self.latest >= self.next_due {
+            self.free_some(FREED_PER_CALL, left);
+        }
+        self.latest
+    }
+
+    /// Frees up to `budget` entries whose time is over; how many.
+    #[cold]
+    fn free_some(&mut self, budget: usize, left: &mut Left<K, V>) -> usize {
+        for freed in 0..budget {
+            let Some((at, cause)) = self.next_over(self.latest) else {
+                let due = |oldest: Option<(Place, Nanos)>, limit| {
+                    oldest.map_or(Nanos::MAX, |(_, time)| time.saturating_add(limit))
+                };
+                let age = due(self.store.writes().oldest(), self.limits.max_age);
+                let idle = due(self.store.recency().oldest(), self.limits.max_idle);
+                self.next_due = age.min(idle);
+                return freed;
+            };
+            self.take(at, cause, left);
+        }
+        budget
+    }
+
+    /// Takes an entry out.
+    fn take(&mut self, at: Place, cause: RemovalCause, left: &mut Left<K, V>) {
+        let entry = self.store.remove(at);
+        self.weight -= u64::from(entry.weight);
+        self.counts.left(cause);
+        left.push(entry, cause);
+    }
+
+    /// The live entry under a key. One whose time is over is taken out.
+    fn live_at<Q: ?Sized + Eq>(&mut self, now: Nanos, hash: u64, key: &Q, left: &mut Left<K, V>) -> Option<Place>
+    where
+        K: Borrow<Q>,
+    {
+        let at = self.store.find(hash, key)?;
+        if let Some(cause) = self.over(now, at) {
+            self.take(at, cause, left);
+            return None;
+        }
+        Some(at)
+    }
+
+    /// The live entry under a key, which is now the most recently used.
+    #[inline]
+    pub(super) fn get_at<Q: ?Sized + Eq>(
+        &mut self,
+        now: Nanos,
+        hash: u64,
+        key: &Q,
+        left: &mut Left<K, V>,
+    ) -> Option<Place>
+    where
+        K: Borrow<Q>,
+    {
+        let now = self.tick(now, left);
+        let found = if now < self.next_due { self.store.find(hash, key) } else { self.live_at(now, hash, key, left) };
+        match found {
+            Some(at) => {
+                self.counts.hits += 1;
+                self.store.used(at, now);
+            }
+            None => self.counts.misses += 1,
+        }
+        found
+    }
+
+    pub(super) fn value(&self, at: Place) -> &V {
+        &self.store.entry(at).value
+    }
+
+    /// The live entry under a key, left as it is.
+    #[inline]
+    pub(super) fn peek_at<Q: ?Sized + Eq>(&self, now: Nanos, hash: u64, key: &Q) -> Option<&V>
+    where
+        K: Borrow<Q>,
+    {
+        let at = self.store.find(hash, key)?;
+        self.over(self.latest.max(now), at).is_none().then(|| self.value(at))
+    }
+
+    /// Adds an entry, or gives the one under this key another value, which makes it another entry as far as times go.
+    ///
+    /// The former value comes back with the key that was to be stored.
+    #[inline]
+    pub(super) fn insert_at(
+        &mut self,
+        now: Nanos,
+        hash: u64,
+        key: K,
+        value: V,
+        weight: u32,
+        left: &mut Left<K, V>,
+    ) -> Result<Option<(K, V)>, TooHeavy<K, V>>
+    where
+        K: Eq,
+    {
+        let now = self.tick(now, left);
+        let found = self.live_at(now, hash, &key, left);
+        if u64::from(weight) > self.limits.max_weight {
+            self.counts.rejected += 1;
+            if let Some(at) = found {
+                // Out of date: to serve it on would be worse than to serve nothing.
+                self.take(at, RemovalCause::Replaced, left);
+            }
+            return Err(TooHeavy { key, value, weight, max_weight: self.limits.max_weight });
+        }
+        self.counts.inserted += 1;
+        if let Some(at) = found {
+            self.weight -= u64::from(self.store.entry(at).weight);
+            self.weight += u64::from(weight);
+            let former = self.store.rewrite(at, value, weight, now);
+            self.counts.replaced += 1;
+            // It is the most recently used now, and within the bound alone: what goes is others.
+            self.evict(usize::MAX, left);
+            return Ok(Some((key, former)));
+        }
+        self.add(now, Entry::new(hash, key, value, weight), left);
+        Ok(None)
+    }
+
+    /// Adds an entry, and evicts what has to go for it: what is past its time first, then the least recently used.
+    #[inline]
+    fn add(&mut self, now: Nanos, entry: Entry<K, V>, left: &mut Left<K, V>) {
+        self.next_due = self.next_due.min(now.saturating_add(self.limits.max_age.min(self.limits.max_idle)));
+        self.store.before_insert(self.limits.max_entries);
+        self.weight += u64::from(entry.weight);
+        while self.store.len() >= self.limits.max_entries || self.weight > self.limits.max_weight {
+            let Some((at, cause)) = self.next_to_go(now) else { break };
+            let weight = u64::from(self.store.entry(at).weight);
+            if self.store.len() <= self.limits.max_entries && self.weight - weight <= self.limits.max_weight {
+                // The last that has to go leaves its place to the newcomer.
+                self.weight -= weight;
+                self.counts.left(cause);
+                left.push(self.store.replace(at, entry, now), cause);
+                return;
+            }
+            self.take(at, cause, left);
+        }
+        self.store.push(entry, now, self.limits.max_entries);
+        self.counts.high_water = self.counts.high_water.max(self.store.len());
+    }
+
+    #[inline]
+    fn next_to_go(&self, now: Nanos) -> Option<(Place, RemovalCause)> {
+        if now >= self.next_due
+            && let Some(over) = self.next_over(now)
+        {
+            return Some(over);
+        }
+        self.store.recency().oldest().map(|(at, _)| (at, RemovalCause::Evicted))
+    }
+
+    /// Evicts until the bounds hold, up to `budget` entries.
+    #[inline]
+    fn evict(&mut self, budget: usize, left: &mut Left<K, V>) {
+        for _ in 0..budget {
+            if !self.is_above_bounds() {
+                return;
+            }
+            let Some((at, cause)) = self.next_to_go(self.latest) else { return };
+            self.take(at, cause, left);
+        }
+    }
+
+    fn is_above_bounds(&self) -> bool {
+        self.store.len() > self.limits.max_entries || self.weight > self.limits.max_weight
+    }
+
+    /// Takes the live entry under a key out.
+    pub(super) fn remove_at<Q: ?Sized + Eq>(
+        &mut self,
+        now: Nanos,
+        hash: u64,
+        key: &Q,
+        left: &mut Left<K, V>,
+    ) -> Option<(K, V)>
+    where
+        K: Borrow<Q>,
+    {
+        let now = self.tick(now, left);
+        let at = self.live_at(now, hash, key, left)?;
+        Some(self.pop(at))
+    }
+
+    fn pop(&mut self, at: Place) -> (K, V) {
+        let entry = self.store.remove(at);
+        self.weight -= u64::from(entry.weight);
+        self.counts.removed += 1;
+        (entry.key, entry.value)
+    }
+
+    /// The live entry at an end of an order, and its time there; entries whose time is over are freed on the way.
+    pub(super) fn first_live(&mut self, now: Nanos, end: End, left: &mut Left<K, V>) -> Option<(Place, Nanos)> {
+        let now = self.tick(now, left);
+        loop {
+            let order = match end {
+                End::LeastRecent => self.store.recency(),
+                End::Oldest => self.store.writes(),
+            };
+            let (at, time) = order.oldest()?;
+            let Some(cause) = self.over(now, at) else { return Some((at, time)) };
+            self.take(at, cause, left);
+        }
+    }
+
+    pub(super) fn pop_at(&mut self, now: Nanos, end: End, left: &mut Left<K, V>) -> Option<(K, V)> {
+        let (at, _) = self.first_live(now, end, left)?;
+        Some(self.pop(at))
+    }
+
+    /// Drops, of the places below `from`, up to `budget` whose entries `keep` does not want; where to go on.
+    pub(super) fn retain_at(
+        &mut self,
+        now: Nanos,
+        from: usize,
+        budget: usize,
+        keep: &mut impl FnMut(&K, &V) -> bool,
+        left: &mut Left<K, V>,
+    ) -> Option<usize> {
+        let now = self.tick(now, left);
+        // Downwards: what takes the place of a removed entry comes from above, where all was seen before.
+        let from = from.min(self.store.len());
+        let to = from.saturating_sub(budget);
+        for at in (to..from).rev().map(|at| at as Place) {
+            let entry = self.store.entry(at);
+            if let Some(cause) = self.over(now, at) {
+                self.take(at, cause, left);
+            } else if !keep(&entry.key, &entry.value) {
+                self.take(at, RemovalCause::Removed, left);
+            }
+        }
+        (to > 0).then_some(to)
+    }
+
+    /// Calls `visit` with the live entries among the `budget` places below `from`; where to go on.
+    pub(super) fn scan_at(
+        &self,
+        now: Nanos,
+        from: usize,
+        budget: usize,
+        mut visit: impl FnMut(&K, &V),
+    ) -> Option<usize> {
+        let now = self.latest.max(now);
+        let from = from.min(self.store.len());
+        let to = from.saturating_sub(budget);
+        for at in (to..from).rev().map(|at| at as Place).filter(|&at| self.over(now, at).is_none()) {
+            let entry = self.store.entry(at);
+            visit(&entry.key, &entry.value);
+        }
+        (to > 0).then_some(to)
+    }
+
+    /// The live entries, the most recently used first, and when they were.
+    pub(super) fn by_recency(&self, now: Nanos) -> impl Iterator<Item = (&K, &V, Nanos)> {
+        let now = self.latest.max(now);
+        let recency = self.store.recency();
+        recency.from_newest().filter(move |&at| self.over(now, at).is_none()).map(|at| {
+            let entry = self.store.entry(at);
+            (&entry.key, &entry.value, recency.time(at))
+        })
+    }
+
+    pub(super) fn clear_at(&mut self, now: Nanos, left: &mut Left<K, V>) {
+        self.latest = self.latest.max(now);
+        self.free_some(usize::MAX, left);
+        for entry in replace(&mut self.store, Store::new()).into_entries() {
+            self.counts.left(RemovalCause::Removed);
+            left.push(entry, RemovalCause::Removed);
+        }
+        self.weight = 0;
+        self.next_due = Nanos::MAX;
+    }
+
+    /// Frees up to `budget` entries whose time is over.
+    pub(super) fn sweep_at(&mut self, now: Nanos, budget: usize, left: &mut Left<K, V>) -> Swept {
+        self.latest = self.latest.max(now);
+        let freed = if self.latest >= self.next_due { self.free_some(budget, left) } else { 0 };
+        let tidying = (freed..budget).take_while(|_| self.store.tidy()).count();
+        Swept { freed, more: freed + tidying == budget }
+    }
+
+    /// Evicts up to `budget` of the entries that are too many; whether there are more.
+    pub(super) fn evict_at(&mut self, now: Nanos, budget: usize, left: &mut Left<K, V>) -> bool {
+        self.tick(now, left);
+        self.evict(budget, left);
+        self.is_above_bounds()
+    }
+
+    /// What is held though its time is over: it is at the ends of the two orders, and freed by later calls.
+    fn dead(&self, now: Nanos) -> Dead {
+        let mut dead = Dead::default();
+        if now < self.next_due {
+            return dead;
+        }
+        // Each is told by the order at the old end of which it is for its cause.
+        let (writes, recency) = (self.store.writes(), self.store.recency());
+        let too_old = writes.from_oldest().take_while(|&at| now - writes.time(at) >= self.limits.max_age);
+        let unused = recency.from_oldest().take_while(|&at| now - recency.time(at) >= self.limits.max_idle);
+        let of = |at, cause| self.over(now, at) == Some(cause);
+        for at in too_old.filter(|&at| of(at, RemovalCause::Expired)) {
+            dead.expired += 1;
+            dead.weight += u64::from(self.store.entry(at).weight);
+        }
+        for at in unused.filter(|&at| of(at, RemovalCause::Idle)) {
+            dead.idle += 1;
+            dead.weight += u64::from(self.store.entry(at).weight);
+        }
+        dead
+    }
+
+    pub(super) fn len_at(&self, now: Nanos) -> usize {
+        self.store.len() - self.dead(self.latest.max(now)).len()
+    }
+
+    pub(super) fn weight_at(&self, now: Nanos) -> u64 {
+        self.weight - self.dead(self.latest.max(now)).weight
+    }
+
+    pub(super) fn stats_at(&self, now: Nanos) -> Stats {
+        let now = self.latest.max(now);
+        let dead = self.dead(now);
+        let writes = self.store.writes();
+        let oldest = writes.from_oldest().find(|&at| self.over(now, at).is_none());
+        let limit = |nanos: Nanos| (nanos != Nanos::MAX).then(|| Duration::from_nanos(nanos));
+        Stats {
+            of: Of::Lru,
+            len: self.store.len() - dead.len(),
+            // No entry weighs nothing.
+            max_entries: self.limits.max_entries.min(usize::try_from(self.limits.max_weight).unwrap_or(usize::MAX)),
+            high_water: self.counts.high_water,
+            oldest_entry_age: oldest.map(|at| Duration::from_nanos(now - writes.time(at))),
+            max_age: limit(self.limits.max_age),
+            max_idle: limit(self.limits.max_idle),
+            weight: self.weight - dead.weight,
+            max_weight: (self.limits.max_weight != u64::MAX).then_some(self.limits.max_weight),
+            inserted: self.counts.inserted,
+            hits: self.counts.hits,
+            misses: self.counts.misses,
+            expired: self.counts.expired + dead.expired as u64,
+            idle: self.counts.idle + dead.idle as u64,
+            evicted: self.counts.evicted,
+            replaced: self.counts.replaced,
+            removed: self.counts.removed,
+            rejected: self.counts.rejected,
+            ..Stats::default()
+        }
+    }
+
+    pub(super) fn check(&self) {
+        self.store.validate();
+        let places = || self.store.recency().from_newest();
+        let weight: u64 = places().map(|at| u64::from(self.store.entry(at).weight)).sum();
+        assert_eq!(weight, self.weight, "the weight");
+        assert!(!self.is_above_bounds(), "the bounds");
+        let due = |at| {
+            let age = self.store.writes().time(at).saturating_add(self.limits.max_age);
+            age.min(self.store.recency().time(at).saturating_add(self.limits.max_idle))
+        };
+        assert!(places().all(|at| due(at) >= self.next_due), "no entry's time is over before the next that is due");
+        let counts = &self.counts;
+        let gone = counts.expired + counts.idle + counts.evicted + counts.replaced + counts.removed;
+        assert_eq!(counts.inserted - gone, self.store.len() as u64, "every entry that came and is not here left");
+    }
+}
