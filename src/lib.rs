@@ -79,6 +79,7 @@ mod removal;
 mod shards;
 mod stats;
 mod sweep;
+mod sync;
 mod window;
 
 pub use bounds::{BuildError, Shared, Unsync};

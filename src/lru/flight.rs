@@ -8,10 +8,10 @@
 
 use std::borrow::Borrow;
 use std::sync::Arc;
-use std::thread::{self, ThreadId};
 
 use hashbrown::HashTable;
-use parking_lot::{Condvar, Mutex};
+
+use crate::sync::{Condvar, Mutex, ThreadId, current_thread};
 
 /// A shard's table is freed where it was larger than this and is empty again.
 const KEPT: usize = 64;
@@ -53,7 +53,7 @@ impl<K, V> Flights<K, V> {
 
     /// Begins a computation by this thread.
     pub(super) fn begin(&mut self, hash: u64, key: K) -> Arc<Flight<V>> {
-        let (owner, state) = (thread::current().id(), Mutex::new(State::Computing));
+        let (owner, state) = (current_thread().id(), Mutex::new(State::Computing));
         let flight = Arc::new(Flight { hash, owner, state, landed: Condvar::new() });
         self.table.insert_unique(hash, (key, Arc::clone(&flight)), |(_, flight)| flight.hash);
         flight
@@ -128,7 +128,7 @@ impl<V> Waiting<V> {
     where
         V: Clone,
     {
-        let me = thread::current().id();
+        let me = current_thread().id();
         self.enter(me, flight)?;
         let _leave = Leave { waiting: self, me };
         Ok(flight.wait())

@@ -5,10 +5,10 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::store::Entry;
 use crate::removal::RemovalCause;
+use crate::sync::atomic::{AtomicU64, Ordering};
 
 /// What left in one call. One entry is the common case, and costs no allocation.
 pub(super) struct Left<K, V> {

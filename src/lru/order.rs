@@ -85,12 +85,12 @@ impl Order {
     }
 
     /// All entries, the newest first.
-    pub(super) fn from_newest(&self) -> impl Iterator<Item = Place> {
+    pub(super) fn newest_first(&self) -> impl Iterator<Item = Place> {
         self.walk(self.newest, |node| node.older)
     }
 
     /// All entries, the oldest first.
-    pub(super) fn from_oldest(&self) -> impl Iterator<Item = Place> {
+    pub(super) fn oldest_first(&self) -> impl Iterator<Item = Place> {
         self.walk(self.oldest, |node| node.newer)
     }
 
@@ -156,8 +156,8 @@ impl Order {
     }
 
     pub(super) fn validate(&self, entries: usize) {
-        let order: Vec<Place> = self.from_newest().collect();
-        assert!(order.iter().rev().copied().eq(self.from_oldest()), "the order, both ways");
+        let order: Vec<Place> = self.newest_first().collect();
+        assert!(order.iter().rev().copied().eq(self.oldest_first()), "the order, both ways");
         assert_eq!((order.len(), self.nodes.len), (entries, entries), "every entry is in the order");
         assert!(order.is_sorted_by(|&a, &b| self.time(a) >= self.time(b)), "the order is one of time");
     }

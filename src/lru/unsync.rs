@@ -5,11 +5,12 @@
 //! cache, which does these two outside its locks. What leaves goes into a [`Left`], for the caller to see off.
 
 mod api;
+mod figures;
+mod walk;
 
 use std::borrow::Borrow;
 use std::mem::replace;
 use std::sync::Arc;
-use std::time::Duration;
 
 use super::builder::{Limits, Weigher};
 use super::error::TooHeavy;
@@ -18,7 +19,6 @@ use super::slab::Place;
 use super::store::{Entry, Store};
 use crate::clock::{Clock, Nanos};
 use crate::removal::RemovalCause;
-use crate::stats::{Of, Stats};
 use crate::sweep::Swept;
 
 /// Entries past their time that a call frees beside its own work.
@@ -75,20 +75,6 @@ struct Counts {
     removed: u64,
     rejected: u64,
     high_water: usize,
-}
-
-/// Entries that are held though their time is over.
-#[derive(Default)]
-struct Dead {
-    expired: usize,
-    idle: usize,
-    weight: u64,
-}
-
-impl Dead {
-    fn len(&self) -> usize {
-        self.expired + self.idle
-    }
 }
 
 impl Counts {
@@ -362,58 +348,6 @@ impl<K, V, S> LruCache<K, V, S> {
         Some(self.pop(at))
     }
 
-    /// Drops, of the places below `from`, up to `budget` whose entries `keep` does not want; where to go on.
-    pub(super) fn retain_at(
-        &mut self,
-        now: Nanos,
-        from: usize,
-        budget: usize,
-        keep: &mut impl FnMut(&K, &V) -> bool,
-        left: &mut Left<K, V>,
-    ) -> Option<usize> {
-        let now = self.tick(now, left);
-        // Downwards: what takes the place of a removed entry comes from above, where all was seen before.
-        let from = from.min(self.store.len());
-        let to = from.saturating_sub(budget);
-        for at in (to..from).rev().map(|at| at as Place) {
-            let entry = self.store.entry(at);
-            if let Some(cause) = self.over(now, at) {
-                self.take(at, cause, left);
-            } else if !keep(&entry.key, &entry.value) {
-                self.take(at, RemovalCause::Removed, left);
-            }
-        }
-        (to > 0).then_some(to)
-    }
-
-    /// Calls `visit` with the live entries among the `budget` places below `from`; where to go on.
-    pub(super) fn scan_at(
-        &self,
-        now: Nanos,
-        from: usize,
-        budget: usize,
-        mut visit: impl FnMut(&K, &V),
-    ) -> Option<usize> {
-        let now = self.latest.max(now);
-        let from = from.min(self.store.len());
-        let to = from.saturating_sub(budget);
-        for at in (to..from).rev().map(|at| at as Place).filter(|&at| self.over(now, at).is_none()) {
-            let entry = self.store.entry(at);
-            visit(&entry.key, &entry.value);
-        }
-        (to > 0).then_some(to)
-    }
-
-    /// The live entries, the most recently used first, and when they were.
-    pub(super) fn by_recency(&self, now: Nanos) -> impl Iterator<Item = (&K, &V, Nanos)> {
-        let now = self.latest.max(now);
-        let recency = self.store.recency();
-        recency.from_newest().filter(move |&at| self.over(now, at).is_none()).map(|at| {
-            let entry = self.store.entry(at);
-            (&entry.key, &entry.value, recency.time(at))
-        })
-    }
-
     pub(super) fn clear_at(&mut self, now: Nanos, left: &mut Left<K, V>) {
         self.latest = self.latest.max(now);
         self.free_some(usize::MAX, left);
@@ -438,81 +372,5 @@ impl<K, V, S> LruCache<K, V, S> {
         self.tick(now, left);
         self.evict(budget, left);
         self.is_above_bounds()
-    }
-
-    /// What is held though its time is over: it is at the ends of the two orders, and freed by later calls.
-    fn dead(&self, now: Nanos) -> Dead {
-        let mut dead = Dead::default();
-        if now < self.next_due {
-            return dead;
-        }
-        // Each is told by the order at the old end of which it is for its cause.
-        let (writes, recency) = (self.store.writes(), self.store.recency());
-        let too_old = writes.from_oldest().take_while(|&at| now - writes.time(at) >= self.limits.max_age);
-        let unused = recency.from_oldest().take_while(|&at| now - recency.time(at) >= self.limits.max_idle);
-        let of = |at, cause| self.over(now, at) == Some(cause);
-        for at in too_old.filter(|&at| of(at, RemovalCause::Expired)) {
-            dead.expired += 1;
-            dead.weight += u64::from(self.store.entry(at).weight);
-        }
-        for at in unused.filter(|&at| of(at, RemovalCause::Idle)) {
-            dead.idle += 1;
-            dead.weight += u64::from(self.store.entry(at).weight);
-        }
-        dead
-    }
-
-    pub(super) fn len_at(&self, now: Nanos) -> usize {
-        self.store.len() - self.dead(self.latest.max(now)).len()
-    }
-
-    pub(super) fn weight_at(&self, now: Nanos) -> u64 {
-        self.weight - self.dead(self.latest.max(now)).weight
-    }
-
-    pub(super) fn stats_at(&self, now: Nanos) -> Stats {
-        let now = self.latest.max(now);
-        let dead = self.dead(now);
-        let writes = self.store.writes();
-        let oldest = writes.from_oldest().find(|&at| self.over(now, at).is_none());
-        let limit = |nanos: Nanos| (nanos != Nanos::MAX).then(|| Duration::from_nanos(nanos));
-        Stats {
-            of: Of::Lru,
-            len: self.store.len() - dead.len(),
-            // No entry weighs nothing.
-            max_entries: self.limits.max_entries.min(usize::try_from(self.limits.max_weight).unwrap_or(usize::MAX)),
-            high_water: self.counts.high_water,
-            oldest_entry_age: oldest.map(|at| Duration::from_nanos(now - writes.time(at))),
-            max_age: limit(self.limits.max_age),
-            max_idle: limit(self.limits.max_idle),
-            weight: self.weight - dead.weight,
-            max_weight: (self.limits.max_weight != u64::MAX).then_some(self.limits.max_weight),
-            inserted: self.counts.inserted,
-            hits: self.counts.hits,
-            misses: self.counts.misses,
-            expired: self.counts.expired + dead.expired as u64,
-            idle: self.counts.idle + dead.idle as u64,
-            evicted: self.counts.evicted,
-            replaced: self.counts.replaced,
-            removed: self.counts.removed,
-            rejected: self.counts.rejected,
-            ..Stats::default()
-        }
-    }
-
-    pub(super) fn check(&self) {
-        self.store.validate();
-        let places = || self.store.recency().from_newest();
-        let weight: u64 = places().map(|at| u64::from(self.store.entry(at).weight)).sum();
-        assert_eq!(weight, self.weight, "the weight");
-        assert!(!self.is_above_bounds(), "the bounds");
-        let due = |at| {
-            let age = self.store.writes().time(at).saturating_add(self.limits.max_age);
-            age.min(self.store.recency().time(at).saturating_add(self.limits.max_idle))
-        };
-        assert!(places().all(|at| due(at) >= self.next_due), "no entry's time is over before the next that is due");
-        let counts = &self.counts;
-        let gone = counts.expired + counts.idle + counts.evicted + counts.replaced + counts.removed;
-        assert_eq!(counts.inserted - gone, self.store.len() as u64, "every entry that came and is not here left");
     }
 }

@@ -135,7 +135,7 @@ impl<K, V, S> LruCache<K, V, S> {
 
     /// Removes all entries, in time proportional to their number.
     pub fn clear(&mut self) {
-        self.at(|core, now, left| core.clear_at(now, left));
+        self.at(Self::clear_at);
     }
 
     /// Frees the entries whose time is over; how many. Changes no answer.

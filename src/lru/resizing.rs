@@ -1,0 +1,49 @@
+//! Other bounds than a cache was built with.
+
+use super::builder::{MAX_ENTRIES_PER_SHARD, share_of_weight};
+use super::{LruCache, unsync};
+use crate::bounds::{self, BuildError};
+use crate::shards::share_of_count;
+
+/// The most entries that are evicted under one lock.
+const PIECE: usize = 1024;
+
+impl<K, V, S> LruCache<K, V, S> {
+    /// Sets another bound on the number of entries; what is above it is evicted, in time proportional to its number.
+    ///
+    /// # Errors
+    ///
+    /// [`BuildError`] where the bound is zero, beyond reach, or too small for each shard to have a part; the former one
+    /// holds on.
+    pub fn resize(&self, max_entries: usize) -> Result<(), BuildError> {
+        let shards = self.inner.shards.len();
+        bounds::count("max_entries", Some(max_entries), shards.saturating_mul(MAX_ENTRIES_PER_SHARD))?;
+        bounds::shards(shards, [max_entries])?;
+        self.rebound(|core, shard| core.limits.max_entries = share_of_count(max_entries, shard, shards));
+        Ok(())
+    }
+
+    /// Sets another bound on the weight of all entries; what is above it is evicted, in time proportional to its number.
+    ///
+    /// # Errors
+    ///
+    /// [`BuildError`] where the bound is zero, too small for each shard to have a part, or the cache has no weigher; the
+    /// former one holds on.
+    pub fn resize_weight(&self, max_weight: u64) -> Result<(), BuildError> {
+        let shards = self.inner.shards.len();
+        bounds::weight(Some(max_weight), self.inner.weigher.is_some())?;
+        bounds::shards(shards, usize::try_from(max_weight))?;
+        self.rebound(|core, shard| core.limits.max_weight = share_of_weight(max_weight, shard, shards));
+        Ok(())
+    }
+
+    fn rebound(&self, set: impl Fn(&mut unsync::LruCache<K, V, S>, usize)) {
+        let _one_at_a_time = self.inner.resizing.lock();
+        for at in 0..self.inner.shards.len() {
+            self.inner.with(at, |shard, _| set(&mut shard.core, at));
+            let now = self.now();
+            while self.inner.with(at, |shard, left| shard.core.evict_at(now, PIECE, left)) {}
+            while self.inner.with(at, |shard, left| shard.core.sweep_at(now, PIECE, left)).more {}
+        }
+    }
+}
