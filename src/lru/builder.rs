@@ -126,7 +126,8 @@ impl<K, V, S, M> LruBuilder<K, V, S, M> {
     /// Has `call` told of every entry that leaves and why, once each, and of every one that is refused.
     ///
     /// It is called by whoever caused the departure, a sweeper for example, while no lock is held; so it may use the cache.
-    /// A panic in it is contained and counted. Entries that are dropped with the cache itself are not told of.
+    /// Where that makes others leave, it is called for those within: let that come to an end. A panic in it is
+    /// contained and counted. Entries that are dropped with the cache itself are not told of.
     #[must_use]
     pub fn on_removal(mut self, call: impl Fn(&K, &V, RemovalCause) + Send + Sync + 'static) -> Self {
         self.on_removal = Some(Arc::new(call));

@@ -1,0 +1,28 @@
+//! Random operations on `unsync::LruCache` and on the model tests' reference, step by step.
+#![no_main]
+
+use arbitrary::Arbitrary;
+use libfuzzer_sys::fuzz_target;
+
+#[path = "../../tests/support/lru_model.rs"]
+mod lru_model;
+use lru_model::{Limits, Op, run};
+
+#[derive(Arbitrary, Debug)]
+struct Input {
+    max_entries: u8,
+    max_weight: u16,
+    max_age: u16,
+    max_idle: u16,
+    ops: Vec<Op>,
+}
+
+fuzz_target!(|input: Input| {
+    let limits = Limits {
+        max_entries: usize::from(input.max_entries) + 1,
+        max_weight: u64::from(input.max_weight) + 1,
+        max_age: u64::from(input.max_age) + 1,
+        max_idle: u64::from(input.max_idle) + 1,
+    };
+    run(limits, &input.ops);
+});
