@@ -48,7 +48,9 @@ fn new_panics_with_a_message_that_says_which_limit() {
 #[test]
 fn a_bound_on_weight_alone_is_enough_and_bounds_the_number_of_entries_too() {
     let cache = LruCache::<u32, u32>::builder().max_weight(100).weigher(|_, _| 0).build().expect("sound limits");
-    (0..1_000).for_each(|key| drop(cache.insert(key, key)));
+    (0..1_000).for_each(|key| {
+        cache.insert(key, key);
+    });
     assert_eq!((cache.len(), cache.stats().max_entries), (100, 100));
 }
 
@@ -128,12 +130,16 @@ fn a_sweeper_closes_what_nobody_asks_for() {
     let cache = LruCache::<u32, u32>::builder()
         .max_entries(1_000)
         .max_idle(MINUTE)
-        .on_removal(move |_, _, _| drop(count.fetch_add(1, std::sync::atomic::Ordering::SeqCst)))
+        .on_removal(move |_, _, _| {
+            count.fetch_add(1, std::sync::atomic::Ordering::SeqCst);
+        })
         .clock(&time)
         .sweep_every(Duration::from_millis(1))
         .build()
         .expect("sound limits");
-    (0..100).for_each(|key| drop(cache.insert(key, key)));
+    (0..100).for_each(|key| {
+        cache.insert(key, key);
+    });
     time.advance(MINUTE);
     let deadline = leakproof::Clock::precise();
     while closed.load(std::sync::atomic::Ordering::SeqCst) < 100 {

@@ -162,7 +162,9 @@ fn a_computed_value_that_is_too_heavy_is_returned_told_of_and_not_stored() {
     let cache = LruCache::<u32, u32>::builder()
         .max_weight(10)
         .weigher(|_, weight| *weight)
-        .on_removal(move |_, weight, _| drop(count.fetch_add(*weight, Ordering::SeqCst)))
+        .on_removal(move |_, weight, _| {
+            count.fetch_add(*weight, Ordering::SeqCst);
+        })
         .build()
         .expect("sound limits");
     assert_eq!(cache.get_or_insert_with(&1, || 11), 11);
@@ -180,7 +182,9 @@ fn bounds_hold_while_threads_write_compute_resize_sweep_and_the_clock_jumps() {
         .weigher(|_, weight| *weight)
         .max_age(MINUTE)
         .max_idle(MINUTE / 2)
-        .on_removal(move |_, _, _| drop(count.fetch_add(1, Ordering::SeqCst)))
+        .on_removal(move |_, _, _| {
+            count.fetch_add(1, Ordering::SeqCst);
+        })
         .shards(4)
         .clock(&time)
         .build()
