@@ -48,9 +48,9 @@ fn new_panics_with_a_message_that_says_which_limit() {
 #[test]
 fn a_bound_on_weight_alone_is_enough_and_bounds_the_number_of_entries_too() {
     let cache = LruCache::<u32, u32>::builder().max_weight(100).weigher(|_, _| 0).build().expect("sound limits");
-    (0..1_000).for_each(|key| {
+    for key in 0..1_000 {
         cache.insert(key, key);
-    });
+    }
     assert_eq!((cache.len(), cache.stats().max_entries), (100, 100));
 }
 
@@ -137,9 +137,9 @@ fn a_sweeper_closes_what_nobody_asks_for() {
         .sweep_every(Duration::from_millis(1))
         .build()
         .expect("sound limits");
-    (0..100).for_each(|key| {
+    for key in 0..100 {
         cache.insert(key, key);
-    });
+    }
     time.advance(MINUTE);
     let deadline = leakproof::Clock::precise();
     while closed.load(std::sync::atomic::Ordering::SeqCst) < 100 {

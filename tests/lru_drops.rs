@@ -57,14 +57,14 @@ fn values_are_dropped_once_on_every_path() {
     time.advance(MINUTE);
     cache.sweep();
     check(&cache, "swept");
-    (0..50).for_each(|key| {
+    for key in 0..50 {
         cache.insert(key, Counted::new(&alive));
-    });
+    }
     cache.clear();
     assert_eq!(alive.get(), 0, "cleared");
-    (0..50).for_each(|key| {
+    for key in 0..50 {
         cache.insert(key, Counted::new(&alive));
-    });
+    }
     drop(cache);
     assert_eq!(alive.get(), 0, "dropped with the cache");
 }

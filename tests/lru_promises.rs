@@ -87,17 +87,17 @@ fn an_insert_of_much_weight_evicts_as_many_as_have_to_go_for_it() {
 #[test]
 fn weights_of_nothing_count_as_one_and_the_largest_are_exact() {
     let weightless = LruCache::<u32, ()>::builder().max_weight(10).weigher(|_, ()| 0).build().expect("sound limits");
-    (0..100).for_each(|key| {
+    for key in 0..100 {
         weightless.insert(key, ());
-    });
+    }
     assert_eq!((weightless.len(), weightless.weight(), weightless.stats().max_entries), (10, 10, 10));
 
     let largest = u64::from(u32::MAX);
     let heavy = LruCache::<u32, u32>::builder().max_weight(3 * largest).shards(1).weigher(|_, weight| *weight);
     let heavy = heavy.build().expect("sound limits");
-    (0..5).for_each(|key| {
+    for key in 0..5 {
         heavy.insert(key, u32::MAX);
-    });
+    }
     assert_eq!((heavy.len(), heavy.weight()), (3, 3 * largest));
     heavy.insert(9, 1);
     assert_eq!((heavy.len(), heavy.weight()), (3, 2 * largest + 1));
@@ -213,20 +213,20 @@ fn expired_entries_go_before_live_ones() {
     let time = ManualClock::new();
     let (builder, told) = telling(&time, 8);
     let cache = builder.max_age(MINUTE).build().expect("sound limits");
-    (0..6).for_each(|key| {
+    for key in 0..6 {
         cache.insert(key, ());
-    });
+    }
     time.advance(MINUTE / 2);
     cache.insert(6, ());
     cache.insert(7, ());
-    (0..6).for_each(|key| {
+    for key in 0..6 {
         cache.get(&key);
-    });
+    }
     time.advance(MINUTE / 2);
     // The least recently used, 6 and 7, are live: the others are past their time.
-    (8..14).for_each(|key| {
+    for key in 8..14 {
         cache.insert(key, ());
-    });
+    }
     let told = taken(&told);
     assert_eq!(told, [0, 1, 2, 3, 4, 5].map(|key| (key, (), RemovalCause::Expired)));
     assert_eq!(cache.len(), 8);
@@ -248,12 +248,12 @@ fn peek_and_contains_do_not_promote_and_count_nothing() {
 fn recency_is_exact_per_shard_and_with_one_shard_for_all() {
     let time = ManualClock::new();
     let cache = builder::<u32, u32>(&time, 1_000).build().expect("sound limits");
-    (0..1_000).for_each(|key| {
+    for key in 0..1_000 {
         cache.insert(key, key);
-    });
-    (0..1_000).step_by(3).for_each(|key| {
+    }
+    for key in (0..1_000).step_by(3) {
         cache.get(&key);
-    });
+    }
     let mut expected: Vec<u32> = (0..1_000).filter(|key| key % 3 != 0).collect();
     expected.extend((0..1_000).step_by(3));
     let order: Vec<u32> = std::iter::from_fn(|| cache.pop_lru()).map(|(key, _)| key).collect();
@@ -289,9 +289,9 @@ fn entries_that_are_past_their_time_are_popped_over() {
     let time = ManualClock::new();
     let (builder, told) = telling(&time, 10);
     let cache = builder.max_age(MINUTE).build().expect("sound limits");
-    (0..7).for_each(|key| {
+    for key in 0..7 {
         cache.insert(key, ());
-    });
+    }
     time.advance(MINUTE);
     cache.insert(9, ());
     assert_eq!((cache.pop_lru(), cache.pop_oldest()), (Some((9, ())), None));
@@ -305,9 +305,9 @@ fn every_removal_is_told_of_once_with_its_cause() {
     let time = ManualClock::new();
     let (builder, told) = telling(&time, 100);
     let cache = builder.max_age(MINUTE).build().expect("sound limits");
-    (0..10).for_each(|key| {
+    for key in 0..10 {
         cache.insert(key, 'a');
-    });
+    }
     cache.insert(0, 'b');
     assert_eq!(cache.remove(&0), Some('b'));
     assert_eq!(cache.remove(&0), None);
@@ -358,9 +358,9 @@ fn a_removal_callback_may_use_the_cache_and_its_panics_are_contained_and_counted
         .expect("sound limits");
     let cache = Arc::new(cache);
     *slot.lock().expect("ok") = Some(Arc::clone(&cache));
-    (0..40).for_each(|key| {
+    for key in 0..40 {
         cache.insert(key, key);
-    });
+    }
     assert!(cache.stats().panics >= 1);
     assert!(cache.len() <= 10);
     cache.validate();
@@ -414,18 +414,18 @@ fn a_bound_can_be_changed_and_holds_at_once() {
         .shards(4)
         .build()
         .expect("sound limits");
-    (0..10_000).for_each(|key| {
+    for key in 0..10_000 {
         cache.insert(key, 5);
-    });
+    }
     cache.resize(101).expect("a sound limit");
     assert!(cache.len() <= 101 && cache.stats().max_entries == 101);
     cache.resize_weight(100).expect("a sound limit");
     assert!(cache.weight() <= 100 && cache.len() >= 16, "{}", cache.stats());
     cache.resize(10_000).expect("a sound limit");
     cache.resize_weight(1_000_000).expect("a sound limit");
-    (0..10_000).for_each(|key| {
+    for key in 0..10_000 {
         cache.insert(key, 5);
-    });
+    }
     assert!(cache.len() > 9_000);
     assert!(cache.resize(0).is_err() && cache.resize(3).is_err() && cache.resize_weight(0).is_err());
     assert!(cache.len() > 9_000, "a bound that is refused changes nothing");
@@ -435,9 +435,9 @@ fn a_bound_can_be_changed_and_holds_at_once() {
 #[test]
 fn a_scan_sees_every_entry_that_stays_whatever_comes_and_goes() {
     let cache = LruCache::<u32, u32>::builder().max_entries(20_000).shards(4).build().expect("sound limits");
-    (0..10_000).for_each(|key| {
+    for key in 0..10_000 {
         cache.insert(key, key);
-    });
+    }
     let mut seen = Vec::new();
     let mut cursor = Some(Cursor::default());
     let mut step = 0;

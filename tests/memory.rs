@@ -32,9 +32,9 @@ fn a_cache_of_numbers_takes_at_most_64_bytes_an_entry_at_its_bound() {
     for (entries, at_most) in [(10_000, 66.0), (300_000_usize, 64.0)] {
         let (bytes, _cache) = grown(|| {
             let mut cache = unsync::LruCache::<u64, u64>::new(entries, HOUR);
-            (0..2 * entries as u64).for_each(|key| {
+            for key in 0..2 * entries as u64 {
                 cache.insert(key, key);
-            });
+            }
             assert_eq!(cache.len(), entries);
             cache
         });
@@ -47,9 +47,9 @@ fn a_cache_that_is_not_full_takes_little_more_than_what_it_holds() {
     let _alone = alone();
     let (bytes, _cache) = grown(|| {
         let mut cache = unsync::LruCache::<u64, u64>::new(1 << 30, HOUR);
-        (0..100_000).for_each(|key| {
+        for key in 0..100_000 {
             cache.insert(key, key);
-        });
+        }
         cache
     });
     assert!(bytes <= 75.0 * 100_000.0, "{} bytes an entry", bytes / 100_000.0);
@@ -65,9 +65,9 @@ fn a_cache_gives_its_memory_back_when_it_is_cleared_resized_or_past_its_time() {
     let build = || {
         let builder = LruCache::<u64, u64>::builder().max_entries(entries).max_age(HOUR).shards(4).clock(&time);
         let cache = builder.build().expect("sound limits");
-        (0..entries as u64).for_each(|key| {
+        for key in 0..entries as u64 {
             cache.insert(key, key);
-        });
+        }
         cache
     };
     let few = entries as f64 * 4.0;
@@ -92,13 +92,13 @@ fn a_cache_gives_its_memory_back_when_it_is_cleared_resized_or_past_its_time() {
     });
     left("calls that follow expiry", &|cache| {
         time.advance(HOUR);
-        (0..entries as u64 / 2).for_each(|key| {
+        for key in 0..entries as u64 / 2 {
             cache.get(&key);
-        });
+        }
     });
     left("removal one by one", &|cache| {
-        (0..entries as u64).for_each(|key| {
+        for key in 0..entries as u64 {
             cache.remove(&key);
-        });
+        }
     });
 }
