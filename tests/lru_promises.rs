@@ -137,10 +137,10 @@ fn an_entry_past_its_age_is_never_returned_and_age_counts_from_the_last_write() 
     let time = ManualClock::new();
     let cache = builder(&time, 10).max_age(MINUTE).build().expect("sound limits");
     cache.insert("a", 1);
+    cache.insert("b", 2);
     time.advance(MINUTE - SECOND);
     assert_eq!(cache.get("a"), Some(1), "reading does not make it younger");
-    cache.insert("b", 2);
-    assert_eq!(cache.insert("b", 3), Some(2));
+    assert_eq!(cache.insert("b", 3), Some(2), "writing does");
     time.advance(SECOND);
     assert_eq!((cache.get("a"), cache.peek("a"), cache.contains("a")), (None, None, false));
     assert_eq!(cache.insert("a", 4), None, "what is past its time is no former value");
