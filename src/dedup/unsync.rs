@@ -21,7 +21,7 @@ use crate::key::Key;
 use crate::stats::Stats;
 use crate::sweep::Swept;
 use crate::window::store::Store;
-use crate::window::{Seq, Trash, Vacancy, Window};
+use crate::window::{Seq, Trash, Window};
 
 /// Ids of which the index lines are fetched together: enough misses to overlap, few enough to stay in the cache.
 pub(super) const BATCH: usize = 32;
@@ -314,12 +314,11 @@ impl<K: ?Sized + Key, V, S: BuildHasher> DedupMap<K, V, S> {
     pub(super) fn record_at(&mut self, now: Nanos, hash: u64, key: &K, value: V) -> Found<()> {
         let now = self.expire(now);
         self.maintain();
-        let vacancy = match self.look_up(now, hash, key) {
-            Ok(found) => return found,
-            Err(vacancy) => vacancy,
-        };
+        if let Some(found) = self.look_up(now, hash, key) {
+            return found;
+        }
         if self.make_room(now, 1, K::Store::weigh(key)) {
-            self.recorded.push(now, hash, vacancy, key, value);
+            self.recorded.push(now, hash, key, value);
             self.count_inserted();
         } else {
             self.counts.rejected += 1;
@@ -327,23 +326,20 @@ impl<K: ?Sized + Key, V, S: BuildHasher> DedupMap<K, V, S> {
         Found::Fresh(())
     }
 
-    /// Where the id is, if it is anywhere; else where it could be noted.
+    /// Where the id is, if it is anywhere.
     #[inline]
-    fn look_up<T>(&mut self, now: Nanos, hash: u64, key: &K) -> Result<Found<T>, Option<Vacancy>> {
-        let vacancy = match self.recorded.find(hash, key) {
-            Ok(seq) => {
-                self.counts.duplicates += 1;
-                return Ok(Found::Duplicate { age: Duration::from_nanos(self.recorded.age(now, seq)), seq });
-            }
-            Err(vacancy) => vacancy,
-        };
+    fn look_up<T>(&mut self, now: Nanos, hash: u64, key: &K) -> Option<Found<T>> {
+        if let Some(seq) = self.recorded.find(hash, key) {
+            self.counts.duplicates += 1;
+            return Some(Found::Duplicate { age: Duration::from_nanos(self.recorded.age(now, seq)), seq });
+        }
         if self.in_flight.len() > 0
-            && let Ok(seq) = self.in_flight.find(hash, key)
+            && let Some(seq) = self.in_flight.find(hash, key)
         {
             self.counts.in_flight_hits += 1;
-            return Ok(Found::InFlight { since: Duration::from_nanos(self.in_flight.age(now, seq)) });
+            return Some(Found::InFlight { since: Duration::from_nanos(self.in_flight.age(now, seq)) });
         }
-        Err(vacancy)
+        None
     }
 
     /// The piece of standing work that comes with every write.
@@ -397,7 +393,7 @@ impl<K: ?Sized + Key, V, S: BuildHasher> DedupMap<K, V, S> {
     pub(super) fn remove_at(&mut self, now: Nanos, hash: u64, key: &K) -> bool {
         self.expire(now);
         self.maintain();
-        let Ok(seq) = self.recorded.find(hash, key) else { return false };
+        let Some(seq) = self.recorded.find(hash, key) else { return false };
         self.counts.removed += 1;
         let Self { recorded, hasher, garbage, .. } = self;
         recorded.remove(hash, seq, hasher, &mut garbage.recorded);

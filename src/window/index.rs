@@ -6,7 +6,7 @@
 //!
 //! The table holds 3 to 6 entries a line of ten slots: at 6, one line in twelve overflows into its neighbour.
 
-use super::line::{Live, Table, Vacancy};
+use super::line::{Live, Table};
 use super::ring::Seq;
 
 /// Entries a line at which the table grows.
@@ -38,13 +38,13 @@ impl Index {
         Self { table: Table::default(), previous: None, retired: Table::default(), most_lines }
     }
 
-    /// The live number under this hash for which `is` holds; else where it could be noted, if that was seen.
+    /// The live number under this hash for which `is` holds.
     #[inline]
-    pub(crate) fn find(&self, hash: u64, live: Live, mut is: impl FnMut(Seq) -> bool) -> Result<Seq, Option<Vacancy>> {
+    pub(crate) fn find(&self, hash: u64, live: Live, mut is: impl FnMut(Seq) -> bool) -> Option<Seq> {
         let found = self.table.find(hash, live, &mut is);
         match &self.previous {
             // Copies of entries that were moved are still there; whatever `is` holds for is right all the same.
-            Some(previous) if found.is_err() => previous.table.find(hash, live, is).or(found),
+            Some(previous) if found.is_none() => previous.table.find(hash, live, is),
             _ => found,
         }
     }
@@ -56,14 +56,10 @@ impl Index {
         self.table.touch(hash) ^ self.previous.as_ref().map_or(0, |previous| previous.table.touch(hash))
     }
 
-    /// Notes the newest number, which `live` includes. The vacancy is one that was found after
-    /// [`make_room`](Self::make_room).
+    /// Notes the newest number, which `live` includes, after [`make_room`](Self::make_room).
     #[inline]
-    pub(crate) fn insert(&mut self, hash: u64, seq: Seq, live: Live, vacancy: Option<Vacancy>) {
-        match vacancy {
-            Some(vacancy) => self.table.fill(vacancy, hash, seq),
-            None => self.table.insert(hash, seq, live),
-        }
+    pub(crate) fn insert(&mut self, hash: u64, seq: Seq, live: Live) {
+        self.table.insert(hash, seq, live);
     }
 
     pub(crate) fn remove(&mut self, hash: u64, seq: Seq, live: Live) {
@@ -129,7 +125,7 @@ impl Index {
     pub(crate) fn move_down_to(&mut self, hash: u64, seq: Seq, live: Live) {
         if let Some(previous) = &mut self.previous {
             previous.mark = seq;
-            self.table.insert(hash, seq, live);
+            self.table.insert_oldest(hash, seq, live);
         }
     }
 

@@ -5,6 +5,10 @@
 //! erased when entries expire. Seven slots with 32-bit tags would also fit; ten with 16 make the table a third smaller,
 //! and confuse two ids once in 6,500 looks, which then costs a comparison and nothing else.
 //!
+//! The slots of a line are filled in turn, so that numbers go round in it in order of age: the slot whose turn it is
+//! holds the oldest, and is free unless the line is full. A new id so looks at one number of ten. Removal and packing
+//! may leave others free; they are looked for only where the one whose turn it is is taken.
+//!
 //! Tags apart from the numbers were tried too: a new id then reads 5 bytes an id in place of 12. But the number has to be
 //! written all the same, to a line that is in no cache, and single inserts took as long, batches twice as long.
 //!
@@ -20,12 +24,12 @@ const SEGMENT: usize = 256;
 #[derive(Clone, Copy)]
 #[repr(C, align(64))]
 struct Line {
-    seqs: [Seq; SLOTS],
-    overflow: Seq,
     tags: [u16; SLOTS],
+    state: State,
+    seqs: [Seq; SLOTS],
 }
 
-const EMPTY: Line = Line { seqs: [0; SLOTS], overflow: 0, tags: [0; SLOTS] };
+const EMPTY: Line = Line { tags: [0; SLOTS], state: State(0), seqs: [0; SLOTS] };
 
 /// The numbers that count as live: `from` and those after it, and never 0.
 #[derive(Clone, Copy)]
@@ -35,6 +39,7 @@ pub(crate) struct Live {
 }
 
 impl Live {
+    #[inline]
     pub(crate) fn between(from: Seq, to: Seq) -> Self {
         Self { from, len: to.wrapping_sub(from) }
     }
@@ -43,47 +48,104 @@ impl Live {
     pub(crate) fn contains(self, seq: Seq) -> bool {
         (seq != 0) & (seq.wrapping_sub(self.from) < self.len)
     }
+}
 
-    /// The newer of two numbers, of which `b` is live.
-    fn newer(self, a: Seq, b: Seq) -> Seq {
-        if self.contains(a) && a.wrapping_sub(self.from) > b.wrapping_sub(self.from) { a } else { b }
+/// What a line knows beside its slots: which of them is to be filled next, and what had to overflow.
+///
+/// The lowest four bits are the slot whose turn it is. The upper 22 are the newest number that overflowed into the next
+/// line, in units of 1,024. The six between are set by the hashes of those that did, so that only every few searches
+/// have to go on there; they are forgotten once that number has left.
+#[derive(Clone, Copy)]
+struct State(u32);
+
+impl State {
+    const TURN: u32 = 0xf;
+    const HASHES: u32 = 0x3f0;
+    const UNIT: u32 = 10;
+
+    #[inline]
+    fn turn(self) -> usize {
+        (self.0 & Self::TURN) as usize
+    }
+
+    #[inline]
+    fn pass_turn_after(&mut self, slot: usize) {
+        let next = if slot + 1 == SLOTS { 0 } else { slot as u32 + 1 };
+        self.0 = self.0 & !Self::TURN | next;
+    }
+
+    /// The bit of a hash, by some of its bits that choose neither line nor tag.
+    #[inline]
+    fn bit(hash: u64) -> u32 {
+        0x10 << ((((hash >> 16) & 0xff) * 6) >> 8)
+    }
+
+    /// Whether an entry with such a hash may have overflowed and be live.
+    #[inline]
+    fn overflowed(self, hash: u64, live: Live) -> bool {
+        (self.0 & Self::bit(hash) != 0) & self.is_live(live)
+    }
+
+    #[inline]
+    fn is_live(self, live: Live) -> bool {
+        Self::age(self.0, live) <= Self::age(live.from.wrapping_add(live.len), live)
+    }
+
+    /// How many units a number lies after the oldest live one.
+    #[inline]
+    fn age(seq: Seq, live: Live) -> u32 {
+        (seq >> Self::UNIT).wrapping_sub(live.from >> Self::UNIT) & (u32::MAX >> Self::UNIT)
+    }
+
+    /// Notes that `seq`, which is live, overflows.
+    fn overflow(&mut self, hash: u64, seq: Seq, live: Live) {
+        let (newest, hashes) = match self.is_live(live) {
+            true if Self::age(self.0, live) >= Self::age(seq, live) => (self.0, self.0),
+            true => (seq, self.0),
+            false => (seq, 0),
+        };
+        let newest = newest >> Self::UNIT << Self::UNIT;
+        self.0 = newest | hashes & Self::HASHES | Self::bit(hash) | self.0 & Self::TURN;
     }
 }
 
 impl Line {
-    /// The slots with this tag whose number is live, and those whose number is not, a bit each.
+    /// The slots with this tag, a bit each, live or not.
     ///
     /// Without a branch: one that depended on what the line holds could not be predicted, and the processor would wait
     /// for the line before it goes on to the next call's.
     #[inline]
-    fn scan(&self, tag: u16, live: Live) -> (u32, u32) {
-        let (mut same, mut free) = (0, 0);
+    fn tagged(&self, tag: u16) -> u32 {
+        let mut same = [0u16; SLOTS];
         for slot in 0..SLOTS {
-            same |= u32::from(self.tags[slot] == tag) << slot;
-            free |= u32::from(!live.contains(self.seqs[slot])) << slot;
+            same[slot] = if self.tags[slot] == tag { 1 << slot } else { 0 };
         }
-        (same & !free, free)
+        u32::from(same.iter().fold(0, |all, bit| all | bit))
     }
 
-    /// The first number among the candidates for which `is` holds.
+    /// The first live number with this tag for which `is` holds.
     #[inline]
-    fn confirm(&self, mut candidates: u32, is: &mut impl FnMut(Seq) -> bool) -> Option<Seq> {
+    fn find(&self, tag: u16, live: Live, is: &mut impl FnMut(Seq) -> bool) -> Option<Seq> {
+        let mut candidates = self.tagged(tag);
         while candidates != 0 {
             let seq = self.seqs[candidates.trailing_zeros() as usize];
-            if is(seq) {
+            if live.contains(seq) && is(seq) {
                 return Some(seq);
             }
             candidates &= candidates - 1;
         }
         None
     }
-}
 
-/// A free slot that a search came by.
-#[derive(Clone, Copy)]
-pub(crate) struct Vacancy {
-    line: u32,
-    slot: u8,
+    /// A free slot other than the one whose turn it is.
+    fn vacancy(&self, live: Live) -> Option<usize> {
+        self.seqs.iter().position(|&seq| !live.contains(seq))
+    }
+
+    /// A free slot for an entry that is older than all others: as far from its turn as can be.
+    fn last_vacancy(&self, live: Live) -> Option<usize> {
+        self.seqs.iter().rposition(|&seq| !live.contains(seq))
+    }
 }
 
 /// One array of lines.
@@ -129,23 +191,16 @@ impl Table {
         &mut segment.as_mut().expect("it was just made")[at % SEGMENT]
     }
 
-    /// The live number under this hash for which `is` holds; else a free slot of its home line, if there is one.
+    /// The live number under this hash for which `is` holds.
     #[inline]
-    pub(crate) fn find(&self, hash: u64, live: Live, mut is: impl FnMut(Seq) -> bool) -> Result<Seq, Option<Vacancy>> {
+    pub(crate) fn find(&self, hash: u64, live: Live, mut is: impl FnMut(Seq) -> bool) -> Option<Seq> {
         let home = self.home(hash);
-        let Some(line) = self.line(home) else { return Err(None) };
-        let (candidates, free) = line.scan(hash as u16, live);
-        if candidates != 0
-            && let Some(seq) = line.confirm(candidates, &mut is)
-        {
-            return Ok(seq);
+        let line = self.line(home)?;
+        let found = line.find(hash as u16, live, &mut is);
+        if found.is_none() && line.state.overflowed(hash, live) {
+            return self.find_beyond(home, hash, live, is);
         }
-        if live.contains(line.overflow)
-            && let Some(seq) = self.find_beyond(home, hash, live, is)
-        {
-            return Ok(seq);
-        }
-        Err((free != 0).then(|| Vacancy { line: home as u32, slot: free.trailing_zeros() as u8 }))
+        found
     }
 
     /// Goes on with a search in the lines after `home`.
@@ -154,25 +209,13 @@ impl Table {
         let mut at = self.after(home);
         while at != home {
             let line = self.line(at)?;
-            let (candidates, _) = line.scan(hash as u16, live);
-            if let Some(seq) = line.confirm(candidates, &mut is) {
-                return Some(seq);
-            }
-            if !live.contains(line.overflow) {
-                return None;
+            let found = line.find(hash as u16, live, &mut is);
+            if found.is_some() || !line.state.overflowed(hash, live) {
+                return found;
             }
             at = self.after(at);
         }
         None
-    }
-
-    /// Notes a number, which is live, in a slot that was found free and still is.
-    #[inline]
-    pub(crate) fn fill(&mut self, vacancy: Vacancy, hash: u64, seq: Seq) {
-        let line = self.line_mut(vacancy.line as usize);
-        let slot = usize::from(vacancy.slot) % SLOTS;
-        line.seqs[slot] = seq;
-        line.tags[slot] = hash as u16;
     }
 
     /// Reads the line of a hash, so that it is in the cache when it is needed.
@@ -181,20 +224,40 @@ impl Table {
         if self.lines == 0 {
             return 0;
         }
-        self.line(self.home(hash)).map_or(0, |line| line.overflow)
+        self.line(self.home(hash)).map_or(0, |line| line.state.0)
     }
 
-    /// Notes a number, which is live, under its hash. There must be a free slot in the table.
+    /// Notes the newest number, which is live, under its hash. There must be a free slot in the table.
+    #[inline]
     pub(crate) fn insert(&mut self, hash: u64, seq: Seq, live: Live) {
+        let line = self.line_mut(self.home(hash));
+        let slot = line.state.turn();
+        if live.contains(line.seqs[slot]) {
+            return self.insert_where(Line::vacancy, hash, seq, live);
+        }
+        line.seqs[slot] = seq;
+        line.tags[slot] = hash as u16;
+        line.state.pass_turn_after(slot);
+    }
+
+    /// Notes a number that is older than all others here.
+    pub(crate) fn insert_oldest(&mut self, hash: u64, seq: Seq, live: Live) {
+        self.insert_where(Line::last_vacancy, hash, seq, live);
+    }
+
+    /// Notes a number in the slot that `vacancy` finds in the first line that has one.
+    #[inline(never)]
+    fn insert_where(&mut self, vacancy: fn(&Line, Live) -> Option<usize>, hash: u64, seq: Seq, live: Live) {
         let mut at = self.home(hash);
         loop {
             let next = self.after(at);
             let line = self.line_mut(at);
-            let (_, free) = line.scan(hash as u16, live);
-            if free != 0 {
-                return self.fill(Vacancy { line: at as u32, slot: free.trailing_zeros() as u8 }, hash, seq);
+            if let Some(slot) = vacancy(line, live) {
+                line.seqs[slot] = seq;
+                line.tags[slot] = hash as u16;
+                return;
             }
-            line.overflow = live.newer(line.overflow, seq);
+            line.state.overflow(hash, seq, live);
             at = next;
         }
     }
@@ -210,7 +273,7 @@ impl Table {
                 return;
             }
             if by != 0 {
-                line.overflow = live.newer(line.overflow, by);
+                line.state.overflow(hash, by, live);
             }
             at = next;
         }

@@ -33,7 +33,6 @@ use crate::key::Key;
 pub(crate) use block::Trash;
 use index::Index;
 use line::Live;
-pub(crate) use line::Vacancy;
 use ring::Ring;
 pub(crate) use ring::Seq;
 
@@ -109,20 +108,20 @@ impl<K: ?Sized + Key, V> Window<K, V> {
         time
     }
 
-    /// The entry with this key, live or expired since the last [`expire`](Self::expire); else where it could be noted.
+    /// The entry with this key, live or expired since the last [`expire`](Self::expire).
     #[inline]
-    pub(crate) fn find(&self, hash: u64, key: &K) -> Result<Seq, Option<Vacancy>> {
+    pub(crate) fn find(&self, hash: u64, key: &K) -> Option<Seq> {
         self.index.find(hash, self.live(), |seq| self.ring.matches(seq, key))
     }
 
     /// The entry under this hash with such a value.
     pub(crate) fn find_by_value(&self, hash: u64, is: impl Fn(&V) -> bool) -> Option<Seq> {
-        self.index.find(hash, self.live(), |seq| self.ring.has_value(seq, &is)).ok()
+        self.index.find(hash, self.live(), |seq| self.ring.has_value(seq, &is))
     }
 
     /// The entry with this key that is live at `now`.
     pub(crate) fn find_live(&self, now: Nanos, hash: u64, key: &K) -> Option<Seq> {
-        self.find(hash, key).ok().filter(|&seq| self.age(now, seq) < self.ttl)
+        self.find(hash, key).filter(|&seq| self.age(now, seq) < self.ttl)
     }
 
     pub(crate) fn age(&self, now: Nanos, seq: Seq) -> Nanos {
@@ -144,15 +143,12 @@ impl<K: ?Sized + Key, V> Window<K, V> {
         self.ring.next(from.unwrap_or(head))
     }
 
-    /// Adds an entry whose key is not there. The vacancy, if one is known, was found after the last
-    /// [`maintain`](Self::maintain). May panic in the key's `Clone`.
+    /// Adds an entry whose key is not there. May panic in the key's `Clone`, and then adds nothing.
     #[inline]
-    pub(crate) fn push(&mut self, now: Nanos, hash: u64, vacancy: Option<Vacancy>, key: &K, value: V) {
-        if vacancy.is_none() {
-            self.index.make_room(self.ring.len(), self.ring.tail());
-        }
+    pub(crate) fn push(&mut self, now: Nanos, hash: u64, key: &K, value: V) {
+        self.index.make_room(self.ring.len(), self.ring.tail());
         let seq = self.ring.push(now, key, value);
-        self.index.insert(hash, seq, self.live(), vacancy);
+        self.index.insert(hash, seq, self.live());
     }
 
     /// Takes an entry out. May panic in the key's `Hash`, and then has taken it out.

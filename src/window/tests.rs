@@ -35,8 +35,8 @@ impl Checked {
         self.now += 1;
         window.expire(self.now);
         window.maintain(hasher, trash);
-        let vacancy = window.find(hash, id).expect_err("a new id");
-        window.push(self.now, hash, vacancy, id, self.now);
+        assert_eq!(window.find(hash, id), None, "a new id");
+        window.push(self.now, hash, id, self.now);
         self.reference.push_back((id.to_owned(), self.now));
         self.expire_reference();
     }
@@ -46,7 +46,7 @@ impl Checked {
         let hash = self.hash(&id);
         let Self { window, hasher, trash, .. } = self;
         window.maintain(hasher, trash);
-        let seq = window.find(hash, &id).ok().expect("it is known");
+        let seq = window.find(hash, &id).expect("it is known");
         assert_eq!((window.key(seq), *window.value(seq)), (id.as_str(), time));
         window.remove(hash, seq, hasher, trash);
     }

@@ -43,7 +43,7 @@ impl<K: ?Sized + Key, V> Window<K, V> {
                         slot_bytes += block.weight(at);
                         assert_ne!(seq, 0, "number 0 was given");
                         let found = self.find(hash(hasher, block.key(at)), block.key(at));
-                        assert_eq!(found.ok(), Some(seq), "the index does not know an entry");
+                        assert_eq!(found, Some(seq), "the index does not know an entry");
                     }
                 }
                 assert_eq!(block.bytes(&(0..BLOCK)), weight, "a block's bytes");

@@ -47,7 +47,7 @@ impl<K: ?Sized + Key, V, S: BuildHasher> DedupMap<K, V, S> {
     pub(in crate::dedup) fn claim_at(&mut self, now: Nanos, hash: u64, key: &K) -> Found<Token> {
         let now = self.expire(now);
         self.maintain();
-        if let Ok(found) = self.look_up(now, hash, key) {
+        if let Some(found) = self.look_up(now, hash, key) {
             return found;
         }
         let bytes = K::Store::weigh(key);
@@ -59,7 +59,7 @@ impl<K: ?Sized + Key, V, S: BuildHasher> DedupMap<K, V, S> {
         let Some(permit) = permits.take().filter(|_| self.make_room(now, 0, bytes)) else {
             return Found::Full;
         };
-        self.in_flight.push(now, hash, None, key, self.next_number);
+        self.in_flight.push(now, hash, key, self.next_number);
         permit.keep();
         self.next_number += 1;
         Found::Fresh(Token { hash, number: Some(self.next_number - 1) })
@@ -84,7 +84,7 @@ impl<K: ?Sized + Key, V, S: BuildHasher> DedupMap<K, V, S> {
             return Err(LeaseLapsed { value });
         };
         self.make_room(now, 1, 0);
-        self.recorded.push(now, token.hash, None, self.in_flight.key(seq), value);
+        self.recorded.push(now, token.hash, self.in_flight.key(seq), value);
         self.count_inserted();
         self.leave_flight(token.hash, seq);
         Ok(())
