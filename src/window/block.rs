@@ -245,8 +245,10 @@ pub(crate) struct Trash<K: ?Sized + Key, V> {
 }
 
 impl<K: ?Sized + Key, V> Trash<K, V> {
+    #[inline]
     pub(crate) fn is_empty(&self) -> bool {
-        self.blocks.is_empty() && self.keys.len() == 0 && self.values.len() == 0
+        let nothing_single = !Block::<K, V>::REMAINS || (self.keys.len() == 0 && self.values.len() == 0);
+        self.blocks.is_empty() && nothing_single
     }
 }
 

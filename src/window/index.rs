@@ -23,6 +23,8 @@ pub(crate) struct Index {
     retired: Table,
     /// No table needs more lines than this.
     most_lines: usize,
+    /// The number of entries at which the table has to grow to take another.
+    full_at: usize,
 }
 
 struct Previous {
@@ -35,7 +37,7 @@ impl Index {
     pub(crate) fn bounded(max: usize) -> Self {
         // At the bound there is no more growth to come, and 5.5 a line is a good load.
         let most_lines = (max / 11 * 2 + (max % 11 * 2).div_ceil(11)).max(1);
-        Self { table: Table::default(), previous: None, retired: Table::default(), most_lines }
+        Self { table: Table::default(), previous: None, retired: Table::default(), most_lines, full_at: 0 }
     }
 
     /// The live number under this hash for which `is` holds.
@@ -90,16 +92,20 @@ impl Index {
     }
 
     /// Whether nothing is left to be done: no resizing is under way or due, and nothing is left to be freed.
-    #[inline]
     pub(crate) fn is_settled(&self, entries: usize) -> bool {
         self.previous.is_none() && self.retired.is_empty() && !self.is_due(entries)
     }
 
-    /// Whether another size is called for to take one more entry, or to hold no more than it needs.
+    /// Whether the table has to grow to take another entry.
     #[inline]
+    pub(crate) fn is_full(&self, entries: usize) -> bool {
+        entries >= self.full_at
+    }
+
+    /// Whether another size is called for to take one more entry, or to hold no more than it needs.
     fn is_due(&self, entries: usize) -> bool {
         let lines = self.table.lines();
-        (entries >= lines * FULL && lines < self.most_lines) || (entries < lines * SPARSE && lines > 1)
+        self.is_full(entries) || (entries < lines * SPARSE && lines > 1)
     }
 
     /// Begins to resize the table where that is due. `mark` is where the next number starts.
@@ -108,6 +114,7 @@ impl Index {
             return;
         }
         let wanted = (entries / RESIZED + 1).min(self.most_lines);
+        self.full_at = if wanted < self.most_lines { wanted * FULL } else { usize::MAX };
         let table = std::mem::replace(&mut self.table, Table::with_lines(wanted));
         if entries == 0 {
             self.retired.absorb(table);

@@ -50,6 +50,9 @@ pub(crate) struct Window<K: ?Sized + Key, V> {
     index: Index,
     ttl: Nanos,
     max: usize,
+    /// Before this time nothing expires, and no standing work is left: then a call that writes has its own entry to see
+    /// to and nothing else, and finds that out with one comparison. 0 where it has to look.
+    due: Nanos,
 }
 
 impl<K: ?Sized + Key, V> Window<K, V> {
@@ -59,12 +62,7 @@ impl<K: ?Sized + Key, V> Window<K, V> {
     }
 
     fn starting_at(start: Seq, ttl: Nanos, max: usize) -> Self {
-        Self { ring: Ring::starting_at(start), index: Index::bounded(max), ttl, max }
-    }
-
-    /// Whether nothing is held: then there is no work to do either.
-    pub(crate) fn is_idle(&self) -> bool {
-        self.ring.slots.is_empty()
+        Self { ring: Ring::starting_at(start), index: Index::bounded(max), ttl, max, due: Nanos::MAX }
     }
 
     /// The number of entries, of which those that expired since the last [`expire`](Self::expire) are some.
@@ -91,8 +89,13 @@ impl<K: ?Sized + Key, V> Window<K, V> {
         self.ring.is_exhausted()
     }
 
-    /// Lets entries whose time is over expire; how many did.
+    /// Whether a call that writes at `now` has to [`catch_up`](Self::catch_up) first.
     #[inline]
+    pub(crate) fn is_due(&self, now: Nanos) -> bool {
+        now >= self.due
+    }
+
+    /// Lets entries whose time is over expire; how many did.
     pub(crate) fn expire(&mut self, now: Nanos) -> usize {
         let expired = now.checked_sub(self.ttl).map_or(0, |cutoff| self.ring.expire(cutoff));
         if expired > 0 {
@@ -102,9 +105,12 @@ impl<K: ?Sized + Key, V> Window<K, V> {
     }
 
     /// Lets the oldest entry go; when it came.
+    #[inline]
     pub(crate) fn evict(&mut self) -> Nanos {
         let time = self.ring.evict();
-        self.head_moved();
+        if self.ring.needs_reclaim() || self.due == 0 {
+            self.head_moved();
+        }
         time
     }
 
@@ -146,9 +152,18 @@ impl<K: ?Sized + Key, V> Window<K, V> {
     /// Adds an entry whose key is not there. May panic in the key's `Clone`, and then adds nothing.
     #[inline]
     pub(crate) fn push(&mut self, now: Nanos, hash: u64, key: &K, value: V) {
-        self.index.make_room(self.ring.len(), self.ring.tail());
+        if self.index.is_full(self.ring.len()) {
+            self.grow();
+        }
         let seq = self.ring.push(now, key, value);
         self.index.insert(hash, seq, self.live());
+        self.due = self.due.min(now.saturating_add(self.ttl));
+    }
+
+    #[cold]
+    fn grow(&mut self) {
+        self.index.make_room(self.ring.len(), self.ring.tail());
+        self.due = 0;
     }
 
     /// Takes an entry out. May panic in the key's `Hash`, and then has taken it out.
@@ -172,25 +187,28 @@ impl<K: ?Sized + Key, V> Window<K, V> {
         }
     }
 
-    /// The piece of standing work that comes with every call that writes: moves a few entries to a resized index, and
-    /// frees a few that left. May panic in the key's `Hash`.
-    #[inline]
+    /// The piece of standing work that comes with calls that write, after [`expire`](Self::expire): moves a few entries
+    /// to a resized index, and frees a few that left. May panic in the key's `Hash`, and then more stays due.
     pub(crate) fn maintain(&mut self, hasher: &impl BuildHasher, trash: &mut Trash<K, V>) {
-        if !self.index.is_settled(self.ring.len()) || self.ring.needs_reclaim() {
-            self.do_maintain(hasher, trash);
+        let mut settled = self.is_settled();
+        if !settled {
+            self.ring.reclaim(FREED, true, trash);
+            self.index.free_some();
+            self.index.make_room(self.ring.len(), self.ring.tail());
+            self.resize(MOVED, hasher);
+            settled = self.is_settled();
         }
+        let expires = self.ring.oldest().map_or(Nanos::MAX, |oldest| oldest.saturating_add(self.ttl));
+        self.due = if settled { expires } else { 0 };
     }
 
-    #[inline(never)]
-    fn do_maintain(&mut self, hasher: &impl BuildHasher, trash: &mut Trash<K, V>) {
-        self.ring.reclaim(FREED, true, trash);
-        self.index.free_some();
-        self.index.make_room(self.ring.len(), self.ring.tail());
-        self.resize(MOVED, hasher);
+    fn is_settled(&self) -> bool {
+        self.index.is_settled(self.ring.len()) && !self.ring.needs_reclaim()
     }
 
     /// Frees up to `budget` entries that left; how many, and whether more work is left.
     pub(crate) fn sweep(&mut self, budget: usize, hasher: &impl BuildHasher, trash: &mut Trash<K, V>) -> (usize, bool) {
+        self.due = 0;
         let freed = self.ring.reclaim(budget, false, trash);
         self.index.make_room(self.ring.len(), self.ring.tail());
         self.resize(budget, hasher);
@@ -239,8 +257,10 @@ impl<K: ?Sized + Key, V> Window<K, V> {
         Live::between(self.ring.head(), self.ring.tail())
     }
 
-    /// The entries below the mark may all be gone: then the previous index goes too, since its numbers mean nothing.
+    /// There may be something to free. The entries below the mark may all be gone: then the previous index goes too,
+    /// since its numbers mean nothing.
     fn head_moved(&mut self) {
+        self.due = 0;
         if let Some(mark) = self.index.mark() {
             let (head, tail) = (self.ring.head(), self.ring.tail());
             let below = mark.wrapping_sub(head);

@@ -45,8 +45,7 @@ impl<K: ?Sized + Key, V, S: BuildHasher> DedupMap<K, V, S> {
 
     /// Does not count a claim that finds no place: leases that ran out elsewhere may still give one back.
     pub(in crate::dedup) fn claim_at(&mut self, now: Nanos, hash: u64, key: &K) -> Found<Token> {
-        let now = self.expire(now);
-        self.maintain();
+        let now = self.catch_up(now);
         if let Some(found) = self.look_up(now, hash, key) {
             return found;
         }
@@ -78,8 +77,7 @@ impl<K: ?Sized + Key, V, S: BuildHasher> DedupMap<K, V, S> {
 
     pub(in crate::dedup) fn commit_at(&mut self, now: Nanos, token: &Token, value: V) -> Result<(), LeaseLapsed<V>> {
         let Some(number) = token.number else { return Ok(()) };
-        let now = self.expire(now);
-        self.maintain();
+        let now = self.catch_up(now);
         let Some(seq) = self.in_flight.find_by_value(token.hash, |&claimed| claimed == number) else {
             return Err(LeaseLapsed { value });
         };
