@@ -137,13 +137,22 @@ impl Line {
         None
     }
 
-    /// A free slot other than the one whose turn it is.
-    fn vacancy(&self, live: Live) -> Option<usize> {
-        self.seqs.iter().position(|&seq| !live.contains(seq))
+    #[inline]
+    fn fill(&mut self, slot: usize, hash: u64, seq: Seq) {
+        self.seqs[slot] = seq;
+        self.tags[slot] = hash as u16;
+    }
+
+    /// Takes the free slot whose turn comes next.
+    fn take_next(&mut self, live: Live) -> Option<usize> {
+        let turn = self.state.turn();
+        let slot = (turn..SLOTS).chain(0..turn).find(|&slot| !live.contains(self.seqs[slot]))?;
+        self.state.pass_turn_after(slot);
+        Some(slot)
     }
 
     /// A free slot for an entry that is older than all others: as far from its turn as can be.
-    fn last_vacancy(&self, live: Live) -> Option<usize> {
+    fn take_last(&mut self, live: Live) -> Option<usize> {
         self.seqs.iter().rposition(|&seq| !live.contains(seq))
     }
 }
@@ -233,29 +242,26 @@ impl Table {
         let line = self.line_mut(self.home(hash));
         let slot = line.state.turn();
         if live.contains(line.seqs[slot]) {
-            return self.insert_where(Line::vacancy, hash, seq, live);
+            return self.insert_where(Line::take_next, hash, seq, live);
         }
-        line.seqs[slot] = seq;
-        line.tags[slot] = hash as u16;
+        line.fill(slot, hash, seq);
         line.state.pass_turn_after(slot);
     }
 
     /// Notes a number that is older than all others here.
     pub(crate) fn insert_oldest(&mut self, hash: u64, seq: Seq, live: Live) {
-        self.insert_where(Line::last_vacancy, hash, seq, live);
+        self.insert_where(Line::take_last, hash, seq, live);
     }
 
-    /// Notes a number in the slot that `vacancy` finds in the first line that has one.
+    /// Notes a number in the slot that `take` finds in the first line that has a free one.
     #[inline(never)]
-    fn insert_where(&mut self, vacancy: fn(&Line, Live) -> Option<usize>, hash: u64, seq: Seq, live: Live) {
+    fn insert_where(&mut self, take: fn(&mut Line, Live) -> Option<usize>, hash: u64, seq: Seq, live: Live) {
         let mut at = self.home(hash);
         loop {
             let next = self.after(at);
             let line = self.line_mut(at);
-            if let Some(slot) = vacancy(line, live) {
-                line.seqs[slot] = seq;
-                line.tags[slot] = hash as u16;
-                return;
+            if let Some(slot) = take(line, live) {
+                return line.fill(slot, hash, seq);
             }
             line.state.overflow(hash, seq, live);
             at = next;
