@@ -24,6 +24,8 @@ pub(crate) struct Block<K: ?Sized + Key, V> {
     times: VecDeque<Nanos>,
     keys: K::Store,
     values: Lane<V>,
+    /// Eight bits of the hash of each entry, by position: which of a group it may be that the index refers to.
+    hints: [u8; BLOCK],
     /// Which positions hold an entry that was not removed, a bit each.
     present: [u32; BLOCK / GROUP],
     /// The bytes of the keys of each group, so that a range can be summed without looking at each.
@@ -44,6 +46,7 @@ impl<K: ?Sized + Key, V> Block<K, V> {
             times: VecDeque::with_capacity(previous.map_or(0, |block| block.times.len())),
             keys: K::Store::like(previous.map(|block| &block.keys)),
             values: Lane::like(previous.map(|block| &block.values)),
+            hints: [0; BLOCK],
             present: [0; BLOCK / GROUP],
             weights: [0; BLOCK / GROUP],
             holes: 0,
@@ -86,6 +89,24 @@ impl<K: ?Sized + Key, V> Block<K, V> {
         self.keys.matches(at - self.lo, key)
     }
 
+    /// The first position in `range`, whose ends are multiples of 8, with this hint for which `is` holds.
+    #[inline]
+    pub(crate) fn find_hinted(&self, range: Range<usize>, hint: u8, mut is: impl FnMut(usize) -> bool) -> Option<usize> {
+        let mut first = range.start;
+        for eight in self.hints[range].as_chunks().0 {
+            let mut equal = equal_bytes(*eight, hint);
+            while equal != 0 {
+                let at = first + equal.trailing_zeros() as usize / 8;
+                if is(at) {
+                    return Some(at);
+                }
+                equal &= equal - 1;
+            }
+            first += 8;
+        }
+        None
+    }
+
     /// The newest position held.
     pub(crate) fn last(&self) -> Option<usize> {
         (!self.is_empty()).then(|| self.positions().end - 1)
@@ -103,11 +124,12 @@ impl<K: ?Sized + Key, V> Block<K, V> {
 
     /// Adds an entry at the back and returns its position. May panic in the key's `Clone`, then changes nothing.
     #[inline]
-    pub(crate) fn push_back(&mut self, time: Nanos, key: &K, value: V) -> usize {
+    pub(crate) fn push_back(&mut self, time: Nanos, hint: u8, key: &K, value: V) -> usize {
         let at = self.positions().end;
         self.keys.push_back(key);
         self.values.push_back(value);
         self.times.push_back(time);
+        self.hints[at] = hint;
         self.mark(at, K::Store::weigh(key));
         at
     }
@@ -120,6 +142,7 @@ impl<K: ?Sized + Key, V> Block<K, V> {
         self.values.move_last(&mut to.values);
         to.times.push_front(self.times.pop_back().expect("the last position is held"));
         to.lo -= 1;
+        to.hints[to.lo] = self.hints[last];
         to.mark(to.lo, weight);
         to.lo
     }
@@ -265,4 +288,11 @@ fn ones(mut word: u32) -> impl Iterator<Item = usize> {
         word &= word - 1;
         Some(bit)
     })
+}
+
+/// The highest bit of each byte that equals `byte`, and now and then of one above such a one.
+fn equal_bytes(bytes: [u8; 8], byte: u8) -> u64 {
+    const LOWEST: u64 = u64::from_le_bytes([1; 8]);
+    let differing = u64::from_le_bytes(bytes) ^ LOWEST * u64::from(byte);
+    differing.wrapping_sub(LOWEST) & !differing & (LOWEST << 7)
 }

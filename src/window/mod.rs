@@ -14,12 +14,14 @@
 //! A user's `Hash`, `Eq` and `Clone` run before anything is changed, so that they may panic.
 
 mod block;
+mod group;
 mod index;
 mod line;
 mod pack;
 mod ring;
 mod slot;
 pub(crate) mod store;
+mod table;
 #[cfg(test)]
 mod tests;
 mod validate;
@@ -28,9 +30,11 @@ use std::hash::BuildHasher;
 use std::hint::black_box;
 
 use crate::clock::Nanos;
-use crate::hash::hash;
+use crate::hash::{hash, hint};
 use crate::key::Key;
 pub(crate) use block::Trash;
+use block::Block;
+use group::Grouping;
 use index::Index;
 use line::Live;
 use ring::Ring;
@@ -62,7 +66,9 @@ impl<K: ?Sized + Key, V> Window<K, V> {
     }
 
     fn starting_at(start: Seq, ttl: Nanos, max: usize) -> Self {
-        Self { ring: Ring::starting_at(start), index: Index::bounded(max), ttl, max, due: Nanos::MAX }
+        let grouping = Grouping::of_entries(max);
+        let (ring, index) = (Ring::starting_at(start, grouping), Index::bounded(max, grouping));
+        Self { ring, index, ttl, max, due: Nanos::MAX }
     }
 
     /// The number of entries, of which those that expired since the last [`expire`](Self::expire) are some.
@@ -117,12 +123,17 @@ impl<K: ?Sized + Key, V> Window<K, V> {
     /// The entry with this key, live or expired since the last [`expire`](Self::expire).
     #[inline]
     pub(crate) fn find(&self, hash: u64, key: &K) -> Option<Seq> {
-        self.index.find(hash, self.live(), |seq| self.ring.matches(seq, key))
+        self.search(hash, |block, at| block.matches(at, key))
     }
 
     /// The entry under this hash with such a value.
     pub(crate) fn find_by_value(&self, hash: u64, is: impl Fn(&V) -> bool) -> Option<Seq> {
-        self.index.find(hash, self.live(), |seq| self.ring.has_value(seq, &is))
+        self.search(hash, |block, at| is(block.value(at)))
+    }
+
+    #[inline]
+    fn search(&self, hash: u64, mut is: impl FnMut(&Block<K, V>, usize) -> bool) -> Option<Seq> {
+        self.index.find(hash, self.live(), |group| self.ring.search(group, hint(hash), &mut is))
     }
 
     /// The entry with this key that is live at `now`.
@@ -155,7 +166,7 @@ impl<K: ?Sized + Key, V> Window<K, V> {
         if self.index.is_full(self.ring.len()) {
             self.grow();
         }
-        let seq = self.ring.push(now, key, value);
+        let seq = self.ring.push(now, hint(hash), key, value);
         self.index.insert(hash, seq, self.live());
         self.due = self.due.min(now.saturating_add(self.ttl));
     }

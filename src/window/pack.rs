@@ -11,7 +11,8 @@
 //! shrink at their backs. The slots between the two are empty.
 
 use super::block::{BLOCK, Block};
-use super::ring::{Ring, Seq, floor};
+use super::group::Grouping;
+use super::ring::{Ring, Seq};
 use super::store::Heap;
 use crate::key::Key;
 
@@ -127,7 +128,7 @@ impl<K: ?Sized + Key, V> Ring<K, V> {
     }
 
     fn is_filled(&self, target: usize) -> bool {
-        let floor = floor(self.seq(target, 0));
+        let floor = Grouping::floor(self.seq(target, 0));
         self.slots[target].packed.as_ref().is_some_and(|packed| !packed.has_room_in_front(floor))
     }
 

@@ -6,8 +6,8 @@
 //! piece at a time.
 //!
 //! Invariants: `head` is the oldest live entry, or `tail` when there is none, and `oldest` is its time. Times never
-//! decrease along the ring. `live` and `bytes` are the sums over the slots. Number 0 is never given, so that a zeroed
-//! index refers to nothing. `tail - head` stays below [`MAX_SPAN`], so that 32 bits tell old from new.
+//! decrease along the ring. `live` and `bytes` are the sums over the slots. `tail - head` stays below
+//! [`Grouping::max_span`], so that the index can tell old from new.
 //!
 //! Slots stand in a deque, one for 1,024 entries. A linked list in a slab would remove from the middle without leaving
 //! holes (see `pack.rs` for what is done about them), but costs 8 bytes an entry, and a cache miss for each
@@ -17,6 +17,8 @@ use std::collections::VecDeque;
 use std::ops::Range;
 
 use super::block::{BLOCK, Block, Trash};
+use super::group::Grouping;
+use super::line::Live;
 use super::pack::Pack;
 use super::slot::Slot;
 use super::store::Store;
@@ -25,9 +27,6 @@ use crate::key::Key;
 
 /// The number of an entry. Numbers wrap, and are compared by their distance from `head`.
 pub(crate) type Seq = u32;
-
-/// The largest distance between the two ends.
-pub(crate) const MAX_SPAN: u32 = 1 << 31;
 
 pub(crate) struct Ring<K: ?Sized + Key, V> {
     pub(super) slots: VecDeque<Slot<K, V>>,
@@ -42,11 +41,12 @@ pub(crate) struct Ring<K: ?Sized + Key, V> {
     pub(super) holes: usize,
     pub(super) hole_bytes: u64,
     pub(super) pack: Option<Pack>,
+    grouping: Grouping,
 }
 
 impl<K: ?Sized + Key, V> Ring<K, V> {
     /// An empty ring whose first entry gets a number not far from `start`.
-    pub(crate) fn starting_at(start: Seq) -> Self {
+    pub(crate) fn starting_at(start: Seq, grouping: Grouping) -> Self {
         let start = start / BLOCK as u32 * BLOCK as u32;
         Self {
             slots: VecDeque::new(),
@@ -59,6 +59,7 @@ impl<K: ?Sized + Key, V> Ring<K, V> {
             holes: 0,
             hole_bytes: 0,
             pack: None,
+            grouping,
         }
     }
 
@@ -84,9 +85,9 @@ impl<K: ?Sized + Key, V> Ring<K, V> {
         (self.live > 0).then_some(self.oldest)
     }
 
-    /// Whether the numbers of one more block would not fit below [`MAX_SPAN`]: some entry has to go.
+    /// Whether the numbers of one more block would not fit into [`Grouping::max_span`]: some entry has to go.
     pub(crate) fn is_exhausted(&self) -> bool {
-        self.tail.wrapping_sub(self.head) > MAX_SPAN - 2 * BLOCK as u32
+        self.tail.wrapping_sub(self.head) > self.grouping.max_span() - 2 * BLOCK as u32
     }
 
     /// Where number `seq`, which is not before the first slot, stands.
@@ -111,14 +112,24 @@ impl<K: ?Sized + Key, V> Ring<K, V> {
         self.place(seq).expect("the entry is present")
     }
 
-    /// Whether the entry with this number, in `head..tail`, is present and has this key.
-    pub(crate) fn matches(&self, seq: Seq, key: &K) -> bool {
-        self.place(seq).is_some_and(|(block, at)| block.matches(at, key))
-    }
-
-    /// Whether the entry with this number, in `head..tail`, is present and has such a value.
-    pub(crate) fn has_value(&self, seq: Seq, is: impl FnOnce(&V) -> bool) -> bool {
-        self.place(seq).is_some_and(|(block, at)| is(block.value(at)))
+    /// The live entry for which `is` holds, of those with this hint in the group that begins with number `first`.
+    #[inline]
+    pub(crate) fn search(
+        &self,
+        first: Seq,
+        hint: u8,
+        mut is: impl FnMut(&Block<K, V>, usize) -> bool,
+    ) -> Option<Seq> {
+        let live = Live::between(self.head, self.tail);
+        let (slot, at) = self.locate(first);
+        let group = at..at + self.grouping.size() as usize;
+        for block in self.slots.get(slot)?.parts() {
+            let is = |at| block.is_present(at) && live.contains(self.seq(slot, at)) && is(block, at);
+            if let Some(at) = block.find_hinted(group.clone(), hint, is) {
+                return Some(self.seq(slot, at));
+            }
+        }
+        None
     }
 
     pub(crate) fn key(&self, seq: Seq) -> &K {
@@ -139,14 +150,14 @@ impl<K: ?Sized + Key, V> Ring<K, V> {
     /// Adds the newest entry. `time` is not below that of the one before. May panic in the key's `Clone`, then
     /// no entry was added.
     #[inline]
-    pub(crate) fn push(&mut self, time: Nanos, key: &K, value: V) -> Seq {
-        if !self.tail_has_room() {
+    pub(crate) fn push(&mut self, time: Nanos, hint: u8, key: &K, value: V) -> Seq {
+        if !self.last_block().is_some_and(|block| block.has_room()) {
             self.open_slot(time);
         }
         let bytes = K::Store::weigh(key);
         let last = self.slots.len() - 1;
         let slot = &mut self.slots[last];
-        let at = slot.block.as_mut().expect("the last slot has a block").push_back(time, key, value);
+        let at = slot.block.as_mut().expect("the last slot has a block").push_back(time, hint, key, value);
         slot.live += 1;
         slot.bytes += bytes;
         let seq = self.seq(last, at);
@@ -159,17 +170,17 @@ impl<K: ?Sized + Key, V> Ring<K, V> {
         seq
     }
 
-    fn tail_has_room(&self) -> bool {
-        self.slots.back().is_some_and(|slot| slot.block.as_ref().is_some_and(|block| block.has_room()))
+    fn last_block(&self) -> Option<&Block<K, V>> {
+        self.slots.back()?.block.as_deref()
     }
 
+    #[cold]
     fn open_slot(&mut self, time: Nanos) {
         if let Some(block) = self.slots.back_mut().and_then(|slot| slot.block.as_mut()) {
             block.seal();
         }
         let seq = self.seq(self.slots.len(), 0);
-        let previous = self.slots.back().and_then(|slot| slot.block.as_deref());
-        let block = Block::new(floor(seq), previous);
+        let block = Block::new(Grouping::floor(seq), self.last_block());
         self.slots.push_back(Slot::new(time, block));
         if self.live == 0 {
             self.head = seq;
@@ -412,9 +423,4 @@ impl<K: ?Sized + Key, V> Ring<K, V> {
         let dead = if self.live == 0 && !keep_last { self.slots.len() } else { self.locate(self.head).0 };
         dead > 0 && !self.slots.is_empty()
     }
-}
-
-/// The first position of a slot that may be used: all but number 0.
-pub(super) fn floor(first: Seq) -> usize {
-    usize::from(first == 0)
 }

@@ -178,6 +178,7 @@ impl Heap {
         &self.bytes[self.extent(at)]
     }
 
+    #[inline]
     fn append(&mut self, key: &[u8]) -> u16 {
         let offset = u16::try_from(self.bytes.len()).expect("has_room was asked before");
         self.bytes.extend_from_slice(key);
@@ -206,6 +207,7 @@ impl Places for Heap {
         self.offsets.len()
     }
 
+    #[inline]
     fn has_room(&self) -> bool {
         self.bytes.len() < Self::ROOM
     }
@@ -254,10 +256,12 @@ impl Store<[u8]> for Heap {
         self.bytes(at)
     }
 
+    #[inline]
     fn matches(&self, at: usize, key: &[u8]) -> bool {
         self.bytes(at) == key
     }
 
+    #[inline]
     fn push_back(&mut self, key: &[u8]) {
         let offset = self.append(key);
         self.offsets.push_back(offset);
@@ -266,6 +270,7 @@ impl Store<[u8]> for Heap {
 
 /// A string is held as its bytes; only handing one out looks at them as UTF-8 again.
 impl Store<str> for Heap {
+    #[inline]
     fn weigh(key: &str) -> u64 {
         key.len() as u64
     }
@@ -274,10 +279,12 @@ impl Store<str> for Heap {
         std::str::from_utf8(self.bytes(at)).expect("the bytes came from a str")
     }
 
+    #[inline]
     fn matches(&self, at: usize, key: &str) -> bool {
         Store::<[u8]>::matches(self, at, key.as_bytes())
     }
 
+    #[inline]
     fn push_back(&mut self, key: &str) {
         Store::<[u8]>::push_back(self, key.as_bytes());
     }

@@ -237,7 +237,7 @@ fn after_a_spike_memory_is_given_back() {
     }
     assert!(freed > 99 * BLOCK, "all that no later push had freed");
     assert!(window.ring.slots.is_empty() && window.index.is_settled(0));
-    assert_eq!(window.index.lines(), 1);
+    assert!(window.index.lines() < 16);
     assert!(window.ring.slots.capacity() <= 64);
     checked.push("and on it goes");
     checked.check();

@@ -4,7 +4,7 @@ use std::hash::BuildHasher;
 
 use super::Window;
 use super::block::BLOCK;
-use super::ring::MAX_SPAN;
+use super::group::Grouping;
 use super::store::Heap;
 use crate::clock::Nanos;
 use crate::hash::hash;
@@ -18,7 +18,7 @@ impl<K: ?Sized + Key, V> Window<K, V> {
     /// Where they do not.
     pub(crate) fn validate(&self, hasher: &impl BuildHasher) {
         let ring = &self.ring;
-        assert!(ring.tail().wrapping_sub(ring.head()) < MAX_SPAN, "the numbers span too much");
+        assert!(ring.tail().wrapping_sub(ring.head()) < Grouping::of_entries(self.max).max_span(), "the numbers span too much");
         let (mut live, mut bytes, mut holes, mut hole_bytes) = (0, 0, 0, 0);
         let mut last_time: Nanos = 0;
         for (index, slot) in ring.slots.iter().enumerate() {
@@ -41,7 +41,7 @@ impl<K: ?Sized + Key, V> Window<K, V> {
                     if seq.wrapping_sub(ring.base()) >= ring.head().wrapping_sub(ring.base()) {
                         slot_live += 1;
                         slot_bytes += block.weight(at);
-                        assert_ne!(seq, 0, "number 0 was given");
+                        assert!(at >= Grouping::floor(ring.seq(index, 0)), "a number of group 0 was given");
                         let found = self.find(hash(hasher, block.key(at)), block.key(at));
                         assert_eq!(found, Some(seq), "the index does not know an entry");
                     }
