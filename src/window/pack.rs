@@ -88,15 +88,15 @@ impl<K: ?Sized + Key, V> Ring<K, V> {
         let slot = &mut self.slots[target];
         let at = from.move_last(slot.packed.get_or_insert_with(|| Box::new(Block::new(BLOCK, None))));
         slot.first = time;
-        slot.live += 1;
+        slot.present += 1;
         slot.bytes += bytes;
         let slot = &mut self.slots[source];
-        slot.live -= 1;
+        slot.present -= 1;
         slot.bytes -= bytes;
         *slot.part_to_pack(in_packed) = Some(from);
         let new = self.seq(target, at);
         if old == self.head {
-            self.head = new;
+            self.move_head(new);
         }
         new
     }

@@ -6,7 +6,8 @@
 //! piece at a time.
 //!
 //! Invariants: `head` is the oldest live entry, or `tail` when there is none, and `oldest` is its time. Times never
-//! decrease along the ring. `live` and `bytes` are the sums over the slots. `tail - head` stays below
+//! decrease along the ring. `live` is the number of live entries, and `held_bytes` the sum over the slots from that of
+//! `head` on, so that it needs no look at a key that is evicted. `tail - head` stays below
 //! [`Grouping::max_span`], so that the index can tell old from new.
 //!
 //! Slots stand in a deque, one for 1,024 entries. A linked list in a slab would remove from the middle without leaving
@@ -37,7 +38,8 @@ pub(crate) struct Ring<K: ?Sized + Key, V> {
     /// The time of the oldest live entry, `u64::MAX` when there is none.
     oldest: Nanos,
     live: usize,
-    bytes: u64,
+    /// The bytes of the keys in the slots from that of `head` on.
+    held_bytes: u64,
     pub(super) holes: usize,
     pub(super) hole_bytes: u64,
     pub(super) pack: Option<Pack>,
@@ -55,7 +57,7 @@ impl<K: ?Sized + Key, V> Ring<K, V> {
             tail: start,
             oldest: Nanos::MAX,
             live: 0,
-            bytes: 0,
+            held_bytes: 0,
             holes: 0,
             hole_bytes: 0,
             pack: None,
@@ -69,7 +71,9 @@ impl<K: ?Sized + Key, V> Ring<K, V> {
 
     /// The bytes of the live keys.
     pub(crate) fn bytes(&self) -> u64 {
-        self.bytes
+        let (slot, at) = self.locate(self.head);
+        let before = self.slots.get(slot).map_or(0, |slot| slot.tally(&(0..at)).1);
+        self.held_bytes - before
     }
 
     pub(crate) fn head(&self) -> Seq {
@@ -158,14 +162,15 @@ impl<K: ?Sized + Key, V> Ring<K, V> {
         let last = self.slots.len() - 1;
         let slot = &mut self.slots[last];
         let at = slot.block.as_mut().expect("the last slot has a block").push_back(time, hint, key, value);
-        slot.live += 1;
+        slot.present += 1;
         slot.bytes += bytes;
         let seq = self.seq(last, at);
         if self.live == 0 {
-            (self.head, self.oldest) = (seq, time);
+            self.move_head(seq);
+            self.oldest = time;
         }
         self.live += 1;
-        self.bytes += bytes;
+        self.held_bytes += bytes;
         self.tail = seq.wrapping_add(1);
         seq
     }
@@ -183,7 +188,7 @@ impl<K: ?Sized + Key, V> Ring<K, V> {
         let block = Block::new(Grouping::floor(seq), self.last_block());
         self.slots.push_back(Slot::new(time, block));
         if self.live == 0 {
-            self.head = seq;
+            self.move_head(seq);
         }
         self.tail = seq;
     }
@@ -202,7 +207,7 @@ impl<K: ?Sized + Key, V> Ring<K, V> {
         if self.is_due(cutoff) {
             let (last, until) = self.boundary(cutoff);
             for (slot, range) in self.expired(last, until) {
-                self.give_up(slot, &range);
+                self.live -= self.slots[slot].tally(&range).0;
             }
             self.advance_head(last, until);
         }
@@ -216,10 +221,10 @@ impl<K: ?Sized + Key, V> Ring<K, V> {
     /// How many entries came after `cutoff`, the bytes of their keys, and when the oldest of them came.
     pub(crate) fn after(&self, cutoff: Nanos) -> (usize, u64, Option<Nanos>) {
         if !self.is_due(cutoff) {
-            return (self.live, self.bytes, self.oldest());
+            return (self.live, self.bytes(), self.oldest());
         }
         let (last, until) = self.boundary(cutoff);
-        let (mut live, mut bytes) = (self.live, self.bytes);
+        let (mut live, mut bytes) = (self.live, self.bytes());
         for (slot, range) in self.expired(last, until) {
             let (expired, expired_bytes) = self.slots[slot].tally(&range);
             live -= expired;
@@ -239,10 +244,10 @@ impl<K: ?Sized + Key, V> Ring<K, V> {
     fn expired(&self, last: usize, until: usize) -> impl Iterator<Item = (usize, Range<usize>)> + use<K, V> {
         let (first, at) = self.locate(self.head);
         (first..=last).map(move |slot| match (slot == first, slot == last) {
-            // What is before `head` in its slot does not count any more in the slot's figures.
-            (_, false) => (slot, 0..BLOCK),
             (true, true) => (slot, at..until),
+            (true, false) => (slot, at..BLOCK),
             (false, true) => (slot, 0..until),
+            (false, false) => (slot, 0..BLOCK),
         })
     }
 
@@ -264,38 +269,34 @@ impl<K: ?Sized + Key, V> Ring<K, V> {
     #[inline]
     pub(crate) fn evict(&mut self) -> Nanos {
         let time = self.oldest;
-        let (index, at) = self.locate(self.head);
-        let slot = &mut self.slots[index];
-        let block = slot.part(at).expect("the oldest entry is present");
-        let bytes = block.weight(at);
-        // Mostly the next entry is the next position, and then this is all.
-        let next = block.is_present(at + 1).then(|| block.time(at + 1));
-        slot.live -= 1;
-        slot.bytes -= bytes;
+        let (slot, at) = self.locate(self.head);
         self.live -= 1;
-        self.bytes -= bytes;
-        if let Some(next) = next {
-            (self.head, self.oldest) = (self.head.wrapping_add(1), next);
+        // Mostly the next entry is the next position, and then this is all.
+        if let Some(block) = self.slots.get(slot).and_then(|slot| slot.block.as_deref())
+            && block.is_present(at + 1)
+        {
+            self.oldest = block.time(at + 1);
+            self.head = self.head.wrapping_add(1);
         } else {
-            self.advance_head(index, at + 1);
+            self.advance_head(slot, at + 1);
         }
         time
     }
 
-    fn give_up(&mut self, slot: usize, range: &Range<usize>) {
-        let slot = &mut self.slots[slot];
-        let (live, bytes) = slot.tally(range);
-        slot.live -= live;
-        slot.bytes -= bytes;
-        self.live -= live;
-        self.bytes -= bytes;
-    }
-
     /// Moves `head` to the oldest present entry at or after a position, or to `tail`.
+    #[cold]
     fn advance_head(&mut self, slot: usize, from: usize) {
         let next = self.next_from(slot, from);
-        self.head = next.unwrap_or(self.tail);
+        self.move_head(next.unwrap_or(self.tail));
         self.oldest = next.map_or(Nanos::MAX, |seq| self.time(seq));
+    }
+
+    /// Sets `head`, which may leave slots behind.
+    pub(super) fn move_head(&mut self, to: Seq) {
+        let (from_slot, _) = self.locate(self.head);
+        let (to_slot, _) = self.locate(to);
+        self.held_bytes -= self.slots.range(from_slot..to_slot).map(|slot| slot.bytes).sum::<u64>();
+        self.head = to;
     }
 
     fn next_from(&self, slot: usize, from: usize) -> Option<Seq> {
@@ -304,7 +305,7 @@ impl<K: ?Sized + Key, V> Ring<K, V> {
         }
         let here = self.slots[slot].next(from).map(|at| self.seq(slot, at));
         here.or_else(|| {
-            let slot = (slot + 1..self.slots.len()).find(|&slot| self.slots[slot].live > 0)?;
+            let slot = (slot + 1..self.slots.len()).find(|&slot| self.slots[slot].present > 0)?;
             self.slots[slot].next(0).map(|at| self.seq(slot, at))
         })
     }
@@ -324,7 +325,7 @@ impl<K: ?Sized + Key, V> Ring<K, V> {
         let (slot, at) = self.locate(before);
         let here = self.slots.get(slot).and_then(|slot| slot.previous(at)).map(|at| self.seq(slot, at));
         let found = here.or_else(|| {
-            let slot = (first..slot).rev().find(|&slot| self.slots[slot].live > 0)?;
+            let slot = (first..slot).rev().find(|&slot| self.slots[slot].present > 0)?;
             self.slots[slot].previous(BLOCK).map(|at| self.seq(slot, at))
         });
         // Entries before `head` are still present until they are freed.
@@ -338,10 +339,10 @@ impl<K: ?Sized + Key, V> Ring<K, V> {
         let block = slot.part_mut(at).expect("the entry is present");
         let bytes = block.weight(at);
         block.discard(at, trash);
-        slot.live -= 1;
+        slot.present -= 1;
         slot.bytes -= bytes;
         self.live -= 1;
-        self.bytes -= bytes;
+        self.held_bytes -= bytes;
         self.holes += 1;
         self.hole_bytes += bytes;
         if seq == self.head {
@@ -357,7 +358,7 @@ impl<K: ?Sized + Key, V> Ring<K, V> {
         let mut freed = 0;
         while budget > 0 && self.has_garbage(keep_last) {
             let whole = self.front_is_dead(keep_last);
-            let (_, head_at) = self.locate(self.head);
+            let (head_slot, head_at) = self.locate(self.head);
             let slot = self.slots.front_mut().expect("there is garbage");
             if whole && (!Block::<K, V>::REMAINS || slot.parts().all(Block::is_empty)) {
                 freed += slot.parts().map(|block| block.count(&(0..BLOCK))).sum::<usize>();
@@ -367,10 +368,17 @@ impl<K: ?Sized + Key, V> Ring<K, V> {
             }
             let until = if whole { BLOCK } else { head_at };
             let block = slot.parts_mut().find(|block| !block.is_empty()).expect("there is garbage");
+            let (mut present, mut bytes) = (0, 0);
             while budget > 0 && !block.is_empty() && block.positions().start < until {
-                freed += usize::from(block.pop_front(trash));
+                if let Some(freed_bytes) = block.pop_front(trash) {
+                    (present, bytes) = (present + 1, bytes + freed_bytes);
+                }
                 budget -= 1;
             }
+            slot.present -= present;
+            slot.bytes -= bytes;
+            self.held_bytes -= if head_slot == 0 { bytes } else { 0 };
+            freed += present;
         }
         freed
     }
@@ -391,7 +399,7 @@ impl<K: ?Sized + Key, V> Ring<K, V> {
         }
         if self.slots.is_empty() {
             // Nothing is held: the next entry opens a slot of its own.
-            (self.head, self.tail) = (self.base, self.base);
+            (self.head, self.tail, self.held_bytes) = (self.base, self.base, 0);
         }
         if self.slots.capacity() > 64 && self.slots.len() < self.slots.capacity() / 4 {
             self.slots.shrink_to(self.slots.len() * 2);

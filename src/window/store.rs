@@ -17,7 +17,11 @@ pub trait Places: Default {
     /// Whether one more place may be pushed.
     fn has_room(&self) -> bool;
     /// How much a place counts for in a bound on bytes.
-    fn weight(&self, at: usize) -> u64;
+    fn weight(&self, at: usize) -> u64 {
+        self.bytes(at..at + 1)
+    }
+    /// The same for a range of places, which is not empty, emptied or not.
+    fn bytes(&self, range: Range<usize>) -> u64;
     /// Moves the newest place before the oldest one of `to`, emptied or not.
     fn move_last(&mut self, to: &mut Self);
     /// Gives up the newest place, which was emptied.
@@ -81,7 +85,7 @@ impl<T> Places for Lane<T> {
         true
     }
 
-    fn weight(&self, _: usize) -> u64 {
+    fn bytes(&self, _: Range<usize>) -> u64 {
         0
     }
 
@@ -212,9 +216,9 @@ impl Places for Heap {
         self.bytes.len() < Self::ROOM
     }
 
-    #[inline]
-    fn weight(&self, at: usize) -> u64 {
-        self.extent(at).len() as u64
+    fn bytes(&self, range: Range<usize>) -> u64 {
+        let (first, last) = (self.extent(range.start), self.extent(range.end - 1));
+        (first.end.max(last.end) - first.start.min(last.start)) as u64
     }
 
     fn move_last(&mut self, to: &mut Self) {
