@@ -91,7 +91,12 @@ impl<K: ?Sized + Key, V> Block<K, V> {
 
     /// The first position in `range`, whose ends are multiples of 8, with this hint for which `is` holds.
     #[inline]
-    pub(crate) fn find_hinted(&self, range: Range<usize>, hint: u8, mut is: impl FnMut(usize) -> bool) -> Option<usize> {
+    pub(crate) fn find_hinted(
+        &self,
+        range: Range<usize>,
+        hint: u8,
+        mut is: impl FnMut(usize) -> bool,
+    ) -> Option<usize> {
         let mut first = range.start;
         for eight in self.hints[range].as_chunks().0 {
             let mut equal = equal_bytes(*eight, hint);
@@ -199,7 +204,8 @@ impl<K: ?Sized + Key, V> Block<K, V> {
     /// The last present position below `before`.
     pub(crate) fn previous(&self, before: usize) -> Option<usize> {
         let range = 0..before;
-        let mut groups = self.groups(&range).rev().map(|group| (group, self.held_in(group, &range) & !self.removed[group]));
+        let mut groups =
+            self.groups(&range).rev().map(|group| (group, self.held_in(group, &range) & !self.removed[group]));
         let (group, behind) = groups.find(|&(_, behind)| behind != 0)?;
         Some(group * GROUP + GROUP - 1 - behind.leading_zeros() as usize)
     }
@@ -284,6 +290,6 @@ fn ones(mut word: u32) -> impl Iterator<Item = usize> {
 /// The highest bit of each byte that equals `byte`, and now and then of one above such a one.
 fn equal_bytes(bytes: [u8; 8], byte: u8) -> u64 {
     const LOWEST: u64 = u64::from_le_bytes([1; 8]);
-    let differing = u64::from_le_bytes(bytes) ^ LOWEST * u64::from(byte);
+    let differing = u64::from_le_bytes(bytes) ^ (LOWEST * u64::from(byte));
     differing.wrapping_sub(LOWEST) & !differing & (LOWEST << 7)
 }

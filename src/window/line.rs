@@ -93,8 +93,18 @@ impl Line {
             return None;
         }
         let slots = grouping.slots(live);
-        let candidates = self.slots().iter().filter(|&&slot| has_tag(slot, hash) && slots.contains(slot));
-        candidates.map(|&slot| grouping.first(slot, live)).find_map(search)
+        let mut searched = 0;
+        for &slot in self.slots() {
+            // Entries of equal hashes that came together have equal slots: one search finds any of them.
+            if has_tag(slot, hash) && slots.contains(slot) && slot != searched {
+                searched = slot;
+                let found = search(grouping.first(slot, live));
+                if found.is_some() {
+                    return found;
+                }
+            }
+        }
+        None
     }
 
     /// Fills the slot whose turn it is; whether it was free. `live` are slots.

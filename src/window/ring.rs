@@ -118,12 +118,7 @@ impl<K: ?Sized + Key, V> Ring<K, V> {
 
     /// The live entry for which `is` holds, of those with this hint in the group that begins with number `first`.
     #[inline]
-    pub(crate) fn search(
-        &self,
-        first: Seq,
-        hint: u8,
-        mut is: impl FnMut(&Block<K, V>, usize) -> bool,
-    ) -> Option<Seq> {
+    pub(crate) fn search(&self, first: Seq, hint: u8, mut is: impl FnMut(&Block<K, V>, usize) -> bool) -> Option<Seq> {
         let live = Live::between(self.head, self.tail);
         let (slot, at) = self.locate(first);
         let group = at..at + self.grouping.size() as usize;
@@ -155,7 +150,7 @@ impl<K: ?Sized + Key, V> Ring<K, V> {
     /// no entry was added.
     #[inline]
     pub(crate) fn push(&mut self, time: Nanos, hint: u8, key: &K, value: V) -> Seq {
-        if !self.last_block().is_some_and(|block| block.has_room()) {
+        if !self.last_block().is_some_and(Block::has_room) {
             self.open_slot(time);
         }
         let bytes = K::Store::weigh(key);
@@ -361,7 +356,7 @@ impl<K: ?Sized + Key, V> Ring<K, V> {
             let (head_slot, head_at) = self.locate(self.head);
             let slot = self.slots.front_mut().expect("there is garbage");
             if whole && (!Block::<K, V>::REMAINS || slot.parts().all(Block::is_empty)) {
-                freed += slot.parts().map(|block| block.count(&(0..BLOCK))).sum::<usize>();
+                freed += slot.present;
                 budget = budget.saturating_sub(16);
                 self.pop_slot(trash);
                 continue;

@@ -1,6 +1,7 @@
 //! What the window's owners cannot reach: numbers that wrap, packing, resizing seen from inside.
 
 use std::collections::VecDeque;
+use std::hash::{BuildHasher, Hasher};
 
 use proptest::prelude::*;
 
@@ -9,18 +10,47 @@ use super::{Trash, Window};
 
 const TTL: u64 = 1_000_000;
 
+/// Hashes of which there are only so many different ones.
+struct Few {
+    hasher: ahash::RandomState,
+    different: u64,
+}
+
+impl BuildHasher for Few {
+    type Hasher = FewHasher;
+
+    fn build_hasher(&self) -> FewHasher {
+        FewHasher { hasher: self.hasher.build_hasher(), different: self.different }
+    }
+}
+
+struct FewHasher {
+    hasher: ahash::AHasher,
+    different: u64,
+}
+
+impl Hasher for FewHasher {
+    fn write(&mut self, bytes: &[u8]) {
+        self.hasher.write(bytes);
+    }
+
+    fn finish(&self) -> u64 {
+        self.hasher.finish() % self.different
+    }
+}
+
 /// A window with a reference beside it: ids in order of arrival, with the time of each.
 struct Checked {
     window: Window<str, u64>,
     reference: VecDeque<(String, u64)>,
-    hasher: ahash::RandomState,
+    hasher: Few,
     trash: Trash<str, u64>,
     now: u64,
 }
 
 impl Checked {
     fn starting_at(start: u32) -> Self {
-        let hasher = ahash::RandomState::with_seeds(1, 2, 3, 4);
+        let hasher = Few { hasher: ahash::RandomState::with_seeds(1, 2, 3, 4), different: u64::MAX };
         let window = Window::starting_at(start, TTL, 1 << 20);
         Self { window, reference: VecDeque::new(), hasher, trash: Trash::default(), now: 0 }
     }
@@ -125,6 +155,28 @@ fn holes_are_packed_away_below_an_entry_that_stays() {
         }
     }
     assert!(checked.window.ring.slots.len() < 16, "{} slots are held", checked.window.ring.slots.len());
+    checked.check();
+}
+
+#[test]
+fn ids_of_equal_hashes_are_told_apart_while_they_are_removed_and_packed() {
+    let mut checked = Checked::starting_at(u32::MAX - 3 * BLOCK as u32);
+    checked.hasher.different = 60;
+    for id in 0..4 * BLOCK {
+        checked.push(&id.to_string());
+        if id % 3 > 0 {
+            checked.remove(id * 7_919 % checked.reference.len());
+        }
+        if id % 307 == 0 {
+            checked.check();
+        }
+    }
+    while checked.reference.len() > 10 {
+        checked.remove(checked.reference.len() / 2);
+        if checked.reference.len().is_multiple_of(97) {
+            checked.check();
+        }
+    }
     checked.check();
 }
 

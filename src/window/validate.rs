@@ -18,7 +18,10 @@ impl<K: ?Sized + Key, V> Window<K, V> {
     /// Where they do not.
     pub(crate) fn validate(&self, hasher: &impl BuildHasher) {
         let ring = &self.ring;
-        assert!(ring.tail().wrapping_sub(ring.head()) < Grouping::of_entries(self.max).max_span(), "the numbers span too much");
+        assert!(
+            ring.tail().wrapping_sub(ring.head()) < Grouping::of_entries(self.max).max_span(),
+            "the numbers span too much"
+        );
         let (mut live, mut bytes, mut holes, mut hole_bytes) = (0, 0, 0, 0);
         let mut last_time: Nanos = 0;
         for (index, slot) in ring.slots.iter().enumerate() {
