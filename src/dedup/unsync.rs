@@ -98,8 +98,11 @@ impl<K: ?Sized + Key, V> Default for Garbage<K, V> {
 /// What a record or a claim found, before any value is cloned.
 pub(super) enum Found<T> {
     Fresh(T),
-    InFlight { since: Duration },
-    Duplicate { age: Duration, seq: Seq },
+    InFlight {
+        since: Duration,
+    },
+    /// How old it is, only who asks for it looks up: its time is another cache miss.
+    Duplicate(Seq),
     Full,
 }
 
@@ -314,16 +317,21 @@ impl<K: ?Sized + Key, V, S: BuildHasher> DedupMap<K, V, S> {
         V: Clone,
     {
         match *found {
-            Found::Duplicate { age, seq } => Seen::Duplicate { age, value: self.recorded.value(seq).clone() },
+            Found::Duplicate(seq) => Seen::Duplicate { age: self.age_of(seq), value: self.recorded.value(seq).clone() },
             Found::InFlight { .. } => Seen::InFlight,
             Found::Fresh(()) | Found::Full => Seen::New,
         }
     }
 
+    /// The age of an entry that a write has just found.
+    pub(super) fn age_of(&self, seq: Seq) -> Duration {
+        Duration::from_nanos(self.recorded.age(self.latest, seq))
+    }
+
     #[inline]
     pub(super) fn record_at(&mut self, now: Nanos, hash: u64, key: &K, value: V) -> Found<()> {
         let now = self.catch_up(now);
-        if let Some(found) = self.look_up(now, hash, key) {
+        if let Some(found) = self.look_up(hash, key) {
             return found;
         }
         if self.make_room(now, 1, K::Store::weigh(key)) {
@@ -337,16 +345,16 @@ impl<K: ?Sized + Key, V, S: BuildHasher> DedupMap<K, V, S> {
 
     /// Where the id is, if it is anywhere.
     #[inline]
-    fn look_up<T>(&mut self, now: Nanos, hash: u64, key: &K) -> Option<Found<T>> {
+    fn look_up<T>(&mut self, hash: u64, key: &K) -> Option<Found<T>> {
         if let Some(seq) = self.recorded.find(hash, key) {
             self.counts.duplicates += 1;
-            return Some(Found::Duplicate { age: Duration::from_nanos(self.recorded.age(now, seq)), seq });
+            return Some(Found::Duplicate(seq));
         }
         if self.in_flight.len() > 0
             && let Some(seq) = self.in_flight.find(hash, key)
         {
             self.counts.in_flight_hits += 1;
-            return Some(Found::InFlight { since: Duration::from_nanos(self.in_flight.age(now, seq)) });
+            return Some(Found::InFlight { since: Duration::from_nanos(self.in_flight.age(self.latest, seq)) });
         }
         None
     }

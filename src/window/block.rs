@@ -127,15 +127,14 @@ impl<K: ?Sized + Key, V> Block<K, V> {
         self.lo > floor && self.keys.has_room()
     }
 
-    /// Adds an entry at the back and returns its position. May panic in the key's `Clone`, then changes nothing.
+    /// Adds an entry at the back. May panic in the key's `Clone`, then changes nothing.
     #[inline]
-    pub(crate) fn push_back(&mut self, time: Nanos, hint: u8, key: &K, value: V) -> usize {
+    pub(crate) fn push_back(&mut self, time: Nanos, hint: u8, key: &K, value: V) {
         let at = self.positions().end;
         self.keys.push_back(key);
         self.values.push_back(value);
         self.times.push_back(time);
         self.hints[at] = hint;
-        at
     }
 
     /// Moves the newest entry, which must be present, before the oldest one of `to`; returns its position there.

@@ -93,18 +93,27 @@ impl Line {
             return None;
         }
         let slots = grouping.slots(live);
+        let mut tagged = self.tagged(hash);
         let mut searched = 0;
-        for &slot in self.slots() {
+        while tagged != 0 {
+            let slot = self.0[tagged.trailing_zeros() as usize];
             // Entries of equal hashes that came together have equal slots: one search finds any of them.
-            if has_tag(slot, hash) && slots.contains(slot) && slot != searched {
+            if slots.contains(slot) && slot != searched {
                 searched = slot;
                 let found = search(grouping.first(slot, live));
                 if found.is_some() {
                     return found;
                 }
             }
+            tagged &= tagged - 1;
         }
         None
+    }
+
+    /// The slots that have the tag of this hash, a bit each.
+    fn tagged(&self, hash: u64) -> u32 {
+        let tagged = |(at, &slot): (usize, &u32)| u32::from(has_tag(slot, hash)) << at;
+        self.slots().iter().enumerate().map(tagged).fold(0, |all, bit| all | bit)
     }
 
     /// Fills the slot whose turn it is; whether it was free. `live` are slots.

@@ -154,12 +154,11 @@ impl<K: ?Sized + Key, V> Ring<K, V> {
             self.open_slot(time);
         }
         let bytes = K::Store::weigh(key);
-        let last = self.slots.len() - 1;
-        let slot = &mut self.slots[last];
-        let at = slot.block.as_mut().expect("the last slot has a block").push_back(time, hint, key, value);
+        let slot = self.slots.back_mut().expect("there is a last slot");
+        slot.block.as_mut().expect("the last slot has a block").push_back(time, hint, key, value);
         slot.present += 1;
         slot.bytes += bytes;
-        let seq = self.seq(last, at);
+        let seq = self.tail;
         if self.live == 0 {
             self.move_head(seq);
             self.oldest = time;
@@ -179,13 +178,14 @@ impl<K: ?Sized + Key, V> Ring<K, V> {
         if let Some(block) = self.slots.back_mut().and_then(|slot| slot.block.as_mut()) {
             block.seal();
         }
-        let seq = self.seq(self.slots.len(), 0);
-        let block = Block::new(Grouping::floor(seq), self.last_block());
+        let first = self.seq(self.slots.len(), 0);
+        let floor = Grouping::floor(first);
+        let block = Block::new(floor, self.last_block());
         self.slots.push_back(Slot::new(time, block));
+        self.tail = first.wrapping_add(floor as u32);
         if self.live == 0 {
-            self.move_head(seq);
+            self.move_head(self.tail);
         }
-        self.tail = seq;
     }
 
     /// Lets the entries that came at or before `cutoff` expire, and returns how many did. Looks at one slot a

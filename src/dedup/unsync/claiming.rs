@@ -33,7 +33,9 @@ impl<K: ?Sized + Key, V, S: BuildHasher> DedupMap<K, V, S> {
         match found {
             Found::Fresh(token) => Claim::Fresh(token),
             Found::InFlight { since } => Claim::InFlight { since },
-            Found::Duplicate { age, seq } => Claim::Duplicate { age, value: self.recorded.value(seq).clone() },
+            Found::Duplicate(seq) => {
+                Claim::Duplicate { age: self.age_of(seq), value: self.recorded.value(seq).clone() }
+            }
             Found::Full => Claim::Full,
         }
     }
@@ -46,7 +48,7 @@ impl<K: ?Sized + Key, V, S: BuildHasher> DedupMap<K, V, S> {
     /// Does not count a claim that finds no place: leases that ran out elsewhere may still give one back.
     pub(in crate::dedup) fn claim_at(&mut self, now: Nanos, hash: u64, key: &K) -> Found<Token> {
         let now = self.catch_up(now);
-        if let Some(found) = self.look_up(now, hash, key) {
+        if let Some(found) = self.look_up(hash, key) {
             return found;
         }
         let bytes = K::Store::weigh(key);
