@@ -3,10 +3,10 @@
 //! With one time to live for all, entries leave in the order in which they came. So:
 //!
 //! * [`ring`] holds the entries in that order, in [`slot`]s of one [`block`] each; expiry and eviction only move its head.
-//! * [`index`] finds an entry's number by hash, in [`line`]s of one cache line. An entry that left needs no erasing:
-//!   its number is simply not live any more.
+//! * [`index`] finds by hash which [`group`] of numbers an entry is in, in [`table`]s of [`line`]s, each one cache line.
+//!   An entry that left needs no erasing: its number is simply not live any more.
 //! * [`store`] says how the keys and values of a block lie in memory.
-//! * [`pack`] gives back the room of entries that were removed from the middle.
+//! * [`reclaim`] frees what left, and [`pack`] gives back the room of entries that were removed from the middle.
 //!
 //! `Window` joins ring and index, and sees to it that every call does a small, constant number of entries' worth of
 //! work: it moves a few entries to a resized index, frees a few that expired, and leaves the rest to the next calls.
@@ -18,6 +18,7 @@ mod group;
 mod index;
 mod line;
 mod pack;
+mod reclaim;
 mod ring;
 mod slot;
 pub(crate) mod store;

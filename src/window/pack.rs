@@ -63,7 +63,7 @@ impl<K: ?Sized + Key, V> Ring<K, V> {
                         continue;
                     }
                     let seq = self.seq(source, last);
-                    if seq.wrapping_sub(self.base()) < self.head.wrapping_sub(self.base()) {
+                    if seq.wrapping_sub(self.base) < self.head.wrapping_sub(self.base) {
                         self.end_packing();
                         return None;
                     }

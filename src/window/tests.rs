@@ -50,8 +50,12 @@ struct Checked {
 
 impl Checked {
     fn starting_at(start: u32) -> Self {
+        Self::bounded(start, 1 << 20)
+    }
+
+    fn bounded(start: u32, max: usize) -> Self {
         let hasher = Few { hasher: ahash::RandomState::with_seeds(1, 2, 3, 4), different: u64::MAX };
-        let window = Window::starting_at(start, TTL, 1 << 20);
+        let window = Window::starting_at(start, TTL, max);
         Self { window, reference: VecDeque::new(), hasher, trash: Trash::default(), now: 0 }
     }
 
@@ -328,8 +332,13 @@ fn any_start() -> impl Strategy<Value = u32> {
     prop_oneof![Just(0), (0..9 * BLOCK as u32).prop_map(|back| u32::MAX - back)]
 }
 
-fn run(start: u32, ops: Vec<Op>) {
-    let mut checked = Checked::starting_at(start);
+/// Bounds that make the index group numbers by 64 and by 512.
+fn any_max() -> impl Strategy<Value = usize> {
+    prop_oneof![Just(1 << 20), Just(1 << 30)]
+}
+
+fn run(start: u32, max: usize, ops: Vec<Op>) {
+    let mut checked = Checked::bounded(start, max);
     let mut id = 0_usize;
     for op in ops {
         match op {
@@ -365,16 +374,18 @@ proptest! {
     #[test]
     fn many_entries_at_a_time_agree_with_the_reference(
         start in any_start(),
+        max in any_max(),
         ops in proptest::collection::vec(op(), 0..12),
     ) {
-        run(start, ops);
+        run(start, max, ops);
     }
 
     #[test]
     fn packing_while_the_head_advances_agrees_with_the_reference(
         start in any_start(),
+        max in any_max(),
         ops in proptest::collection::vec(small_op(), 30..90),
     ) {
-        run(start, ops);
+        run(start, max, ops);
     }
 }

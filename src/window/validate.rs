@@ -42,7 +42,7 @@ impl<K: ?Sized + Key, V> Window<K, V> {
                     weight += block.weight(at);
                     slot_present += 1;
                     let seq = ring.seq(index, at);
-                    if seq.wrapping_sub(ring.base()) >= ring.head().wrapping_sub(ring.base()) {
+                    if seq.wrapping_sub(ring.base) >= ring.head().wrapping_sub(ring.base) {
                         live += 1;
                         bytes += block.weight(at);
                         assert!(at >= Grouping::floor(ring.seq(index, 0)), "a number of group 0 was given");
