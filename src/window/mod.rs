@@ -96,7 +96,7 @@ impl<K: ?Sized + Key, V> Window<K, V> {
         self.ring.is_exhausted()
     }
 
-    /// Whether a call that writes at `now` has to [`catch_up`](Self::catch_up) first.
+    /// Whether a call that writes at `now` has to [`expire`](Self::expire) and [`maintain`](Self::maintain) first.
     #[inline]
     pub(crate) fn is_due(&self, now: Nanos) -> bool {
         now >= self.due
