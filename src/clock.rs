@@ -82,6 +82,7 @@ impl Clock {
         Duration::from_nanos(self.nanos())
     }
 
+    #[inline]
     #[allow(clippy::disallowed_methods, reason = "this is the door")]
     pub(crate) fn nanos(&self) -> Nanos {
         match &self.source {
