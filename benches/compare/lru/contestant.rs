@@ -11,6 +11,8 @@ pub(crate) struct Entry<K> {
     pub(crate) is_shared: bool,
     /// It needs so long that it is timed on fewer events.
     pub(crate) is_slow: bool,
+    /// What it holds depends on more than the last events by which it can be filled: it counts uses.
+    pub(crate) is_learning: bool,
     /// Makes one of this capacity.
     pub(crate) make: Box<dyn Fn(usize) -> Box<dyn Contestant<K>>>,
 }
@@ -42,7 +44,7 @@ impl<K: Key> Entry<K> {
         visit: impl Fn(&mut C, &K, u64) -> bool + Copy + 'static,
     ) -> Self {
         let make = move |capacity| Box::new(Unsync { cache: new(capacity), visit }) as Box<dyn Contestant<K>>;
-        Self { name, traits, is_shared: false, is_slow: false, make: Box::new(make) }
+        Self { name, traits, is_shared: false, is_slow: false, is_learning: false, make: Box::new(make) }
     }
 
     /// [`unsync`](Self::unsync) for a cache that threads share.
@@ -53,11 +55,15 @@ impl<K: Key> Entry<K> {
         visit: impl Fn(&C, &K, u64) -> bool + Copy + Sync + 'static,
     ) -> Self {
         let make = move |capacity| Box::new(Shared { cache: new(capacity), visit }) as Box<dyn Contestant<K>>;
-        Self { name, traits, is_shared: true, is_slow: false, make: Box::new(make) }
+        Self { name, traits, is_shared: true, is_slow: false, is_learning: false, make: Box::new(make) }
     }
 
     pub(crate) fn slow(self) -> Self {
         Self { is_slow: true, ..self }
+    }
+
+    pub(crate) fn learning(self) -> Self {
+        Self { is_learning: true, ..self }
     }
 }
 

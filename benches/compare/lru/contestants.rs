@@ -67,15 +67,11 @@ fn unsync_peers<K: Key>() -> Vec<Entry<K>> {
     vec![
         Entry::unsync(
             LRU,
-            traits("`get_or_insert_ref`", FOLDHASH, EXACT),
+            traits("`get` or `put`", FOLDHASH, EXACT),
             |capacity| lru::LruCache::<K, u64>::new(NonZeroUsize::new(capacity).expect("room for one entry")),
-            |cache, key: &K, value| {
-                let mut is_new = false;
-                let make = || {
-                    is_new = true;
-                    value
-                };
-                *cache.get_or_insert_ref(key, make) == value && !is_new
+            |cache, key: &K, value| match cache.get(key) {
+                Some(found) => *found == value,
+                None => cache.put(key.clone(), value).is_some(),
             },
         ),
         Entry::unsync(
@@ -116,7 +112,8 @@ fn unsync_peers<K: Key>() -> Vec<Entry<K>> {
                     false
                 }
             },
-        ),
+        )
+        .learning(),
         Entry::unsync(
             "`ttl_cache`",
             traits("`get` or `insert`, a ttl of a day", SIPHASH, "FIFO"),
@@ -160,7 +157,8 @@ fn shared<K: Key>() -> Vec<Entry<K>> {
                     false
                 }
             },
-        ),
+        )
+        .learning(),
         Entry::shared(
             "`mini-moka`, ttl",
             traits(get_or_insert_ttl, SIPHASH, TINY_LFU),
@@ -176,14 +174,16 @@ fn shared<K: Key>() -> Vec<Entry<K>> {
                 }
             },
         )
-        .slow(),
+        .slow()
+        .learning(),
         Entry::shared(
             MOKA,
             traits(get_or_insert_ttl, SIPHASH, TINY_LFU),
             move |capacity| moka(capacity).build(),
             visit_moka,
         )
-        .slow(),
+        .slow()
+        .learning(),
         Entry::shared(
             "`moka`, ttl, LRU policy",
             traits("the same, `EvictionPolicy::lru()`", SIPHASH, EXACT),

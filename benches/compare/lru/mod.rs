@@ -30,31 +30,38 @@ pub(crate) fn sections(sizes: &Sizes) -> Vec<Section> {
 /// What was measured with caches of one capacity.
 struct Measured {
     course: Course,
-    /// It fits into the processor's own memory.
+    /// Few entries: the processor's caches hold them.
     is_small: bool,
     numbers: Played,
     strings: Played,
 }
 
 fn text(sizes: &Sizes, measured: &[Measured]) -> String {
-    let warm_up = |measured: &Measured| {
-        let Course { capacity, warm_up, trace } = &measured.course;
-        let [capacity, distinct] = [*capacity, trace.distinct(0..*warm_up)].map(|count| grouped(count as u64));
-        format!("{} events of {distinct} different keys for {capacity} entries", grouped(*warm_up as u64))
+    let filling = |measured: &Measured| {
+        let Course { capacity, trace, .. } = &measured.course;
+        let [events, distinct] = [measured.course.filling().len(), trace.distinct(measured.course.filling())];
+        let [events, distinct, capacity] = [events, distinct, *capacity].map(|count| grouped(count as u64));
+        format!("{events} events of {distinct} different keys for {capacity} entries")
     };
+    let many = &measured[1].course;
     format!(
         "A stream of keys by Zipf's law with an exponent of 1, of {UNIVERSE} times as many keys as a cache holds; a key \
          is looked up, and stored where it is not found. `u64` keys are mixed numbers, `String` keys have 24 bytes, \
-         values are `u64`. All caches are filled to the steady state ({}), and stay alive from round to round: in each \
-         of {} rounds every one is timed on its next {} events ({} for `moka` and `mini-moka`), whose keys are made \
-         beforehand. The median over the rounds is shown, and for ratios the median of the rounds' ratios. Time is by \
-         event over all threads: with two threads that do not hinder each other it is half that of one.\n\n\
-         The *hit ratio* is that of the timed events with `u64` keys. A cache whose policy is not LRU finds more keys (or fewer), which \
-         is worth what a miss costs the caller; here it costs nothing but the insertion.",
-        measured.iter().map(warm_up).collect::<Vec<_>>().join(", "),
-        sizes.rounds,
-        grouped(playing::timed(sizes, false) as u64),
-        grouped(playing::timed(sizes, true) as u64),
+         values are `u64`. Caches stay alive from round to round: in each of {rounds} rounds every one is timed on its \
+         next {timed} events ({slow} for `moka` and `mini-moka`), whose keys are made beforehand. The median over the \
+         rounds is shown, and for ratios the median of the rounds' ratios. Time is by event over all threads: with two \
+         threads that do not hinder each other it is half that of one.\n\n\
+         Before, LRU and FIFO are filled to the steady state ({filling}). Other policies learn which keys come often, \
+         and are filled by up to {learning} events, or {learning_slow} where they are slow; in the long run their hit \
+         ratio rises by some hundredths more.\n\n\
+         The *hit ratio* is that of the timed events with `u64` keys. What another one is worth depends on what a miss \
+         costs the caller; here it costs nothing but the insertion.",
+        rounds = sizes.rounds,
+        timed = grouped(playing::timed(sizes, false) as u64),
+        slow = grouped(playing::timed(sizes, true) as u64),
+        filling = measured.iter().map(filling).collect::<Vec<_>>().join(", "),
+        learning = grouped(many.learning(false).len() as u64),
+        learning_slow = grouped(many.learning(true).len() as u64),
     )
 }
 

@@ -1,5 +1,7 @@
 //! Timing: caches are filled to the steady state, and then timed in rounds, each on its own run through the same events.
 
+use std::ops::Range;
+
 use leakproof::Clock;
 
 use super::contestant::{Contestant, Entry};
@@ -13,27 +15,42 @@ use crate::sizes::Sizes;
 pub(crate) const UNIVERSE: usize = 10;
 /// Threads by which caches are timed. More than one share a cache.
 pub(crate) const THREADS: [usize; 2] = [1, 2];
+/// Events for each entry of capacity by which caches are filled that learn which keys come often. They
+/// go on learning after that, but slowly.
+const LEARNING: usize = 20;
+/// Slow caches are not filled by more events than this.
+const MOST_SLOW: usize = 4_500_000;
 /// Events whose keys are made at a time, for filling.
 const PIECE: usize = 10_000;
 
 /// The events for caches of one capacity.
 pub(crate) struct Course {
     pub(crate) capacity: usize,
-    /// Events before the timed ones.
-    pub(crate) warm_up: usize,
+    /// The first of the timed events.
+    pub(crate) start: usize,
     pub(crate) trace: Trace,
 }
 
 impl Course {
     pub(crate) fn new(capacity: usize, sizes: &Sizes) -> Self {
-        // A few percent more different keys than there is room for.
-        let warm_up = capacity * 9 / 2;
-        let events = warm_up + sizes.rounds * THREADS.len() * timed(sizes, false);
-        Self { capacity, warm_up, trace: Trace::new(UNIVERSE * capacity, events) }
+        let start = LEARNING * capacity;
+        let events = start + sizes.rounds * THREADS.len() * timed(sizes, false);
+        Self { capacity, start, trace: Trace::new(UNIVERSE * capacity, events) }
+    }
+
+    /// The last events before the timed ones that have more different keys than there is room for: a cache that does
+    /// not learn is in the steady state after them.
+    pub(crate) fn filling(&self) -> Range<usize> {
+        self.start - self.capacity * 9 / 2..self.start
+    }
+
+    /// The last events before the timed ones that caches that learn are given.
+    pub(crate) fn learning(&self, is_slow: bool) -> Range<usize> {
+        self.start - if is_slow { self.start.min(MOST_SLOW) } else { self.start }..self.start
     }
 }
 
-/// The events of one timing. There are many to be made, of caches in four states.
+/// The events of one timing: half of other sections', as twelve caches are timed in two sizes with two kinds of keys.
 pub(crate) fn timed(sizes: &Sizes, is_slow: bool) -> usize {
     if is_slow { sizes.timed_slow / 2 } else { sizes.timed / 2 }
 }
@@ -108,11 +125,12 @@ impl<'a, K: Key> Warm<'a, K> {
     fn new(entry: &Entry<K>, course: &'a Course, batch: &mut Batch<K>) -> Self {
         eprint!("\rlru, {} keys, {} entries, filling: {:<60}", K::NAME, course.capacity, entry.name);
         let mut cache = (entry.make)(course.capacity);
-        for first in (0..course.warm_up).step_by(PIECE) {
-            let piece = first..course.warm_up.min(first + PIECE);
+        let before = if entry.is_learning { course.learning(entry.is_slow) } else { course.filling() };
+        for first in before.clone().step_by(PIECE) {
+            let piece = first..before.end.min(first + PIECE);
             cache.play(batch.of(course.trace.numbers(piece)), 1);
         }
-        Self { cache, trace: &course.trace, next: course.warm_up }
+        Self { cache, trace: &course.trace, next: course.start }
     }
 
     /// The nanoseconds for each of the events that come next, and how many of their keys were found.
