@@ -15,8 +15,8 @@ use crate::sizes::Sizes;
 pub(crate) const UNIVERSE: usize = 10;
 /// Threads by which caches are timed. More than one share a cache.
 pub(crate) const THREADS: [usize; 2] = [1, 2];
-/// Events for each entry of capacity by which caches are filled that learn which keys come often. They
-/// go on learning after that, but slowly.
+/// Events for each entry of capacity by which caches are filled that learn which keys come often. They go
+/// on learning after that, but slowly.
 const LEARNING: usize = 20;
 /// Slow caches are not filled by more events than this.
 const MOST_SLOW: usize = 4_500_000;
