@@ -1,4 +1,4 @@
-//! Measures the crate's collections against the sets and caches that they replace.
+//! Measures the crate's collections against the sets, maps and caches that they replace.
 //!
 //! `cargo bench --bench compare` measures all, prints the tables, and writes them to `docs/performance.md` with charts
 //! beside it. With `--quick`, with `COMPARE_QUICK=1`, or where not run by `cargo bench`, small sizes are measured once,
@@ -12,6 +12,7 @@ mod chart;
 mod child;
 mod contestant;
 mod inserting;
+mod lru;
 mod memory;
 mod ours;
 mod pauses;
@@ -34,11 +35,12 @@ use sizes::Sizes;
 
 type Part = fn(&Sizes) -> Vec<Section>;
 
-const PARTS: [(&str, Part); 4] = [
+const PARTS: [(&str, Part); 5] = [
     ("insert", inserting::section),
     ("memory", memory::section),
     ("pauses", pauses::section),
     ("sweep", sweeping::section),
+    ("lru", lru::sections),
 ];
 
 fn main() -> io::Result<()> {
