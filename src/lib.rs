@@ -78,6 +78,7 @@ mod removal;
 mod shards;
 mod stats;
 mod sweep;
+mod sync;
 mod window;
 
 pub use bounds::BuildError;

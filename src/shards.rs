@@ -1,14 +1,14 @@
 //! `Shards`: one collection cut into independently locked parts.
 
 use std::num::NonZeroUsize;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread::available_parallelism;
 
 use crossbeam_utils::CachePadded;
-use parking_lot::{Mutex, MutexGuard};
 
 use crate::hash::choose;
 use crate::sweep::Swept;
+use crate::sync::atomic::{AtomicUsize, Ordering};
+use crate::sync::{Mutex, MutexGuard};
 
 /// No more shards than this are useful.
 pub(crate) const MAX_SHARDS: usize = 1 << 12;

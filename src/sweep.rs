@@ -10,10 +10,9 @@ use std::sync::{Arc, OnceLock, Weak};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
-use parking_lot::{Condvar, Mutex};
-
 use crate::clock::Clock;
 use crate::stats::Stats;
+use crate::sync::{Condvar, Mutex};
 
 /// A collection that can free what expired, a piece at a time, and tell what it holds.
 pub trait Sweep: Send + Sync {

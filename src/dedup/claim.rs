@@ -7,11 +7,11 @@
 use std::error::Error;
 use std::fmt;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use super::DedupMap;
 use crate::key::Key;
+use crate::sync::atomic::{AtomicUsize, Ordering};
 
 /// What [`record`](DedupMap::record) found.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -176,7 +176,7 @@ impl Permits {
     /// Takes one, if there is one. Relaxed: the count guards no other data.
     pub(super) fn take(&self) -> Option<Permit<'_>> {
         let more = |used| (used < self.max).then(|| used + 1);
-        self.used.try_update(Ordering::Relaxed, Ordering::Relaxed, more).ok().map(|_| Permit { permits: self })
+        self.used.fetch_update(Ordering::Relaxed, Ordering::Relaxed, more).ok().map(|_| Permit { permits: self })
     }
 
     /// One that was taken and kept, to be given back when dropped.
