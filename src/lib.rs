@@ -51,6 +51,12 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
+//! # Handlers that do not pile up
+//!
+//! A [`ListenerRegistry`] calls handlers by topic, and takes the place of the `Vec<Box<dyn Fn>>` that gains a handler at
+//! every reconnect: each leaves with its guard, its [`Scope`], its owner, a number of calls, an age, or the next under its
+//! key, and there is a bound on all.
+//!
 //! # Memory that is given back
 //!
 //! Expiry is exact at every call and needs no sweep. Memory of expired ids is freed by later writes, a little by each;
@@ -60,6 +66,7 @@
 //! # Features
 //!
 //! * `serde`: [`Stats`] implements `Serialize`.
+//! * `queue`: listeners that put events into a bounded queue, received from with or without async ([`Listen`]`::queue`).
 
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
@@ -74,6 +81,7 @@ mod compound;
 mod dedup;
 mod hash;
 mod key;
+mod listeners;
 mod removal;
 mod shards;
 mod stats;
@@ -86,6 +94,13 @@ pub use clock::{Clock, ManualClock};
 pub use compound::{CompoundKey, MissingPart};
 pub use dedup::{Claim, DedupBuilder, DedupMap, DedupSet, LeaseLapsed, Seen, Shared, Ticket, Unsync};
 pub use key::{AsKey, ByteKey, Key};
+pub use listeners::{
+    Breaker, DetachError, Emitted, Generation, Limit, Listen, ListenerId, ListenerInfo, ListenerRegistry,
+    ListenersBuilder, Outcome, Overflow, Rejected, Scope, Subscription, TooDeep, WeakRegistry,
+};
+#[cfg(feature = "queue")]
+#[cfg_attr(docsrs, doc(cfg(feature = "queue")))]
+pub use listeners::{Queue, WhenFull};
 pub use removal::RemovalCause;
 pub use stats::Stats;
 pub use sweep::{Sweep, Sweeper, Swept};
