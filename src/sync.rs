@@ -1,16 +1,16 @@
 //! The one place from which locks and atomics come: parking_lot's and the standard library's, or under `cfg(loom)`
 //! loom's in their shape, so that a model check runs the very code that ships.
 //!
-//! `Arc` and `Weak` are the standard library's in both: loom's `Arc` has no `Weak`. What loom cannot run (the sweeper's
+//! Where a `Weak` or a trait object is needed, `Arc` is the standard library's in both: loom's has neither. What loom cannot run (the sweeper's
 //! thread, a timeout that passes) no model uses.
 
 #[cfg(not(loom))]
 pub(crate) use parking_lot::{Condvar, Mutex, MutexGuard};
 #[cfg(not(loom))]
-pub(crate) use std::sync::atomic;
+pub(crate) use std::sync::{Arc, atomic};
 
 #[cfg(loom)]
-pub(crate) use loom::sync::atomic;
+pub(crate) use loom::sync::{Arc, atomic};
 #[cfg(loom)]
 pub(crate) use model::{Condvar, Mutex, MutexGuard};
 

@@ -11,10 +11,16 @@ use super::call::Call;
 use super::counters::{Counters, contained};
 use super::slot::{Key, NEVER, Slot};
 use crate::clock::Nanos;
-use crate::sync::atomic::{AtomicU64, Ordering};
+use crate::sync::{
+    self,
+    atomic::{AtomicU64, Ordering},
+};
 
 const STALE: u64 = 1;
 const PASS: u64 = 2;
+
+/// A hold on a list, the table's or an emit's.
+pub(super) type Pin<E> = sync::Arc<List<E>>;
 
 pub(super) struct List<E> {
     /// The calls stand apart from all else that is known of a listener, each small and alone in its allocation, because
@@ -71,11 +77,11 @@ impl<E> List<E> {
     }
 
     /// The list, to be changed: itself, or where an emit has pinned it a copy.
-    pub(super) fn edit(list: &mut Arc<Self>) -> &mut Self {
-        if Arc::get_mut(list).is_none() {
-            *list = Arc::new(list.retire());
+    pub(super) fn edit(list: &mut Pin<E>) -> &mut Self {
+        if Pin::get_mut(list).is_none() {
+            *list = Pin::new(list.retire());
         }
-        Arc::get_mut(list).expect("only the table, which is locked, hands out more of it")
+        Pin::get_mut(list).expect("only the table, which is locked, hands out more of it")
     }
 
     fn retire(&self) -> Self {

@@ -20,7 +20,7 @@ use super::builder::Limits;
 use super::call::{Asks, Call};
 use super::counters::{Counters, Departures};
 use super::info::ListenerInfo;
-use super::list::List;
+use super::list::{List, Pin};
 use super::slot::Slot;
 use crate::clock::Nanos;
 use crate::removal::RemovalCause;
@@ -48,7 +48,7 @@ pub(super) struct Table<T, E> {
 struct Topic<T, E> {
     name: Arc<T>,
     at: Place,
-    list: Arc<List<E>>,
+    list: Pin<E>,
     /// Emits since the last listener left.
     calm: u32,
 }

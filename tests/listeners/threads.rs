@@ -185,7 +185,8 @@ fn everything_at_once() {
                     assert_eq!(guards.swap_remove(step % guards.len()).detach_and_wait(LONG), Ok(()));
                 }
                 7 => {
-                    drop(guards.last().map(|guard| if step.is_multiple_of(2) { guard.pause() } else { guard.resume() }))
+                    let pause = step.is_multiple_of(2);
+                    guards.last().map(|guard| if pause { guard.pause() } else { guard.resume() });
                 }
                 8 => assert!(!step.is_multiple_of(10) || scope.renew() == scope.generation()),
                 9 if step.is_multiple_of(50) => time.advance(Duration::from_secs(7)),

@@ -7,7 +7,7 @@ use super::{Departed, Place, Table};
 use crate::clock::{Nanos, nanos};
 use crate::listeners::builder::Breaker;
 use crate::listeners::call::Call;
-use crate::listeners::list::List;
+use crate::listeners::list::{List, Pin};
 use crate::listeners::slot::{Key, Slot};
 use crate::removal::RemovalCause;
 
@@ -49,7 +49,7 @@ pub(in crate::listeners) struct Claim<E> {
 /// How an emit goes on.
 pub(in crate::listeners) enum Resumed<E> {
     /// With this list, from there.
-    Pinned(Arc<List<E>>, usize),
+    Pinned(Pin<E>, usize),
     /// With one handler at a time.
     Single,
     /// Not at all.
@@ -77,7 +77,7 @@ impl<T, E: 'static> Table<T, E> {
             walk.total = topic.list.slots.iter().filter(|slot| walk.is_for(slot)).count();
         }
         topic.calm = topic.calm.saturating_add(1);
-        let resumed = if topic.calm > CALM { Resumed::Pinned(Arc::clone(&topic.list), 0) } else { Resumed::Single };
+        let resumed = if topic.calm > CALM { Resumed::Pinned(Pin::clone(&topic.list), 0) } else { Resumed::Single };
         Some((walk, resumed))
     }
 
@@ -101,7 +101,7 @@ impl<T, E: 'static> Table<T, E> {
         if topic.calm <= CALM || topic.list.slots[rest..].iter().any(later) {
             Resumed::Single
         } else {
-            Resumed::Pinned(Arc::clone(&topic.list), rest)
+            Resumed::Pinned(Pin::clone(&topic.list), rest)
         }
     }
 

@@ -7,7 +7,7 @@ use super::{Departed, Keyed, Place, Record, Table, Topic};
 use crate::clock::Nanos;
 use crate::listeners::builder::Overflow;
 use crate::listeners::call::Call;
-use crate::listeners::list::List;
+use crate::listeners::list::{List, Pin};
 use crate::listeners::rejected::Limit;
 use crate::listeners::slot::{NEVER, Slot};
 use crate::removal::RemovalCause;
@@ -151,7 +151,7 @@ impl<T: Eq, E: 'static> Table<T, E> {
     fn open_topic(&mut self, hash: u64, name: T) -> Place {
         let at = Place::new(hash, self.next);
         self.next += 1;
-        let list = Arc::new(List::new(Arc::clone(&self.counters)));
+        let list = Pin::new(List::new(Arc::clone(&self.counters)));
         let topic = Topic { name: Arc::new(name), at, list, calm: 0 };
         self.topics.insert_unique(hash, topic, |topic| topic.at.hash);
         at
