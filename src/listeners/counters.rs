@@ -9,7 +9,6 @@ use crate::sync::atomic::{AtomicU64, Ordering};
 /// Counters that are written where no lock is held. Those written under the lock are the table's.
 #[derive(Default)]
 pub(super) struct Counters {
-    calls: AtomicU64,
     failures: AtomicU64,
     skipped: AtomicU64,
     dropped: AtomicU64,
@@ -17,12 +16,14 @@ pub(super) struct Counters {
 }
 
 impl Counters {
-    pub(super) fn add(&self, calls: usize, failures: usize, skipped: usize) {
-        for (counter, by) in [(&self.calls, calls), (&self.failures, failures), (&self.skipped, skipped)] {
-            // Relaxed: they guard nothing. Most are zero most of the time.
-            if by > 0 {
-                counter.fetch_add(by as u64, Ordering::Relaxed);
-            }
+    #[inline]
+    pub(super) fn add(&self, failures: usize, skipped: usize) {
+        // Relaxed: they guard nothing. Most of the time both are zero.
+        if failures > 0 {
+            self.failures.fetch_add(failures as u64, Ordering::Relaxed);
+        }
+        if skipped > 0 {
+            self.skipped.fetch_add(skipped as u64, Ordering::Relaxed);
         }
     }
 
@@ -32,9 +33,9 @@ impl Counters {
     }
 
     pub(super) fn report(&self, stats: &mut Stats) {
-        stats.calls = self.calls.load(Ordering::Relaxed);
         stats.failures = self.failures.load(Ordering::Relaxed);
         stats.skipped = self.skipped.load(Ordering::Relaxed);
+        stats.calls = stats.calls.saturating_sub(stats.skipped);
         stats.dropped = self.dropped.load(Ordering::Relaxed);
         stats.panics = self.panics.load(Ordering::Relaxed);
     }
@@ -59,6 +60,9 @@ pub(super) struct Departures {
     pub(super) inserted: u64,
     pub(super) rejected: u64,
     pub(super) emitted: u64,
+    /// Calls that emits were to make: those that were made, and those that were skipped. Counting them when an emit begins,
+    /// under the lock, costs it nothing.
+    pub(super) begun: u64,
     pub(super) high_water: usize,
     by_cause: [u64; 8],
 }
@@ -86,6 +90,7 @@ impl Departures {
         stats.inserted = self.inserted;
         stats.rejected = self.rejected;
         stats.emitted = self.emitted;
+        stats.calls = self.begun;
         stats.high_water = self.high_water;
         let of = |cause| self.by_cause[Self::place(cause)];
         stats.expired = of(RemovalCause::Expired);

@@ -72,22 +72,36 @@ impl<T, E: 'static> Inner<T, E> {
         T: Borrow<Q>,
         Q: ?Sized + Hash + Eq,
     {
-        let Some(frame) = frames::enter(self.address()) else {
-            return Emitted { too_deep: true, ..Emitted::default() };
-        };
+        match frames::enter(self.address()) {
+            Some(frame) => self.emit_within(&frame, topic, event, only),
+            None => Emitted { too_deep: true, ..Emitted::default() },
+        }
+    }
+
+    // The walk is filled in where it stands, and the number of calls comes back in a register: to copy what was just
+    // written in smaller pieces stalls the processor for longer than the lock takes.
+    fn emit_within<Q>(&self, frame: &Entered, topic: &Q, event: &E, only: Option<u64>) -> Emitted
+    where
+        T: Borrow<Q>,
+        Q: ?Sized + Hash + Eq,
+    {
+        let mut tally = Emitted::default();
+        let mut walk = Walk::new(only);
         let hash = self.hash(topic);
-        let begun = self.table.lock().begin(hash, topic, only);
-        let Some((walk, resumed)) = begun else { return Emitted::default() };
-        Emission { registry: self, frame, event, walk, tally: Emitted::default() }.go(resumed)
+        let resumed = self.table.lock().begin(hash, topic, &mut walk);
+        let called = Emission { registry: self, frame, event, walk: &mut walk, tally: &mut tally }.go(resumed);
+        let skipped = walk.total.saturating_sub(called);
+        self.counters.add(tally.failed, skipped);
+        Emitted { called, skipped, ..tally }
     }
 }
 
 struct Emission<'a, T, E: 'static> {
     registry: &'a Inner<T, E>,
-    frame: Entered,
+    frame: &'a Entered,
     event: &'a E,
-    walk: Walk,
-    tally: Emitted,
+    walk: &'a mut Walk,
+    tally: &'a mut Emitted,
 }
 
 /// Why a pass over a list ended.
@@ -115,23 +129,25 @@ impl Drop for Unwound<'_> {
 }
 
 impl<T, E: 'static> Emission<'_, T, E> {
-    fn go(mut self, mut resumed: Resumed<E>) -> Emitted {
+    /// How many were called.
+    fn go(mut self, mut resumed: Resumed<E>) -> usize {
         while let Resumed::Pinned(list, from) = resumed {
             let ended = self.pinned(&list, from);
             // This may be the last hold on what was detached meanwhile.
             drop(list);
-            self.frame.pin(0, 0);
-            resumed = if ended { Resumed::Ended } else { self.resume() };
+            if ended {
+                resumed = Resumed::Ended;
+            } else {
+                self.frame.pin(0, 0);
+                resumed = self.resume();
+            }
         }
         if let Resumed::Single = resumed {
             while let Some(claim) = self.claim(Table::claim_next) {
                 self.claimed(claim);
             }
         }
-        self.tally.skipped = self.walk.total.saturating_sub(self.tally.called);
-        let Emitted { called, failed, skipped, .. } = self.tally;
-        self.registry.counters.add(called, failed, skipped);
-        self.tally
+        self.tally.called
     }
 
     fn resume(&mut self) -> Resumed<E> {
@@ -145,7 +161,7 @@ impl<T, E: 'static> Emission<'_, T, E> {
     ) -> Option<R> {
         let now = self.registry.clock.nanos();
         let mut gone = Vec::new();
-        let answer = ask(&mut self.registry.table.lock(), &mut self.walk, now, &mut gone);
+        let answer = ask(&mut self.registry.table.lock(), self.walk, now, &mut gone);
         self.registry.dismiss(gone);
         answer
     }
@@ -168,23 +184,42 @@ impl<T, E: 'static> Emission<'_, T, E> {
             }
             at += 1;
         };
-        list.count_pass(from, at);
-        self.walk.last = at.checked_sub(1).map(|last| list.slots[last].key());
+        if !ended || from > 0 {
+            Self::count(list, from, at);
+            self.walk.last = at.checked_sub(1).map(|last| list.slots[last].key());
+        }
         ended
+    }
+
+    /// Sets right the counts of a pass that was not a whole one. One that began at the beginning has been counted as such.
+    fn count(list: &List<E>, from: usize, to: usize) {
+        if from == 0 {
+            list.slots[to..].iter().for_each(|slot| slot.uncount_call());
+        } else {
+            list.slots[from..to].iter().for_each(|slot| slot.count_call());
+        }
     }
 
     /// Calls from `from` on until something other than a success comes up; where, and what.
     fn pass(&self, list: &List<E>, from: usize, noted: &Cell<usize>) -> (usize, Stop) {
-        let (clock, earliest) = (&self.registry.clock, list.earliest());
-        for (at, call) in list.calls.iter().enumerate().skip(from) {
-            if list.is_stale() || (earliest != NEVER && earliest <= clock.nanos()) {
+        // Of all that may end a pass, most lists have nothing but that they may become stale.
+        let (event, earliest, only) = (self.event, list.earliest(), self.walk.only);
+        let is_simple = earliest == NEVER && only.is_none();
+        for (ahead, call) in list.calls[from..].iter().enumerate() {
+            let at = from + ahead;
+            if list.is_stale() {
                 return (at, Stop::Outdated);
             }
-            if self.walk.only.is_some() && !self.walk.is_for(&list.slots[at]) {
-                return (at, Stop::Foreign);
+            if !is_simple {
+                if earliest <= self.registry.clock.nanos() {
+                    return (at, Stop::Outdated);
+                }
+                if !self.walk.is_for(&list.slots[at]) {
+                    return (at, Stop::Foreign);
+                }
             }
             let unwound = Unwound { at, noted };
-            let answer = call.call(self.event);
+            let answer = call.call(event);
             mem::forget(unwound);
             if answer != Answer::Done {
                 return (at, Stop::At(Some(answer)));
@@ -196,7 +231,7 @@ impl<T, E: 'static> Emission<'_, T, E> {
     /// Does what a pass could not. The pass counts a call of this listener whatever comes of it here.
     fn stopped_at(&mut self, slot: &Slot, call: &Arc<dyn Call<E>>, answer: Option<Answer>) {
         let (made, gone) = self.answered(slot, call, answer);
-        if made.is_none() {
+        if made.is_none() && answer != Some(Answer::Last) {
             slot.uncount_call();
         }
         self.registry.dismiss(gone);
@@ -215,10 +250,10 @@ impl<T, E: 'static> Emission<'_, T, E> {
         let Claim { call, slot, watched, probe } = claim;
         self.frame.run(Some(slot.number()));
         let answer = contained(&self.registry.counters, || call.call(self.event));
-        let (made, gone) = self.answered(&slot, &call, answer);
-        if made.is_some() {
+        if matches!(answer, None | Some(Answer::Done | Answer::Failed | Answer::Last)) {
             slot.count_call();
         }
+        let (made, gone) = self.answered(&slot, &call, answer);
         if watched || made == Some(true) {
             self.settle(&slot, probe, made);
         }
@@ -242,7 +277,6 @@ impl<T, E: 'static> Emission<'_, T, E> {
             Some(Answer::Last) => {
                 // Detached first, so that the handler finds its place free. If somebody else was quicker, it is detached,
                 // and not to be called.
-                slot.count_call();
                 let gone = leave(RemovalCause::UsedUp);
                 if gone.is_some() {
                     self.frame.run(Some(slot.number()));

@@ -52,6 +52,7 @@ pub(super) struct Entered {
 }
 
 /// Begins an emit, or a drop, of the registry at this address, unless too many are nested.
+#[inline]
 pub(super) fn enter(registry: usize) -> Option<Entered> {
     STACK.with(|stack| {
         let at = stack.depth.get();
@@ -65,15 +66,18 @@ pub(super) fn enter(registry: usize) -> Option<Entered> {
 }
 
 impl Entered {
+    #[inline]
     fn frame(&self, set: impl FnOnce(&Frame)) {
         STACK.with(|stack| set(&stack.frames[self.at]));
     }
 
+    #[inline]
     pub(super) fn run(&self, listener: Option<u64>) {
         self.frame(|frame| frame.running.set(listener));
     }
 
-    /// A list of this topic is pinned, or with `below` zero none is.
+    /// A list of this topic is pinned, with listeners below this number; below zero, none is.
+    #[inline]
     pub(super) fn pin(&self, topic: u64, below: u64) {
         self.frame(|frame| {
             frame.topic.set(topic);
@@ -83,6 +87,7 @@ impl Entered {
 }
 
 impl Drop for Entered {
+    #[inline]
     fn drop(&mut self) {
         STACK.with(|stack| stack.depth.set(self.at));
     }

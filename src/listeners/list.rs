@@ -13,11 +13,8 @@ use super::slot::{Key, NEVER, Slot};
 use crate::clock::Nanos;
 use crate::sync::{
     self,
-    atomic::{AtomicU64, Ordering},
+    atomic::{AtomicBool, Ordering},
 };
-
-const STALE: u64 = 1;
-const PASS: u64 = 2;
 
 /// A hold on a list, the table's or an emit's.
 pub(super) type Pin<E> = sync::Arc<List<E>>;
@@ -27,9 +24,7 @@ pub(super) struct List<E> {
     /// going through them is what an emit is to cost.
     pub(super) calls: Vec<Arc<dyn Call<E>>>,
     pub(super) slots: Vec<Arc<Slot>>,
-    /// Whether it is stale, and how often it was gone through from beginning to end. One word, so that each pass is
-    /// counted either by who copies the list or by the one who made the pass.
-    state: AtomicU64,
+    stale: AtomicBool,
     /// No listener's deadline is before this.
     earliest: Nanos,
     counters: Arc<Counters>,
@@ -37,7 +32,7 @@ pub(super) struct List<E> {
 
 impl<E> List<E> {
     pub(super) fn new(counters: Arc<Counters>) -> Self {
-        Self { calls: Vec::new(), slots: Vec::new(), state: AtomicU64::new(0), earliest: NEVER, counters }
+        Self { calls: Vec::new(), slots: Vec::new(), stale: AtomicBool::new(false), earliest: NEVER, counters }
     }
 
     pub(super) fn len(&self) -> usize {
@@ -46,25 +41,11 @@ impl<E> List<E> {
 
     #[inline]
     pub(super) fn is_stale(&self) -> bool {
-        self.state.load(Ordering::Acquire) & STALE != 0
+        self.stale.load(Ordering::Acquire)
     }
 
     pub(super) fn earliest(&self) -> Nanos {
         self.earliest
-    }
-
-    /// How often every listener of it was called together with all others.
-    pub(super) fn passes(&self) -> u64 {
-        self.state.load(Ordering::Relaxed) / PASS
-    }
-
-    /// Counts the calls of those in `from..to`, who were called straight, or passed over and uncounted.
-    pub(super) fn count_pass(&self, from: usize, to: usize) {
-        let whole = from == 0 && to == self.len();
-        if whole && self.state.fetch_add(PASS, Ordering::Relaxed) & STALE == 0 {
-            return;
-        }
-        self.slots[from..to].iter().for_each(|slot| slot.count_call());
     }
 
     /// Where the first one after `key` stands.
@@ -85,22 +66,17 @@ impl<E> List<E> {
     }
 
     fn retire(&self) -> Self {
-        let passes = self.state.fetch_or(STALE, Ordering::AcqRel) / PASS;
-        for slot in &self.slots {
-            slot.leave(passes);
-            slot.enter(0);
-        }
+        self.stale.store(true, Ordering::Release);
         Self {
             calls: self.calls.clone(),
             slots: self.slots.clone(),
-            state: AtomicU64::new(0),
+            stale: AtomicBool::new(false),
             earliest: self.earliest,
             counters: Arc::clone(&self.counters),
         }
     }
 
     pub(super) fn insert(&mut self, slot: Arc<Slot>, call: Arc<dyn Call<E>>) {
-        slot.enter(self.passes());
         self.earliest = self.earliest.min(slot.deadline);
         let at = self.after(Some(slot.key()));
         self.calls.insert(at, call);
@@ -110,9 +86,7 @@ impl<E> List<E> {
     /// Moves those that stand behind it: 24 bytes each.
     pub(super) fn remove(&mut self, at: usize) {
         self.calls.remove(at);
-        let slot = self.slots.remove(at);
-        slot.leave(self.passes());
-        slot.enter(0);
+        self.slots.remove(at);
     }
 
     /// Those whose deadline has come. The rest tell when the next one comes.

@@ -48,9 +48,9 @@ pub(super) struct Slot {
     number: AtomicU64,
     topic: AtomicU64,
     state: AtomicU8,
-    /// Calls that were counted one by one. Wraps below zero for a moment when a listener is passed over.
+    /// Calls that were counted one by one, less those that a pass was to make and did not: it may wrap below zero.
     counted: AtomicU64,
-    /// The list's count of whole passes when this came into the list.
+    /// The topic's count of passes when this came in.
     base: AtomicU64,
     pub(super) traits: Traits,
     pub(super) location: &'static Location<'static>,
@@ -82,14 +82,17 @@ impl Slot {
         self.state.store(LIVE, Ordering::Release);
     }
 
+    #[inline]
     pub(super) fn number(&self) -> u64 {
         self.number.load(Ordering::Relaxed)
     }
 
+    #[inline]
     pub(super) fn topic(&self) -> u64 {
         self.topic.load(Ordering::Relaxed)
     }
 
+    #[inline]
     pub(super) fn key(&self) -> Key {
         (Reverse(self.traits.priority), self.number())
     }
@@ -103,46 +106,46 @@ impl Slot {
         self.state.store(if paused { PAUSED } else { LIVE }, Ordering::Release);
     }
 
+    #[inline]
     pub(super) fn is_attached(&self) -> bool {
         self.state.load(Ordering::Acquire) != DETACHED
     }
 
+    #[inline]
     pub(super) fn is_paused(&self) -> bool {
         self.state.load(Ordering::Acquire) == PAUSED
     }
 
     /// Whether it is to be called.
+    #[inline]
     pub(super) fn is_live(&self) -> bool {
         self.state.load(Ordering::Acquire) == LIVE
     }
 
+    #[inline]
     pub(super) fn is_for(&self, generation: u64) -> bool {
         self.traits.generation.is_none_or(|own| own == generation)
     }
 
+    #[inline]
     pub(super) fn count_call(&self) {
         self.counted.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// Takes back the call that the end of a whole pass will count, or has counted.
+    /// Takes back a call that was counted with a pass.
+    #[inline]
     pub(super) fn uncount_call(&self) {
         self.counted.fetch_sub(1, Ordering::Relaxed);
     }
 
-    /// From now on the list's `passes` count for it.
+    /// The topic's passes from now on count for it.
     pub(super) fn enter(&self, passes: u64) {
         self.base.store(passes, Ordering::Relaxed);
     }
 
-    /// Counts what the list's `passes` stand for, for it to enter another list.
-    pub(super) fn leave(&self, passes: u64) {
-        self.counted.fetch_add(passes - self.base.load(Ordering::Relaxed), Ordering::Relaxed);
-    }
-
     pub(super) fn calls(&self, passes: u64) -> u64 {
         let passed = passes - self.base.load(Ordering::Relaxed);
-        let calls = self.counted.load(Ordering::Relaxed).wrapping_add(passed);
-        if calls > u64::MAX / 2 { 0 } else { calls }
+        self.counted.load(Ordering::Relaxed).wrapping_add(passed)
     }
 
     /// What will be given when this slot is dropped.

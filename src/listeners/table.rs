@@ -51,6 +51,8 @@ struct Topic<T, E> {
     list: Pin<E>,
     /// Emits since the last listener left.
     calm: u32,
+    /// Emits that began with pinning the list, each of which calls every listener, unless it takes that back.
+    passes: u64,
 }
 
 /// How a topic is found again without its name.
@@ -145,7 +147,7 @@ impl<T, E: 'static> Table<T, E> {
         let topic = self.topic_mut(record.topic).expect("a listener has a topic");
         let name = Arc::clone(&topic.name);
         let at = topic.list.position(slot.key()).expect("a listener is in its topic's list");
-        let calls = slot.calls(topic.list.passes());
+        let calls = slot.calls(topic.passes);
         topic.calm = 0;
         List::edit(&mut topic.list).remove(at);
         if topic.list.len() == 0 {
@@ -237,7 +239,7 @@ impl<T, E: 'static> Table<T, E> {
         let infos = live.map(|(_, record)| {
             let topic = self.topic(record.topic).expect("a listener has a topic");
             let mut info = ListenerInfo::new(&record.slot, Arc::clone(&topic.name), now);
-            info.calls = record.slot.calls(topic.list.passes());
+            info.calls = record.slot.calls(topic.passes);
             info.failures = record.failures;
             info.silenced = record.silenced_until.is_some();
             info

@@ -25,6 +25,8 @@ pub(in crate::listeners) struct Walk {
     pub(in crate::listeners) before: u64,
     /// The last one called, or passed over.
     pub(in crate::listeners) last: Option<Key>,
+    /// Where the next one stands, if the list is the same as it was.
+    next: usize,
     /// The generation on whose behalf this is.
     pub(in crate::listeners) only: Option<u64>,
     /// Those in the snapshot.
@@ -32,6 +34,10 @@ pub(in crate::listeners) struct Walk {
 }
 
 impl Walk {
+    pub(in crate::listeners) fn new(only: Option<u64>) -> Self {
+        Self { topic: Place::new(0, 0), before: 0, last: None, next: 0, only, total: 0 }
+    }
+
     pub(in crate::listeners) fn is_for(&self, slot: &Slot) -> bool {
         self.only.is_none_or(|generation| slot.is_for(generation))
     }
@@ -57,28 +63,32 @@ pub(in crate::listeners) enum Resumed<E> {
 }
 
 impl<T, E: 'static> Table<T, E> {
-    pub(in crate::listeners) fn begin<Q: ?Sized + Eq>(
-        &mut self,
-        hash: u64,
-        name: &Q,
-        only: Option<u64>,
-    ) -> Option<(Walk, Resumed<E>)>
+    /// Begins an emit.
+    pub(in crate::listeners) fn begin<Q: ?Sized + Eq>(&mut self, hash: u64, name: &Q, walk: &mut Walk) -> Resumed<E>
     where
         T: Borrow<Q>,
     {
         self.departures.emitted += 1;
-        if only.is_some_and(|generation| !self.generations.contains_key(&generation)) {
-            return None;
+        if self.has_ended(walk) {
+            return Resumed::Ended;
         }
-        let before = self.next;
-        let topic = self.topics.find_mut(hash, |topic| (*topic.name).borrow() == name)?;
-        let mut walk = Walk { topic: topic.at, before, last: None, only, total: topic.list.len() };
-        if only.is_some() {
-            walk.total = topic.list.slots.iter().filter(|slot| walk.is_for(slot)).count();
-        }
+        let Some(topic) = self.topics.find_mut(hash, |topic| (*topic.name).borrow() == name) else {
+            return Resumed::Ended;
+        };
+        walk.topic = topic.at;
+        walk.before = self.next;
+        walk.total = match walk.only {
+            None => topic.list.len(),
+            Some(generation) => topic.list.slots.iter().filter(|slot| slot.is_for(generation)).count(),
+        };
         topic.calm = topic.calm.saturating_add(1);
-        let resumed = if topic.calm > CALM { Resumed::Pinned(Pin::clone(&topic.list), 0) } else { Resumed::Single };
-        Some((walk, resumed))
+        self.departures.begun += walk.total as u64;
+        if topic.calm > CALM {
+            topic.passes += 1;
+            Resumed::Pinned(Pin::clone(&topic.list), 0)
+        } else {
+            Resumed::Single
+        }
     }
 
     /// How an emit goes on whose list was stale, or not current any more by the time.
@@ -94,13 +104,15 @@ impl<T, E: 'static> Table<T, E> {
         if self.topic(walk.topic).is_some_and(|topic| topic.list.earliest() <= now) {
             self.expire_topic(walk.topic, now, gone);
         }
-        let Some(topic) = self.topic(walk.topic) else { return Resumed::Ended };
+        let Some(topic) = self.topic_mut(walk.topic) else { return Resumed::Ended };
         let rest = topic.list.after(walk.last);
         let later = |slot: &Arc<Slot>| slot.number() >= walk.before;
         // Calling straight from a list means calling all of it.
         if topic.calm <= CALM || topic.list.slots[rest..].iter().any(later) {
             Resumed::Single
         } else {
+            // One from the beginning is counted as a whole pass, whether or not another one was broken off there.
+            topic.passes += u64::from(rest == 0);
             Resumed::Pinned(Pin::clone(&topic.list), rest)
         }
     }
@@ -127,13 +139,22 @@ impl<T, E: 'static> Table<T, E> {
         }
         loop {
             let list = &self.topic(walk.topic)?.list;
-            let slot = list.slots.get(list.after(walk.last))?;
-            walk.last = Some(slot.key());
-            if slot.number() < walk.before && walk.is_for(slot) {
-                let listener = slot.number();
-                if let Some(claim) = self.claim(listener, now, gone) {
-                    return Some(claim);
-                }
+            let is_next =
+                |at: usize| at.checked_sub(1).and_then(|at| list.slots.get(at)).map(|slot| slot.key()) == walk.last;
+            let at = if is_next(walk.next) { walk.next } else { list.after(walk.last) };
+            let slot = list.slots.get(at)?;
+            (walk.last, walk.next) = (Some(slot.key()), at + 1);
+            if slot.number() >= walk.before || !walk.is_for(slot) {
+                continue;
+            }
+            let call = &list.calls[at];
+            if slot.deadline > now && !Arc::ptr_eq(call, &self.asks) {
+                let (call, slot) = (Arc::clone(call), Arc::clone(slot));
+                return Some(Claim { call, slot, watched: false, probe: false });
+            }
+            let listener = slot.number();
+            if let Some(claim) = self.claim(listener, now, gone) {
+                return Some(claim);
             }
         }
     }

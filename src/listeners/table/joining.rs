@@ -140,8 +140,9 @@ impl<T: Eq, E: 'static> Table<T, E> {
         if has_owner {
             self.owned.insert(number);
         }
-        let list = &mut self.topic_mut(topic).expect("it was just found or made").list;
-        List::edit(list).insert(Arc::clone(&slot), Arc::clone(&call));
+        let entered = self.topic_mut(topic).expect("it was just found or made");
+        slot.enter(entered.passes);
+        List::edit(&mut entered.list).insert(Arc::clone(&slot), Arc::clone(&call));
         let record = Record { slot, call, topic, failures: 0, silenced_until: None, probed: false };
         self.records.insert(number, record);
         self.departures.inserted += 1;
@@ -152,7 +153,7 @@ impl<T: Eq, E: 'static> Table<T, E> {
         let at = Place::new(hash, self.next);
         self.next += 1;
         let list = Pin::new(List::new(Arc::clone(&self.counters)));
-        let topic = Topic { name: Arc::new(name), at, list, calm: 0 };
+        let topic = Topic { name: Arc::new(name), at, list, calm: 0, passes: 0 };
         self.topics.insert_unique(hash, topic, |topic| topic.at.hash);
         at
     }
