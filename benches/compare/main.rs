@@ -8,10 +8,12 @@
 //!
 //! A part is a function that returns sections of what is to be printed; see `PARTS`.
 
+mod buses;
 mod chart;
 mod child;
 mod contestant;
 mod inserting;
+mod listeners;
 mod memory;
 mod ours;
 mod pauses;
@@ -34,11 +36,12 @@ use sizes::Sizes;
 
 type Part = fn(&Sizes) -> Vec<Section>;
 
-const PARTS: [(&str, Part); 4] = [
+const PARTS: [(&str, Part); 5] = [
     ("insert", inserting::section),
     ("memory", memory::section),
     ("pauses", pauses::section),
     ("sweep", sweeping::section),
+    ("listeners", listeners::sections),
 ];
 
 fn main() -> io::Result<()> {
