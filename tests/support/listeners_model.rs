@@ -423,8 +423,9 @@ impl Run {
         let guard = &self.guards[usize::from(which) % self.guards.len()];
         let own = self.model.listeners.iter_mut().find(|it| it.mark == guard.mark);
         let was_there = if paused { guard.subscription.pause() } else { guard.subscription.resume() };
-        // One that is too old, and has not been come across yet, may still be paused.
-        assert!(was_there || own.is_none());
+        // One that is too old is there until somebody comes across it.
+        let now = self.model.now;
+        assert!(was_there || own.as_ref().is_none_or(|own| own.deadline <= now));
         if let Some(own) = own {
             own.paused = paused;
         }
