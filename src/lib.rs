@@ -62,6 +62,12 @@
 //! assert_eq!(cache.get("/index.html"), Some(page));
 //! ```
 //!
+//! # Handlers that do not pile up
+//!
+//! A [`ListenerRegistry`] calls handlers by topic, and takes the place of the `Vec<Box<dyn Fn>>` that gains a handler at
+//! every reconnect: each leaves with its guard, its [`Scope`], its owner, a number of calls, an age, or the next under its
+//! key, and there is a bound on all.
+//!
 //! # Memory that is given back
 //!
 //! Expiry is exact at every call and needs no sweep. Memory of expired entries is freed by later calls, a little by each;
@@ -71,6 +77,7 @@
 //! # Features
 //!
 //! * `serde`: [`Stats`] implements `Serialize`.
+//! * `queue`: listeners that put events into a bounded queue, received from with or without async ([`Listen`]`::queue`).
 
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
@@ -85,6 +92,7 @@ mod compound;
 mod dedup;
 mod hash;
 mod key;
+mod listeners;
 mod lru;
 mod removal;
 mod shards;
@@ -98,6 +106,13 @@ pub use clock::{Clock, ManualClock};
 pub use compound::{CompoundKey, MissingPart};
 pub use dedup::{Claim, DedupBuilder, DedupMap, DedupSet, LeaseLapsed, Seen, Ticket};
 pub use key::{AsKey, ByteKey, Key};
+pub use listeners::{
+    Breaker, DetachError, Emitted, Generation, Limit, Listen, ListenerId, ListenerInfo, ListenerRegistry,
+    ListenersBuilder, Outcome, Overflow, Rejected, Scope, Subscription, TooDeep, WeakRegistry,
+};
+#[cfg(feature = "queue")]
+#[cfg_attr(docsrs, doc(cfg(feature = "queue")))]
+pub use listeners::{Queue, WhenFull};
 pub use lru::{ComputeError, Cursor, LruBuilder, LruCache, TooHeavy};
 pub use removal::RemovalCause;
 pub use stats::Stats;

@@ -8,10 +8,12 @@
 //!
 //! A part is a function that returns sections of what is to be printed; see `PARTS`.
 
+mod buses;
 mod chart;
 mod child;
 mod contestant;
 mod inserting;
+mod listeners;
 mod lru;
 mod memory;
 mod ours;
@@ -35,12 +37,13 @@ use sizes::Sizes;
 
 type Part = fn(&Sizes) -> Vec<Section>;
 
-const PARTS: [(&str, Part); 5] = [
+const PARTS: [(&str, Part); 6] = [
     ("insert", inserting::section),
     ("memory", memory::section),
     ("pauses", pauses::section),
     ("sweep", sweeping::section),
     ("lru", lru::sections),
+    ("listeners", listeners::sections),
 ];
 
 fn main() -> io::Result<()> {
