@@ -31,13 +31,13 @@ impl<T> Slab<T> {
         Self { chunks: Vec::new(), len: 0 }
     }
 
-    #[inline]
+    #[inline(always)]
     pub(super) fn len(&self) -> usize {
         self.len
     }
 
     /// Adds an element, in a slab that is to hold `bound` of them at most; its place.
-    #[inline]
+    #[inline(always)]
     pub(super) fn push(&mut self, element: T, bound: usize) -> Place {
         let chunk = self.len / Self::CHUNK;
         if chunk == self.chunks.len() {
@@ -55,7 +55,7 @@ impl<T> Slab<T> {
     }
 
     /// Takes an element out. The last one, if it is another, now has the place.
-    #[inline]
+    #[inline(always)]
     pub(super) fn swap_remove(&mut self, at: Place) -> T {
         self.len -= 1;
         let last = self.chunks[self.len / Self::CHUNK].pop().expect("chunks are full up to the last element");
@@ -74,14 +74,14 @@ impl<T> Slab<T> {
 impl<T> Index<Place> for Slab<T> {
     type Output = T;
 
-    #[inline]
+    #[inline(always)]
     fn index(&self, at: Place) -> &T {
         &self.chunks[at as usize / Self::CHUNK][at as usize % Self::CHUNK]
     }
 }
 
 impl<T> IndexMut<Place> for Slab<T> {
-    #[inline]
+    #[inline(always)]
     fn index_mut(&mut self, at: Place) -> &mut T {
         &mut self.chunks[at as usize / Self::CHUNK][at as usize % Self::CHUNK]
     }

@@ -1,14 +1,13 @@
 //! `Store`: entries, found by key, in order of use and in order of writing.
 //!
-//! Owns entries, index and the two orders, and keeps them in step: an entry is at the same place in all of them. It knows
-//! of no limits. A look costs one cache miss in the index and one for the entry; noting a use touches its neighbours in
-//! the order of use.
+//! Owns entries, index and the two orders, and keeps them in step. It knows of no limits. A look costs one cache miss in
+//! the index and one for the entry; noting a use touches its neighbours in the order of use.
 
 use std::borrow::Borrow;
 use std::mem::replace;
 
 use super::index::Index;
-use super::order::Order;
+use super::order::{InOrder, Link, Linked, Order};
 use super::slab::{Place, Slab};
 use crate::clock::Nanos;
 
@@ -22,17 +21,53 @@ pub(super) struct Entry<K, V> {
 }
 
 impl<K, V> Entry<K, V> {
-    #[inline]
+    #[inline(always)]
     pub(super) fn new(hash: u64, key: K, value: V, weight: u32) -> Self {
         Self { key, value, hash: half(hash), weight }
     }
 }
 
+/// The order in which entries were last used.
+pub(super) struct Recency;
+/// The order in which entries were last written.
+pub(super) struct Writes;
+
+/// An entry with its place in both orders.
+pub(super) struct Node<K, V> {
+    entry: Entry<K, V>,
+    used: Link,
+    written: Link,
+}
+
+impl<K, V> Linked<Recency> for Node<K, V> {
+    #[inline(always)]
+    fn link(&self) -> &Link {
+        &self.used
+    }
+
+    #[inline(always)]
+    fn link_mut(&mut self) -> &mut Link {
+        &mut self.used
+    }
+}
+
+impl<K, V> Linked<Writes> for Node<K, V> {
+    #[inline(always)]
+    fn link(&self) -> &Link {
+        &self.written
+    }
+
+    #[inline(always)]
+    fn link_mut(&mut self) -> &mut Link {
+        &mut self.written
+    }
+}
+
 pub(super) struct Store<K, V> {
-    entries: Slab<Entry<K, V>>,
+    nodes: Slab<Node<K, V>>,
     index: Index,
-    recency: Order,
-    writes: Order,
+    recency: Order<Recency>,
+    writes: Order<Writes>,
 }
 
 /// What the index knows of a hash: its upper half. The lower one chooses the shard.
@@ -43,87 +78,85 @@ fn half(hash: u64) -> u32 {
 
 impl<K, V> Store<K, V> {
     pub(super) fn new() -> Self {
-        Self { entries: Slab::new(), index: Index::new(), recency: Order::new(), writes: Order::new() }
+        Self { nodes: Slab::new(), index: Index::new(), recency: Order::new(), writes: Order::new() }
     }
 
-    #[inline]
+    #[inline(always)]
     pub(super) fn len(&self) -> usize {
-        self.entries.len()
+        self.nodes.len()
     }
 
-    #[inline]
+    #[inline(always)]
     pub(super) fn entry(&self, at: Place) -> &Entry<K, V> {
-        &self.entries[at]
+        &self.nodes[at].entry
     }
 
-    #[inline]
+    #[inline(always)]
     pub(super) fn value_mut(&mut self, at: Place) -> &mut V {
-        &mut self.entries[at].value
+        &mut self.nodes[at].entry.value
     }
 
-    /// The order in which entries were last used.
-    #[inline]
-    pub(super) fn recency(&self) -> &Order {
-        &self.recency
+    #[inline(always)]
+    pub(super) fn recency(&self) -> InOrder<'_, Node<K, V>, Recency> {
+        self.recency.of(&self.nodes)
     }
 
-    /// The order in which entries were last written.
-    #[inline]
-    pub(super) fn writes(&self) -> &Order {
-        &self.writes
+    #[inline(always)]
+    pub(super) fn writes(&self) -> InOrder<'_, Node<K, V>, Writes> {
+        self.writes.of(&self.nodes)
     }
 
-    #[inline]
+    #[inline(always)]
     pub(super) fn find<Q: ?Sized + Eq>(&self, hash: u64, key: &Q) -> Option<Place>
     where
         K: Borrow<Q>,
     {
-        self.index.find(half(hash), |at| self.entries[at].key.borrow() == key)
+        self.index.find(half(hash), |at| self.nodes[at].entry.key.borrow() == key)
     }
 
     /// Notes that an entry was used.
-    #[inline]
+    #[inline(always)]
     pub(super) fn used(&mut self, at: Place, now: Nanos) {
-        self.recency.refresh(at, now);
+        self.recency.refresh(&mut self.nodes, at, now);
     }
 
     /// Gives an entry another value; the former.
     pub(super) fn rewrite(&mut self, at: Place, value: V, weight: u32, now: Nanos) -> V {
         self.note_written(at, now);
-        let entry = &mut self.entries[at];
+        let entry = &mut self.nodes[at].entry;
         entry.weight = weight;
         replace(&mut entry.value, value)
     }
 
-    #[inline]
+    #[inline(always)]
     fn note_written(&mut self, at: Place, now: Nanos) {
-        self.recency.refresh(at, now);
-        self.writes.refresh(at, now);
+        self.recency.refresh(&mut self.nodes, at, now);
+        self.writes.refresh(&mut self.nodes, at, now);
     }
 
     /// The standing work that comes with adding an entry, by [`push`](Self::push) or [`replace`](Self::replace), to
     /// at most `bound`.
-    #[inline]
+    #[inline(always)]
     pub(super) fn before_insert(&mut self, bound: usize) {
-        let Self { entries, index, .. } = self;
-        index.before_insert(entries.len(), bound, |at| entries[at].hash);
+        let Self { nodes, index, .. } = self;
+        index.before_insert(nodes.len(), bound, |at| nodes[at].entry.hash);
     }
 
     /// Adds an entry under a key that has none.
     #[inline]
     pub(super) fn push(&mut self, entry: Entry<K, V>, now: Nanos, bound: usize) {
         let hash = entry.hash;
-        let at = self.entries.push(entry, bound);
+        let at = self.nodes.push(Node { entry, used: Link::NONE, written: Link::NONE }, bound);
         self.index.insert(hash, at);
-        self.recency.push(now);
-        self.writes.push(now);
+        self.recency.push(&mut self.nodes, at, now);
+        self.writes.push(&mut self.nodes, at, now);
     }
 
     /// Adds an entry under a key that has none, in the place of another.
-    #[inline]
+    #[inline(always)]
     pub(super) fn replace(&mut self, at: Place, entry: Entry<K, V>, now: Nanos) -> Entry<K, V> {
         let hash = entry.hash;
-        let former = replace(&mut self.entries[at], entry);
+        let former = replace(&mut self.nodes[at].entry, entry);
         self.index.remove(former.hash, at);
         self.index.insert(hash, at);
         self.note_written(at, now);
@@ -131,33 +164,35 @@ impl<K, V> Store<K, V> {
     }
 
     pub(super) fn remove(&mut self, at: Place) -> Entry<K, V> {
-        let entry = self.entries.swap_remove(at);
+        self.recency.unlink(&mut self.nodes, at);
+        self.writes.unlink(&mut self.nodes, at);
+        let Node { entry, .. } = self.nodes.swap_remove(at);
         self.index.remove(entry.hash, at);
-        self.recency.swap_remove(at);
-        self.writes.swap_remove(at);
-        let from = self.entries.len() as Place;
+        let from = self.nodes.len() as Place;
         if at != from {
-            self.index.relocated(self.entries[at].hash, from, at);
+            self.recency.relocated(&mut self.nodes, at);
+            self.writes.relocated(&mut self.nodes, at);
+            self.index.relocated(self.nodes[at].entry.hash, from, at);
         }
-        let Self { entries, index, .. } = self;
-        index.after_remove(entries.len(), |at| entries[at].hash);
+        let Self { nodes, index, .. } = self;
+        index.after_remove(nodes.len(), |at| nodes[at].entry.hash);
         entry
     }
 
     /// Goes on moving the index to a table of another size; whether there is more to move.
     pub(super) fn tidy(&mut self) -> bool {
-        let Self { entries, index, .. } = self;
-        index.tidy(entries.len(), |at| entries[at].hash)
+        let Self { nodes, index, .. } = self;
+        index.tidy(nodes.len(), |at| nodes[at].entry.hash)
     }
 
     /// Takes all entries out, with their places, and gives the memory of all else back.
     pub(super) fn into_entries(self) -> impl Iterator<Item = Entry<K, V>> {
-        self.entries.into_elements()
+        self.nodes.into_elements().map(|node| node.entry)
     }
 
     pub(super) fn validate(&self) {
-        self.index.validate(self.len(), |at| self.entries[at].hash);
-        self.recency.validate(self.len());
-        self.writes.validate(self.len());
+        self.index.validate(self.len(), |at| self.nodes[at].entry.hash);
+        self.recency().validate();
+        self.writes().validate();
     }
 }

@@ -31,6 +31,14 @@ pub(super) enum End {
     Oldest,
 }
 
+/// What came of a look that frees nothing.
+pub(super) enum Look {
+    Hit(Place),
+    Miss,
+    /// It found something, and some entry's time may be over: it is for [`LruCache::get_at`] to say.
+    Due,
+}
+
 /// A cache bounded by size, weight, age and idleness: the single-threaded core of [`LruCache`](crate::LruCache).
 ///
 /// The semantics are those of the shared cache, of which this is one shard; see there. Values are borrowed in place of
@@ -113,7 +121,7 @@ impl<K, V, S> LruCache<K, V, S> {
     }
 
     /// Why an entry's time is over, if it is: for what came first.
-    #[inline]
+    #[inline(always)]
     fn over(&self, now: Nanos, at: Place) -> Option<RemovalCause> {
         if now < self.next_due {
             return None;
@@ -125,17 +133,23 @@ impl<K, V, S> LruCache<K, V, S> {
     }
 
     /// An entry whose time is over, if there is one: then one end of one order has it.
-    #[inline]
+    #[inline(always)]
     fn next_over(&self, now: Nanos) -> Option<(Place, RemovalCause)> {
         let ends = [self.store.writes().oldest(), self.store.recency().oldest()];
         ends.into_iter().flatten().find_map(|(at, _)| Some((at, self.over(now, at)?)))
     }
 
-    /// Lets time pass, and frees a few of the entries whose time is over; the time that counts.
-    #[inline]
-    fn tick(&mut self, now: Nanos, left: &mut Left<K, V>) -> Nanos {
+    /// Lets time pass; whether some entry's time may be over.
+    #[inline(always)]
+    fn is_due(&mut self, now: Nanos) -> bool {
         self.latest = self.latest.max(now);
-        if self.latest >= self.next_due {
+        self.latest >= self.next_due
+    }
+
+    /// Lets time pass, and frees a few of the entries whose time is over; the time that counts.
+    #[inline(always)]
+    fn tick(&mut self, now: Nanos, left: &mut Left<K, V>) -> Nanos {
+        if self.is_due(now) {
             self.free_some(FREED_PER_CALL, left);
         }
         self.latest
@@ -180,8 +194,28 @@ impl<K, V, S> LruCache<K, V, S> {
         Some(at)
     }
 
-    /// The live entry under a key, which is now the most recently used.
-    #[inline]
+    /// The live entry under a key, which is now the most recently used: the way that every look goes while no time is
+    /// over. Nothing can leave then, so there is nothing to see off; and where nothing is found, it does not matter what
+    /// time it is.
+    #[inline(always)]
+    pub(super) fn look<Q: ?Sized + Eq>(&mut self, now: impl FnOnce(&Clock) -> Nanos, hash: u64, key: &Q) -> Look
+    where
+        K: Borrow<Q>,
+    {
+        let Some(at) = self.store.find(hash, key) else {
+            self.counts.misses += 1;
+            return Look::Miss;
+        };
+        if self.is_due(now(&self.clock)) {
+            return Look::Due;
+        }
+        self.counts.hits += 1;
+        self.store.used(at, self.latest);
+        Look::Hit(at)
+    }
+
+    /// [`look`](Self::look), where some entry's time may be over.
+    #[cold]
     pub(super) fn get_at<Q: ?Sized + Eq>(
         &mut self,
         now: Nanos,
@@ -193,7 +227,7 @@ impl<K, V, S> LruCache<K, V, S> {
         K: Borrow<Q>,
     {
         let now = self.tick(now, left);
-        let found = if now < self.next_due { self.store.find(hash, key) } else { self.live_at(now, hash, key, left) };
+        let found = self.live_at(now, hash, key, left);
         match found {
             Some(at) => {
                 self.counts.hits += 1;
@@ -204,12 +238,13 @@ impl<K, V, S> LruCache<K, V, S> {
         found
     }
 
+    #[inline(always)]
     pub(super) fn value(&self, at: Place) -> &V {
         &self.store.entry(at).value
     }
 
     /// The live entry under a key, left as it is.
-    #[inline]
+    #[inline(always)]
     pub(super) fn peek_at<Q: ?Sized + Eq>(&self, now: Nanos, hash: u64, key: &Q) -> Option<&V>
     where
         K: Borrow<Q>,
@@ -221,7 +256,7 @@ impl<K, V, S> LruCache<K, V, S> {
     /// Adds an entry, or gives the one under this key another value, which makes it another entry as far as times go.
     ///
     /// The former value comes back with the key that was to be stored.
-    #[inline]
+    #[inline(always)]
     pub(super) fn insert_at(
         &mut self,
         now: Nanos,
@@ -259,7 +294,7 @@ impl<K, V, S> LruCache<K, V, S> {
     }
 
     /// Adds an entry, and evicts what has to go for it: what is past its time first, then the least recently used.
-    #[inline]
+    #[inline(always)]
     fn add(&mut self, now: Nanos, entry: Entry<K, V>, left: &mut Left<K, V>) {
         self.next_due = self.next_due.min(now.saturating_add(self.limits.max_age.min(self.limits.max_idle)));
         self.store.before_insert(self.limits.max_entries);
@@ -280,7 +315,7 @@ impl<K, V, S> LruCache<K, V, S> {
         self.counts.high_water = self.counts.high_water.max(self.store.len());
     }
 
-    #[inline]
+    #[inline(always)]
     fn next_to_go(&self, now: Nanos) -> Option<(Place, RemovalCause)> {
         if now >= self.next_due
             && let Some(over) = self.next_over(now)
@@ -291,7 +326,7 @@ impl<K, V, S> LruCache<K, V, S> {
     }
 
     /// Evicts until the bounds hold, up to `budget` entries.
-    #[inline]
+    #[inline(always)]
     fn evict(&mut self, budget: usize, left: &mut Left<K, V>) {
         for _ in 0..budget {
             if !self.is_above_bounds() {
@@ -333,11 +368,10 @@ impl<K, V, S> LruCache<K, V, S> {
     pub(super) fn first_live(&mut self, now: Nanos, end: End, left: &mut Left<K, V>) -> Option<(Place, Nanos)> {
         let now = self.tick(now, left);
         loop {
-            let order = match end {
-                End::LeastRecent => self.store.recency(),
-                End::Oldest => self.store.writes(),
-            };
-            let (at, time) = order.oldest()?;
+            let (at, time) = match end {
+                End::LeastRecent => self.store.recency().oldest(),
+                End::Oldest => self.store.writes().oldest(),
+            }?;
             let Some(cause) = self.over(now, at) else { return Some((at, time)) };
             self.take(at, cause, left);
         }

@@ -6,13 +6,14 @@ use std::fmt;
 use std::hash::{BuildHasher, Hash};
 use std::time::Duration;
 
-use super::{End, LruCache};
+use super::{End, Look, LruCache};
 use crate::bounds::{self, BuildError, Unsync};
-use crate::clock::Nanos;
+use crate::clock::{Clock, Nanos};
 use crate::hash::hash;
 use crate::lru::builder::{LruBuilder, MAX_ENTRIES_PER_SHARD, weigh};
 use crate::lru::error::TooHeavy;
 use crate::lru::left::Left;
+use crate::lru::slab::Place;
 use crate::removal::RemovalCause;
 use crate::stats::Stats;
 
@@ -45,7 +46,7 @@ impl<K, V, S> LruCache<K, V, S> {
     }
 
     /// Calls `work` with the time, and sees off what left.
-    #[inline]
+    #[inline(always)]
     fn at<R>(&mut self, work: impl FnOnce(&mut Self, Nanos, &mut Left<K, V>) -> R) -> R {
         let mut left = Left::new();
         let result = work(self, self.clock.nanos(), &mut left);
@@ -173,8 +174,22 @@ impl<K: Hash + Eq, V, S: BuildHasher> LruCache<K, V, S> {
         Q: ?Sized + Hash + Eq,
     {
         let hash = hash(&self.hasher, key);
-        let at = self.at(|core, now, left| core.get_at(now, hash, key, left))?;
+        let at = match self.look(Clock::nanos, hash, key) {
+            Look::Hit(at) => at,
+            Look::Miss => return None,
+            Look::Due => self.get_when_due(hash, key)?,
+        };
         Some(self.store.value_mut(at))
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn get_when_due<Q>(&mut self, hash: u64, key: &Q) -> Option<Place>
+    where
+        K: Borrow<Q>,
+        Q: ?Sized + Eq,
+    {
+        self.at(|core, now, left| core.get_at(now, hash, key, left))
     }
 
     /// The live value under a key. Refreshes nothing, and counts as neither hit nor miss.
