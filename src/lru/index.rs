@@ -63,8 +63,7 @@ impl Index {
     /// The place of an entry with this hash of which `is` says that it is the one.
     #[inline(always)]
     pub(super) fn find(&self, hash: u32, is: impl Fn(Place) -> bool + Copy) -> Option<Place> {
-        let table = self.table(hash);
-        table.find(hash, is).map(|found| table.place(found))
+        self.table(hash).find(hash, is).map(|found| found.place)
     }
 
     #[inline(always)]
@@ -140,7 +139,7 @@ impl Index {
     fn move_line(&mut self, hash_of: impl Fn(Place) -> u32) {
         let Some(old) = &mut self.old else { return };
         while let Some((hash, found)) = old.table.any_of(old.moved, &hash_of) {
-            self.table.insert(hash, old.table.place(found));
+            self.table.insert(hash, found.place);
             old.table.remove(hash, found);
         }
         old.moved += 1;

@@ -80,12 +80,13 @@ impl Line {
 
     /// A slot with this tag of which `is` says that it is the one.
     #[inline(always)]
-    fn find(&self, tag: u8, is: impl Fn(Place) -> bool) -> Option<usize> {
+    fn find(&self, tag: u8, is: impl Fn(Place) -> bool) -> Option<(usize, Place)> {
         let mut candidates = self.with_tag(tag);
         while candidates != 0 {
             let slot = Self::slot(candidates.trailing_zeros());
-            if is(self.places[slot]) {
-                return Some(slot);
+            let place = self.places[slot];
+            if is(place) {
+                return Some((slot, place));
             }
             candidates &= candidates - 1;
         }
@@ -112,6 +113,14 @@ fn zero_bytes(word: u64) -> u64 {
 #[inline(always)]
 fn zero_bytes_of_half(word: u32) -> u32 {
     word.wrapping_sub(LOW as u32) & !word & HIGH as u32
+}
+
+/// An entry in a table.
+#[derive(Clone, Copy)]
+pub(super) struct Found {
+    line: usize,
+    slot: usize,
+    pub(super) place: Place,
 }
 
 /// So many lines, of which those from `lines.len()` on are empty and not yet allocated.
@@ -149,23 +158,23 @@ impl Table {
 
     /// The line and the slot of an entry with this hash of which `is` says that it is the one.
     #[inline(always)]
-    pub(super) fn find(&self, hash: u32, is: impl Fn(Place) -> bool + Copy) -> Option<(usize, usize)> {
+    pub(super) fn find(&self, hash: u32, is: impl Fn(Place) -> bool + Copy) -> Option<Found> {
         let home = self.home(hash);
         let line = self.lines.get(home)?;
-        if let Some(slot) = line.find(tag(hash), is) {
-            return Some((home, slot));
+        if let Some((slot, place)) = line.find(tag(hash), is) {
+            return Some(Found { line: home, slot, place });
         }
         if line.passed(class(hash)) == 0 { None } else { self.find_after(home, hash, is) }
     }
 
     /// [`find`](Self::find) in the lines after the one that the hash chooses.
     #[inline(never)]
-    fn find_after(&self, home: usize, hash: u32, is: impl Fn(Place) -> bool) -> Option<(usize, usize)> {
+    fn find_after(&self, home: usize, hash: u32, is: impl Fn(Place) -> bool) -> Option<Found> {
         let mut at = self.after(home);
         while at != home {
             let line = self.lines.get(at)?;
-            if let Some(slot) = line.find(tag(hash), &is) {
-                return Some((at, slot));
+            if let Some((slot, place)) = line.find(tag(hash), &is) {
+                return Some(Found { line: at, slot, place });
             }
             if line.passed(class(hash)) == 0 {
                 return None;
@@ -176,12 +185,7 @@ impl Table {
     }
 
     #[inline(always)]
-    pub(super) fn place(&self, (line, slot): (usize, usize)) -> Place {
-        self.lines[line].places[slot]
-    }
-
-    #[inline(always)]
-    pub(super) fn set_place(&mut self, (line, slot): (usize, usize), place: Place) {
+    pub(super) fn set_place(&mut self, Found { line, slot, .. }: Found, place: Place) {
         self.lines[line].places[slot] = place;
     }
 
@@ -206,7 +210,7 @@ impl Table {
 
     /// Removes what [`find`](Self::find) found for this hash.
     #[inline(always)]
-    pub(super) fn remove(&mut self, hash: u32, (line, slot): (usize, usize)) {
+    pub(super) fn remove(&mut self, hash: u32, Found { line, slot, .. }: Found) {
         self.lines[line].tags[slot] = 0;
         let mut at = self.home(hash);
         while at != line {
@@ -216,14 +220,14 @@ impl Table {
     }
 
     /// Some entry of which the hash chose this line, with its hash, if there is one.
-    pub(super) fn any_of(&self, home: usize, hash_of: impl Fn(Place) -> u32) -> Option<(u32, (usize, usize))> {
+    pub(super) fn any_of(&self, home: usize, hash_of: impl Fn(Place) -> u32) -> Option<(u32, Found)> {
         let mut at = home;
         for _ in 0..self.count {
             let line = self.lines.get(at)?;
             for slot in (0..SLOTS).filter(|&slot| line.tags[slot] != 0) {
                 let hash = hash_of(line.places[slot]);
                 if self.home(hash) == home {
-                    return Some((hash, (at, slot)));
+                    return Some((hash, Found { line: at, slot, place: line.places[slot] }));
                 }
             }
             if line.passed == 0 {
@@ -252,7 +256,8 @@ impl Table {
             }
         }
         for (line, passed) in self.lines.iter().zip(passed) {
-            let is_right = |class: u32| line.passed(4 * class) == COUNT || line.passed(4 * class) == passed[class as usize];
+            let is_right =
+                |class: u32| line.passed(4 * class) == COUNT || line.passed(4 * class) == passed[class as usize];
             assert!((0..8).all(is_right), "what passed each line");
         }
         entries
@@ -302,5 +307,23 @@ mod tests {
             assert_eq!(table.validate(hash_of), 29 - place);
         }
         assert!(table.lines.iter().all(|line| line.passed == 0));
+    }
+
+    #[test]
+    fn a_count_that_came_to_its_highest_value_stays_there() {
+        let mut table = Table::new(3);
+        // All of one line and one class.
+        let hashes: Vec<u32> = (0..30).map(|n| u32::MAX - 2048 * n).collect();
+        for (place, &hash) in hashes.iter().enumerate() {
+            table.insert(hash, place as Place);
+        }
+        let hash_of = |place: Place| hashes[place as usize];
+        for (place, &hash) in hashes.iter().enumerate() {
+            let found = table.find(hash, |at| at == place as Place).expect("it is there");
+            table.remove(hash, found);
+            assert_eq!(table.validate(hash_of), 29 - place);
+        }
+        assert_eq!(table.lines[2].passed(class(u32::MAX)), COUNT);
+        assert!(table.find(u32::MAX, |_| true).is_none());
     }
 }

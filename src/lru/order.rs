@@ -52,22 +52,22 @@ impl<O> Order<O> {
         self.newest = at;
     }
 
-    /// Makes an entry the newest.
+    /// Makes an entry that has this link the newest; the link that it is to have.
+    ///
+    /// So the entry itself, at hand where it was found, is not looked up once more.
     #[inline(always)]
-    pub(super) fn refresh<E: Linked<O>>(&mut self, entries: &mut Slab<E>, at: Place, now: Nanos) {
+    #[must_use]
+    pub(super) fn refresh<E: Linked<O>>(&mut self, entries: &mut Slab<E>, at: Place, link: Link, now: Nanos) -> Link {
         let newest = self.newest;
-        let link = entries[at].link_mut();
         if at == newest {
-            link.time = now;
-            return;
+            return Link { time: now, ..link };
         }
-        // There is a newer one, so the two links above are those of entries and no check for the end is needed.
-        let Link { newer, older, .. } = *link;
-        *link = Link { newer: NIL, older: newest, time: now };
-        entries[newer].link_mut().older = older;
-        *self.newer_of(entries, older) = newer;
+        // There is a newer one, so what is above is an entry and no check for the end is needed.
+        entries[link.newer].link_mut().older = link.older;
+        *self.newer_of(entries, link.older) = link.newer;
         entries[newest].link_mut().newer = at;
         self.newest = at;
+        Link { newer: NIL, older: newest, time: now }
     }
 
     /// Takes an entry out of the order.
@@ -113,10 +113,15 @@ pub(super) struct InOrder<'a, E, O> {
 }
 
 impl<'a, E: Linked<O>, O> InOrder<'a, E, O> {
-    /// The entry that was last, and when it was noted.
+    /// The entry that was last.
     #[inline(always)]
+    pub(super) fn last(&self) -> Option<Place> {
+        (self.oldest != NIL).then_some(self.oldest)
+    }
+
+    /// The entry that was last, and when it was noted.
     pub(super) fn oldest(&self) -> Option<(Place, Nanos)> {
-        (self.oldest != NIL).then(|| (self.oldest, self.time(self.oldest)))
+        self.last().map(|at| (at, self.time(at)))
     }
 
     #[inline(always)]
@@ -134,7 +139,11 @@ impl<'a, E: Linked<O>, O> InOrder<'a, E, O> {
         Self::walk(self.entries, self.oldest, |link| link.newer)
     }
 
-    fn walk(entries: &'a Slab<E>, first: Place, next: fn(&Link) -> Place) -> impl Iterator<Item = Place> + use<'a, E, O> {
+    fn walk(
+        entries: &'a Slab<E>,
+        first: Place,
+        next: fn(&Link) -> Place,
+    ) -> impl Iterator<Item = Place> + use<'a, E, O> {
         let some = |at| (at != NIL).then_some(at);
         successors(some(first), move |&at| some(next(entries[at].link())))
     }

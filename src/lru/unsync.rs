@@ -6,10 +6,12 @@
 
 mod api;
 mod figures;
+mod short;
 mod walk;
 
 use std::borrow::Borrow;
 use std::mem::replace;
+use std::num::NonZeroU32;
 use std::sync::Arc;
 
 use super::builder::{Limits, Weigher};
@@ -29,14 +31,6 @@ const FREED_PER_CALL: usize = 4;
 pub(super) enum End {
     LeastRecent,
     Oldest,
-}
-
-/// What came of a look that frees nothing.
-pub(super) enum Look {
-    Hit(Place),
-    Miss,
-    /// It found something, and some entry's time may be over: it is for [`LruCache::get_at`] to say.
-    Due,
 }
 
 /// A cache bounded by size, weight, age and idleness: the single-threaded core of [`LruCache`](crate::LruCache).
@@ -135,8 +129,8 @@ impl<K, V, S> LruCache<K, V, S> {
     /// An entry whose time is over, if there is one: then one end of one order has it.
     #[inline(always)]
     fn next_over(&self, now: Nanos) -> Option<(Place, RemovalCause)> {
-        let ends = [self.store.writes().oldest(), self.store.recency().oldest()];
-        ends.into_iter().flatten().find_map(|(at, _)| Some((at, self.over(now, at)?)))
+        let ends = [self.store.writes().last(), self.store.recency().last()];
+        ends.into_iter().flatten().find_map(|at| Some((at, self.over(now, at)?)))
     }
 
     /// Lets time pass; whether some entry's time may be over.
@@ -176,17 +170,13 @@ impl<K, V, S> LruCache<K, V, S> {
     /// Takes an entry out.
     fn take(&mut self, at: Place, cause: RemovalCause, left: &mut Left<K, V>) {
         let entry = self.store.remove(at);
-        self.weight -= u64::from(entry.weight);
+        self.weight -= u64::from(entry.weight.get());
         self.counts.left(cause);
         left.push(entry, cause);
     }
 
-    /// The live entry under a key. One whose time is over is taken out.
-    fn live_at<Q: ?Sized + Eq>(&mut self, now: Nanos, hash: u64, key: &Q, left: &mut Left<K, V>) -> Option<Place>
-    where
-        K: Borrow<Q>,
-    {
-        let at = self.store.find(hash, key)?;
+    #[cold]
+    fn unless_over(&mut self, now: Nanos, at: Place, left: &mut Left<K, V>) -> Option<Place> {
         if let Some(cause) = self.over(now, at) {
             self.take(at, cause, left);
             return None;
@@ -194,24 +184,14 @@ impl<K, V, S> LruCache<K, V, S> {
         Some(at)
     }
 
-    /// The live entry under a key, which is now the most recently used: the way that every look goes while no time is
-    /// over. Nothing can leave then, so there is nothing to see off; and where nothing is found, it does not matter what
-    /// time it is.
+    /// The live entry under a key. One whose time is over is taken out.
     #[inline(always)]
-    pub(super) fn look<Q: ?Sized + Eq>(&mut self, now: impl FnOnce(&Clock) -> Nanos, hash: u64, key: &Q) -> Look
+    fn live_at<Q: ?Sized + Eq>(&mut self, now: Nanos, hash: u64, key: &Q, left: &mut Left<K, V>) -> Option<Place>
     where
         K: Borrow<Q>,
     {
-        let Some(at) = self.store.find(hash, key) else {
-            self.counts.misses += 1;
-            return Look::Miss;
-        };
-        if self.is_due(now(&self.clock)) {
-            return Look::Due;
-        }
-        self.counts.hits += 1;
-        self.store.used(at, self.latest);
-        Look::Hit(at)
+        let at = self.store.find(hash, key)?;
+        if now < self.next_due { Some(at) } else { self.unless_over(now, at, left) }
     }
 
     /// [`look`](Self::look), where some entry's time may be over.
@@ -231,7 +211,7 @@ impl<K, V, S> LruCache<K, V, S> {
         match found {
             Some(at) => {
                 self.counts.hits += 1;
-                self.store.used(at, now);
+                self.store.used(at, *self.store.link(at), now);
             }
             None => self.counts.misses += 1,
         }
@@ -256,14 +236,13 @@ impl<K, V, S> LruCache<K, V, S> {
     /// Adds an entry, or gives the one under this key another value, which makes it another entry as far as times go.
     ///
     /// The former value comes back with the key that was to be stored.
-    #[inline(always)]
     pub(super) fn insert_at(
         &mut self,
         now: Nanos,
         hash: u64,
         key: K,
         value: V,
-        weight: u32,
+        weight: NonZeroU32,
         left: &mut Left<K, V>,
     ) -> Result<Option<(K, V)>, TooHeavy<K, V>>
     where
@@ -271,18 +250,18 @@ impl<K, V, S> LruCache<K, V, S> {
     {
         let now = self.tick(now, left);
         let found = self.live_at(now, hash, &key, left);
-        if u64::from(weight) > self.limits.max_weight {
+        if u64::from(weight.get()) > self.limits.max_weight {
             self.counts.rejected += 1;
             if let Some(at) = found {
                 // Out of date: to serve it on would be worse than to serve nothing.
                 self.take(at, RemovalCause::Replaced, left);
             }
-            return Err(TooHeavy { key, value, weight, max_weight: self.limits.max_weight });
+            return Err(TooHeavy { key, value, weight: weight.get(), max_weight: self.limits.max_weight });
         }
         self.counts.inserted += 1;
         if let Some(at) = found {
-            self.weight -= u64::from(self.store.entry(at).weight);
-            self.weight += u64::from(weight);
+            self.weight -= u64::from(self.store.entry(at).weight.get());
+            self.weight += u64::from(weight.get());
             let former = self.store.rewrite(at, value, weight, now);
             self.counts.replaced += 1;
             // It is the most recently used now, and within the bound alone: what goes is others.
@@ -296,12 +275,12 @@ impl<K, V, S> LruCache<K, V, S> {
     /// Adds an entry, and evicts what has to go for it: what is past its time first, then the least recently used.
     #[inline(always)]
     fn add(&mut self, now: Nanos, entry: Entry<K, V>, left: &mut Left<K, V>) {
-        self.next_due = self.next_due.min(now.saturating_add(self.limits.max_age.min(self.limits.max_idle)));
+        self.note_due(now);
         self.store.before_insert(self.limits.max_entries);
-        self.weight += u64::from(entry.weight);
+        self.weight += u64::from(entry.weight.get());
         while self.store.len() >= self.limits.max_entries || self.weight > self.limits.max_weight {
             let Some((at, cause)) = self.next_to_go(now) else { break };
-            let weight = u64::from(self.store.entry(at).weight);
+            let weight = u64::from(self.store.entry(at).weight.get());
             if self.store.len() <= self.limits.max_entries && self.weight - weight <= self.limits.max_weight {
                 // The last that has to go leaves its place to the newcomer.
                 self.weight -= weight;
@@ -311,7 +290,18 @@ impl<K, V, S> LruCache<K, V, S> {
             }
             self.take(at, cause, left);
         }
-        self.store.push(entry, now, self.limits.max_entries);
+        self.push(now, entry);
+    }
+
+    /// Notes when the time of an entry that is written now may be over.
+    #[inline(always)]
+    fn note_due(&mut self, now: Nanos) {
+        self.next_due = self.next_due.min(now.saturating_add(self.limits.max_age.min(self.limits.max_idle)));
+    }
+
+    #[inline(never)]
+    fn push(&mut self, now: Nanos, entry: Entry<K, V>) {
+        self.store.push(entry, now);
         self.counts.high_water = self.counts.high_water.max(self.store.len());
     }
 
@@ -322,7 +312,7 @@ impl<K, V, S> LruCache<K, V, S> {
         {
             return Some(over);
         }
-        self.store.recency().oldest().map(|(at, _)| (at, RemovalCause::Evicted))
+        self.store.recency().last().map(|at| (at, RemovalCause::Evicted))
     }
 
     /// Evicts until the bounds hold, up to `budget` entries.
@@ -359,7 +349,7 @@ impl<K, V, S> LruCache<K, V, S> {
 
     fn pop(&mut self, at: Place) -> (K, V) {
         let entry = self.store.remove(at);
-        self.weight -= u64::from(entry.weight);
+        self.weight -= u64::from(entry.weight.get());
         self.counts.removed += 1;
         (entry.key, entry.value)
     }

@@ -6,7 +6,7 @@ use std::fmt;
 use std::hash::{BuildHasher, Hash};
 use std::time::Duration;
 
-use super::{End, Look, LruCache};
+use super::{End, LruCache};
 use crate::bounds::{self, BuildError, Unsync};
 use crate::clock::{Clock, Nanos};
 use crate::hash::hash;
@@ -41,6 +41,7 @@ impl<K, V> LruCache<K, V> {
 }
 
 impl<K, V, S> LruCache<K, V, S> {
+    #[inline(always)]
     fn now(&self) -> Nanos {
         self.clock.nanos()
     }
@@ -55,7 +56,7 @@ impl<K, V, S> LruCache<K, V, S> {
     }
 
     /// The number of live entries. Takes a step for each that is held though its time is over; each call that
-    /// writes or looks something up frees a few of those.
+    /// writes or finds something frees a few of those.
     #[must_use]
     pub fn len(&self) -> usize {
         self.len_at(self.now())
@@ -174,12 +175,7 @@ impl<K: Hash + Eq, V, S: BuildHasher> LruCache<K, V, S> {
         Q: ?Sized + Hash + Eq,
     {
         let hash = hash(&self.hasher, key);
-        let at = match self.look(Clock::nanos, hash, key) {
-            Look::Hit(at) => at,
-            Look::Miss => return None,
-            Look::Due => self.get_when_due(hash, key)?,
-        };
-        Some(self.store.value_mut(at))
+        self.look(Clock::nanos, hash, key, |core| core.get_when_due(hash, key))
     }
 
     #[cold]
@@ -233,6 +229,18 @@ impl<K: Hash + Eq, V, S: BuildHasher> LruCache<K, V, S> {
     #[inline]
     pub fn try_insert(&mut self, key: K, value: V) -> Result<Option<V>, TooHeavy<K, V>> {
         let hash = hash(&self.hasher, &key);
+        if self.weigher.is_none() && self.is_light(self.now()) {
+            let left = self.insert_light(hash, key, value);
+            return Ok(left.and_then(|(key, value, cause)| {
+                self.listener.tell(&key, &value, cause);
+                (cause == RemovalCause::Replaced).then_some(value)
+            }));
+        }
+        self.insert_in_any_case(hash, key, value)
+    }
+
+    #[inline(never)]
+    fn insert_in_any_case(&mut self, hash: u64, key: K, value: V) -> Result<Option<V>, TooHeavy<K, V>> {
         let weight = weigh(&self.weigher, &key, &value);
         let former = self.at(|core, now, left| core.insert_at(now, hash, key, value, weight, left))?;
         Ok(former.map(|(key, former)| {
