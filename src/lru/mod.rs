@@ -215,7 +215,7 @@ impl<K, V> LruCache<K, V> {
 
 impl<K, V, S> Inner<K, V, S> {
     /// Calls `work` with a shard locked, and sees off what left the shard once it is not locked any more.
-    #[inline]
+    #[inline(always)]
     fn with<R>(&self, shard: usize, work: impl FnOnce(&mut Shard<K, V, S>, &mut Left<K, V>) -> R) -> R {
         // Before the guard, so that it is dropped after it even where `work` panics.
         let mut left = Left::new();
@@ -248,6 +248,7 @@ impl<K, V, S> LruCache<K, V, S> {
         Self { inner: Arc::new(Inner { shards, waiting, resizing, clock, hasher, weigher, listener }) }
     }
 
+    #[inline(always)]
     fn now(&self) -> Nanos {
         self.inner.clock.nanos()
     }
@@ -260,7 +261,7 @@ impl<K, V, S> LruCache<K, V, S> {
     }
 
     /// The number of live entries. Locks each shard once, and takes a step for each entry that is held though its time is
-    /// over; calls that write or look something up free a few of those each.
+    /// over; calls that write or find something free a few of those each.
     #[must_use]
     pub fn len(&self) -> usize {
         let now = self.now();
@@ -372,7 +373,35 @@ impl<K: Hash + Eq, V, S: BuildHasher> LruCache<K, V, S> {
         K: Borrow<Q>,
         Q: ?Sized + Hash + Eq,
     {
-        self.on(key, |now, hash, shard, left| {
+        let hash = hash(&self.inner.hasher, key);
+        let now = self.now();
+        let at = self.inner.shards.of(hash);
+        let mut shard = self.inner.shards.lock(at);
+        let mut is_due = false;
+        let found = shard.core.look(
+            |_| now,
+            hash,
+            key,
+            |_| {
+                is_due = true;
+                None
+            },
+        );
+        if let Some(value) = found {
+            return Some(read(value));
+        }
+        drop(shard);
+        if is_due { self.get_when_due(now, hash, key, read) } else { None }
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn get_when_due<Q, R>(&self, now: Nanos, hash: u64, key: &Q, read: impl FnOnce(&V) -> R) -> Option<R>
+    where
+        K: Borrow<Q>,
+        Q: ?Sized + Eq,
+    {
+        self.inner.with(self.inner.shards.of(hash), |shard, left| {
             let at = shard.core.get_at(now, hash, key, left)?;
             Some(read(shard.core.value(at)))
         })
@@ -419,9 +448,29 @@ impl<K: Hash + Eq, V, S: BuildHasher> LruCache<K, V, S> {
     /// [`TooHeavy`], with the key and the value. What was stored under the key is gone all the same, as out of date.
     #[inline]
     pub fn try_insert(&self, key: K, value: V) -> Result<Option<V>, TooHeavy<K, V>> {
-        let weight = weigh(&self.inner.weigher, &key, &value);
         let hash = hash(&self.inner.hasher, &key);
         let now = self.now();
+        if self.inner.weigher.is_some() {
+            return self.insert_in_any_case(now, hash, key, value);
+        }
+        let mut guard = self.inner.shards.lock(self.inner.shards.of(hash));
+        if !guard.core.is_light(now) {
+            drop(guard);
+            return self.insert_in_any_case(now, hash, key, value);
+        }
+        let superseded = guard.supersede(hash, &key);
+        let left = guard.core.insert_light(hash, key, value);
+        drop(guard);
+        drop(superseded);
+        Ok(left.and_then(|(key, value, cause)| {
+            self.inner.listener.tell(&key, &value, cause);
+            (cause == RemovalCause::Replaced).then_some(value)
+        }))
+    }
+
+    #[inline(never)]
+    fn insert_in_any_case(&self, now: Nanos, hash: u64, key: K, value: V) -> Result<Option<V>, TooHeavy<K, V>> {
+        let weight = weigh(&self.inner.weigher, &key, &value);
         let (former, superseded) = self.inner.with(self.inner.shards.of(hash), |shard, left| {
             let superseded = shard.supersede(hash, &key);
             (shard.core.insert_at(now, hash, key, value, weight, left), superseded)
