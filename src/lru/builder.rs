@@ -7,6 +7,7 @@ use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::inner::Inner;
 use super::left::{Listener, OnRemoval};
 use super::{LruCache, unsync};
 use crate::bounds::{self, BuildError, Shared, Unsync};
@@ -257,7 +258,8 @@ where
             )
         });
         let cores: Vec<_> = cores.collect();
-        let cache = LruCache::new_inner(cores, self.clock, self.hasher, self.weigher, listener);
+        let inner = Inner::new(cores, self.clock, self.hasher, self.weigher, listener);
+        let cache = LruCache { inner: Arc::new(inner) };
         if self.sweep_every.is_some() {
             let every = bounds::time("sweep_every", self.sweep_every)?;
             sweep::watch_globally("lru", &cache.inner, every)?;
