@@ -189,6 +189,13 @@ impl From<&ManualClock> for Clock {
     }
 }
 
+impl From<ManualClock> for Clock {
+    /// [`ManualClock::clock`].
+    fn from(time: ManualClock) -> Self {
+        time.clock()
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

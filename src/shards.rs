@@ -14,7 +14,7 @@ use crate::sync::{Mutex, MutexGuard};
 pub(crate) const MAX_SHARDS: usize = 1 << 12;
 /// The most entries that a sweep frees before it lets go of the lock.
 const PIECE: usize = 1024;
-/// Below this many entries (or bytes, times 256) a shard is not worth its own lock: small maps have one.
+/// Below this many entries a shard is not worth its own lock: small collections have one.
 const ENTRIES_PER_SHARD: usize = 4096;
 
 /// Parts that are locked one by one, each on cache lines of its own.
@@ -77,10 +77,10 @@ fn in_pieces(mut budget: usize, mut sweep: impl FnMut(usize) -> Swept) -> Swept 
     all
 }
 
-/// The number of shards that suits this machine and these bounds.
-pub(crate) fn default_count(max_entries: usize, max_bytes: Option<usize>) -> usize {
+/// The number of shards that suits this machine and a bound, where another bound is enough for so many shards at `most`.
+pub(crate) fn default_count(max_entries: usize, most: Option<usize>) -> usize {
     let cores = available_parallelism().map_or(1, NonZeroUsize::get);
-    let most = (max_entries / ENTRIES_PER_SHARD).min(max_bytes.unwrap_or(usize::MAX) / (256 * ENTRIES_PER_SHARD));
+    let most = (max_entries / ENTRIES_PER_SHARD).min(most.unwrap_or(usize::MAX));
     (8 * cores).next_power_of_two().min(256).min(most).max(1)
 }
 
@@ -112,7 +112,7 @@ mod tests {
     fn small_maps_have_one_shard() {
         assert_eq!(default_count(1, None), 1);
         assert_eq!(default_count(8191, None), 1);
-        assert_eq!(default_count(1_000_000, Some(1 << 20)), 1);
+        assert_eq!(default_count(1_000_000, Some(0)), 1);
         assert!(default_count(1_000_000, None) > 1);
     }
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 /// What a collection holds now, and what happened to it since it was created.
 ///
-/// Reading it costs a lock per shard and looks at no entry. The counters of different shards are read one after
+/// Reading it costs a lock per shard, and in a cache a step for each entry that is held though its time is over. The counters of different shards are read one after
 /// another, so that under concurrent writes they may differ by what happened meanwhile.
 ///
 /// One struct serves all collections; what means nothing to a collection is zero or `None` here, and is shown neither by
@@ -31,7 +31,7 @@ pub struct Stats {
     pub(crate) of: Of,
     /// Live entries.
     pub len: usize,
-    /// The bound on them.
+    /// The bound on them. In a cache that is bounded by weight alone it is that bound, since no entry weighs nothing.
     pub max_entries: usize,
     /// The most entries that were ever held at once; with several shards, the sum of what each held at most.
     pub high_water: usize,
@@ -89,7 +89,7 @@ pub struct Stats {
     pub calls: u64,
     /// Calls of listeners that returned a failure.
     pub failures: u64,
-    /// Calls of listeners that were left out: paused, silenced, or detached meanwhile.
+    /// Calls of listeners that were left out: paused, silenced, filtered out, or detached meanwhile.
     pub skipped: u64,
     /// Events that full queues dropped.
     pub dropped: u64,
@@ -187,7 +187,9 @@ impl fmt::Display for Stats {
             write!(f, ", max idle {}", Human(idle))?;
         }
         if let Some(max) = self.max_weight {
-            write!(f, ", {} of {max} {}", self.weight, if self.of == Of::Dedup { "bytes" } else { "weight" })?;
+            let percent = 100.0 * self.weight as f64 / max.max(1) as f64;
+            let unit = if self.of == Of::Dedup { "bytes" } else { "weight" };
+            write!(f, ", {} of {max} {unit} ({percent:.1}%)", self.weight)?;
         }
         if self.in_flight > 0 {
             write!(f, ", {} of {} in flight", self.in_flight, self.max_in_flight)?;

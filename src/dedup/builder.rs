@@ -16,6 +16,8 @@ use crate::sweep;
 
 /// The entries that one shard can hold at most: sequence numbers have 32 bits, and twice as many may be in use.
 const MAX_ENTRIES_PER_SHARD: usize = 1 << 30;
+/// By default no shard has less of a bound on bytes.
+const BYTES_PER_SHARD: usize = 1 << 20;
 const DEFAULT_LEASE: Duration = Duration::from_secs(60);
 const DEFAULT_MAX_IN_FLIGHT: usize = 10_000;
 
@@ -196,7 +198,7 @@ impl<K: ?Sized + Key, V, S> DedupBuilder<K, V, S, Shared> {
 
     fn shard_count(&self) -> Result<usize, BuildError> {
         let Some(shards) = self.shards else {
-            return Ok(default_count(self.max_entries.unwrap_or(0), self.max_bytes));
+            return Ok(default_count(self.max_entries.unwrap_or(0), self.max_bytes.map(|max| max / BYTES_PER_SHARD)));
         };
         bounds::shards(shards, self.max_entries.into_iter().chain(self.max_bytes))
     }

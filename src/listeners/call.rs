@@ -13,6 +13,10 @@ use crate::sync::atomic::{AtomicU64, Ordering};
 /// What a handler may return: whether its call failed.
 ///
 /// Nothing, a `bool` (`false` is a failure) and a `Result` are outcomes; implement it for a type of your own.
+#[diagnostic::on_unimplemented(
+    message = "a handler returns nothing, a `bool` or a `Result`, not `{Self}`",
+    note = "end the closure with `;` to return nothing; for async work, spawn it in the handler or use a queue"
+)]
 pub trait Outcome {
     /// Whether the call failed.
     fn is_failure(&self) -> bool;
@@ -47,6 +51,7 @@ impl<R> Returns for fn() -> R {
 }
 
 /// A handler that only ever panics is a handler, too.
+#[doc(hidden)]
 impl Outcome for <fn() -> ! as Returns>::Output {
     fn is_failure(&self) -> bool {
         match *self {}

@@ -30,7 +30,8 @@ impl<'a, T, E: 'static> Listen<'a, T, E> {
     }
 
     /// A name that only one listener of the topic can have: a registration under the same name takes its place, in one step
-    /// and whether or not there is room, as the last in order of registration.
+    /// and whether or not there is room, as the last in order of registration. A key is no end: keep the subscription, or
+    /// [`forget`](Subscription::forget) it.
     pub fn key(mut self, key: impl Into<Arc<str>>) -> Self {
         self.traits.key = Some(key.into());
         self

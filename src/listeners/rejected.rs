@@ -95,7 +95,7 @@ impl<F> fmt::Display for Rejected<F> {
         if places.len() > 3 {
             write!(f, " and {} more places", places.len() - 3)?;
         }
-        Ok(())
+        write!(f, "; a listener with a `key` takes the place of the one before, and the bound can be raised")
     }
 }
 

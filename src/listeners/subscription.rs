@@ -17,7 +17,7 @@ use super::slot::{ListenerId, Slot};
 /// stays attached until then.
 ///
 /// A guard never keeps its registry alive, and whatever has become of its listener it cannot touch another one.
-#[must_use = "a subscription that is dropped detaches its listener"]
+#[must_use = "dropping it detaches the listener, unless that has a scope, an owner or a number of times: keep it, or `forget` it"]
 pub struct Subscription {
     registry: Weak<dyn Control>,
     slot: Weak<Slot>,

@@ -19,6 +19,10 @@ use crate::sweep;
 /// The entries that one shard can hold at most: places have 32 bits.
 pub(super) const MAX_ENTRIES_PER_SHARD: usize = 1 << 31;
 
+/// By default no shard has less of a bound on weight: where that is bytes, large entries are common, and one that is
+/// larger than its shard could not be stored.
+const WEIGHT_PER_SHARD: usize = 1 << 24;
+
 /// Says what entries weigh, if they do.
 pub(super) type Weigher<K, V> = Option<Arc<dyn Fn(&K, &V) -> u32 + Send + Sync>>;
 
@@ -40,7 +44,7 @@ pub(super) fn weigh<K, V>(weigher: &Weigher<K, V>, key: &K, value: &V) -> NonZer
 /// let cache = LruCache::<String, Vec<u8>>::builder()
 ///     .max_entries(100_000)
 ///     .max_weight(64 << 20)
-///     .weigher(|key, value| (key.len() + value.len()) as u32)
+///     .weigher(|key, value| u32::try_from(key.len() + value.len()).unwrap_or(u32::MAX))
 ///     .max_age(Duration::from_secs(1800))
 ///     .max_idle(Duration::from_secs(300))
 ///     .on_removal(|key, _value, cause| println!("{key}: {cause}"))
@@ -87,6 +91,9 @@ impl<K, V, M> LruBuilder<K, V, ahash::RandomState, M> {
 
 impl<K, V, S, M> LruBuilder<K, V, S, M> {
     /// How many entries are held at most. At most 2<sup>31</sup> a shard.
+    ///
+    /// With several shards, as large caches have, eviction begins when the first of them is full, at some 99% of this:
+    /// ask for a little more where that matters, or for one shard.
     #[must_use]
     pub fn max_entries(mut self, max: usize) -> Self {
         self.max_entries = Some(max);
@@ -95,8 +102,8 @@ impl<K, V, S, M> LruBuilder<K, V, S, M> {
 
     /// What all entries may weigh at most, in units of the [`weigher`](Self::weigher).
     ///
-    /// An entry that alone is above its shard's share of this is not stored; by default no shard has a share below
-    /// 2<sup>20</sup> unless there is only one.
+    /// The heaviest entry that can be stored is a shard's share of this, `max_weight / shards`: see
+    /// [`shards`](LruBuilder::shards). By default no shard has a share below 2<sup>24</sup> unless there is only one.
     #[must_use]
     pub fn max_weight(mut self, max: u64) -> Self {
         self.max_weight = Some(max);
@@ -125,7 +132,8 @@ impl<K, V, S, M> LruBuilder<K, V, S, M> {
         self
     }
 
-    /// Has `call` told of every entry that leaves and why, once each, and of every one that is refused.
+    /// Has `call` told of every entry that leaves and why, once each, and of every one that `insert` or
+    /// `get_or_insert_with` could not store; `try_insert` gives that back to its caller instead.
     ///
     /// It is called by whoever caused the departure, a sweeper for example, while no lock is held; so it may use the cache.
     /// Where that makes others leave, it is called for those within: let that come to an end. A panic in it is
@@ -226,7 +234,10 @@ impl<K, V, S> LruBuilder<K, V, S, Shared> {
     fn shard_count(&self) -> Result<usize, BuildError> {
         let max_weight = self.max_weight.map(|max| usize::try_from(max).unwrap_or(usize::MAX));
         match self.shards {
-            None => Ok(default_count(self.max_entries.unwrap_or(usize::MAX), max_weight)),
+            None => {
+                let most = max_weight.map(|max| max / WEIGHT_PER_SHARD);
+                Ok(default_count(self.max_entries.unwrap_or(usize::MAX), most))
+            }
             Some(shards) => bounds::shards(shards, self.max_entries.into_iter().chain(max_weight)),
         }
     }

@@ -23,7 +23,10 @@ impl<K: Hash + Eq, V: Clone, S: BuildHasher> LruCache<K, V, S> {
     ///
     /// Of callers that ask for the same key at the same time, one computes and the others wait for its value. No lock is
     /// held meanwhile, so that `compute` may use the cache. Where it panics, one of those who wait computes in its place.
-    /// Where the key is written or removed meanwhile, the callers get the value all the same, and it is not stored.
+    /// Where the key is written or removed meanwhile, the callers get the value all the same, and it is not stored; nor is
+    /// one that is too heavy, which is computed again by the next call.
+    ///
+    /// Those who wait block their threads, without a timeout: in async code, compute where blocking is allowed.
     ///
     /// # Panics
     ///
@@ -46,7 +49,21 @@ impl<K: Hash + Eq, V: Clone, S: BuildHasher> LruCache<K, V, S> {
     /// # Errors
     ///
     /// [`ComputeError::Failed`] with what this caller's own `compute` returned, and [`ComputeError::Cycle`] where the
-    /// value is needed to compute itself.
+    /// value is needed to compute itself. With an `E` that is an `Error` they go with `?`.
+    ///
+    /// ```
+    /// use leakproof::LruCache;
+    /// use std::time::Duration;
+    ///
+    /// fn first_line(files: &LruCache<String, String>, path: &str) -> Result<String, Box<dyn std::error::Error>> {
+    ///     let text = files.try_get_or_insert_with(path, || std::fs::read_to_string(path))?;
+    ///     Ok(text.lines().next().unwrap_or_default().to_string())
+    /// }
+    ///
+    /// let files = LruCache::new(100, Duration::from_secs(60));
+    /// assert!(first_line(&files, "no such file").is_err());
+    /// assert!(files.is_empty());
+    /// ```
     pub fn try_get_or_insert_with<Q, E>(
         &self,
         key: &Q,

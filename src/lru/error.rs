@@ -19,7 +19,11 @@ pub struct TooHeavy<K, V> {
 
 impl<K, V> fmt::Display for TooHeavy<K, V> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "an entry of weight {} is above the bound of {} on all entries", self.weight, self.max_weight)
+        let Self { weight, max_weight, .. } = self;
+        write!(
+            f,
+            "an entry of weight {weight} is above {max_weight}, which is all that its shard of the cache may hold"
+        )
     }
 }
 
@@ -41,6 +45,9 @@ pub enum ComputeError<E> {
     /// The computation failed, with this.
     Failed(E),
     /// The value is needed to compute itself: by the same thread, or by one that waits for it.
+    ///
+    /// The call that would close the circle is told so. The calls around it get [`Failed`](Self::Failed), with what their
+    /// `compute` makes of that.
     Cycle,
 }
 
@@ -48,7 +55,7 @@ impl<E: fmt::Display> fmt::Display for ComputeError<E> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Failed(error) => write!(f, "the value could not be computed: {error}"),
-            Self::Cycle => f.write_str("the value is needed to compute itself"),
+            Self::Cycle => f.write_str("the value is needed to compute itself: its key was asked for again meanwhile"),
         }
     }
 }

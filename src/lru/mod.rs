@@ -47,6 +47,8 @@ pub use scan::Cursor;
 /// [`get_with`](Self::get_with), [`get_or_insert_with`](Self::get_or_insert_with) or being written, not by
 /// [`peek`](Self::peek) or [`contains`](Self::contains).
 ///
+/// Keys are owned: `LruCache<String, _>`, of which `get("key")` takes a `&str`.
+///
 /// # Cost
 ///
 /// `get`, `insert`, `remove`, an eviction and an expiry take constant time; an insert of much weight evicts as many as
@@ -153,7 +155,7 @@ pub use scan::Cursor;
 ///
 /// let images = LruCache::<String, Vec<u8>>::builder()
 ///     .max_weight(64 << 20)
-///     .weigher(|name, bytes| (name.len() + bytes.len()) as u32)
+///     .weigher(|name, bytes| u32::try_from(name.len() + bytes.len()).unwrap_or(u32::MAX))
 ///     .build()?;
 /// images.insert("logo.png".to_string(), vec![0; 10_000]);
 /// assert_eq!(images.weight(), 10_008);
@@ -235,7 +237,8 @@ impl<K, V, S> LruCache<K, V, S> {
         self.inner.stats()
     }
 
-    /// Removes all entries, in time proportional to their number. A value that is being computed is not stored.
+    /// Removes all entries, in time proportional to their number, and gives their memory back. A value that is being
+    /// computed is not stored.
     pub fn clear(&self) {
         let now = self.now();
         for shard in 0..self.inner.shards.len() {
@@ -283,7 +286,8 @@ impl<K: Hash + Eq, V, S: BuildHasher> LruCache<K, V, S> {
 
     /// What `read` makes of the live value under a key, whose entry is now the most recently used.
     ///
-    /// `read` is called while a shard is locked: it must not call back into the cache, and should be short.
+    /// `read` is called while a shard is locked: it should be short, and must not call back into the cache, which would
+    /// wait for itself for ever, if it comes to the same shard.
     #[inline]
     pub fn get_with<Q, R>(&self, key: &Q, read: impl FnOnce(&V) -> R) -> Option<R>
     where

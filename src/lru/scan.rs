@@ -20,10 +20,12 @@ impl Default for Cursor {
 }
 
 impl<K: Clone, V: Clone, S> LruCache<K, V, S> {
-    /// Clones of up to `n` live entries (at least one), in no particular order, and where to go on; `None` at the end.
+    /// Clones of up to `n` live entries, in no particular order, and where to go on; `None` at the end. An `n` of 0
+    /// counts as 1.
     ///
-    /// To go through everything, begin with `Cursor::default()`. An entry that is there all the time is seen; it may be
-    /// seen twice where others are removed meanwhile. Refreshes nothing. No lock is held for more than 256 entries.
+    /// To go through everything, begin with `Cursor::default()`, and go on until there is no cursor, also where a piece is
+    /// empty. An entry that is there all the time is seen; it may be seen twice where others are removed meanwhile, and
+    /// those that come meanwhile may be missed. Refreshes nothing. No lock is held for more than 256 entries.
     ///
     /// ```
     /// use leakproof::{Cursor, LruCache};
@@ -80,7 +82,8 @@ impl<K: Clone, V: Clone, S> LruCache<K, V, S> {
 impl<K, V, S> LruCache<K, V, S> {
     /// Removes every entry that `keep` does not want. In time proportional to the number of entries.
     ///
-    /// `keep` is called while a shard is locked, for up to 256 entries at a time: it must not call back into the cache.
+    /// `keep` is called while a shard is locked, for up to 256 entries at a time: it must not call back into the
+    /// cache, which would wait for itself for ever.
     pub fn retain(&self, mut keep: impl FnMut(&K, &V) -> bool) {
         let now = self.now();
         for shard in 0..self.inner.shards.len() {
