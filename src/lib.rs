@@ -71,11 +71,12 @@
 //! # Features
 //!
 //! * `serde`: [`Stats`] implements `Serialize`.
+//! * `monitor`: `Monitor`, which tells how full everything is, how fast it grows, and when it will hit its limit.
 
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
-/// The examples of the README are tests.
-#[cfg(doctest)]
+/// The examples of the README are tests. One needs `monitor`.
+#[cfg(all(doctest, feature = "monitor"))]
 #[doc = include_str!("../README.md")]
 struct Readme;
 
@@ -86,6 +87,9 @@ mod dedup;
 mod hash;
 mod key;
 mod lru;
+#[cfg(feature = "monitor")]
+#[cfg_attr(docsrs, doc(cfg(feature = "monitor")))]
+pub mod monitor;
 mod removal;
 mod shards;
 mod stats;
@@ -99,6 +103,9 @@ pub use compound::{CompoundKey, MissingPart};
 pub use dedup::{Claim, DedupBuilder, DedupMap, DedupSet, LeaseLapsed, Seen, Ticket};
 pub use key::{AsKey, ByteKey, Key};
 pub use lru::{ComputeError, Cursor, LruBuilder, LruCache, TooHeavy};
+#[cfg(feature = "monitor")]
+#[cfg_attr(docsrs, doc(cfg(feature = "monitor")))]
+pub use monitor::Monitor;
 pub use removal::RemovalCause;
 pub use stats::Stats;
 pub use sweep::{Sweep, Sweeper, Swept};
