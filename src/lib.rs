@@ -68,9 +68,14 @@
 //! where calls may stop for long, have a [`Sweeper`] free it, or say `sweep_every` on the builder
 //! ([`DedupBuilder::sweep_every`], [`LruBuilder::sweep_every`]).
 //!
+//! # Limits that whoever deploys sets
+//!
+//! [`DedupConfig`] and [`LruConfig`] are plain structs, read from environment variables or with `serde`, judged, and given
+//! to a builder's `config`.
+//!
 //! # Features
 //!
-//! * `serde`: [`Stats`] implements `Serialize`.
+//! * `serde`: [`Stats`] and reports implement `Serialize`, [`DedupConfig`] and [`LruConfig`] `Deserialize`.
 //! * `monitor`: `Monitor`, which tells how full everything is, how fast it grows, and when it will hit its limit.
 
 #![cfg_attr(docsrs, feature(doc_cfg))]
@@ -83,6 +88,7 @@ struct Readme;
 mod bounds;
 mod clock;
 mod compound;
+mod config;
 mod dedup;
 mod hash;
 mod key;
@@ -100,6 +106,7 @@ mod window;
 pub use bounds::{BuildError, Shared, Unsync};
 pub use clock::{Clock, ManualClock};
 pub use compound::{CompoundKey, MissingPart};
+pub use config::{ConfigError, ConfigErrorKind, DedupConfig, LruConfig};
 pub use dedup::{Claim, DedupBuilder, DedupMap, DedupSet, LeaseLapsed, Seen, Ticket};
 pub use key::{AsKey, ByteKey, Key};
 pub use lru::{ComputeError, Cursor, LruBuilder, LruCache, TooHeavy};
