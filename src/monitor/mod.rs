@@ -66,8 +66,9 @@ pub use thresholds::{Severity, Thresholds};
 ///
 /// Growth is the Theil–Sen slope of the samples (the median of the slopes between all pairs; Sen 1968), as long as
 /// floor and ceiling of the samples rise with it from part to part of the window: so noise, a few outliers, a single jump
-/// and the sawtooth of an allocator or collector do not pass for a leak. It is told once there are 10 samples. What has
-/// risen for the whole window is growth, be it a leak or a tooth that has not ended yet.
+/// and the sawtooth of an allocator or collector do not pass for a leak. It is told once there are 10 samples. A leak that
+/// begins after a quiet time is told at its rate within half a window. What has risen to a new height for half of the
+/// window is growth, be it a leak or something that will fall again.
 ///
 /// # Cost
 ///

@@ -11,6 +11,9 @@
 //! the highest of it and all earlier ones. What leaks raises both from part to part, whatever goes on above them. A jump
 //! is one step of five; a tooth that has ended has left the floor where it was, and the next one does not raise the
 //! ceiling. Where the median step of one of them is below half of the slope, it counts in place of the slope.
+//!
+//! A leak that began in mid-window is told sooner by the later half alone, which counts where it has risen above all that
+//! the earlier half has seen: what swings does not, as long as one swing and a half fit into the window.
 
 use std::time::Duration;
 
@@ -31,6 +34,18 @@ pub(super) fn minutes(at: Duration) -> f64 {
 ///
 /// Takes time proportional to the square of their number.
 pub(super) fn growth(points: &[Point]) -> Option<f64> {
+    let whole = steady(points)?;
+    let (earlier, later) = points.split_at(points.len() / 2);
+    if later.len() < PARTS * PER_PART {
+        return Some(whole);
+    }
+    let highest = earlier.iter().map(|point| point.1).fold(f64::NEG_INFINITY, f64::max);
+    let (_, now) = level(&later[later.len() - later.len() / PARTS..])?;
+    if now > highest { Some(whole.max(steady(later)?)) } else { Some(whole) }
+}
+
+/// The slope, or the rise of floor and ceiling where that is clearly slower.
+fn steady(points: &[Point]) -> Option<f64> {
     let slope = theil_sen(points)?;
     let sustained = sustained(points).unwrap_or(slope);
     Some(if slope <= 0.0 || sustained >= slope / 2.0 { slope } else { sustained })

@@ -97,6 +97,30 @@ fn a_leak_is_seen_through_noise_and_through_a_sawtooth() {
 }
 
 #[test]
+fn a_leak_that_begins_in_mid_window_is_told_at_its_rate_within_half_a_window() {
+    for seed in 0..100 {
+        // All is quiet for an hour, then it leaks for so many minutes.
+        for (minutes, least) in [(20, 50.0), (25, 85.0), (30, 90.0), (45, 90.0), (60, 90.0)] {
+            let mut noise = Noise(seed);
+            let from = f64::from(60 - minutes);
+            let found = grows(60, |t| 100.0 * (t - from).max(0.0) + 50.0 * noise.next());
+            assert!((least..110.0).contains(&found), "{found} of 100 after {minutes} minutes from {seed}");
+        }
+    }
+}
+
+#[test]
+fn waves_are_no_growth_where_one_and_a_half_fit_into_the_window() {
+    for period in 2..=40 {
+        for phase in 0..period {
+            let angle = |t: f64| (t + f64::from(phase)) / f64::from(period) * std::f64::consts::TAU;
+            let found = grows(60, |t| 1_000.0 * angle(t).sin());
+            assert!(found < 5.0, "{found} for a period of {period} from {phase}");
+        }
+    }
+}
+
+#[test]
 fn a_leak_in_steps_grows_by_its_mean() {
     for step in 2..=15 {
         let found = grows(60, |t| 100.0 * f64::from(step) * (t / f64::from(step)).floor());
@@ -136,7 +160,13 @@ proptest! {
     }
 
     #[test]
-    fn growth_is_what_its_definition_says(values in prop::collection::vec(-1e3..1e3, 6..80)) {
+    fn growth_is_what_its_definition_says(
+        values in prop::collection::vec(-1e3..1e3, 6..80),
+        rise in prop_oneof![Just(0.0), 0.0..200.0],
+        from in 0..80usize,
+    ) {
+        let rising = |(at, value): (usize, &f64)| value + rise * at.saturating_sub(from) as f64;
+        let values: Vec<f64> = values.iter().enumerate().map(rising).collect();
         let points: Vec<Point> = values.iter().enumerate().map(|(at, &value)| (at as f64, value)).collect();
         let found = growth(&points).expect("enough samples");
         let expected = by_definition(&values);
@@ -146,6 +176,18 @@ proptest! {
 
 /// The same by the words of the definition, for samples of one minute.
 fn by_definition(values: &[f64]) -> f64 {
+    let (earlier, later) = values.split_at(values.len() / 2);
+    let whole = steady_by_definition(values);
+    if later.len() < 18 {
+        return whole;
+    }
+    let mut last = later[later.len() - later.len() / 6..].to_vec();
+    last.sort_by(f64::total_cmp);
+    let now = last[(last.len() - 1) / 4];
+    if earlier.iter().all(|&value| value < now) { whole.max(steady_by_definition(later)) } else { whole }
+}
+
+fn steady_by_definition(values: &[f64]) -> f64 {
     let in_order = |mut values: Vec<f64>| {
         values.sort_by(f64::total_cmp);
         values

@@ -88,16 +88,20 @@ fn a_map_that_fills_up_after_a_start_is_not_one_that_overflows() {
         assert_eq!(entries.time_to_limit, None, "at most 6,000 are live at once: {report}");
         assert!(report.findings.is_empty(), "{report}");
     }
-    // The rate has risen, while entries expire: now it is one.
-    let mut seen_coming = false;
-    for _ in 0..60 {
+    // The rate has risen, while entries expire: now it is one, and is seen coming.
+    let mut first_told = None;
+    for minute in 0..60 {
         fill(&world, &seen, 1, 180);
-        seen_coming |= severity(&world.monitor.report(), Kind::TimeLeft(Resource::Entries)) > Severity::Normal;
+        let left = finding(&world.monitor.report(), Kind::TimeLeft(Resource::Entries)).map(|left| left.figure);
+        first_told = first_told.or(left.map(|left| (minute, left)));
         if seen.stats().evicted > 0 {
-            break;
+            let Some((told, Figure::TimeLeft(left))) = first_told else { panic!("it was not seen coming") };
+            assert!(minute - told >= 10, "told in minute {told}, full in minute {minute}");
+            assert!((10 * MINUTE..60 * MINUTE).contains(&left), "{left:?}");
+            return;
         }
     }
-    assert!(seen.stats().evicted > 0 && seen_coming, "the bound was seen coming");
+    panic!("180 a minute do not fit");
 }
 
 #[test]
@@ -239,6 +243,9 @@ fn no_more_samples_are_kept_than_said_and_a_report_takes_none() {
     let entries = report.collection("message_dedup").expect("watched").entries;
     assert_eq!(entries.growth_per_minute, Some(50.0));
     for _ in 0..50 {
-        assert_eq!(world.monitor.report(), report, "reports change nothing");
+        world.time.advance(Duration::from_secs(1));
+        let later = world.monitor.report();
+        assert_eq!((later.samples, later.window), (12, 11 * MINUTE), "a report is no sample");
+        assert_eq!(later.collection("message_dedup").expect("watched").entries, entries);
     }
 }

@@ -57,6 +57,20 @@ fn a_leak_of_100_mb_a_minute_is_an_active_leak_and_its_time_to_limit_is_within_a
 }
 
 #[test]
+fn a_leak_after_a_quiet_day_is_told_within_half_an_hour() {
+    for seed in 0..10 {
+        let mut noise = noise(seed);
+        let world = world();
+        assert_eq!(world.minutes((0..200).map(|_| 2_000.0 + 50.0 * noise())).findings, []);
+        let report = world.minutes((1..=30).map(|t| 2_000.0 + 100.0 * f64::from(t) + 50.0 * noise()));
+        let leak = finding(&report, Kind::MemoryGrowth).expect("it leaks");
+        assert!(leak.to_string().contains("active leak"), "{leak}");
+        let left = report.process.memory.and_then(|memory| memory.time_to_limit).expect("it grows");
+        assert!((24 * MINUTE..36 * MINUTE).contains(&left), "{left:?} of 30 minutes");
+    }
+}
+
+#[test]
 fn what_fluctuates_without_growing_is_no_finding() {
     for seed in 0..10 {
         for (name, mut besides) in besides(seed) {
