@@ -82,25 +82,32 @@ impl Clock {
         Duration::from_nanos(self.nanos())
     }
 
-    #[allow(clippy::disallowed_methods, reason = "this is the door")]
+    #[inline(always)]
     pub(crate) fn nanos(&self) -> Nanos {
         match &self.source {
             Source::Coarse(origin) => {
                 coarsetime::Instant::now_without_cache_update().duration_since(*origin).as_nanos()
             }
-            Source::Precise(origin) => nanos(origin.elapsed()),
-            Source::Custom(custom) => {
-                let reading = nanos((custom.now)());
-                // Relaxed: the latest reading guards no other data. Writing it only where time has moved on keeps
-                // threads from fighting over its cache line.
-                let latest = custom.latest.load(Ordering::Relaxed);
-                if reading <= latest {
-                    latest
-                } else {
-                    reading.max(custom.latest.fetch_max(reading, Ordering::Relaxed))
-                }
-            }
+            Source::Precise(origin) => elapsed(origin),
+            Source::Custom(custom) => custom.nanos(),
         }
+    }
+}
+
+#[inline(never)]
+#[allow(clippy::disallowed_methods, reason = "this is the door")]
+fn elapsed(origin: &Instant) -> Nanos {
+    nanos(origin.elapsed())
+}
+
+impl Custom {
+    #[inline(never)]
+    fn nanos(&self) -> Nanos {
+        let reading = nanos((self.now)());
+        // Relaxed: the latest reading guards no other data. Writing it only where time has moved on keeps threads from
+        // fighting over its cache line.
+        let latest = self.latest.load(Ordering::Relaxed);
+        if reading <= latest { latest } else { reading.max(self.latest.fetch_max(reading, Ordering::Relaxed)) }
     }
 }
 

@@ -3,7 +3,8 @@
 //! **What it is for.** A message-driven service that keeps ids "to drop duplicates" in a `HashSet`, or values in a `HashMap`
 //! that only gains entries, runs out of memory after weeks, because nothing ever leaves. [`DedupSet`] and [`DedupMap`]
 //! remember an id for a time to live and within a bound, exactly; [`LruCache`] keeps what is used, within bounds on size,
-//! weight, age and idleness. Each tells its size, the age of its oldest entry, and what left and why, in [`Stats`].
+//! weight, age and idleness; [`ListenerRegistry`] calls handlers that cannot pile up. Each tells its size, the age of its
+//! oldest entry, and what left and why, in [`Stats`].
 //!
 //! **What it costs.** About 70 bytes for an id of 45, and about one cache miss for a new one; 40 to 50 bytes beside key and
 //! value in a cache; and no pauses: no call resizes a table, drops a million entries or sweeps a collection in one go.
@@ -62,6 +63,12 @@
 //! assert_eq!(cache.get("/index.html"), Some(page));
 //! ```
 //!
+//! # Handlers that do not pile up
+//!
+//! A [`ListenerRegistry`] calls handlers by topic, and takes the place of the `Vec<Box<dyn Fn>>` that gains a handler at
+//! every reconnect: each leaves with its guard, its [`Scope`], its owner, a number of calls, an age, or the next under its
+//! key, and there is a bound on all.
+//!
 //! # Memory that is given back
 //!
 //! Expiry is exact at every call and needs no sweep. Memory of expired entries is freed by later calls, a little by each;
@@ -76,6 +83,7 @@
 //! # Features
 //!
 //! * `serde`: [`Stats`] and reports implement `Serialize`, [`DedupConfig`] and [`LruConfig`] `Deserialize`.
+//! * `queue`: listeners that put events into a bounded queue, received from with or without async ([`Listen`]`::queue`).
 //! * `monitor`: `Monitor`, which tells how full everything is, how fast it grows, and when it will hit its limit.
 
 #![cfg_attr(docsrs, feature(doc_cfg))]
@@ -92,6 +100,7 @@ mod config;
 mod dedup;
 mod hash;
 mod key;
+mod listeners;
 mod lru;
 #[cfg(feature = "monitor")]
 #[cfg_attr(docsrs, doc(cfg(feature = "monitor")))]
@@ -109,6 +118,13 @@ pub use compound::{CompoundKey, MissingPart};
 pub use config::{ConfigError, ConfigErrorKind, DedupConfig, LruConfig};
 pub use dedup::{Claim, DedupBuilder, DedupMap, DedupSet, LeaseLapsed, Seen, Ticket};
 pub use key::{AsKey, ByteKey, Key};
+pub use listeners::{
+    Breaker, DetachError, Emitted, Generation, Limit, Listen, ListenerId, ListenerInfo, ListenerRegistry,
+    ListenersBuilder, Outcome, Overflow, Rejected, Scope, Subscription, TooDeep, WeakRegistry,
+};
+#[cfg(feature = "queue")]
+#[cfg_attr(docsrs, doc(cfg(feature = "queue")))]
+pub use listeners::{Queue, WhenFull};
 pub use lru::{ComputeError, Cursor, LruBuilder, LruCache, TooHeavy};
 #[cfg(feature = "monitor")]
 #[cfg_attr(docsrs, doc(cfg(feature = "monitor")))]

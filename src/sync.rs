@@ -1,18 +1,23 @@
 //! The one place from which locks and atomics come: parking_lot's and the standard library's, or under `cfg(loom)`
-//! loom's in their shape, so that a model check runs the very code that ships.
+//! loom's in their shape, so that a model check runs the very code that ships:
 //!
-//! `Arc` and `Weak` are the standard library's in both: loom's `Arc` has no `Weak`. What loom cannot run (the sweeper's
-//! thread, a timeout that passes) no model uses.
+//! ```text
+//! RUSTFLAGS="--cfg loom" cargo test --release --test loom_dedup --test loom_listeners --test loom_lru
+//! ```
+//!
+//! Where a `Weak` or a trait object is needed, `Arc` is the standard library's in both: loom's has neither. What loom
+//! cannot run (the sweeper's thread, a timeout that passes) no model uses. In any other build the models are empty, and
+//! the other tests do not run under that flag.
 
 #[cfg(not(loom))]
 pub(crate) use parking_lot::{Condvar, Mutex, MutexGuard};
 #[cfg(not(loom))]
-pub(crate) use std::sync::atomic;
+pub(crate) use std::sync::{Arc, atomic};
 #[cfg(not(loom))]
 pub(crate) use std::thread::{ThreadId, current as current_thread};
 
 #[cfg(loom)]
-pub(crate) use loom::sync::atomic;
+pub(crate) use loom::sync::{Arc, atomic};
 #[cfg(loom)]
 pub(crate) use loom::thread::{ThreadId, current as current_thread};
 #[cfg(loom)]

@@ -1,30 +1,14 @@
 //! The example `dedup`, run as its users run it: as a process, on input of every kind.
 
-use std::env;
-use std::fs;
-use std::io::Write;
-use std::path::{Path, PathBuf};
-use std::process::{self, Command, Output, Stdio};
+#[path = "support/example.rs"]
+mod example;
 
-use flate2::Compression;
-use flate2::write::GzEncoder;
+use std::process::Output;
 
-/// Where cargo puts an example: beside the directory of this test.
-fn example() -> PathBuf {
-    let test = env::current_exe().expect("a test has a path");
-    let profile = test.parent().and_then(Path::parent).expect("a test lies in target/<profile>/deps");
-    let example = profile.join("examples").join("dedup").with_extension(env::consts::EXE_EXTENSION);
-    assert!(example.exists(), "no example there: `cargo build --example dedup`");
-    example
-}
+use example::{Folder, command, gzip, real_input, run, run_unread, stderr, stdout};
 
 fn dedup(args: &[&str], input: &[u8]) -> Output {
-    let mut command = Command::new(example());
-    command.args(args).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
-    let mut process = command.spawn().expect("the example starts");
-    // One that judges its options first does not read, and that is as it should be.
-    let _ = process.stdin.take().expect("a pipe").write_all(input);
-    process.wait_with_output().expect("the example ends")
+    run(command("dedup", args), input)
 }
 
 /// The row of the table that begins so: what the `DedupSet` and what the `HashSet` has there.
@@ -35,14 +19,6 @@ fn row(output: &Output, name: &str) -> [String; 2] {
     let cells: Vec<_> = line[name.len()..].split("  ").map(str::trim).filter(|cell| !cell.is_empty()).collect();
     let [ours, theirs] = cells[..] else { panic!("not two cells in {line:?}") };
     [ours.to_string(), theirs.to_string()]
-}
-
-fn stdout(output: &Output) -> String {
-    String::from_utf8(output.stdout.clone()).expect("text")
-}
-
-fn stderr(output: &Output) -> String {
-    String::from_utf8(output.stderr.clone()).expect("text")
 }
 
 #[test]
@@ -65,6 +41,15 @@ fn only_the_first_few_bad_lines_are_named() {
     assert_eq!(output.status.code(), Some(0));
     assert!(stderr(&output).lines().count() < 10, "{}", stderr(&output));
     assert!(stdout(&output).starts_with("input: 1,000 lines, of which 1,000 bad\n"), "{}", stdout(&output));
+}
+
+#[test]
+fn a_line_that_does_not_end_is_passed_over_without_being_held() {
+    let input = [b"a\n".as_slice(), &vec![b'x'; 3 << 20], b"\na\n"].concat();
+    let output = dedup(&["-"], &input);
+    assert_eq!(row(&output, "events"), ["2", "2"]);
+    assert!(stderr(&output).contains("line 2: too long"), "{}", stderr(&output));
+    assert!(stdout(&output).starts_with("input: 3 lines, of which 1 bad\n"), "{}", stdout(&output));
 }
 
 #[test]
@@ -110,15 +95,10 @@ fn evictions_by_the_bound_are_shown_with_the_window_that_is_left() {
 
 #[test]
 fn a_gzipped_file_is_known_by_its_first_bytes() {
-    let mut gzip = GzEncoder::new(Vec::new(), Compression::default());
-    gzip.write_all(b"a\nb\na\n").expect("written to memory");
-    let gzip = gzip.finish().expect("written to memory");
-    let members = [&gzip[..], &gzip[..]].concat();
-
-    let path = env::temp_dir().join(format!("leakproof-example-dedup-{}", process::id()));
-    fs::write(&path, &members).expect("the temporary directory can be written");
-    let output = dedup(&[path.to_str().expect("a path in UTF-8")], b"");
-    fs::remove_file(&path).expect("the file is there");
+    let gzip = gzip(b"a\nb\na\n");
+    let folder = Folder::new("dedup-gzip");
+    folder.write("ids", &[&gzip[..], &gzip[..]].concat());
+    let output = dedup(&[folder.path().join("ids").to_str().expect("a path in UTF-8")], b"");
     assert_eq!(row(&output, "events"), ["6", "6"]);
     assert_eq!(row(&output, "distinct (answered new)"), ["2", "2"]);
 
@@ -183,23 +163,15 @@ fn no_events_at_all_are_no_error() {
 
 #[test]
 fn a_reader_that_has_gone_is_no_error() {
-    let mut command = Command::new(example());
-    command.args(["--events", "100"]).stdout(Stdio::piped()).stderr(Stdio::piped());
-    let mut process = command.spawn().expect("the example starts");
-    drop(process.stdout.take());
-    let output = process.wait_with_output().expect("the example ends");
+    let output = run_unread(command("dedup", &["--events", "100"]));
     assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
     assert_eq!(stderr(&output), "");
 }
 
 #[test]
 fn a_real_trace_has_its_known_answers() {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared/data/vault-service.ids.gz");
-    if !path.exists() {
-        eprintln!("skipped: {} is not here", path.display());
-        return;
-    }
-    let output = dedup(&[path.to_str().expect("a path in UTF-8")], b"");
+    let Some(path) = real_input("vault-service.ids.gz") else { return };
+    let output = dedup(&[&path], b"");
     assert_eq!(row(&output, "events"), ["135,702", "135,702"]);
     assert_eq!(row(&output, "distinct (answered new)"), ["90,468", "90,468"]);
     if cfg!(target_os = "linux") {

@@ -137,12 +137,12 @@ fn an_entry_past_its_age_is_never_returned_and_age_counts_from_the_last_write() 
     let time = ManualClock::new();
     let cache = builder(&time, 10).max_age(MINUTE).build().expect("sound limits");
     cache.insert("a", 1);
+    cache.insert("b", 2);
     time.advance(MINUTE - SECOND);
     assert_eq!(cache.get("a"), Some(1), "reading does not make it younger");
-    cache.insert("b", 2);
-    assert_eq!(cache.insert("b", 3), Some(2));
+    assert_eq!(cache.insert("b", 3), Some(2), "writing does");
     time.advance(SECOND);
-    assert_eq!((cache.get("a"), cache.peek("a"), cache.contains("a")), (None, None, false));
+    assert_eq!((cache.peek("a"), cache.contains("a"), cache.get("a")), (None, false, None));
     assert_eq!(cache.insert("a", 4), None, "what is past its time is no former value");
     time.advance(MINUTE - SECOND * 2);
     assert_eq!(cache.get("b"), Some(3));
@@ -230,6 +230,28 @@ fn expired_entries_go_before_live_ones() {
     let told = taken(&told);
     assert_eq!(told, [0, 1, 2, 3, 4, 5].map(|key| (key, (), RemovalCause::Expired)));
     assert_eq!(cache.len(), 8);
+}
+
+#[test]
+fn expired_entries_go_before_live_ones_however_many_have_to_go() {
+    let time = ManualClock::new();
+    let (builder, told) = telling(&time, 100);
+    let builder = builder.max_weight(30).weigher(|_, weight| *weight).max_age(MINUTE);
+    let cache = builder.build().expect("sound limits");
+    for key in 0..20 {
+        cache.insert(key, 1);
+    }
+    time.advance(MINUTE / 2);
+    for key in 20..30 {
+        cache.insert(key, 1);
+    }
+    for key in 0..20 {
+        cache.get(&key);
+    }
+    time.advance(MINUTE / 2);
+    cache.insert(30, 20);
+    assert_eq!(taken(&told), (0..20).map(|key| (key, 1, RemovalCause::Expired)).collect::<Vec<_>>());
+    assert_eq!((cache.len(), cache.weight()), (11, 30));
 }
 
 #[test]

@@ -5,7 +5,7 @@
 use std::env;
 use std::process::Command;
 
-use crate::{memory, pauses};
+use crate::{lru, memory, pauses};
 
 const VARIABLE: &str = "COMPARE_CHILD";
 
@@ -13,6 +13,8 @@ const VARIABLE: &str = "COMPARE_CHILD";
 pub(crate) enum Work {
     /// Fills a contestant and tells by how much memory grew.
     Fill,
+    /// Fills a cache and tells by how much memory grew.
+    FillCache,
     /// Tells the longest calls of the standard library's set, or of ours.
     Pauses,
 }
@@ -32,6 +34,7 @@ pub(crate) fn main() -> bool {
     let lines: Vec<&str> = order.lines().collect();
     match lines.split_first() {
         Some((&"Fill", args)) => memory::fill(args),
+        Some((&"FillCache", args)) => lru::memory::fill(args),
         Some((&"Pauses", args)) => pauses::print(args),
         _ => panic!("no work for a child: {order}"),
     }

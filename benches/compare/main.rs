@@ -1,4 +1,4 @@
-//! Measures the crate's collections against the sets and caches that they replace.
+//! Measures the crate's collections against the sets, maps and caches that they replace.
 //!
 //! `cargo bench --bench compare` measures all, prints the tables, and writes them to `docs/performance.md` with charts
 //! beside it. With `--quick`, with `COMPARE_QUICK=1`, or where not run by `cargo bench`, small sizes are measured once,
@@ -8,10 +8,13 @@
 //!
 //! A part is a function that returns sections of what is to be printed; see `PARTS`.
 
+mod buses;
 mod chart;
 mod child;
 mod contestant;
 mod inserting;
+mod listeners;
+mod lru;
 mod memory;
 mod ours;
 mod pauses;
@@ -34,11 +37,13 @@ use sizes::Sizes;
 
 type Part = fn(&Sizes) -> Vec<Section>;
 
-const PARTS: [(&str, Part); 4] = [
+const PARTS: [(&str, Part); 6] = [
     ("insert", inserting::section),
     ("memory", memory::section),
     ("pauses", pauses::section),
     ("sweep", sweeping::section),
+    ("lru", lru::sections),
+    ("listeners", listeners::sections),
 ];
 
 fn main() -> io::Result<()> {

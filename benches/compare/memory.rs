@@ -76,7 +76,7 @@ pub(crate) fn fill(args: &[&str]) {
 }
 
 /// Bytes of resident memory. Not from `statm`, which the kernel updates in batches and in pages of unknown size.
-fn resident() -> u64 {
+pub(crate) fn resident() -> u64 {
     let rollup = fs::read_to_string("/proc/self/smaps_rollup").expect("Linux");
     let kilobytes = rollup.lines().find_map(|line| line.strip_prefix("Rss:")?.trim().strip_suffix("kB"));
     kilobytes.and_then(|number| number.trim().parse::<u64>().ok()).expect("a line for Rss") * 1024

@@ -24,6 +24,8 @@ pub(crate) struct Sizes {
     pub(crate) grown: usize,
     /// Runs of the section on pauses.
     pub(crate) runs: usize,
+    /// Entries that caches hold: few, and many.
+    pub(crate) cached: [usize; 2],
 }
 
 impl Sizes {
@@ -39,6 +41,7 @@ impl Sizes {
             checked: 3_000_000,
             grown: 4_000_000,
             runs: 5,
+            cached: [10_000, 1_000_000],
         }
     }
 
@@ -54,6 +57,7 @@ impl Sizes {
             checked: 60_000,
             grown: 100_000,
             runs: 2,
+            cached: [1_000, 10_000],
         }
     }
 }

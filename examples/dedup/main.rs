@@ -8,13 +8,11 @@
 //! ```
 
 mod input;
+#[path = "../support/mod.rs"]
+mod support;
 
 use std::collections::HashSet;
-use std::error::Error;
-use std::fmt::Display;
 use std::fs;
-use std::io::{self, ErrorKind, IsTerminal, Write};
-use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -22,6 +20,11 @@ use leakproof::{Clock, DedupSet, ManualClock, Stats};
 use lexopt::prelude::*;
 
 use input::Events;
+use support::lines::Source;
+use support::terminal::{exit, print, progress};
+use support::text::{human, thousands};
+use support::time::{DAY, SECONDS, decimals, duration};
+use support::{MILLION, Result};
 
 const HELP: &str = "\
 Drops the duplicates from a stream of message ids, and shows what that took.
@@ -42,19 +45,9 @@ Without it, a day of a busy bot's traffic is generated.
 
 /// Below so many ids, the memory that a set takes is lost among the pages that a process touches anyway.
 const FEWEST_WEIGHED: usize = 50_000;
-const MILLION: usize = 1_000_000;
-const DAY: Duration = Duration::from_secs(24 * 3600);
-
-type Result<T> = std::result::Result<T, Box<dyn Error>>;
 
 fn main() -> ExitCode {
-    match run() {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            note(format_args!("dedup: {error}"));
-            ExitCode::from(2)
-        }
-    }
+    exit("dedup", run())
 }
 
 fn run() -> Result<()> {
@@ -93,16 +86,15 @@ struct Options {
     decimals: usize,
 }
 
-enum Source {
-    Generated(usize),
-    Stdin,
-    File(PathBuf),
-}
-
 /// What was asked for; nothing where that is help.
 fn options() -> Result<Option<Options>> {
-    let mut options =
-        Options { source: Source::Generated(MILLION), ttl: DAY, max_entries: MILLION, timestamped: false, decimals: 9 };
+    let mut options = Options {
+        source: Source::Generated(MILLION),
+        ttl: DAY,
+        max_entries: MILLION,
+        timestamped: false,
+        decimals: SECONDS,
+    };
     let (mut file, mut events, mut time_unit) = (None, None, None);
     let mut args = lexopt::Parser::from_env();
     while let Some(arg) = args.next()? {
@@ -127,36 +119,8 @@ fn options() -> Result<Option<Options>> {
         return Err("--time-unit needs --timestamped".into());
     }
     options.decimals = time_unit.unwrap_or(options.decimals);
-    options.source = match file {
-        None => Source::Generated(events.unwrap_or(MILLION)),
-        Some(dash) if dash == "-" => Source::Stdin,
-        Some(path) => Source::File(path.into()),
-    };
+    options.source = Source::new(file, events);
     Ok(Some(options))
-}
-
-fn duration(text: &str) -> std::result::Result<Duration, &'static str> {
-    let (count, unit) = text.split_at(text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len()));
-    let unit_ms = match unit {
-        "ms" => Some(1),
-        "s" => Some(1000),
-        "m" => Some(60_000),
-        "h" => Some(3_600_000),
-        "d" => Some(86_400_000),
-        _ => None,
-    };
-    let millis = count.parse::<u64>().ok().zip(unit_ms).and_then(|(count, unit_ms)| count.checked_mul(unit_ms));
-    millis
-        .map(Duration::from_millis)
-        .ok_or("a time is a whole number, within reach, and its unit: 24h, 90m, 3600s, 500ms")
-}
-
-fn decimals(unit: &str) -> std::result::Result<usize, &'static str> {
-    match unit {
-        "s" => Ok(9),
-        "ms" => Ok(6),
-        _ => Err("the unit is s or ms"),
-    }
 }
 
 impl Options {
@@ -222,8 +186,8 @@ fn report(
         ("events", of_both(|filled| filled.events)),
         ("distinct (answered new)", of_both(|filled| filled.distinct)),
         ("duplicates", of_both(|filled| filled.events - filled.distinct)),
-        ("evicted by the bound", (thousands(stats.evicted as usize), none())),
-        ("expired", (thousands(stats.expired as usize), none())),
+        ("evicted by the bound", (thousands(stats.evicted), none())),
+        ("expired", (thousands(stats.expired), none())),
         ("live at the end", (thousands(stats.len), thousands(their_len))),
         ("oldest age", (stats.oldest_entry_age.map_or_else(none, human), none())),
         ("shortest window", (stats.shortest_window.map_or_else(none, human), none())),
@@ -254,41 +218,4 @@ stats: {stats}
 ",
         "", "DedupSet<str>", "unbounded HashSet<String>",
     )
-}
-
-fn thousands(number: usize) -> String {
-    let digits = number.to_string();
-    let groups: Vec<_> = digits.as_bytes().rchunks(3).rev().map(String::from_utf8_lossy).collect();
-    groups.join(",")
-}
-
-fn human(time: Duration) -> String {
-    let seconds = time.as_secs();
-    match seconds {
-        0 => format!("{} ms", time.as_millis()),
-        1..60 => format!("{seconds} s"),
-        60..3600 => format!("{} min {} s", seconds / 60, seconds % 60),
-        _ => format!("{} h {} min", thousands((seconds / 3600) as usize), seconds / 60 % 60),
-    }
-}
-
-/// Tells somebody who waits how far it is; a short run into a file stays silent.
-fn progress(what: &str, done: usize) {
-    if done.is_multiple_of(MILLION) && (done > 2 * MILLION || io::stderr().is_terminal()) {
-        note(format_args!("{} {what} ...", thousands(done)));
-    }
-}
-
-/// Whoever reads may have seen enough, as `head` does: that is no error.
-fn print(text: &str) -> Result<()> {
-    let mut stdout = io::stdout().lock();
-    match stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()) {
-        Err(error) if error.kind() != ErrorKind::BrokenPipe => Err(error.into()),
-        _ => Ok(()),
-    }
-}
-
-/// `eprintln` would panic where nobody reads.
-fn note(text: impl Display) {
-    writeln!(io::stderr(), "{text}").ok();
 }

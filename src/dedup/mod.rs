@@ -33,8 +33,8 @@ use unsync::{BATCH, Found};
 ///
 /// # Cost
 ///
-/// An id takes, beside its key and value, 10 bytes in the window and 64 / 5.5 in the index at a full bound: with what
-/// the allocator adds, about 70 bytes for an id of 45. While the index grows it takes up to 64 / 3 an id. A key that is
+/// An id takes, beside its key and value, 11 bytes in the window and 64 / 9 in the index at a full bound: with what
+/// the allocator adds, about 67 bytes for an id of 45. While the index grows it takes up to 64 / 5 an id. A key that is
 /// not `str` or `[u8]` takes its size and 8 bytes. A new id costs about one cache miss, a batch overlaps them.
 ///
 /// No call does more than a small constant number of entries' worth of work (but `clear`, walks and `Drop`): the

@@ -5,9 +5,9 @@
 //! there on whatever is in a window is live. What leaves is dropped last.
 
 mod claiming;
+pub(super) mod figures;
 mod set;
 
-use std::fmt;
 use std::hash::BuildHasher;
 use std::mem::take;
 use std::sync::Arc;
@@ -19,10 +19,9 @@ use crate::bounds::Unsync;
 use crate::clock::{Clock, Nanos};
 use crate::hash::hash;
 use crate::key::Key;
-use crate::stats::Stats;
 use crate::sweep::Swept;
 use crate::window::store::Store;
-use crate::window::{Seq, Trash, Vacancy, Window};
+use crate::window::{Seq, Trash, Window};
 
 /// Ids of which the index lines are fetched together: enough misses to overlap, few enough to stay in the cache.
 pub(super) const BATCH: usize = 32;
@@ -80,7 +79,8 @@ struct Counts {
     lapsed: u64,
     shed: u64,
     high_water: usize,
-    shortest_window: Option<Nanos>,
+    /// `Nanos::MAX` while nothing was evicted.
+    shortest_window: Nanos,
 }
 
 /// What left and is still to be dropped.
@@ -98,8 +98,11 @@ impl<K: ?Sized + Key, V> Default for Garbage<K, V> {
 /// What a record or a claim found, before any value is cloned.
 pub(super) enum Found<T> {
     Fresh(T),
-    InFlight { since: Duration },
-    Duplicate { age: Duration, seq: Seq },
+    InFlight {
+        since: Duration,
+    },
+    /// How old it is, only who asks for it looks up: its time is another cache miss.
+    Duplicate(Seq),
     Full,
 }
 
@@ -135,7 +138,7 @@ impl<K: ?Sized + Key, V, S> DedupMap<K, V, S> {
             limits,
             next_number: 0,
             latest: 0,
-            counts: Counts::default(),
+            counts: Counts { shortest_window: Nanos::MAX, ..Counts::default() },
             garbage: Garbage::default(),
             clock,
             hasher,
@@ -156,8 +159,8 @@ impl<K: ?Sized + Key, V, S> DedupMap<K, V, S> {
     fn expire(&mut self, now: Nanos) -> Nanos {
         self.latest = self.latest.max(now);
         self.counts.expired += self.recorded.expire(self.latest) as u64;
-        if self.in_flight.len() > 0 {
-            let lapsed = self.in_flight.expire(self.latest);
+        let lapsed = self.in_flight.expire(self.latest);
+        if lapsed > 0 {
             self.counts.lapsed += lapsed as u64;
             self.permits.give_back(lapsed);
         }
@@ -165,22 +168,31 @@ impl<K: ?Sized + Key, V, S> DedupMap<K, V, S> {
     }
 
     /// Evicts until there is room for an entry of `bytes`, beside what is in flight; whether there is.
+    #[inline]
     fn make_room(&mut self, now: Nanos, entries: usize, bytes: u64) -> bool {
-        let max_bytes = self.limits.max_bytes.map_or(u64::MAX, |max| max as u64);
-        let kept = self.in_flight.bytes().saturating_add(bytes);
-        if kept > max_bytes {
+        if self.limits.max_bytes.is_some() && !self.make_room_for_bytes(now, bytes) {
             return false;
         }
-        while self.recorded.len() > 0
-            && (self.recorded.len() + entries > self.limits.max_entries
-                || self.recorded.bytes() > max_bytes - kept
-                || self.recorded.is_exhausted())
-        {
-            let window = now - self.recorded.evict();
-            self.counts.evicted += 1;
-            self.counts.shortest_window = Some(self.counts.shortest_window.map_or(window, |least| least.min(window)));
+        while self.recorded.len() + entries > self.limits.max_entries || self.recorded.is_exhausted() {
+            self.evict(now);
         }
         true
+    }
+
+    fn make_room_for_bytes(&mut self, now: Nanos, bytes: u64) -> bool {
+        let max_bytes = self.limits.max_bytes.map_or(u64::MAX, |max| max as u64);
+        let kept = self.in_flight.bytes().saturating_add(bytes);
+        while kept <= max_bytes && self.recorded.bytes() > max_bytes - kept {
+            self.evict(now);
+        }
+        kept <= max_bytes
+    }
+
+    #[inline]
+    fn evict(&mut self, now: Nanos) {
+        let window = now - self.recorded.evict();
+        self.counts.evicted += 1;
+        self.counts.shortest_window = self.counts.shortest_window.min(window);
     }
 
     fn is_too_long(&self, bytes: u64) -> bool {
@@ -189,57 +201,6 @@ impl<K: ?Sized + Key, V, S> DedupMap<K, V, S> {
 
     pub(super) fn value(&self, seq: Seq) -> &V {
         self.recorded.value(seq)
-    }
-
-    /// The number of live ids; none of the work of expiring them is done here.
-    #[must_use]
-    pub fn len(&self) -> usize {
-        self.len_at(self.now())
-    }
-
-    pub(super) fn len_at(&self, now: Nanos) -> usize {
-        self.recorded.live_at(self.latest.max(now)).0
-    }
-
-    /// Whether no id is live.
-    #[must_use]
-    pub fn is_empty(&self) -> bool {
-        self.len() == 0
-    }
-
-    /// What the map holds, and what left it and why.
-    #[must_use]
-    pub fn stats(&self) -> Stats {
-        self.stats_at(self.now())
-    }
-
-    pub(super) fn stats_at(&self, now: Nanos) -> Stats {
-        let now = self.latest.max(now);
-        let (len, bytes, oldest) = self.recorded.live_at(now);
-        let (in_flight, in_flight_bytes, _) = self.in_flight.live_at(now);
-        Stats {
-            len,
-            max_entries: self.limits.max_entries,
-            high_water: self.counts.high_water,
-            oldest_entry_age: oldest.map(Duration::from_nanos),
-            max_age: Some(Duration::from_nanos(self.limits.ttl)),
-            weight: bytes + in_flight_bytes,
-            max_weight: self.limits.max_bytes.map(|max| max as u64),
-            shortest_window: self.counts.shortest_window.map(Duration::from_nanos),
-            in_flight,
-            max_in_flight: self.permits.max(),
-            inserted: self.counts.inserted,
-            duplicates: self.counts.duplicates,
-            in_flight_hits: self.counts.in_flight_hits,
-            expired: self.counts.expired + (self.recorded.len() - len) as u64,
-            evicted: self.counts.evicted,
-            removed: self.counts.removed,
-            rejected: self.counts.rejected,
-            released: self.counts.released,
-            lapsed: self.counts.lapsed + (self.in_flight.len() - in_flight) as u64,
-            shed: self.counts.shed,
-            ..Stats::default()
-        }
     }
 
     /// Forgets all recorded ids, in time proportional to their number. Claims stay with their tokens.
@@ -253,32 +214,6 @@ impl<K: ?Sized + Key, V, S> DedupMap<K, V, S> {
         self.counts.removed += self.recorded.len() as u64;
         self.recorded.clear(&mut self.garbage.recorded);
     }
-
-    /// The live ids with their values and ages, oldest first.
-    pub fn iter(&self) -> impl Iterator<Item = (&K, &V, Duration)> + '_ {
-        let mut cursor = Cursor::default();
-        let now = self.now();
-        std::iter::from_fn(move || self.next_at(now, &mut cursor))
-    }
-
-    /// The next live entry of a walk that begins with `Cursor::default()`.
-    pub(super) fn next_at(&self, now: Nanos, cursor: &mut Cursor) -> Option<(&K, &V, Duration)> {
-        let now = self.latest.max(now);
-        loop {
-            let seq = self.recorded.next(cursor.next)?;
-            cursor.next = Some(seq.wrapping_add(1));
-            let age = self.recorded.age(now, seq);
-            if age < self.limits.ttl {
-                return Some((self.recorded.key(seq), self.recorded.value(seq), Duration::from_nanos(age)));
-            }
-        }
-    }
-}
-
-/// How far a walk through the entries has come.
-#[derive(Clone, Default)]
-pub(super) struct Cursor {
-    next: Option<Seq>,
 }
 
 impl<K: ?Sized + Key, V, S: BuildHasher> DedupMap<K, V, S> {
@@ -305,22 +240,25 @@ impl<K: ?Sized + Key, V, S: BuildHasher> DedupMap<K, V, S> {
         V: Clone,
     {
         match *found {
-            Found::Duplicate { age, seq } => Seen::Duplicate { age, value: self.recorded.value(seq).clone() },
+            Found::Duplicate(seq) => Seen::Duplicate { age: self.age_of(seq), value: self.recorded.value(seq).clone() },
             Found::InFlight { .. } => Seen::InFlight,
             Found::Fresh(()) | Found::Full => Seen::New,
         }
     }
 
+    /// The age of an entry that a write has just found.
+    pub(super) fn age_of(&self, seq: Seq) -> Duration {
+        Duration::from_nanos(self.recorded.age(self.latest, seq))
+    }
+
     #[inline]
     pub(super) fn record_at(&mut self, now: Nanos, hash: u64, key: &K, value: V) -> Found<()> {
-        let now = self.expire(now);
-        self.maintain();
-        let vacancy = match self.look_up(now, hash, key) {
-            Ok(found) => return found,
-            Err(vacancy) => vacancy,
-        };
+        let now = self.catch_up(now);
+        if let Some(found) = self.look_up(hash, key) {
+            return found;
+        }
         if self.make_room(now, 1, K::Store::weigh(key)) {
-            self.recorded.push(now, hash, vacancy, key, value);
+            self.recorded.push(now, hash, key, value);
             self.count_inserted();
         } else {
             self.counts.rejected += 1;
@@ -328,33 +266,39 @@ impl<K: ?Sized + Key, V, S: BuildHasher> DedupMap<K, V, S> {
         Found::Fresh(())
     }
 
-    /// Where the id is, if it is anywhere; else where it could be noted.
+    /// Where the id is, if it is anywhere.
     #[inline]
-    fn look_up<T>(&mut self, now: Nanos, hash: u64, key: &K) -> Result<Found<T>, Option<Vacancy>> {
-        let vacancy = match self.recorded.find(hash, key) {
-            Ok(seq) => {
-                self.counts.duplicates += 1;
-                return Ok(Found::Duplicate { age: Duration::from_nanos(self.recorded.age(now, seq)), seq });
-            }
-            Err(vacancy) => vacancy,
-        };
+    fn look_up<T>(&mut self, hash: u64, key: &K) -> Option<Found<T>> {
+        if let Some(seq) = self.recorded.find(hash, key) {
+            self.counts.duplicates += 1;
+            return Some(Found::Duplicate(seq));
+        }
         if self.in_flight.len() > 0
-            && let Ok(seq) = self.in_flight.find(hash, key)
+            && let Some(seq) = self.in_flight.find(hash, key)
         {
             self.counts.in_flight_hits += 1;
-            return Ok(Found::InFlight { since: Duration::from_nanos(self.in_flight.age(now, seq)) });
+            return Some(Found::InFlight { since: Duration::from_nanos(self.in_flight.age(self.latest, seq)) });
         }
-        Err(vacancy)
+        None
     }
 
-    /// The piece of standing work that comes with every write.
+    /// What comes before every write: lets expire what is due, and does a piece of the standing work. The time that
+    /// counts.
     #[inline]
-    fn maintain(&mut self) {
+    fn catch_up(&mut self, now: Nanos) -> Nanos {
+        self.latest = self.latest.max(now);
+        if self.recorded.is_due(self.latest) || self.in_flight.is_due(self.latest) {
+            self.do_catch_up();
+        }
+        self.latest
+    }
+
+    #[inline(never)]
+    fn do_catch_up(&mut self) {
+        self.expire(self.latest);
         let Self { recorded, in_flight, hasher, garbage, .. } = self;
         recorded.maintain(hasher, &mut garbage.recorded);
-        if !in_flight.is_idle() {
-            in_flight.maintain(hasher, &mut garbage.in_flight);
-        }
+        in_flight.maintain(hasher, &mut garbage.in_flight);
     }
 
     #[inline]
@@ -396,9 +340,8 @@ impl<K: ?Sized + Key, V, S: BuildHasher> DedupMap<K, V, S> {
     }
 
     pub(super) fn remove_at(&mut self, now: Nanos, hash: u64, key: &K) -> bool {
-        self.expire(now);
-        self.maintain();
-        let Ok(seq) = self.recorded.find(hash, key) else { return false };
+        self.catch_up(now);
+        let Some(seq) = self.recorded.find(hash, key) else { return false };
         self.counts.removed += 1;
         let Self { recorded, hasher, garbage, .. } = self;
         recorded.remove(hash, seq, hasher, &mut garbage.recorded);
@@ -430,25 +373,5 @@ impl<K: ?Sized + Key, V, S: BuildHasher> DedupMap<K, V, S> {
     /// Brings what a look for each of these hashes will read into the cache.
     pub(super) fn touch(&self, hashes: impl Iterator<Item = u64>) {
         self.recorded.touch(hashes);
-    }
-
-    /// Checks every invariant of the structure, in time proportional to its size; for tests and fuzzing.
-    ///
-    /// # Panics
-    ///
-    /// Where one does not hold.
-    #[doc(hidden)]
-    pub fn validate(&self) {
-        self.recorded.validate(&self.hasher);
-        self.in_flight.validate(&self.hasher);
-        assert!(self.recorded.len() <= self.limits.max_entries, "the bound on entries");
-        let bytes = self.recorded.bytes() + self.in_flight.bytes();
-        assert!(self.limits.max_bytes.is_none_or(|max| bytes <= max as u64), "the bound on bytes");
-    }
-}
-
-impl<K: ?Sized + Key, V, S> fmt::Debug for DedupMap<K, V, S> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("DedupMap").field("stats", &self.stats()).finish_non_exhaustive()
     }
 }

@@ -7,7 +7,7 @@ use std::collections::VecDeque;
 use std::time::Duration;
 
 use super::DedupMap;
-use super::unsync::Cursor;
+use super::unsync::figures::Cursor;
 use crate::key::Key;
 
 /// Entries copied from a shard under one lock.

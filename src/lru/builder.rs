@@ -3,9 +3,11 @@
 use std::fmt;
 use std::hash::{BuildHasher, Hash};
 use std::marker::PhantomData;
+use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::inner::Inner;
 use super::left::{Listener, OnRemoval};
 use super::{LruCache, unsync};
 use crate::bounds::{self, BuildError, Shared, Unsync};
@@ -22,9 +24,9 @@ pub(super) const MAX_ENTRIES_PER_SHARD: usize = 1 << 31;
 pub(super) type Weigher<K, V> = Option<Arc<dyn Fn(&K, &V) -> u32 + Send + Sync>>;
 
 /// What an entry weighs: never nothing, or a bound on weight would not bound the number of entries.
-#[inline]
-pub(super) fn weigh<K, V>(weigher: &Weigher<K, V>, key: &K, value: &V) -> u32 {
-    weigher.as_ref().map_or(1, |weigh| weigh(key, value).max(1))
+#[inline(always)]
+pub(super) fn weigh<K, V>(weigher: &Weigher<K, V>, key: &K, value: &V) -> NonZeroU32 {
+    weigher.as_ref().and_then(|weigh| NonZeroU32::new(weigh(key, value))).unwrap_or(NonZeroU32::MIN)
 }
 
 /// Builds an [`LruCache`], or with `M =` [`Unsync`] an [`unsync::LruCache`](crate::unsync::LruCache).
@@ -271,7 +273,8 @@ where
             )
         });
         let cores: Vec<_> = cores.collect();
-        let cache = LruCache::new_inner(cores, self.clock, self.hasher, self.weigher, listener);
+        let inner = Inner::new(cores, self.clock, self.hasher, self.weigher, listener);
+        let cache = LruCache { inner: Arc::new(inner) };
         if self.sweep_every.is_some() {
             let every = bounds::time("sweep_every", self.sweep_every)?;
             sweep::watch_globally("lru", &cache.inner, every)?;

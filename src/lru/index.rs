@@ -14,7 +14,8 @@ use super::slab::Place;
 
 pub(super) struct Index {
     table: Table,
-    old: Option<Old>,
+    /// Boxed, because it is seldom there: to see so is all that most calls do with it.
+    old: Option<Box<Old>>,
     /// The number of entries that the table is enough for.
     enough: usize,
 }
@@ -24,42 +25,54 @@ struct Old {
     moved: usize,
 }
 
+impl Old {
+    /// Whether an entry with this hash is here, or belongs here.
+    #[cold]
+    fn has(&self, hash: u32) -> bool {
+        self.table.home(hash) >= self.moved
+    }
+
+    #[cold]
+    fn or<'a>(&'a self, table: &'a Table, hash: u32) -> &'a Table {
+        if self.has(hash) { &self.table } else { table }
+    }
+}
+
 impl Index {
     pub(super) fn new() -> Self {
         Self { table: Table::new(1), old: None, enough: LOAD }
     }
 
     /// The table that an entry with this hash is in, or belongs into.
-    #[inline]
+    #[inline(always)]
     fn table(&self, hash: u32) -> &Table {
         match &self.old {
-            Some(old) if old.table.home(hash) >= old.moved => &old.table,
-            _ => &self.table,
+            Some(old) => old.or(&self.table, hash),
+            None => &self.table,
         }
     }
 
-    #[inline]
+    #[inline(always)]
     fn table_mut(&mut self, hash: u32) -> &mut Table {
         match &mut self.old {
-            Some(old) if old.table.home(hash) >= old.moved => &mut old.table,
+            Some(old) if old.has(hash) => &mut old.table,
             _ => &mut self.table,
         }
     }
 
     /// The place of an entry with this hash of which `is` says that it is the one.
-    #[inline]
-    pub(super) fn find(&self, hash: u32, is: impl FnMut(Place) -> bool) -> Option<Place> {
-        let table = self.table(hash);
-        table.find(hash, is).map(|found| table.place(found))
+    #[inline(always)]
+    pub(super) fn find(&self, hash: u32, is: impl Fn(Place) -> bool + Copy) -> Option<Place> {
+        self.table(hash).find(hash, is).map(|found| found.place)
     }
 
-    #[inline]
+    #[inline(always)]
     pub(super) fn insert(&mut self, hash: u32, place: Place) {
         self.table_mut(hash).insert(hash, place);
     }
 
     /// Removes the entry that is at this place.
-    #[inline]
+    #[inline(always)]
     pub(super) fn remove(&mut self, hash: u32, place: Place) {
         let table = self.table_mut(hash);
         let found = table.find(hash, |at| at == place).expect("every entry is in the index");
@@ -67,7 +80,7 @@ impl Index {
     }
 
     /// Notes that an entry is at another place now.
-    #[inline]
+    #[inline(always)]
     pub(super) fn relocated(&mut self, hash: u32, from: Place, to: Place) {
         let table = self.table_mut(hash);
         let found = table.find(hash, |at| at == from).expect("every entry is in the index");
@@ -75,7 +88,7 @@ impl Index {
     }
 
     /// Sees to it that there is room for one more than there are, of at most `bound`, and goes on moving.
-    #[inline]
+    #[inline(always)]
     pub(super) fn before_insert(&mut self, entries: usize, bound: usize, hash_of: impl Fn(Place) -> u32) {
         if entries >= self.enough || self.old.is_some() {
             self.grow(entries, bound, hash_of);
@@ -93,7 +106,7 @@ impl Index {
     }
 
     /// Goes on moving, or begins to where the table has become far too large.
-    #[inline]
+    #[inline(always)]
     pub(super) fn after_remove(&mut self, entries: usize, hash_of: impl Fn(Place) -> u32) {
         if self.is_untidy(entries) {
             self.tidy(entries, &hash_of);
@@ -101,7 +114,7 @@ impl Index {
         }
     }
 
-    #[inline]
+    #[inline(always)]
     fn is_untidy(&self, entries: usize) -> bool {
         self.old.is_some() || 8 * entries.max(LOAD) < self.enough
     }
@@ -118,7 +131,7 @@ impl Index {
 
     fn resize(&mut self, lines: usize) {
         let table = replace(&mut self.table, Table::new(lines));
-        self.old = Some(Old { table, moved: 0 });
+        self.old = Some(Box::new(Old { table, moved: 0 }));
         self.enough = lines * LOAD;
     }
 
@@ -126,7 +139,7 @@ impl Index {
     fn move_line(&mut self, hash_of: impl Fn(Place) -> u32) {
         let Some(old) = &mut self.old else { return };
         while let Some((hash, found)) = old.table.any_of(old.moved, &hash_of) {
-            self.table.insert(hash, old.table.place(found));
+            self.table.insert(hash, found.place);
             old.table.remove(hash, found);
         }
         old.moved += 1;

@@ -17,12 +17,12 @@ pub(super) struct Left<K, V> {
 }
 
 impl<K, V> Left<K, V> {
-    #[inline]
+    #[inline(always)]
     pub(super) const fn new() -> Self {
         Self { first: None, more: Vec::new() }
     }
 
-    #[inline]
+    #[inline(always)]
     pub(super) fn push(&mut self, entry: Entry<K, V>, cause: RemovalCause) {
         let left = (entry.key, entry.value, cause);
         if self.first.is_none() {
@@ -51,25 +51,36 @@ impl<K, V> Listener<K, V> {
     }
 
     /// Tells of one departure. A panic of the callback ends here, and is counted.
-    #[inline]
+    #[inline(always)]
     pub(super) fn tell(&self, key: &K, value: &V, cause: RemovalCause) {
-        if let Some(on_removal) = &self.on_removal
-            && catch_unwind(AssertUnwindSafe(|| on_removal(key, value, cause))).is_err()
-        {
+        if let Some(on_removal) = &self.on_removal {
+            self.call(&**on_removal, key, value, cause);
+        }
+    }
+
+    #[inline(never)]
+    fn call(&self, on_removal: &OnRemoval<K, V>, key: &K, value: &V, cause: RemovalCause) {
+        if catch_unwind(AssertUnwindSafe(|| on_removal(key, value, cause))).is_err() {
             self.panics.fetch_add(1, Ordering::Relaxed);
         }
     }
 
     /// Tells of all that left, then drops it.
-    #[inline]
+    #[inline(always)]
     pub(super) fn see_off(&self, left: Left<K, V>) {
-        if left.first.is_some() {
-            self.see_off_all(left);
+        let Left { first, more } = left;
+        if let Some((key, value, cause)) = first {
+            self.tell(&key, &value, cause);
+            drop((key, value));
+            if !more.is_empty() {
+                self.see_off_more(more);
+            }
         }
     }
 
-    fn see_off_all(&self, left: Left<K, V>) {
-        for (key, value, cause) in left.first.into_iter().chain(left.more) {
+    #[cold]
+    fn see_off_more(&self, more: Vec<(K, V, RemovalCause)>) {
+        for (key, value, cause) in more {
             self.tell(&key, &value, cause);
         }
     }

@@ -5,9 +5,11 @@
 
 mod builder;
 mod computing;
+mod ends;
 mod error;
 mod flight;
 mod index;
+mod inner;
 mod left;
 mod line;
 mod order;
@@ -24,19 +26,16 @@ use std::hash::{BuildHasher, Hash};
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::clock::{Clock, Nanos};
+use crate::clock::Nanos;
 use crate::hash::hash;
 use crate::removal::RemovalCause;
-use crate::shards::Shards;
 use crate::stats::Stats;
-use crate::sync::Mutex;
 pub use builder::LruBuilder;
-use builder::{Weigher, weigh};
+use builder::weigh;
 pub use error::{ComputeError, TooHeavy};
-use flight::{Flights, Waiting};
-use left::{Left, Listener};
+use inner::{Inner, Shard};
+use left::Left;
 pub use scan::Cursor;
-use unsync::End;
 
 /// A cache bounded by size, weight, age and idleness, in any combination that has a bound on size or weight.
 ///
@@ -167,23 +166,6 @@ pub struct LruCache<K, V, S = ahash::RandomState> {
     inner: Arc<Inner<K, V, S>>,
 }
 
-/// What a cache consists of, so that the sweeper can hold it weakly.
-pub(crate) struct Inner<K, V, S> {
-    shards: Shards<Shard<K, V, S>>,
-    waiting: Waiting<V>,
-    /// One change of a bound at a time, or the shards' shares would be of different ones.
-    resizing: Mutex<()>,
-    clock: Clock,
-    hasher: S,
-    weigher: Weigher<K, V>,
-    listener: Arc<Listener<K, V>>,
-}
-
-struct Shard<K, V, S> {
-    core: unsync::LruCache<K, V, S>,
-    flights: Flights<K, V>,
-}
-
 impl<K, V> LruCache<K, V>
 where
     K: Hash + Eq + Send + 'static,
@@ -213,41 +195,8 @@ impl<K, V> LruCache<K, V> {
     }
 }
 
-impl<K, V, S> Inner<K, V, S> {
-    /// Calls `work` with a shard locked, and sees off what left the shard once it is not locked any more.
-    #[inline]
-    fn with<R>(&self, shard: usize, work: impl FnOnce(&mut Shard<K, V, S>, &mut Left<K, V>) -> R) -> R {
-        // Before the guard, so that it is dropped after it even where `work` panics.
-        let mut left = Left::new();
-        let mut guard = self.shards.lock(shard);
-        let result = work(&mut guard, &mut left);
-        drop(guard);
-        self.listener.see_off(left);
-        result
-    }
-
-    fn stats(&self) -> Stats {
-        let now = self.clock.nanos();
-        let of = |shard| self.with(shard, |shard, _| shard.core.stats_at(now));
-        let mut stats = of(0);
-        (1..self.shards.len()).for_each(|shard| stats.add(&of(shard)));
-        Stats { panics: self.listener.panics(), ..stats }
-    }
-}
-
 impl<K, V, S> LruCache<K, V, S> {
-    fn new_inner(
-        cores: Vec<unsync::LruCache<K, V, S>>,
-        clock: Clock,
-        hasher: S,
-        weigher: Weigher<K, V>,
-        listener: Arc<Listener<K, V>>,
-    ) -> Self {
-        let shards = Shards::new(cores.into_iter().map(|core| Shard { core, flights: Flights::new() }));
-        let (waiting, resizing) = (Waiting::new(), Mutex::new(()));
-        Self { inner: Arc::new(Inner { shards, waiting, resizing, clock, hasher, weigher, listener }) }
-    }
-
+    #[inline(always)]
     fn now(&self) -> Nanos {
         self.inner.clock.nanos()
     }
@@ -260,7 +209,7 @@ impl<K, V, S> LruCache<K, V, S> {
     }
 
     /// The number of live entries. Locks each shard once, and takes a step for each entry that is held though its time is
-    /// over; calls that write or look something up free a few of those each.
+    /// over; calls that write or find something free a few of those each.
     #[must_use]
     pub fn len(&self) -> usize {
         let now = self.now();
@@ -286,30 +235,6 @@ impl<K, V, S> LruCache<K, V, S> {
         self.inner.stats()
     }
 
-    /// Removes the live entry that was used longest ago. Locks each shard once.
-    pub fn pop_lru(&self) -> Option<(K, V)> {
-        self.pop_end(End::LeastRecent)
-    }
-
-    /// Removes the live entry that was written longest ago. Locks each shard once.
-    pub fn pop_oldest(&self) -> Option<(K, V)> {
-        self.pop_end(End::Oldest)
-    }
-
-    fn pop_end(&self, end: End) -> Option<(K, V)> {
-        let now = self.now();
-        loop {
-            let times = self.each_shard(|shard, left| shard.core.first_live(now, end, left).map(|(_, time)| time));
-            let (shard, _) =
-                times.enumerate().filter_map(|(shard, time)| Some((shard, time?))).min_by_key(|it| it.1)?;
-            // Others may have emptied the shard meanwhile.
-            if let Some((key, value)) = self.inner.with(shard, |shard, left| shard.core.pop_at(now, end, left)) {
-                self.inner.listener.tell(&key, &value, RemovalCause::Removed);
-                return Some((key, value));
-            }
-        }
-    }
-
     /// Removes all entries, in time proportional to their number. A value that is being computed is not stored.
     pub fn clear(&self) {
         let now = self.now();
@@ -320,13 +245,6 @@ impl<K, V, S> LruCache<K, V, S> {
             });
             drop(superseded);
         }
-    }
-
-    /// Frees the entries whose time is over; how many. Changes no answer.
-    ///
-    /// Works in bounded pieces per lock.
-    pub fn sweep(&self) -> usize {
-        self.inner.shards.sweep_all(|shard, piece| self.inner.sweep_piece(shard, piece))
     }
 
     /// Checks every invariant of the structure, in time proportional to its size; for tests and fuzzing.
@@ -372,7 +290,35 @@ impl<K: Hash + Eq, V, S: BuildHasher> LruCache<K, V, S> {
         K: Borrow<Q>,
         Q: ?Sized + Hash + Eq,
     {
-        self.on(key, |now, hash, shard, left| {
+        let hash = hash(&self.inner.hasher, key);
+        let now = self.now();
+        let at = self.inner.shards.of(hash);
+        let mut shard = self.inner.shards.lock(at);
+        let mut is_due = false;
+        let found = shard.core.look(
+            |_| now,
+            hash,
+            key,
+            |_| {
+                is_due = true;
+                None
+            },
+        );
+        if let Some(value) = found {
+            return Some(read(value));
+        }
+        drop(shard);
+        if is_due { self.get_when_due(now, hash, key, read) } else { None }
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn get_when_due<Q, R>(&self, now: Nanos, hash: u64, key: &Q, read: impl FnOnce(&V) -> R) -> Option<R>
+    where
+        K: Borrow<Q>,
+        Q: ?Sized + Eq,
+    {
+        self.inner.with(self.inner.shards.of(hash), |shard, left| {
             let at = shard.core.get_at(now, hash, key, left)?;
             Some(read(shard.core.value(at)))
         })
@@ -419,9 +365,29 @@ impl<K: Hash + Eq, V, S: BuildHasher> LruCache<K, V, S> {
     /// [`TooHeavy`], with the key and the value. What was stored under the key is gone all the same, as out of date.
     #[inline]
     pub fn try_insert(&self, key: K, value: V) -> Result<Option<V>, TooHeavy<K, V>> {
-        let weight = weigh(&self.inner.weigher, &key, &value);
         let hash = hash(&self.inner.hasher, &key);
         let now = self.now();
+        if self.inner.weigher.is_some() {
+            return self.insert_in_any_case(now, hash, key, value);
+        }
+        let mut guard = self.inner.shards.lock(self.inner.shards.of(hash));
+        if !guard.core.is_light(now) {
+            drop(guard);
+            return self.insert_in_any_case(now, hash, key, value);
+        }
+        let superseded = guard.supersede(hash, &key);
+        let left = guard.core.insert_light(hash, key, value);
+        drop(guard);
+        drop(superseded);
+        Ok(left.and_then(|(key, value, cause)| {
+            self.inner.listener.tell(&key, &value, cause);
+            (cause == RemovalCause::Replaced).then_some(value)
+        }))
+    }
+
+    #[inline(never)]
+    fn insert_in_any_case(&self, now: Nanos, hash: u64, key: K, value: V) -> Result<Option<V>, TooHeavy<K, V>> {
+        let weight = weigh(&self.inner.weigher, &key, &value);
         let (former, superseded) = self.inner.with(self.inner.shards.of(hash), |shard, left| {
             let superseded = shard.supersede(hash, &key);
             (shard.core.insert_at(now, hash, key, value, weight, left), superseded)
@@ -445,17 +411,6 @@ impl<K: Hash + Eq, V, S: BuildHasher> LruCache<K, V, S> {
         let (key, value) = removed?;
         self.inner.listener.tell(&key, &value, RemovalCause::Removed);
         Some(value)
-    }
-}
-
-impl<K, V, S> Shard<K, V, S> {
-    /// Sees to it that what is being computed for a key is not stored over what is done to it now.
-    #[inline]
-    fn supersede<Q: ?Sized + Eq>(&mut self, hash: u64, key: &Q) -> Option<impl Sized + use<K, V, S, Q>>
-    where
-        K: Borrow<Q>,
-    {
-        if self.flights.is_empty() { None } else { self.flights.supersede(hash, key) }
     }
 }
 

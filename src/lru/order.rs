@@ -3,162 +3,155 @@
 //! Invariant: from `newest` along `older` one gets to every entry once and to `oldest` last, and the other way round, and
 //! no time is before that of an older entry. So whatever is past a limit is at the old end.
 //!
-//! The links and times of one order are in an array of their own, apart from keys and values: putting an entry first touches
-//! four of these nodes and nothing else, and four of them are in one cache line.
+//! Links and times are in the entries themselves: whoever uses an entry has brought its cache line already, and only the
+//! neighbours cost another. An entry has one [`Link`] for each order that it is in; a type names the order, so that none
+//! can be mistaken for another.
 
 use std::iter::successors;
-use std::ops::{Index, IndexMut};
+use std::marker::PhantomData;
 
-use super::slab::{NIL, Place};
+use super::slab::{NIL, Place, Slab};
 use crate::clock::Nanos;
 
-pub(super) struct Order {
-    nodes: Nodes,
-    newest: Place,
-    oldest: Place,
-}
-
+/// What an entry knows of its place in one order.
 #[derive(Clone, Copy)]
-struct Node {
+pub(super) struct Link {
     newer: Place,
     older: Place,
     time: Nanos,
 }
 
-/// Nodes in a chunk: 16 KiB.
-const CHUNK: usize = 1024;
-
-/// The nodes of the places `0..len`, in chunks of which the size is known to the compiler: four of them are looked at
-/// with every use, and each costs a check less than in a [`Slab`](super::slab::Slab).
-struct Nodes {
-    chunks: Vec<Box<[Node; CHUNK]>>,
-    len: usize,
+impl Link {
+    /// Of an entry that is in the order not yet.
+    pub(super) const NONE: Self = Self { newer: NIL, older: NIL, time: 0 };
 }
 
-impl Nodes {
-    fn push(&mut self) -> Place {
-        if self.len == self.chunks.len() * CHUNK {
-            self.chunks.push(Box::new([Node { newer: NIL, older: NIL, time: 0 }; CHUNK]));
-        }
-        self.len += 1;
-        (self.len - 1) as Place
-    }
-
-    fn swap_remove(&mut self, at: Place) {
-        self.len -= 1;
-        self[at] = self[self.len as Place];
-        // One empty chunk stays, lest a collection that hovers here allocates at every call.
-        self.chunks.truncate(self.len / CHUNK + 1);
-    }
+/// What has a link for the order that `O` names.
+pub(super) trait Linked<O> {
+    fn link(&self) -> &Link;
+    fn link_mut(&mut self) -> &mut Link;
 }
 
-impl Index<Place> for Nodes {
-    type Output = Node;
-
-    #[inline]
-    fn index(&self, at: Place) -> &Node {
-        &self.chunks[at as usize / CHUNK][at as usize % CHUNK]
-    }
+pub(super) struct Order<O> {
+    newest: Place,
+    oldest: Place,
+    of: PhantomData<O>,
 }
 
-impl IndexMut<Place> for Nodes {
-    #[inline]
-    fn index_mut(&mut self, at: Place) -> &mut Node {
-        &mut self.chunks[at as usize / CHUNK][at as usize % CHUNK]
-    }
-}
-
-impl Order {
+impl<O> Order<O> {
     pub(super) const fn new() -> Self {
-        Self { nodes: Nodes { chunks: Vec::new(), len: 0 }, newest: NIL, oldest: NIL }
+        Self { newest: NIL, oldest: NIL, of: PhantomData }
     }
 
-    /// The entry that was last, and when it was noted.
-    #[inline]
-    pub(super) fn oldest(&self) -> Option<(Place, Nanos)> {
-        (self.oldest != NIL).then(|| (self.oldest, self.time(self.oldest)))
-    }
-
-    #[inline]
-    pub(super) fn time(&self, at: Place) -> Nanos {
-        self.nodes[at].time
-    }
-
-    /// All entries, the newest first.
-    pub(super) fn newest_first(&self) -> impl Iterator<Item = Place> {
-        self.walk(self.newest, |node| node.older)
-    }
-
-    /// All entries, the oldest first.
-    pub(super) fn oldest_first(&self) -> impl Iterator<Item = Place> {
-        self.walk(self.oldest, |node| node.newer)
-    }
-
-    fn walk(&self, first: Place, next: impl Fn(&Node) -> Place) -> impl Iterator<Item = Place> {
-        let some = |at| (at != NIL).then_some(at);
-        successors(some(first), move |&at| some(next(&self.nodes[at])))
-    }
-
-    /// Adds an entry as the newest, at the next place.
-    #[inline]
-    pub(super) fn push(&mut self, now: Nanos) {
-        let at = self.nodes.push();
-        self.put_first(at, now);
-    }
-
-    /// Makes an entry the newest.
-    #[inline]
-    pub(super) fn refresh(&mut self, at: Place, now: Nanos) {
-        if self.newest == at {
-            self.nodes[at].time = now;
-        } else {
-            self.unlink(at);
-            self.put_first(at, now);
-        }
-    }
-
-    /// Takes an entry out. The one at the last place, if it is another, now has its place.
-    #[inline]
-    pub(super) fn swap_remove(&mut self, at: Place) {
-        self.unlink(at);
-        self.nodes.swap_remove(at);
-        if (at as usize) < self.nodes.len {
-            let Node { newer, older, .. } = self.nodes[at];
-            *self.older_of(newer) = at;
-            *self.newer_of(older) = at;
-        }
-    }
-
-    #[inline]
-    fn put_first(&mut self, at: Place, now: Nanos) {
+    /// Makes an entry, which is in the order not yet, the newest.
+    #[inline(always)]
+    pub(super) fn push<E: Linked<O>>(&mut self, entries: &mut Slab<E>, at: Place, now: Nanos) {
         let older = self.newest;
-        self.nodes[at] = Node { newer: NIL, older, time: now };
-        *self.newer_of(older) = at;
+        *entries[at].link_mut() = Link { newer: NIL, older, time: now };
+        *self.newer_of(entries, older) = at;
         self.newest = at;
     }
 
+    /// Makes an entry that has this link the newest; the link that it is to have.
+    ///
+    /// So the entry itself, at hand where it was found, is not looked up once more.
+    #[inline(always)]
+    #[must_use]
+    pub(super) fn refresh<E: Linked<O>>(&mut self, entries: &mut Slab<E>, at: Place, link: Link, now: Nanos) -> Link {
+        let newest = self.newest;
+        if at == newest {
+            return Link { time: now, ..link };
+        }
+        // There is a newer one, so what is above is an entry and no check for the end is needed.
+        entries[link.newer].link_mut().older = link.older;
+        *self.newer_of(entries, link.older) = link.newer;
+        entries[newest].link_mut().newer = at;
+        self.newest = at;
+        Link { newer: NIL, older: newest, time: now }
+    }
+
+    /// Takes an entry out of the order.
     #[inline]
-    fn unlink(&mut self, at: Place) {
-        let Node { newer, older, .. } = self.nodes[at];
-        *self.older_of(newer) = older;
-        *self.newer_of(older) = newer;
+    pub(super) fn unlink<E: Linked<O>>(&mut self, entries: &mut Slab<E>, at: Place) {
+        let Link { newer, older, .. } = *entries[at].link();
+        *self.older_of(entries, newer) = older;
+        *self.newer_of(entries, older) = newer;
+    }
+
+    /// Notes that an entry, with its link, is at this place now.
+    #[inline]
+    pub(super) fn relocated<E: Linked<O>>(&mut self, entries: &mut Slab<E>, at: Place) {
+        let Link { newer, older, .. } = *entries[at].link();
+        *self.older_of(entries, newer) = at;
+        *self.newer_of(entries, older) = at;
     }
 
     /// What says which entry comes after `newer`: beyond the end, that is the order itself.
-    #[inline]
-    fn older_of(&mut self, newer: Place) -> &mut Place {
-        if newer == NIL { &mut self.newest } else { &mut self.nodes[newer].older }
+    #[inline(always)]
+    fn older_of<'a, E: Linked<O>>(&'a mut self, entries: &'a mut Slab<E>, newer: Place) -> &'a mut Place {
+        if newer == NIL { &mut self.newest } else { &mut entries[newer].link_mut().older }
     }
 
-    #[inline]
-    fn newer_of(&mut self, older: Place) -> &mut Place {
-        if older == NIL { &mut self.oldest } else { &mut self.nodes[older].newer }
+    #[inline(always)]
+    fn newer_of<'a, E: Linked<O>>(&'a mut self, entries: &'a mut Slab<E>, older: Place) -> &'a mut Place {
+        if older == NIL { &mut self.oldest } else { &mut entries[older].link_mut().newer }
     }
 
-    pub(super) fn validate(&self, entries: usize) {
+    /// The order, to be looked at.
+    #[inline(always)]
+    pub(super) fn of<'a, E: Linked<O>>(&self, entries: &'a Slab<E>) -> InOrder<'a, E, O> {
+        InOrder { newest: self.newest, oldest: self.oldest, entries, of: PhantomData }
+    }
+}
+
+/// The entries of a store, in one of its orders.
+pub(super) struct InOrder<'a, E, O> {
+    newest: Place,
+    oldest: Place,
+    entries: &'a Slab<E>,
+    of: PhantomData<O>,
+}
+
+impl<'a, E: Linked<O>, O> InOrder<'a, E, O> {
+    /// The entry that was last.
+    #[inline(always)]
+    pub(super) fn last(&self) -> Option<Place> {
+        (self.oldest != NIL).then_some(self.oldest)
+    }
+
+    /// The entry that was last, and when it was noted.
+    pub(super) fn oldest(&self) -> Option<(Place, Nanos)> {
+        self.last().map(|at| (at, self.time(at)))
+    }
+
+    #[inline(always)]
+    pub(super) fn time(&self, at: Place) -> Nanos {
+        self.entries[at].link().time
+    }
+
+    /// All entries, the newest first.
+    pub(super) fn newest_first(&self) -> impl Iterator<Item = Place> + use<'a, E, O> {
+        Self::walk(self.entries, self.newest, |link| link.older)
+    }
+
+    /// All entries, the oldest first.
+    pub(super) fn oldest_first(&self) -> impl Iterator<Item = Place> + use<'a, E, O> {
+        Self::walk(self.entries, self.oldest, |link| link.newer)
+    }
+
+    fn walk(
+        entries: &'a Slab<E>,
+        first: Place,
+        next: fn(&Link) -> Place,
+    ) -> impl Iterator<Item = Place> + use<'a, E, O> {
+        let some = |at| (at != NIL).then_some(at);
+        successors(some(first), move |&at| some(next(entries[at].link())))
+    }
+
+    pub(super) fn validate(&self) {
         let order: Vec<Place> = self.newest_first().collect();
         assert!(order.iter().rev().copied().eq(self.oldest_first()), "the order, both ways");
-        assert_eq!((order.len(), self.nodes.len), (entries, entries), "every entry is in the order");
+        assert_eq!(order.len(), self.entries.len(), "every entry is in the order");
         assert!(order.is_sorted_by(|&a, &b| self.time(a) >= self.time(b)), "the order is one of time");
     }
 }

@@ -4,7 +4,8 @@
 //! is as small as what is held. The alternative, a free list, leaves the survivors of a large removal scattered over all
 //! chunks, none of which could then be freed without moving elements all the same.
 //!
-//! Chunks are allocated and freed one at a time and never moved: no call copies the array because it grew.
+//! Chunks are allocated and freed one at a time and never moved: no call copies the array because it grew. Their size is
+//! known to the compiler, and what is not in use is vacant, so that an access costs one check, of the chunk.
 
 use std::mem::replace;
 use std::ops::{Index, IndexMut};
@@ -14,75 +15,85 @@ pub(super) type Place = u32;
 /// No place.
 pub(super) const NIL: Place = Place::MAX;
 
+/// What a place can hold that is not in use.
+pub(super) trait Vacant {
+    const VACANT: Self;
+}
+
+/// Elements in a chunk.
+const CHUNK: usize = 256;
+
 pub(super) struct Slab<T> {
-    chunks: Vec<Vec<T>>,
+    /// Vacant from `len` on.
+    chunks: Vec<Box<[T; CHUNK]>>,
     len: usize,
 }
 
 impl<T> Slab<T> {
-    /// Elements in a chunk, a power of two: about 64 KiB of them, but no more than 1024.
-    const CHUNK: usize = {
-        let fit = (64 << 10) / size_of::<T>();
-        let power = if fit < 2 { 1 } else { 1 << fit.ilog2() };
-        if power < 1024 { power } else { 1024 }
-    };
-
     pub(super) const fn new() -> Self {
         Self { chunks: Vec::new(), len: 0 }
     }
 
-    #[inline]
+    #[inline(always)]
     pub(super) fn len(&self) -> usize {
         self.len
     }
 
-    /// Adds an element, in a slab that is to hold `bound` of them at most; its place.
-    #[inline]
-    pub(super) fn push(&mut self, element: T, bound: usize) -> Place {
-        let chunk = self.len / Self::CHUNK;
-        if chunk == self.chunks.len() {
-            self.add_chunk(bound);
-        }
-        self.chunks[chunk].push(element);
-        self.len += 1;
-        (self.len - 1) as Place
+    pub(super) fn into_elements(self) -> impl Iterator<Item = T> {
+        self.chunks.into_iter().flat_map(|chunk| chunk as Box<[T]>).take(self.len)
     }
+}
 
-    #[cold]
-    fn add_chunk(&mut self, bound: usize) {
-        let room = bound.saturating_sub(self.len).clamp(1, Self::CHUNK);
-        self.chunks.push(Vec::with_capacity(room));
+impl<T: Vacant> Slab<T> {
+    /// Adds an element; its place.
+    pub(super) fn push(&mut self, element: T) -> Place {
+        if self.len == self.chunks.len() * CHUNK {
+            // Collected, because an array would come by way of the stack.
+            let chunk: Box<[T]> = (0..CHUNK).map(|_| T::VACANT).collect();
+            self.chunks.extend(chunk.try_into().ok());
+        }
+        let at = self.len as Place;
+        self[at] = element;
+        self.len += 1;
+        at
     }
 
     /// Takes an element out. The last one, if it is another, now has the place.
-    #[inline]
     pub(super) fn swap_remove(&mut self, at: Place) -> T {
         self.len -= 1;
-        let last = self.chunks[self.len / Self::CHUNK].pop().expect("chunks are full up to the last element");
-        if self.len.is_multiple_of(Self::CHUNK) {
-            // One empty chunk stays, lest a collection that hovers here allocates at every call.
-            self.chunks.truncate(self.len / Self::CHUNK + 1);
-        }
-        if at as usize == self.len { last } else { replace(&mut self[at], last) }
-    }
-
-    pub(super) fn into_elements(self) -> impl Iterator<Item = T> {
-        self.chunks.into_iter().flatten()
+        let last = self.len as Place;
+        let last_one = replace(&mut self[last], T::VACANT);
+        // One empty chunk stays, lest a collection that hovers here allocates at every call.
+        self.chunks.truncate(self.len / CHUNK + 1);
+        if at == last { last_one } else { replace(&mut self[at], last_one) }
     }
 }
 
 impl<T> Index<Place> for Slab<T> {
     type Output = T;
 
-    #[inline]
+    #[inline(always)]
     fn index(&self, at: Place) -> &T {
-        &self.chunks[at as usize / Self::CHUNK][at as usize % Self::CHUNK]
+        match self.chunks.get(at as usize / CHUNK) {
+            Some(chunk) => &chunk[at as usize % CHUNK],
+            None => no_such_place(),
+        }
     }
 }
 
 impl<T> IndexMut<Place> for Slab<T> {
-    #[inline]
+    #[inline(always)]
     fn index_mut(&mut self, at: Place) -> &mut T {
-        &mut self.chunks[at as usize / Self::CHUNK][at as usize % Self::CHUNK]
+        match self.chunks.get_mut(at as usize / CHUNK) {
+            Some(chunk) => &mut chunk[at as usize % CHUNK],
+            None => no_such_place(),
+        }
     }
+}
+
+/// Never called. One message for all: to prepare one for each access costs instructions where it is right.
+#[cold]
+#[inline(never)]
+pub(super) fn no_such_place() -> ! {
+    panic!("a place is one of an element")
 }

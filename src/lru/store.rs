@@ -1,15 +1,15 @@
 //! `Store`: entries, found by key, in order of use and in order of writing.
 //!
-//! Owns entries, index and the two orders, and keeps them in step: an entry is at the same place in all of them. It knows
-//! of no limits. A look costs one cache miss in the index and one for the entry; noting a use touches its neighbours in
-//! the order of use.
+//! Owns entries, index and the two orders, and keeps them in step. It knows of no limits. A look costs one cache miss in
+//! the index and one for the entry; noting a use touches its neighbours in the order of use.
 
 use std::borrow::Borrow;
 use std::mem::replace;
+use std::num::NonZeroU32;
 
 use super::index::Index;
-use super::order::Order;
-use super::slab::{Place, Slab};
+use super::order::{InOrder, Link, Linked, Order};
+use super::slab::{Place, Slab, Vacant, no_such_place};
 use crate::clock::Nanos;
 
 /// A key and what is known of it, times aside.
@@ -18,21 +18,81 @@ pub(super) struct Entry<K, V> {
     pub(super) value: V,
     /// The half of the key's hash by which the index knows it: so that nothing but a lookup ever runs `Hash`.
     hash: u32,
-    pub(super) weight: u32,
+    pub(super) weight: NonZeroU32,
 }
 
 impl<K, V> Entry<K, V> {
-    #[inline]
-    pub(super) fn new(hash: u64, key: K, value: V, weight: u32) -> Self {
+    #[inline(always)]
+    pub(super) fn new(hash: u64, key: K, value: V, weight: NonZeroU32) -> Self {
         Self { key, value, hash: half(hash), weight }
     }
 }
 
+/// The order in which entries were last used.
+pub(super) struct Recency;
+/// The order in which entries were last written.
+pub(super) struct Writes;
+
+/// An entry with its place in both orders. Laid out so that what a look needs stands together, mostly in one cache line.
+#[repr(C)]
+pub(super) struct Node<K, V> {
+    written: Link,
+    used: Link,
+    /// There at all places of the slab. That no weight is zero makes the option as small as the entry.
+    entry: Option<Entry<K, V>>,
+}
+
+impl<K, V> Vacant for Node<K, V> {
+    const VACANT: Self = Self { entry: None, used: Link::NONE, written: Link::NONE };
+}
+
+impl<K, V> Node<K, V> {
+    #[inline(always)]
+    fn entry(&self) -> &Entry<K, V> {
+        match &self.entry {
+            Some(entry) => entry,
+            None => no_such_place(),
+        }
+    }
+
+    #[inline(always)]
+    fn entry_mut(&mut self) -> &mut Entry<K, V> {
+        match &mut self.entry {
+            Some(entry) => entry,
+            None => no_such_place(),
+        }
+    }
+}
+
+impl<K, V> Linked<Recency> for Node<K, V> {
+    #[inline(always)]
+    fn link(&self) -> &Link {
+        &self.used
+    }
+
+    #[inline(always)]
+    fn link_mut(&mut self) -> &mut Link {
+        &mut self.used
+    }
+}
+
+impl<K, V> Linked<Writes> for Node<K, V> {
+    #[inline(always)]
+    fn link(&self) -> &Link {
+        &self.written
+    }
+
+    #[inline(always)]
+    fn link_mut(&mut self) -> &mut Link {
+        &mut self.written
+    }
+}
+
 pub(super) struct Store<K, V> {
-    entries: Slab<Entry<K, V>>,
+    nodes: Slab<Node<K, V>>,
     index: Index,
-    recency: Order,
-    writes: Order,
+    recency: Order<Recency>,
+    writes: Order<Writes>,
 }
 
 /// What the index knows of a hash: its upper half. The lower one chooses the shard.
@@ -43,121 +103,136 @@ fn half(hash: u64) -> u32 {
 
 impl<K, V> Store<K, V> {
     pub(super) fn new() -> Self {
-        Self { entries: Slab::new(), index: Index::new(), recency: Order::new(), writes: Order::new() }
+        Self { nodes: Slab::new(), index: Index::new(), recency: Order::new(), writes: Order::new() }
     }
 
-    #[inline]
+    #[inline(always)]
     pub(super) fn len(&self) -> usize {
-        self.entries.len()
+        self.nodes.len()
     }
 
-    #[inline]
+    #[inline(always)]
     pub(super) fn entry(&self, at: Place) -> &Entry<K, V> {
-        &self.entries[at]
+        self.nodes[at].entry()
     }
 
-    #[inline]
+    #[inline(always)]
     pub(super) fn value_mut(&mut self, at: Place) -> &mut V {
-        &mut self.entries[at].value
+        &mut self.nodes[at].entry_mut().value
     }
 
-    /// The order in which entries were last used.
-    #[inline]
-    pub(super) fn recency(&self) -> &Order {
-        &self.recency
+    #[inline(always)]
+    pub(super) fn recency(&self) -> InOrder<'_, Node<K, V>, Recency> {
+        self.recency.of(&self.nodes)
     }
 
-    /// The order in which entries were last written.
-    #[inline]
-    pub(super) fn writes(&self) -> &Order {
-        &self.writes
+    #[inline(always)]
+    pub(super) fn writes(&self) -> InOrder<'_, Node<K, V>, Writes> {
+        self.writes.of(&self.nodes)
     }
 
-    #[inline]
+    #[inline(always)]
     pub(super) fn find<Q: ?Sized + Eq>(&self, hash: u64, key: &Q) -> Option<Place>
     where
         K: Borrow<Q>,
     {
-        self.index.find(half(hash), |at| self.entries[at].key.borrow() == key)
+        self.index.find(half(hash), |at| self.nodes[at].entry.as_ref().is_some_and(|entry| entry.key.borrow() == key))
     }
 
-    /// Notes that an entry was used.
-    #[inline]
-    pub(super) fn used(&mut self, at: Place, now: Nanos) {
-        self.recency.refresh(at, now);
+    /// An entry's place in the order of use, to be handed to [`used`](Self::used).
+    #[inline(always)]
+    pub(super) fn link(&self, at: Place) -> &Link {
+        &self.nodes[at].used
+    }
+
+    /// Notes that an entry, of which this is the place in the order of use, was used.
+    #[inline(always)]
+    pub(super) fn used(&mut self, at: Place, link: Link, now: Nanos) -> &mut V {
+        let used = self.recency.refresh(&mut self.nodes, at, link, now);
+        let node = &mut self.nodes[at];
+        node.used = used;
+        &mut node.entry_mut().value
     }
 
     /// Gives an entry another value; the former.
-    pub(super) fn rewrite(&mut self, at: Place, value: V, weight: u32, now: Nanos) -> V {
-        self.note_written(at, now);
-        let entry = &mut self.entries[at];
+    pub(super) fn rewrite(&mut self, at: Place, value: V, weight: NonZeroU32, now: Nanos) -> V {
+        let Node { used, written, .. } = self.nodes[at];
+        let entry = self.written(at, used, written, now);
         entry.weight = weight;
         replace(&mut entry.value, value)
     }
 
-    #[inline]
-    fn note_written(&mut self, at: Place, now: Nanos) {
-        self.recency.refresh(at, now);
-        self.writes.refresh(at, now);
+    /// Notes that an entry, of which these are the places in the orders, was written.
+    #[inline(always)]
+    fn written(&mut self, at: Place, used: Link, written: Link, now: Nanos) -> &mut Entry<K, V> {
+        let used = self.recency.refresh(&mut self.nodes, at, used, now);
+        let written = self.writes.refresh(&mut self.nodes, at, written, now);
+        let node = &mut self.nodes[at];
+        (node.used, node.written) = (used, written);
+        node.entry_mut()
     }
 
     /// The standing work that comes with adding an entry, by [`push`](Self::push) or [`replace`](Self::replace), to
     /// at most `bound`.
-    #[inline]
+    #[inline(always)]
     pub(super) fn before_insert(&mut self, bound: usize) {
-        let Self { entries, index, .. } = self;
-        index.before_insert(entries.len(), bound, |at| entries[at].hash);
+        let Self { nodes, index, .. } = self;
+        index.before_insert(nodes.len(), bound, |at| nodes[at].entry().hash);
     }
 
     /// Adds an entry under a key that has none.
     #[inline]
-    pub(super) fn push(&mut self, entry: Entry<K, V>, now: Nanos, bound: usize) {
+    pub(super) fn push(&mut self, entry: Entry<K, V>, now: Nanos) {
         let hash = entry.hash;
-        let at = self.entries.push(entry, bound);
+        let at = self.nodes.push(Node { entry: Some(entry), ..Node::VACANT });
         self.index.insert(hash, at);
-        self.recency.push(now);
-        self.writes.push(now);
+        self.recency.push(&mut self.nodes, at, now);
+        self.writes.push(&mut self.nodes, at, now);
     }
 
     /// Adds an entry under a key that has none, in the place of another.
-    #[inline]
+    #[inline(always)]
     pub(super) fn replace(&mut self, at: Place, entry: Entry<K, V>, now: Nanos) -> Entry<K, V> {
         let hash = entry.hash;
-        let former = replace(&mut self.entries[at], entry);
+        let node = &mut self.nodes[at];
+        let (used, written) = (node.used, node.written);
+        let former = replace(node.entry_mut(), entry);
         self.index.remove(former.hash, at);
         self.index.insert(hash, at);
-        self.note_written(at, now);
+        self.written(at, used, written, now);
         former
     }
 
     pub(super) fn remove(&mut self, at: Place) -> Entry<K, V> {
-        let entry = self.entries.swap_remove(at);
+        self.recency.unlink(&mut self.nodes, at);
+        self.writes.unlink(&mut self.nodes, at);
+        let Some(entry) = self.nodes.swap_remove(at).entry else { no_such_place() };
         self.index.remove(entry.hash, at);
-        self.recency.swap_remove(at);
-        self.writes.swap_remove(at);
-        let from = self.entries.len() as Place;
+        let from = self.nodes.len() as Place;
         if at != from {
-            self.index.relocated(self.entries[at].hash, from, at);
+            self.recency.relocated(&mut self.nodes, at);
+            self.writes.relocated(&mut self.nodes, at);
+            self.index.relocated(self.nodes[at].entry().hash, from, at);
         }
-        let Self { entries, index, .. } = self;
-        index.after_remove(entries.len(), |at| entries[at].hash);
+        let Self { nodes, index, .. } = self;
+        index.after_remove(nodes.len(), |at| nodes[at].entry().hash);
         entry
     }
 
     /// Goes on moving the index to a table of another size; whether there is more to move.
     pub(super) fn tidy(&mut self) -> bool {
-        let Self { entries, index, .. } = self;
-        index.tidy(entries.len(), |at| entries[at].hash)
+        let Self { nodes, index, .. } = self;
+        index.tidy(nodes.len(), |at| nodes[at].entry().hash)
     }
 
     /// Takes all entries out, with their places, and gives the memory of all else back.
     pub(super) fn into_entries(self) -> impl Iterator<Item = Entry<K, V>> {
-        self.entries.into_elements()
+        self.nodes.into_elements().filter_map(|node| node.entry)
     }
 
     pub(super) fn validate(&self) {
-        self.index.validate(self.len(), |at| self.entries[at].hash);
-        self.recency.validate(self.len());
-        self.writes.validate(self.len());
+        self.index.validate(self.len(), |at| self.nodes[at].entry().hash);
+        self.recency().validate();
+        self.writes().validate();
     }
 }

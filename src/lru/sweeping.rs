@@ -1,6 +1,7 @@
 //! Sweeping the shared cache.
 
-use super::{Inner, LruCache};
+use super::LruCache;
+use super::inner::Inner;
 use crate::stats::Stats;
 use crate::sweep::{Sweep, Swept};
 
@@ -9,6 +10,15 @@ impl<K, V, S> Inner<K, V, S> {
     pub(super) fn sweep_piece(&self, shard: usize, budget: usize) -> Swept {
         let now = self.clock.nanos();
         self.with(shard, |shard, left| shard.core.sweep_at(now, budget, left))
+    }
+}
+
+impl<K, V, S> LruCache<K, V, S> {
+    /// Frees the entries whose time is over; how many. Changes no answer.
+    ///
+    /// Works in bounded pieces per lock.
+    pub fn sweep(&self) -> usize {
+        self.inner.shards.sweep_all(|shard, piece| self.inner.sweep_piece(shard, piece))
     }
 }
 

@@ -6,10 +6,12 @@
 
 mod api;
 mod figures;
+mod short;
 mod walk;
 
 use std::borrow::Borrow;
 use std::mem::replace;
+use std::num::NonZeroU32;
 use std::sync::Arc;
 
 use super::builder::{Limits, Weigher};
@@ -113,7 +115,7 @@ impl<K, V, S> LruCache<K, V, S> {
     }
 
     /// Why an entry's time is over, if it is: for what came first.
-    #[inline]
+    #[inline(always)]
     fn over(&self, now: Nanos, at: Place) -> Option<RemovalCause> {
         if now < self.next_due {
             return None;
@@ -125,17 +127,23 @@ impl<K, V, S> LruCache<K, V, S> {
     }
 
     /// An entry whose time is over, if there is one: then one end of one order has it.
-    #[inline]
+    #[inline(always)]
     fn next_over(&self, now: Nanos) -> Option<(Place, RemovalCause)> {
-        let ends = [self.store.writes().oldest(), self.store.recency().oldest()];
-        ends.into_iter().flatten().find_map(|(at, _)| Some((at, self.over(now, at)?)))
+        let ends = [self.store.writes().last(), self.store.recency().last()];
+        ends.into_iter().flatten().find_map(|at| Some((at, self.over(now, at)?)))
+    }
+
+    /// Lets time pass; whether some entry's time may be over.
+    #[inline(always)]
+    fn is_due(&mut self, now: Nanos) -> bool {
+        self.latest = self.latest.max(now);
+        self.latest >= self.next_due
     }
 
     /// Lets time pass, and frees a few of the entries whose time is over; the time that counts.
-    #[inline]
+    #[inline(always)]
     fn tick(&mut self, now: Nanos, left: &mut Left<K, V>) -> Nanos {
-        self.latest = self.latest.max(now);
-        if self.latest >= self.next_due {
+        if self.is_due(now) {
             self.free_some(FREED_PER_CALL, left);
         }
         self.latest
@@ -162,17 +170,13 @@ impl<K, V, S> LruCache<K, V, S> {
     /// Takes an entry out.
     fn take(&mut self, at: Place, cause: RemovalCause, left: &mut Left<K, V>) {
         let entry = self.store.remove(at);
-        self.weight -= u64::from(entry.weight);
+        self.weight -= u64::from(entry.weight.get());
         self.counts.left(cause);
         left.push(entry, cause);
     }
 
-    /// The live entry under a key. One whose time is over is taken out.
-    fn live_at<Q: ?Sized + Eq>(&mut self, now: Nanos, hash: u64, key: &Q, left: &mut Left<K, V>) -> Option<Place>
-    where
-        K: Borrow<Q>,
-    {
-        let at = self.store.find(hash, key)?;
+    #[cold]
+    fn unless_over(&mut self, now: Nanos, at: Place, left: &mut Left<K, V>) -> Option<Place> {
         if let Some(cause) = self.over(now, at) {
             self.take(at, cause, left);
             return None;
@@ -180,8 +184,18 @@ impl<K, V, S> LruCache<K, V, S> {
         Some(at)
     }
 
-    /// The live entry under a key, which is now the most recently used.
-    #[inline]
+    /// The live entry under a key. One whose time is over is taken out.
+    #[inline(always)]
+    fn live_at<Q: ?Sized + Eq>(&mut self, now: Nanos, hash: u64, key: &Q, left: &mut Left<K, V>) -> Option<Place>
+    where
+        K: Borrow<Q>,
+    {
+        let at = self.store.find(hash, key)?;
+        if now < self.next_due { Some(at) } else { self.unless_over(now, at, left) }
+    }
+
+    /// [`look`](Self::look), where some entry's time may be over.
+    #[cold]
     pub(super) fn get_at<Q: ?Sized + Eq>(
         &mut self,
         now: Nanos,
@@ -193,23 +207,24 @@ impl<K, V, S> LruCache<K, V, S> {
         K: Borrow<Q>,
     {
         let now = self.tick(now, left);
-        let found = if now < self.next_due { self.store.find(hash, key) } else { self.live_at(now, hash, key, left) };
+        let found = self.live_at(now, hash, key, left);
         match found {
             Some(at) => {
                 self.counts.hits += 1;
-                self.store.used(at, now);
+                self.store.used(at, *self.store.link(at), now);
             }
             None => self.counts.misses += 1,
         }
         found
     }
 
+    #[inline(always)]
     pub(super) fn value(&self, at: Place) -> &V {
         &self.store.entry(at).value
     }
 
     /// The live entry under a key, left as it is.
-    #[inline]
+    #[inline(always)]
     pub(super) fn peek_at<Q: ?Sized + Eq>(&self, now: Nanos, hash: u64, key: &Q) -> Option<&V>
     where
         K: Borrow<Q>,
@@ -221,14 +236,13 @@ impl<K, V, S> LruCache<K, V, S> {
     /// Adds an entry, or gives the one under this key another value, which makes it another entry as far as times go.
     ///
     /// The former value comes back with the key that was to be stored.
-    #[inline]
     pub(super) fn insert_at(
         &mut self,
         now: Nanos,
         hash: u64,
         key: K,
         value: V,
-        weight: u32,
+        weight: NonZeroU32,
         left: &mut Left<K, V>,
     ) -> Result<Option<(K, V)>, TooHeavy<K, V>>
     where
@@ -236,18 +250,18 @@ impl<K, V, S> LruCache<K, V, S> {
     {
         let now = self.tick(now, left);
         let found = self.live_at(now, hash, &key, left);
-        if u64::from(weight) > self.limits.max_weight {
+        if u64::from(weight.get()) > self.limits.max_weight {
             self.counts.rejected += 1;
             if let Some(at) = found {
                 // Out of date: to serve it on would be worse than to serve nothing.
                 self.take(at, RemovalCause::Replaced, left);
             }
-            return Err(TooHeavy { key, value, weight, max_weight: self.limits.max_weight });
+            return Err(TooHeavy { key, value, weight: weight.get(), max_weight: self.limits.max_weight });
         }
         self.counts.inserted += 1;
         if let Some(at) = found {
-            self.weight -= u64::from(self.store.entry(at).weight);
-            self.weight += u64::from(weight);
+            self.weight -= u64::from(self.store.entry(at).weight.get());
+            self.weight += u64::from(weight.get());
             let former = self.store.rewrite(at, value, weight, now);
             self.counts.replaced += 1;
             // It is the most recently used now, and within the bound alone: what goes is others.
@@ -259,14 +273,14 @@ impl<K, V, S> LruCache<K, V, S> {
     }
 
     /// Adds an entry, and evicts what has to go for it: what is past its time first, then the least recently used.
-    #[inline]
+    #[inline(always)]
     fn add(&mut self, now: Nanos, entry: Entry<K, V>, left: &mut Left<K, V>) {
-        self.next_due = self.next_due.min(now.saturating_add(self.limits.max_age.min(self.limits.max_idle)));
+        self.note_due(now);
         self.store.before_insert(self.limits.max_entries);
-        self.weight += u64::from(entry.weight);
+        self.weight += u64::from(entry.weight.get());
         while self.store.len() >= self.limits.max_entries || self.weight > self.limits.max_weight {
             let Some((at, cause)) = self.next_to_go(now) else { break };
-            let weight = u64::from(self.store.entry(at).weight);
+            let weight = u64::from(self.store.entry(at).weight.get());
             if self.store.len() <= self.limits.max_entries && self.weight - weight <= self.limits.max_weight {
                 // The last that has to go leaves its place to the newcomer.
                 self.weight -= weight;
@@ -276,22 +290,33 @@ impl<K, V, S> LruCache<K, V, S> {
             }
             self.take(at, cause, left);
         }
-        self.store.push(entry, now, self.limits.max_entries);
+        self.push(now, entry);
+    }
+
+    /// Notes when the time of an entry that is written now may be over.
+    #[inline(always)]
+    fn note_due(&mut self, now: Nanos) {
+        self.next_due = self.next_due.min(now.saturating_add(self.limits.max_age.min(self.limits.max_idle)));
+    }
+
+    #[inline(never)]
+    fn push(&mut self, now: Nanos, entry: Entry<K, V>) {
+        self.store.push(entry, now);
         self.counts.high_water = self.counts.high_water.max(self.store.len());
     }
 
-    #[inline]
+    #[inline(always)]
     fn next_to_go(&self, now: Nanos) -> Option<(Place, RemovalCause)> {
         if now >= self.next_due
             && let Some(over) = self.next_over(now)
         {
             return Some(over);
         }
-        self.store.recency().oldest().map(|(at, _)| (at, RemovalCause::Evicted))
+        self.store.recency().last().map(|at| (at, RemovalCause::Evicted))
     }
 
     /// Evicts until the bounds hold, up to `budget` entries.
-    #[inline]
+    #[inline(always)]
     fn evict(&mut self, budget: usize, left: &mut Left<K, V>) {
         for _ in 0..budget {
             if !self.is_above_bounds() {
@@ -324,7 +349,7 @@ impl<K, V, S> LruCache<K, V, S> {
 
     fn pop(&mut self, at: Place) -> (K, V) {
         let entry = self.store.remove(at);
-        self.weight -= u64::from(entry.weight);
+        self.weight -= u64::from(entry.weight.get());
         self.counts.removed += 1;
         (entry.key, entry.value)
     }
@@ -333,11 +358,10 @@ impl<K, V, S> LruCache<K, V, S> {
     pub(super) fn first_live(&mut self, now: Nanos, end: End, left: &mut Left<K, V>) -> Option<(Place, Nanos)> {
         let now = self.tick(now, left);
         loop {
-            let order = match end {
-                End::LeastRecent => self.store.recency(),
-                End::Oldest => self.store.writes(),
-            };
-            let (at, time) = order.oldest()?;
+            let (at, time) = match end {
+                End::LeastRecent => self.store.recency().oldest(),
+                End::Oldest => self.store.writes().oldest(),
+            }?;
             let Some(cause) = self.over(now, at) else { return Some((at, time)) };
             self.take(at, cause, left);
         }

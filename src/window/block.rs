@@ -24,10 +24,12 @@ pub(crate) struct Block<K: ?Sized + Key, V> {
     times: VecDeque<Nanos>,
     keys: K::Store,
     values: Lane<V>,
-    /// Which positions hold an entry that was not removed, a bit each.
-    present: [u32; BLOCK / GROUP],
-    /// The bytes of the keys of each group, so that a range can be summed without looking at each.
-    weights: [u64; BLOCK / GROUP],
+    /// Eight bits of the hash of each entry, by position: which of a group it may be that the index refers to.
+    hints: [u8; BLOCK],
+    /// Which positions hold an entry that was removed, a bit each.
+    removed: [u32; BLOCK / GROUP],
+    /// The bytes of the removed keys of each group, so that those of a range can be summed without looking at each.
+    removed_bytes: [u64; BLOCK / GROUP],
     /// Entries that were removed, and the bytes that their keys still take up.
     pub(super) holes: usize,
     pub(super) hole_bytes: u64,
@@ -44,8 +46,9 @@ impl<K: ?Sized + Key, V> Block<K, V> {
             times: VecDeque::with_capacity(previous.map_or(0, |block| block.times.len())),
             keys: K::Store::like(previous.map(|block| &block.keys)),
             values: Lane::like(previous.map(|block| &block.values)),
-            present: [0; BLOCK / GROUP],
-            weights: [0; BLOCK / GROUP],
+            hints: [0; BLOCK],
+            removed: [0; BLOCK / GROUP],
+            removed_bytes: [0; BLOCK / GROUP],
             holes: 0,
             hole_bytes: 0,
         }
@@ -63,7 +66,7 @@ impl<K: ?Sized + Key, V> Block<K, V> {
     #[inline]
     pub(crate) fn is_present(&self, at: usize) -> bool {
         // Most blocks have no holes, and then the bits, a cache line of their own, need not be read.
-        self.positions().contains(&at) && (self.holes == 0 || self.present[at / GROUP] >> (at % GROUP) & 1 == 1)
+        self.positions().contains(&at) && (self.holes == 0 || self.removed[at / GROUP] >> (at % GROUP) & 1 == 0)
     }
 
     pub(crate) fn time(&self, at: usize) -> Nanos {
@@ -86,6 +89,29 @@ impl<K: ?Sized + Key, V> Block<K, V> {
         self.keys.matches(at - self.lo, key)
     }
 
+    /// The first position in `range`, whose ends are multiples of 8, with this hint for which `is` holds.
+    #[inline]
+    pub(crate) fn find_hinted(
+        &self,
+        range: Range<usize>,
+        hint: u8,
+        mut is: impl FnMut(usize) -> bool,
+    ) -> Option<usize> {
+        let mut first = range.start;
+        for eight in self.hints[range].as_chunks().0 {
+            let mut equal = equal_bytes(*eight, hint);
+            while equal != 0 {
+                let at = first + equal.trailing_zeros() as usize / 8;
+                if is(at) {
+                    return Some(at);
+                }
+                equal &= equal - 1;
+            }
+            first += 8;
+        }
+        None
+    }
+
     /// The newest position held.
     pub(crate) fn last(&self) -> Option<usize> {
         (!self.is_empty()).then(|| self.positions().end - 1)
@@ -101,39 +127,41 @@ impl<K: ?Sized + Key, V> Block<K, V> {
         self.lo > floor && self.keys.has_room()
     }
 
-    /// Adds an entry at the back and returns its position. May panic in the key's `Clone`, then changes nothing.
+    /// Adds an entry at the back. May panic in the key's `Clone`, then changes nothing.
     #[inline]
-    pub(crate) fn push_back(&mut self, time: Nanos, key: &K, value: V) -> usize {
+    pub(crate) fn push_back(&mut self, time: Nanos, hint: u8, key: &K, value: V) {
         let at = self.positions().end;
         self.keys.push_back(key);
         self.values.push_back(value);
         self.times.push_back(time);
-        self.mark(at, K::Store::weigh(key));
-        at
+        self.hints[at] = hint;
     }
 
     /// Moves the newest entry, which must be present, before the oldest one of `to`; returns its position there.
     pub(crate) fn move_last(&mut self, to: &mut Self) -> usize {
         let last = self.positions().end - 1;
-        let weight = self.unmark(last);
         self.keys.move_last(&mut to.keys);
         self.values.move_last(&mut to.values);
         to.times.push_front(self.times.pop_back().expect("the last position is held"));
         to.lo -= 1;
-        to.mark(to.lo, weight);
+        to.hints[to.lo] = self.hints[last];
         to.lo
     }
 
     /// Gives up the newest position, which must be a hole.
     pub(crate) fn pop_hole(&mut self) {
+        self.forget_hole(self.positions().end - 1);
         self.times.pop_back();
         self.keys.pop_back();
         self.values.pop_back();
     }
 
-    /// Gives up the oldest position; whether an entry was present there.
-    pub(crate) fn pop_front(&mut self, trash: &mut Trash<K, V>) -> bool {
-        let present = self.is_present(self.lo);
+    /// Gives up the oldest position; the bytes of its key, if an entry was present there.
+    pub(crate) fn pop_front(&mut self, trash: &mut Trash<K, V>) -> Option<u64> {
+        let present = self.is_present(self.lo).then(|| self.weight(self.lo));
+        if present.is_none() {
+            self.forget_hole(self.lo);
+        }
         self.times.pop_front();
         self.keys.pop_front(&mut trash.keys);
         self.values.pop_front(&mut trash.values);
@@ -143,7 +171,10 @@ impl<K: ?Sized + Key, V> Block<K, V> {
 
     /// Makes a hole of a present entry.
     pub(crate) fn discard(&mut self, at: usize, trash: &mut Trash<K, V>) {
-        self.hole_bytes += self.unmark(at);
+        let bytes = self.weight(at);
+        self.removed[at / GROUP] |= 1 << (at % GROUP);
+        self.removed_bytes[at / GROUP] += bytes;
+        self.hole_bytes += bytes;
         self.holes += 1;
         self.keys.discard(at - self.lo, &mut trash.keys);
         self.values.discard(at - self.lo, &mut trash.values);
@@ -156,33 +187,26 @@ impl<K: ?Sized + Key, V> Block<K, V> {
         self.values.shrink();
     }
 
+    /// A hole is given up with its position.
+    fn forget_hole(&mut self, at: usize) {
+        self.removed_bytes[at / GROUP] -= self.weight(at);
+    }
+
     /// The first present position at or above `from`.
     pub(crate) fn next(&self, from: usize) -> Option<usize> {
-        let Range { start, end } = self.positions();
-        let mut from = from.max(start);
-        while from < end {
-            let ahead = self.present[from / GROUP] >> (from % GROUP);
-            if ahead != 0 {
-                return Some(from + ahead.trailing_zeros() as usize);
-            }
-            from = (from / GROUP + 1) * GROUP;
-        }
-        None
+        let range = from..BLOCK;
+        let mut groups = self.groups(&range).map(|group| (group, self.held_in(group, &range) & !self.removed[group]));
+        let (group, ahead) = groups.find(|&(_, ahead)| ahead != 0)?;
+        Some(group * GROUP + ahead.trailing_zeros() as usize)
     }
 
     /// The last present position below `before`.
     pub(crate) fn previous(&self, before: usize) -> Option<usize> {
-        let Range { start, end } = self.positions();
-        let mut before = before.min(end);
-        while before > start {
-            let group = (before - 1) / GROUP;
-            let behind = self.present[group] & (u32::MAX >> (GROUP - (before - group * GROUP)));
-            if behind != 0 {
-                return Some(group * GROUP + GROUP - 1 - behind.leading_zeros() as usize).filter(|&at| at >= start);
-            }
-            before = group * GROUP;
-        }
-        None
+        let range = 0..before;
+        let mut groups =
+            self.groups(&range).rev().map(|group| (group, self.held_in(group, &range) & !self.removed[group]));
+        let (group, behind) = groups.find(|&(_, behind)| behind != 0)?;
+        Some(group * GROUP + GROUP - 1 - behind.leading_zeros() as usize)
     }
 
     /// The first position that is younger than `cutoff`.
@@ -192,20 +216,27 @@ impl<K: ?Sized + Key, V> Block<K, V> {
 
     /// How many entries are present in `range`.
     pub(crate) fn count(&self, range: &Range<usize>) -> usize {
-        self.groups(range).map(|group| self.present_in(group, range).count_ones() as usize).sum()
+        let present = |group| self.held_in(group, range) & !self.removed[group];
+        self.groups(range).map(|group| present(group).count_ones() as usize).sum()
     }
 
-    /// The bytes of the keys in `range`. Looks at no more than 62 keys.
+    /// The bytes of the keys present in `range`. Looks at no more than 62 keys, and at none where nothing was removed.
     pub(crate) fn bytes(&self, range: &Range<usize>) -> u64 {
-        let bytes = |group| {
-            let present = self.present_in(group, range);
-            if present == self.present[group] {
-                self.weights[group]
+        let held = self.positions();
+        let (start, end) = (range.start.max(held.start), range.end.min(held.end));
+        if start >= end {
+            return 0;
+        }
+        let removed = |group| {
+            let removed = self.removed[group] & self.held_in(group, range);
+            if removed == self.removed[group] & self.held_in(group, &held) {
+                self.removed_bytes[group]
             } else {
-                ones(present).map(|bit| self.weight(group * GROUP + bit)).sum()
+                ones(removed).map(|bit| self.weight(group * GROUP + bit)).sum()
             }
         };
-        self.groups(range).map(bytes).sum()
+        let removed: u64 = if self.holes == 0 { 0 } else { self.groups(range).map(removed).sum() };
+        self.keys.bytes(start - self.lo..end - self.lo) - removed
     }
 
     /// The groups that `range` touches.
@@ -215,25 +246,13 @@ impl<K: ?Sized + Key, V> Block<K, V> {
         if start < end { start / GROUP..(end - 1) / GROUP + 1 } else { 0..0 }
     }
 
-    /// The present positions of `group` that lie in `range`, a bit each.
-    fn present_in(&self, group: usize, range: &Range<usize>) -> u32 {
+    /// The positions held of `group` that lie in `range`, a bit each.
+    fn held_in(&self, group: usize, range: &Range<usize>) -> u32 {
         let held = self.positions();
         let first = group * GROUP;
         let above = u32::MAX << range.start.max(held.start).saturating_sub(first);
         let below = u32::MAX >> (first + GROUP).saturating_sub(range.end.min(held.end));
-        self.present[group] & above & below
-    }
-
-    fn mark(&mut self, at: usize, weight: u64) {
-        self.present[at / GROUP] |= 1 << (at % GROUP);
-        self.weights[at / GROUP] += weight;
-    }
-
-    fn unmark(&mut self, at: usize) -> u64 {
-        let weight = self.weight(at);
-        self.present[at / GROUP] &= !(1 << (at % GROUP));
-        self.weights[at / GROUP] -= weight;
-        weight
+        above & below
     }
 }
 
@@ -245,8 +264,10 @@ pub(crate) struct Trash<K: ?Sized + Key, V> {
 }
 
 impl<K: ?Sized + Key, V> Trash<K, V> {
+    #[inline]
     pub(crate) fn is_empty(&self) -> bool {
-        self.blocks.is_empty() && self.keys.len() == 0 && self.values.len() == 0
+        let nothing_single = !Block::<K, V>::REMAINS || (self.keys.len() == 0 && self.values.len() == 0);
+        self.blocks.is_empty() && nothing_single
     }
 }
 
@@ -263,4 +284,11 @@ fn ones(mut word: u32) -> impl Iterator<Item = usize> {
         word &= word - 1;
         Some(bit)
     })
+}
+
+/// The highest bit of each byte that equals `byte`, and now and then of one above such a one.
+fn equal_bytes(bytes: [u8; 8], byte: u8) -> u64 {
+    const LOWEST: u64 = u64::from_le_bytes([1; 8]);
+    let differing = u64::from_le_bytes(bytes) ^ (LOWEST * u64::from(byte));
+    differing.wrapping_sub(LOWEST) & !differing & (LOWEST << 7)
 }

@@ -4,17 +4,19 @@
 //! few per call, newest first, so that one mark tells which table knows a number: those at or above the mark are in the
 //! new one, those below it in the previous one, until they are moved or expire. No call ever rehashes the whole.
 //!
-//! The table holds 3 to 6 entries a line of ten slots: at 6, one line in twelve overflows into its neighbour.
+//! The table holds 5 to 9 entries a line of fifteen slots: at 9, one line in fifty overflows into its neighbour.
 
-use super::line::{Live, Table, Vacancy};
+use super::group::Grouping;
+use super::line::Live;
 use super::ring::Seq;
+use super::table::Table;
 
 /// Entries a line at which the table grows.
-const FULL: usize = 6;
+const FULL: usize = 9;
 /// Entries a line to which a resized table is laid out.
-const RESIZED: usize = 3;
+const RESIZED: usize = 5;
 /// Entries a line below which the table shrinks.
-const SPARSE: usize = 1;
+const SPARSE: usize = 2;
 
 pub(crate) struct Index {
     table: Table,
@@ -23,6 +25,9 @@ pub(crate) struct Index {
     retired: Table,
     /// No table needs more lines than this.
     most_lines: usize,
+    /// The number of entries at which the table has to grow to take another.
+    full_at: usize,
+    grouping: Grouping,
 }
 
 struct Previous {
@@ -32,19 +37,32 @@ struct Previous {
 
 impl Index {
     /// An index that will never hold more than `max` entries.
-    pub(crate) fn bounded(max: usize) -> Self {
-        // At the bound there is no more growth to come, and 5.5 a line is a good load.
-        let most_lines = (max / 11 * 2 + (max % 11 * 2).div_ceil(11)).max(1);
-        Self { table: Table::default(), previous: None, retired: Table::default(), most_lines }
+    pub(crate) fn bounded(max: usize, grouping: Grouping) -> Self {
+        let mut index = Self {
+            table: Table::default(),
+            previous: None,
+            retired: Table::default(),
+            most_lines: 0,
+            full_at: 0,
+            grouping,
+        };
+        index.most_lines = index.lines_at(FULL, max);
+        index
     }
 
-    /// The live number under this hash for which `is` holds; else where it could be noted, if that was seen.
+    /// The lines that `entries` take with so many in each. A slot stays taken until its whole group has left, which is
+    /// why a group's worth of room is added.
+    fn lines_at(&self, load: usize, entries: usize) -> usize {
+        entries.saturating_add(self.grouping.size() as usize).div_ceil(load)
+    }
+
+    /// What `search` finds first in the live groups under this hash, of which it is given the first number.
     #[inline]
-    pub(crate) fn find(&self, hash: u64, live: Live, mut is: impl FnMut(Seq) -> bool) -> Result<Seq, Option<Vacancy>> {
-        let found = self.table.find(hash, live, &mut is);
+    pub(crate) fn find(&self, hash: u64, live: Live, mut search: impl FnMut(Seq) -> Option<Seq>) -> Option<Seq> {
+        let found = self.table.find(hash, live, &mut search);
         match &self.previous {
-            // Copies of entries that were moved are still there; whatever `is` holds for is right all the same.
-            Some(previous) if found.is_err() => previous.table.find(hash, live, is).or(found),
+            // Copies of entries that were moved are still there; whatever `search` finds is right all the same.
+            Some(previous) if found.is_none() => previous.table.find(hash, live, search),
             _ => found,
         }
     }
@@ -52,22 +70,18 @@ impl Index {
     /// Brings what a search for this hash will read into the cache. The result depends on the memory read, and
     /// means nothing.
     #[inline]
-    pub(crate) fn touch(&self, hash: u64) -> Seq {
+    pub(crate) fn touch(&self, hash: u64) -> u32 {
         self.table.touch(hash) ^ self.previous.as_ref().map_or(0, |previous| previous.table.touch(hash))
     }
 
-    /// Notes the newest number, which `live` includes. The vacancy is one that was found after
-    /// [`make_room`](Self::make_room).
+    /// Notes the newest number, which `live` includes, after [`make_room`](Self::make_room).
     #[inline]
-    pub(crate) fn insert(&mut self, hash: u64, seq: Seq, live: Live, vacancy: Option<Vacancy>) {
-        match vacancy {
-            Some(vacancy) => self.table.fill(vacancy, hash, seq),
-            None => self.table.insert(hash, seq, live),
-        }
+    pub(crate) fn insert(&mut self, hash: u64, seq: Seq, live: Live) {
+        self.table.insert(hash, seq, live);
     }
 
     pub(crate) fn remove(&mut self, hash: u64, seq: Seq, live: Live) {
-        self.table_of(seq, live).replace(hash, seq, 0, live);
+        self.table_of(seq, live).remove(hash, seq);
     }
 
     /// Gives an entry another, higher number.
@@ -94,16 +108,19 @@ impl Index {
     }
 
     /// Whether nothing is left to be done: no resizing is under way or due, and nothing is left to be freed.
-    #[inline]
     pub(crate) fn is_settled(&self, entries: usize) -> bool {
         self.previous.is_none() && self.retired.is_empty() && !self.is_due(entries)
     }
 
-    /// Whether another size is called for to take one more entry, or to hold no more than it needs.
+    /// Whether the table has to grow to take another entry.
     #[inline]
+    pub(crate) fn is_full(&self, entries: usize) -> bool {
+        entries >= self.full_at
+    }
+
+    /// Whether another size is called for to take one more entry, or to hold no more than it needs.
     fn is_due(&self, entries: usize) -> bool {
-        let lines = self.table.lines();
-        (entries >= lines * FULL && lines < self.most_lines) || (entries < lines * SPARSE && lines > 1)
+        self.is_full(entries) || self.table.lines() > self.lines_at(SPARSE, entries)
     }
 
     /// Begins to resize the table where that is due. `mark` is where the next number starts.
@@ -111,8 +128,10 @@ impl Index {
         if self.previous.is_some() || !self.is_due(entries) {
             return;
         }
-        let wanted = (entries / RESIZED + 1).min(self.most_lines);
-        let table = std::mem::replace(&mut self.table, Table::with_lines(wanted));
+        let wanted = self.lines_at(RESIZED, entries).min(self.most_lines);
+        let room = wanted * FULL - self.grouping.size() as usize;
+        self.full_at = if wanted < self.most_lines { room } else { usize::MAX };
+        let table = std::mem::replace(&mut self.table, Table::with_lines(wanted, self.grouping));
         if entries == 0 {
             self.retired.absorb(table);
         } else {
@@ -129,7 +148,7 @@ impl Index {
     pub(crate) fn move_down_to(&mut self, hash: u64, seq: Seq, live: Live) {
         if let Some(previous) = &mut self.previous {
             previous.mark = seq;
-            self.table.insert(hash, seq, live);
+            self.table.insert_oldest(hash, seq, live);
         }
     }
 

@@ -1,244 +1,224 @@
-//! `Line` and `Table`: one array of the index.
+//! `Line`: what one cache miss of the index brings.
 //!
-//! A line is what one cache miss brings: 64 bytes, ten slots of a 16-bit tag and a 32-bit sequence number, and the
-//! newest number that had to overflow into the next line. A slot whose number is not live is free, so nothing is ever
-//! erased when entries expire. Seven slots with 32-bit tags would also fit; ten with 16 make the table a third smaller,
-//! and confuse two ids once in 6,500 looks, which then costs a comparison and nothing else.
+//! 64 bytes: fifteen slots of four bytes, and one for what the line knows beside them. A slot has the *group* of an
+//! entry's number, 64 or more consecutive ones, and ten bits of its hash, the tag. Which of the group it is, the ring
+//! finds out by eight more bits that it keeps there for each (see `block.rs`). Whole numbers with a tag of 16 bits would
+//! fit ten times only, and what counts is how much of the index there is: it is read at random, and does not fit into
+//! any cache. Tags confuse two ids once in a hundred looks, which then costs a look into the ring.
 //!
-//! Tags apart from the numbers were tried too: a new id then reads 5 bytes an id in place of 12. But the number has to be
+//! A slot whose group is not live is free, so nothing is ever erased when entries expire. The slots of a line are filled
+//! in turn, so that they go round in it in order of age: the slot whose turn it is holds the oldest, and is free unless
+//! the line is full. A new id so looks at one group of fifteen. Removal and packing may leave others free; they are looked
+//! for only where the one whose turn it is is taken.
+//!
+//! Tags apart from the numbers were tried too: a new id then reads 5 bytes an id in place of 6. But the number has to be
 //! written all the same, to a line that is in no cache, and single inserts took as long, batches twice as long.
-//!
-//! The array is cut into segments that are allocated when first written and freed one at a time, so that neither
-//! zeroing nor freeing megabytes ever happens inside one call.
 
+use super::group::{Grouping, TAG, TAG_BITS};
 use super::ring::Seq;
 
-const SLOTS: usize = 10;
-/// Lines in a segment: 16 KiB.
-const SEGMENT: usize = 256;
+const SLOTS: usize = 15;
 
+/// The slots, and last the [`State`]: one array, which four equal steps can look through.
 #[derive(Clone, Copy)]
 #[repr(C, align(64))]
-struct Line {
-    seqs: [Seq; SLOTS],
-    overflow: Seq,
-    tags: [u16; SLOTS],
-}
+pub(super) struct Line([u32; SLOTS + 1]);
 
-const EMPTY: Line = Line { seqs: [0; SLOTS], overflow: 0, tags: [0; SLOTS] };
+pub(super) const EMPTY: Line = Line([0; SLOTS + 1]);
 
-/// The numbers that count as live: `from` and those after it, and never 0.
+/// The numbers, or the slots, that count as live: `from` and those after it, and never 0.
 #[derive(Clone, Copy)]
 pub(crate) struct Live {
-    pub(crate) from: Seq,
+    pub(crate) from: u32,
     pub(crate) len: u32,
 }
 
 impl Live {
-    pub(crate) fn between(from: Seq, to: Seq) -> Self {
+    #[inline]
+    pub(crate) fn between(from: u32, to: u32) -> Self {
         Self { from, len: to.wrapping_sub(from) }
     }
 
     #[inline]
-    pub(crate) fn contains(self, seq: Seq) -> bool {
-        (seq != 0) & (seq.wrapping_sub(self.from) < self.len)
-    }
-
-    /// The newer of two numbers, of which `b` is live.
-    fn newer(self, a: Seq, b: Seq) -> Seq {
-        if self.contains(a) && a.wrapping_sub(self.from) > b.wrapping_sub(self.from) { a } else { b }
+    pub(crate) fn contains(self, it: u32) -> bool {
+        (it != 0) & (it.wrapping_sub(self.from) < self.len)
     }
 }
 
 impl Line {
-    /// The slots with this tag whose number is live, and those whose number is not, a bit each.
+    fn slots(&self) -> &[u32] {
+        &self.0[..SLOTS]
+    }
+
+    fn slots_mut(&mut self) -> &mut [u32] {
+        &mut self.0[..SLOTS]
+    }
+
+    /// Some word of it, to have it read.
+    #[inline]
+    pub(super) fn word(&self) -> u32 {
+        self.0[SLOTS]
+    }
+
+    #[inline]
+    pub(super) fn state(&self) -> State {
+        State(self.0[SLOTS])
+    }
+
+    /// Whether any slot has the tag of this hash, live or not; it may be said now and then where none has.
     ///
     /// Without a branch: one that depended on what the line holds could not be predicted, and the processor would wait
     /// for the line before it goes on to the next call's.
     #[inline]
-    fn scan(&self, tag: u16, live: Live) -> (u32, u32) {
-        let (mut same, mut free) = (0, 0);
-        for slot in 0..SLOTS {
-            same |= u32::from(self.tags[slot] == tag) << slot;
-            free |= u32::from(!live.contains(self.seqs[slot])) << slot;
+    fn has_tag(&self, hash: u64) -> bool {
+        let mut same = [0; 4];
+        for four in self.0.as_chunks::<4>().0 {
+            for (same, word) in same.iter_mut().zip(four) {
+                *same |= u32::from(has_tag(*word, hash));
+            }
         }
-        (same & !free, free)
+        same != [0; 4]
     }
 
-    /// The first number among the candidates for which `is` holds.
+    /// What `search` finds first in the live groups with the tag of this hash, of which it is given the first number.
     #[inline]
-    fn confirm(&self, mut candidates: u32, is: &mut impl FnMut(Seq) -> bool) -> Option<Seq> {
-        while candidates != 0 {
-            let seq = self.seqs[candidates.trailing_zeros() as usize];
-            if is(seq) {
-                return Some(seq);
+    pub(super) fn find(
+        &self,
+        hash: u64,
+        live: Live,
+        grouping: Grouping,
+        search: &mut impl FnMut(Seq) -> Option<Seq>,
+    ) -> Option<Seq> {
+        if !self.has_tag(hash) {
+            return None;
+        }
+        let slots = grouping.slots(live);
+        let mut tagged = self.tagged(hash);
+        let mut searched = 0;
+        while tagged != 0 {
+            let slot = self.0[tagged.trailing_zeros() as usize];
+            // Entries of equal hashes that came together have equal slots: one search finds any of them.
+            if slots.contains(slot) && slot != searched {
+                searched = slot;
+                let found = search(grouping.first(slot, live));
+                if found.is_some() {
+                    return found;
+                }
             }
-            candidates &= candidates - 1;
+            tagged &= tagged - 1;
         }
         None
     }
+
+    /// The slots that have the tag of this hash, a bit each.
+    fn tagged(&self, hash: u64) -> u32 {
+        let tagged = |(at, &slot): (usize, &u32)| u32::from(has_tag(slot, hash)) << at;
+        self.slots().iter().enumerate().map(tagged).fold(0, |all, bit| all | bit)
+    }
+
+    /// Fills the slot whose turn it is; whether it was free. `live` are slots.
+    #[inline]
+    pub(super) fn fill(&mut self, slot: u32, live: Live) -> bool {
+        let turn = self.state().turn();
+        let free = !live.contains(self.0[turn]);
+        if free {
+            self.0[turn] = slot;
+            self.0[SLOTS] = self.state().with_turn_after(turn);
+        }
+        free
+    }
+
+    /// Fills the free slot whose turn comes next; whether there was one.
+    pub(super) fn fill_next(&mut self, slot: u32, live: Live) -> bool {
+        let turn = self.state().turn();
+        let free = (turn..SLOTS).chain(0..turn).find(|&free| !live.contains(self.0[free]));
+        if let Some(free) = free {
+            self.0[free] = slot;
+            self.0[SLOTS] = self.state().with_turn_after(free);
+        }
+        free.is_some()
+    }
+
+    /// Fills the free slot that is farthest from its turn, since the entry is older than all others; whether there was
+    /// one.
+    pub(super) fn fill_last(&mut self, slot: u32, live: Live) -> bool {
+        let free = self.slots_mut().iter_mut().rfind(|free| !live.contains(**free));
+        free.map(|free| *free = slot).is_some()
+    }
+
+    /// Replaces what a slot has; whether there was such a slot.
+    pub(super) fn replace(&mut self, slot: u32, by: u32) -> bool {
+        let found = self.slots_mut().iter_mut().find(|it| **it == slot);
+        found.map(|it| *it = by).is_some()
+    }
+
+    /// Notes that `seq`, which is live, overflows.
+    pub(super) fn overflow(&mut self, hash: u64, seq: Seq, live: Live) {
+        self.0[SLOTS] = self.state().with_overflow(hash, seq, live);
+    }
 }
 
-/// A free slot that a search came by.
+#[inline]
+fn has_tag(slot: u32, hash: u64) -> bool {
+    (slot ^ hash as u32) & TAG == 0
+}
+
+/// What a line knows beside its slots: which of them is to be filled next, and what had to overflow.
+///
+/// The lowest four bits are the slot whose turn it is. The upper 22 are the newest number that overflowed into the next
+/// line, in units of 1,024. The six between are set by the tags of those that did, so that only every few searches
+/// have to go on there; they are forgotten once that number has left.
+///
+/// By tags and nothing else: two entries of one group and one tag have equal slots, and which of the two slots is whose
+/// must not matter.
 #[derive(Clone, Copy)]
-pub(crate) struct Vacancy {
-    line: u32,
-    slot: u8,
-}
+pub(super) struct State(u32);
 
-/// One array of lines.
-#[derive(Default)]
-pub(crate) struct Table {
-    segments: Vec<Option<Box<[Line]>>>,
-    lines: usize,
-}
+impl State {
+    const TURN: u32 = 0xf;
+    const TAGS: u32 = 0x3f0;
+    const UNIT: u32 = 10;
 
-impl Table {
-    pub(crate) fn with_lines(lines: usize) -> Self {
-        let segments = lines.div_ceil(SEGMENT);
-        Self { segments: std::iter::repeat_with(|| None).take(segments).collect(), lines }
-    }
-
-    pub(crate) fn lines(&self) -> usize {
-        self.lines
-    }
-
-    /// The line at which the search for a hash begins, by its upper half.
     #[inline]
-    fn home(&self, hash: u64) -> usize {
-        (((hash >> 32) * self.lines as u64) >> 32) as usize
+    fn turn(self) -> usize {
+        (self.0 & Self::TURN) as usize
     }
 
     #[inline]
-    fn after(&self, line: usize) -> usize {
-        if line + 1 == self.lines { 0 } else { line + 1 }
+    fn with_turn_after(self, slot: usize) -> u32 {
+        let next = if slot + 1 == SLOTS { 0 } else { slot as u32 + 1 };
+        self.0 & !Self::TURN | next
     }
 
     #[inline]
-    fn line(&self, at: usize) -> Option<&Line> {
-        self.segments.get(at / SEGMENT)?.as_ref()?.get(at % SEGMENT)
+    fn bit(hash: u64) -> u32 {
+        0x10 << (((hash as u32 & TAG) * 6) >> TAG_BITS)
+    }
+
+    /// Whether an entry with such a hash may have overflowed and be live.
+    #[inline]
+    pub(super) fn overflowed(self, hash: u64, live: Live) -> bool {
+        (self.0 & Self::bit(hash) != 0) & self.is_live(live)
     }
 
     #[inline]
-    fn line_mut(&mut self, at: usize) -> &mut Line {
-        let segment = &mut self.segments[at / SEGMENT];
-        if segment.is_none() {
-            let length = SEGMENT.min(self.lines - at / SEGMENT * SEGMENT);
-            *segment = Some(vec![EMPTY; length].into_boxed_slice());
-        }
-        &mut segment.as_mut().expect("it was just made")[at % SEGMENT]
+    fn is_live(self, live: Live) -> bool {
+        Self::age(self.0, live) <= Self::age(live.from.wrapping_add(live.len), live)
     }
 
-    /// The live number under this hash for which `is` holds; else a free slot of its home line, if there is one.
+    /// How many units a number lies after the oldest live one.
     #[inline]
-    pub(crate) fn find(&self, hash: u64, live: Live, mut is: impl FnMut(Seq) -> bool) -> Result<Seq, Option<Vacancy>> {
-        let home = self.home(hash);
-        let Some(line) = self.line(home) else { return Err(None) };
-        let (candidates, free) = line.scan(hash as u16, live);
-        if candidates != 0
-            && let Some(seq) = line.confirm(candidates, &mut is)
-        {
-            return Ok(seq);
-        }
-        if live.contains(line.overflow)
-            && let Some(seq) = self.find_beyond(home, hash, live, is)
-        {
-            return Ok(seq);
-        }
-        Err((free != 0).then(|| Vacancy { line: home as u32, slot: free.trailing_zeros() as u8 }))
+    fn age(seq: Seq, live: Live) -> u32 {
+        (seq >> Self::UNIT).wrapping_sub(live.from >> Self::UNIT) & (u32::MAX >> Self::UNIT)
     }
 
-    /// Goes on with a search in the lines after `home`.
-    #[cold]
-    fn find_beyond(&self, home: usize, hash: u64, live: Live, mut is: impl FnMut(Seq) -> bool) -> Option<Seq> {
-        let mut at = self.after(home);
-        while at != home {
-            let line = self.line(at)?;
-            let (candidates, _) = line.scan(hash as u16, live);
-            if let Some(seq) = line.confirm(candidates, &mut is) {
-                return Some(seq);
-            }
-            if !live.contains(line.overflow) {
-                return None;
-            }
-            at = self.after(at);
-        }
-        None
-    }
-
-    /// Notes a number, which is live, in a slot that was found free and still is.
-    #[inline]
-    pub(crate) fn fill(&mut self, vacancy: Vacancy, hash: u64, seq: Seq) {
-        let line = self.line_mut(vacancy.line as usize);
-        let slot = usize::from(vacancy.slot) % SLOTS;
-        line.seqs[slot] = seq;
-        line.tags[slot] = hash as u16;
-    }
-
-    /// Reads the line of a hash, so that it is in the cache when it is needed.
-    #[inline]
-    pub(crate) fn touch(&self, hash: u64) -> Seq {
-        if self.lines == 0 {
-            return 0;
-        }
-        self.line(self.home(hash)).map_or(0, |line| line.overflow)
-    }
-
-    /// Notes a number, which is live, under its hash. There must be a free slot in the table.
-    pub(crate) fn insert(&mut self, hash: u64, seq: Seq, live: Live) {
-        let mut at = self.home(hash);
-        loop {
-            let next = self.after(at);
-            let line = self.line_mut(at);
-            let (_, free) = line.scan(hash as u16, live);
-            if free != 0 {
-                return self.fill(Vacancy { line: at as u32, slot: free.trailing_zeros() as u8 }, hash, seq);
-            }
-            line.overflow = live.newer(line.overflow, seq);
-            at = next;
-        }
-    }
-
-    /// Replaces a number that was noted under this hash: by 0, which is never live, or by another one.
-    pub(crate) fn replace(&mut self, hash: u64, seq: Seq, by: Seq, live: Live) {
-        let mut at = self.home(hash);
-        for _ in 0..self.lines {
-            let next = self.after(at);
-            let line = self.line_mut(at);
-            if let Some(slot) = (0..SLOTS).find(|&slot| line.seqs[slot] == seq && line.tags[slot] == hash as u16) {
-                line.seqs[slot] = by;
-                return;
-            }
-            if by != 0 {
-                line.overflow = live.newer(line.overflow, by);
-            }
-            at = next;
-        }
-        unreachable!("the number was noted under this hash");
-    }
-
-    /// Takes over the memory of another table, to be freed with its own.
-    pub(crate) fn absorb(&mut self, mut other: Self) {
-        self.lines = 0;
-        if self.segments.len() < other.segments.len() {
-            std::mem::swap(&mut self.segments, &mut other.segments);
-        }
-        self.segments.append(&mut other.segments);
-    }
-
-    /// Whether any memory is held.
-    pub(crate) fn is_empty(&self) -> bool {
-        self.segments.is_empty()
-    }
-
-    /// Frees one segment; whether more are left.
-    pub(crate) fn free_some(&mut self) -> bool {
-        while let Some(segment) = self.segments.pop() {
-            if segment.is_some() {
-                return !self.segments.is_empty();
-            }
-        }
-        self.segments = Vec::new();
-        false
+    fn with_overflow(self, hash: u64, seq: Seq, live: Live) -> u32 {
+        let (newest, tags) = match self.is_live(live) {
+            true if Self::age(self.0, live) >= Self::age(seq, live) => (self.0, self.0),
+            true => (seq, self.0),
+            false => (seq, 0),
+        };
+        let newest = newest >> Self::UNIT << Self::UNIT;
+        newest | tags & Self::TAGS | Self::bit(hash) | self.0 & Self::TURN
     }
 }

@@ -3,10 +3,10 @@
 //! With one time to live for all, entries leave in the order in which they came. So:
 //!
 //! * [`ring`] holds the entries in that order, in [`slot`]s of one [`block`] each; expiry and eviction only move its head.
-//! * [`index`] finds an entry's number by hash, in [`line`]s of one cache line. An entry that left needs no erasing:
-//!   its number is simply not live any more.
+//! * [`index`] finds by hash which [`group`] of numbers an entry is in, in [`table`]s of [`line`]s, each one cache line.
+//!   An entry that left needs no erasing: its number is simply not live any more.
 //! * [`store`] says how the keys and values of a block lie in memory.
-//! * [`pack`] gives back the room of entries that were removed from the middle.
+//! * [`reclaim`] frees what left, and [`pack`] gives back the room of entries that were removed from the middle.
 //!
 //! `Window` joins ring and index, and sees to it that every call does a small, constant number of entries' worth of
 //! work: it moves a few entries to a resized index, frees a few that expired, and leaves the rest to the next calls.
@@ -14,12 +14,15 @@
 //! A user's `Hash`, `Eq` and `Clone` run before anything is changed, so that they may panic.
 
 mod block;
+mod group;
 mod index;
 mod line;
 mod pack;
+mod reclaim;
 mod ring;
 mod slot;
 pub(crate) mod store;
+mod table;
 #[cfg(test)]
 mod tests;
 mod validate;
@@ -28,12 +31,13 @@ use std::hash::BuildHasher;
 use std::hint::black_box;
 
 use crate::clock::Nanos;
-use crate::hash::hash;
+use crate::hash::{hash, hint};
 use crate::key::Key;
+use block::Block;
 pub(crate) use block::Trash;
+use group::Grouping;
 use index::Index;
 use line::Live;
-pub(crate) use line::Vacancy;
 use ring::Ring;
 pub(crate) use ring::Seq;
 
@@ -51,6 +55,9 @@ pub(crate) struct Window<K: ?Sized + Key, V> {
     index: Index,
     ttl: Nanos,
     max: usize,
+    /// Before this time nothing expires, and no standing work is left: then a call that writes has its own entry to see
+    /// to and nothing else, and finds that out with one comparison. 0 where it has to look.
+    due: Nanos,
 }
 
 impl<K: ?Sized + Key, V> Window<K, V> {
@@ -60,12 +67,9 @@ impl<K: ?Sized + Key, V> Window<K, V> {
     }
 
     fn starting_at(start: Seq, ttl: Nanos, max: usize) -> Self {
-        Self { ring: Ring::starting_at(start), index: Index::bounded(max), ttl, max }
-    }
-
-    /// Whether nothing is held: then there is no work to do either.
-    pub(crate) fn is_idle(&self) -> bool {
-        self.ring.slots.is_empty()
+        let grouping = Grouping::of_entries(max);
+        let (ring, index) = (Ring::starting_at(start, grouping), Index::bounded(max, grouping));
+        Self { ring, index, ttl, max, due: Nanos::MAX }
     }
 
     /// The number of entries, of which those that expired since the last [`expire`](Self::expire) are some.
@@ -92,8 +96,13 @@ impl<K: ?Sized + Key, V> Window<K, V> {
         self.ring.is_exhausted()
     }
 
-    /// Lets entries whose time is over expire; how many did.
+    /// Whether a call that writes at `now` has to [`expire`](Self::expire) and [`maintain`](Self::maintain) first.
     #[inline]
+    pub(crate) fn is_due(&self, now: Nanos) -> bool {
+        now >= self.due
+    }
+
+    /// Lets entries whose time is over expire; how many did.
     pub(crate) fn expire(&mut self, now: Nanos) -> usize {
         let expired = now.checked_sub(self.ttl).map_or(0, |cutoff| self.ring.expire(cutoff));
         if expired > 0 {
@@ -103,26 +112,34 @@ impl<K: ?Sized + Key, V> Window<K, V> {
     }
 
     /// Lets the oldest entry go; when it came.
+    #[inline]
     pub(crate) fn evict(&mut self) -> Nanos {
         let time = self.ring.evict();
-        self.head_moved();
+        if self.ring.needs_reclaim() || self.due == 0 {
+            self.head_moved();
+        }
         time
     }
 
-    /// The entry with this key, live or expired since the last [`expire`](Self::expire); else where it could be noted.
+    /// The entry with this key, live or expired since the last [`expire`](Self::expire).
     #[inline]
-    pub(crate) fn find(&self, hash: u64, key: &K) -> Result<Seq, Option<Vacancy>> {
-        self.index.find(hash, self.live(), |seq| self.ring.matches(seq, key))
+    pub(crate) fn find(&self, hash: u64, key: &K) -> Option<Seq> {
+        self.search(hash, |block, at| block.matches(at, key))
     }
 
     /// The entry under this hash with such a value.
     pub(crate) fn find_by_value(&self, hash: u64, is: impl Fn(&V) -> bool) -> Option<Seq> {
-        self.index.find(hash, self.live(), |seq| self.ring.has_value(seq, &is)).ok()
+        self.search(hash, |block, at| is(block.value(at)))
+    }
+
+    #[inline]
+    fn search(&self, hash: u64, mut is: impl FnMut(&Block<K, V>, usize) -> bool) -> Option<Seq> {
+        self.index.find(hash, self.live(), |group| self.ring.search(group, hint(hash), &mut is))
     }
 
     /// The entry with this key that is live at `now`.
     pub(crate) fn find_live(&self, now: Nanos, hash: u64, key: &K) -> Option<Seq> {
-        self.find(hash, key).ok().filter(|&seq| self.age(now, seq) < self.ttl)
+        self.find(hash, key).filter(|&seq| self.age(now, seq) < self.ttl)
     }
 
     pub(crate) fn age(&self, now: Nanos, seq: Seq) -> Nanos {
@@ -144,15 +161,21 @@ impl<K: ?Sized + Key, V> Window<K, V> {
         self.ring.next(from.unwrap_or(head))
     }
 
-    /// Adds an entry whose key is not there. The vacancy, if one is known, was found after the last
-    /// [`maintain`](Self::maintain). May panic in the key's `Clone`.
+    /// Adds an entry whose key is not there. May panic in the key's `Clone`, and then adds nothing.
     #[inline]
-    pub(crate) fn push(&mut self, now: Nanos, hash: u64, vacancy: Option<Vacancy>, key: &K, value: V) {
-        if vacancy.is_none() {
-            self.index.make_room(self.ring.len(), self.ring.tail());
+    pub(crate) fn push(&mut self, now: Nanos, hash: u64, key: &K, value: V) {
+        if self.index.is_full(self.ring.len()) {
+            self.grow();
         }
-        let seq = self.ring.push(now, key, value);
-        self.index.insert(hash, seq, self.live(), vacancy);
+        let seq = self.ring.push(now, hint(hash), key, value);
+        self.index.insert(hash, seq, self.live());
+        self.due = self.due.min(now.saturating_add(self.ttl));
+    }
+
+    #[cold]
+    fn grow(&mut self) {
+        self.index.make_room(self.ring.len(), self.ring.tail());
+        self.due = 0;
     }
 
     /// Takes an entry out. May panic in the key's `Hash`, and then has taken it out.
@@ -176,25 +199,28 @@ impl<K: ?Sized + Key, V> Window<K, V> {
         }
     }
 
-    /// The piece of standing work that comes with every call that writes: moves a few entries to a resized index, and
-    /// frees a few that left. May panic in the key's `Hash`.
-    #[inline]
+    /// The piece of standing work that comes with calls that write, after [`expire`](Self::expire): moves a few entries
+    /// to a resized index, and frees a few that left. May panic in the key's `Hash`, and then more stays due.
     pub(crate) fn maintain(&mut self, hasher: &impl BuildHasher, trash: &mut Trash<K, V>) {
-        if !self.index.is_settled(self.ring.len()) || self.ring.needs_reclaim() {
-            self.do_maintain(hasher, trash);
+        let mut settled = self.is_settled();
+        if !settled {
+            self.ring.reclaim(FREED, true, trash);
+            self.index.free_some();
+            self.index.make_room(self.ring.len(), self.ring.tail());
+            self.resize(MOVED, hasher);
+            settled = self.is_settled();
         }
+        let expires = self.ring.oldest().map_or(Nanos::MAX, |oldest| oldest.saturating_add(self.ttl));
+        self.due = if settled { expires } else { 0 };
     }
 
-    #[inline(never)]
-    fn do_maintain(&mut self, hasher: &impl BuildHasher, trash: &mut Trash<K, V>) {
-        self.ring.reclaim(FREED, true, trash);
-        self.index.free_some();
-        self.index.make_room(self.ring.len(), self.ring.tail());
-        self.resize(MOVED, hasher);
+    fn is_settled(&self) -> bool {
+        self.index.is_settled(self.ring.len()) && !self.ring.needs_reclaim()
     }
 
     /// Frees up to `budget` entries that left; how many, and whether more work is left.
     pub(crate) fn sweep(&mut self, budget: usize, hasher: &impl BuildHasher, trash: &mut Trash<K, V>) -> (usize, bool) {
+        self.due = 0;
         let freed = self.ring.reclaim(budget, false, trash);
         self.index.make_room(self.ring.len(), self.ring.tail());
         self.resize(budget, hasher);
@@ -243,8 +269,10 @@ impl<K: ?Sized + Key, V> Window<K, V> {
         Live::between(self.ring.head(), self.ring.tail())
     }
 
-    /// The entries below the mark may all be gone: then the previous index goes too, since its numbers mean nothing.
+    /// There may be something to free. The entries below the mark may all be gone: then the previous index goes too,
+    /// since its numbers mean nothing.
     fn head_moved(&mut self) {
+        self.due = 0;
         if let Some(mark) = self.index.mark() {
             let (head, tail) = (self.ring.head(), self.ring.tail());
             let below = mark.wrapping_sub(head);

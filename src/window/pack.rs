@@ -11,7 +11,8 @@
 //! shrink at their backs. The slots between the two are empty.
 
 use super::block::{BLOCK, Block};
-use super::ring::{Ring, Seq, floor};
+use super::group::Grouping;
+use super::ring::{Ring, Seq};
 use super::store::Heap;
 use crate::key::Key;
 
@@ -62,7 +63,7 @@ impl<K: ?Sized + Key, V> Ring<K, V> {
                         continue;
                     }
                     let seq = self.seq(source, last);
-                    if seq.wrapping_sub(self.base()) < self.head.wrapping_sub(self.base()) {
+                    if seq.wrapping_sub(self.base) < self.head.wrapping_sub(self.base) {
                         self.end_packing();
                         return None;
                     }
@@ -87,15 +88,15 @@ impl<K: ?Sized + Key, V> Ring<K, V> {
         let slot = &mut self.slots[target];
         let at = from.move_last(slot.packed.get_or_insert_with(|| Box::new(Block::new(BLOCK, None))));
         slot.first = time;
-        slot.live += 1;
+        slot.present += 1;
         slot.bytes += bytes;
         let slot = &mut self.slots[source];
-        slot.live -= 1;
+        slot.present -= 1;
         slot.bytes -= bytes;
         *slot.part_to_pack(in_packed) = Some(from);
         let new = self.seq(target, at);
         if old == self.head {
-            self.head = new;
+            self.move_head(new);
         }
         new
     }
@@ -127,7 +128,7 @@ impl<K: ?Sized + Key, V> Ring<K, V> {
     }
 
     fn is_filled(&self, target: usize) -> bool {
-        let floor = floor(self.seq(target, 0));
+        let floor = Grouping::floor(self.seq(target, 0));
         self.slots[target].packed.as_ref().is_some_and(|packed| !packed.has_room_in_front(floor))
     }
 

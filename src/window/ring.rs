@@ -6,8 +6,9 @@
 //! piece at a time.
 //!
 //! Invariants: `head` is the oldest live entry, or `tail` when there is none, and `oldest` is its time. Times never
-//! decrease along the ring. `live` and `bytes` are the sums over the slots. Number 0 is never given, so that a zeroed
-//! index refers to nothing. `tail - head` stays below [`MAX_SPAN`], so that 32 bits tell old from new.
+//! decrease along the ring. `live` is the number of live entries, and `held_bytes` the sum over the slots from that of
+//! `head` on, so that it needs no look at a key that is evicted. `tail - head` stays below
+//! [`Grouping::max_span`], so that the index can tell old from new.
 //!
 //! Slots stand in a deque, one for 1,024 entries. A linked list in a slab would remove from the middle without leaving
 //! holes (see `pack.rs` for what is done about them), but costs 8 bytes an entry, and a cache miss for each
@@ -17,6 +18,8 @@ use std::collections::VecDeque;
 use std::ops::Range;
 
 use super::block::{BLOCK, Block, Trash};
+use super::group::Grouping;
+use super::line::Live;
 use super::pack::Pack;
 use super::slot::Slot;
 use super::store::Store;
@@ -26,27 +29,26 @@ use crate::key::Key;
 /// The number of an entry. Numbers wrap, and are compared by their distance from `head`.
 pub(crate) type Seq = u32;
 
-/// The largest distance between the two ends.
-pub(crate) const MAX_SPAN: u32 = 1 << 31;
-
 pub(crate) struct Ring<K: ?Sized + Key, V> {
     pub(super) slots: VecDeque<Slot<K, V>>,
     /// The number of position 0 of the first slot.
-    base: Seq,
+    pub(super) base: Seq,
     pub(super) head: Seq,
-    tail: Seq,
+    pub(super) tail: Seq,
     /// The time of the oldest live entry, `u64::MAX` when there is none.
     oldest: Nanos,
-    live: usize,
-    bytes: u64,
+    pub(super) live: usize,
+    /// The bytes of the keys in the slots from that of `head` on.
+    pub(super) held_bytes: u64,
     pub(super) holes: usize,
     pub(super) hole_bytes: u64,
     pub(super) pack: Option<Pack>,
+    grouping: Grouping,
 }
 
 impl<K: ?Sized + Key, V> Ring<K, V> {
     /// An empty ring whose first entry gets a number not far from `start`.
-    pub(crate) fn starting_at(start: Seq) -> Self {
+    pub(crate) fn starting_at(start: Seq, grouping: Grouping) -> Self {
         let start = start / BLOCK as u32 * BLOCK as u32;
         Self {
             slots: VecDeque::new(),
@@ -55,10 +57,11 @@ impl<K: ?Sized + Key, V> Ring<K, V> {
             tail: start,
             oldest: Nanos::MAX,
             live: 0,
-            bytes: 0,
+            held_bytes: 0,
             holes: 0,
             hole_bytes: 0,
             pack: None,
+            grouping,
         }
     }
 
@@ -68,7 +71,9 @@ impl<K: ?Sized + Key, V> Ring<K, V> {
 
     /// The bytes of the live keys.
     pub(crate) fn bytes(&self) -> u64 {
-        self.bytes
+        let (slot, at) = self.locate(self.head);
+        let before = self.slots.get(slot).map_or(0, |slot| slot.tally(&(0..at)).1);
+        self.held_bytes - before
     }
 
     pub(crate) fn head(&self) -> Seq {
@@ -84,9 +89,9 @@ impl<K: ?Sized + Key, V> Ring<K, V> {
         (self.live > 0).then_some(self.oldest)
     }
 
-    /// Whether the numbers of one more block would not fit below [`MAX_SPAN`]: some entry has to go.
+    /// Whether the numbers of one more block would not fit into [`Grouping::max_span`]: some entry has to go.
     pub(crate) fn is_exhausted(&self) -> bool {
-        self.tail.wrapping_sub(self.head) > MAX_SPAN - 2 * BLOCK as u32
+        self.tail.wrapping_sub(self.head) > self.grouping.max_span() - 2 * BLOCK as u32
     }
 
     /// Where number `seq`, which is not before the first slot, stands.
@@ -111,14 +116,19 @@ impl<K: ?Sized + Key, V> Ring<K, V> {
         self.place(seq).expect("the entry is present")
     }
 
-    /// Whether the entry with this number, in `head..tail`, is present and has this key.
-    pub(crate) fn matches(&self, seq: Seq, key: &K) -> bool {
-        self.place(seq).is_some_and(|(block, at)| block.matches(at, key))
-    }
-
-    /// Whether the entry with this number, in `head..tail`, is present and has such a value.
-    pub(crate) fn has_value(&self, seq: Seq, is: impl FnOnce(&V) -> bool) -> bool {
-        self.place(seq).is_some_and(|(block, at)| is(block.value(at)))
+    /// The live entry for which `is` holds, of those with this hint in the group that begins with number `first`.
+    #[inline]
+    pub(crate) fn search(&self, first: Seq, hint: u8, mut is: impl FnMut(&Block<K, V>, usize) -> bool) -> Option<Seq> {
+        let live = Live::between(self.head, self.tail);
+        let (slot, at) = self.locate(first);
+        let group = at..at + self.grouping.size() as usize;
+        for block in self.slots.get(slot)?.parts() {
+            let is = |at| block.is_present(at) && live.contains(self.seq(slot, at)) && is(block, at);
+            if let Some(at) = block.find_hinted(group.clone(), hint, is) {
+                return Some(self.seq(slot, at));
+            }
+        }
+        None
     }
 
     pub(crate) fn key(&self, seq: Seq) -> &K {
@@ -139,42 +149,43 @@ impl<K: ?Sized + Key, V> Ring<K, V> {
     /// Adds the newest entry. `time` is not below that of the one before. May panic in the key's `Clone`, then
     /// no entry was added.
     #[inline]
-    pub(crate) fn push(&mut self, time: Nanos, key: &K, value: V) -> Seq {
-        if !self.tail_has_room() {
+    pub(crate) fn push(&mut self, time: Nanos, hint: u8, key: &K, value: V) -> Seq {
+        if !self.last_block().is_some_and(Block::has_room) {
             self.open_slot(time);
         }
         let bytes = K::Store::weigh(key);
-        let last = self.slots.len() - 1;
-        let slot = &mut self.slots[last];
-        let at = slot.block.as_mut().expect("the last slot has a block").push_back(time, key, value);
-        slot.live += 1;
+        let slot = self.slots.back_mut().expect("there is a last slot");
+        slot.block.as_mut().expect("the last slot has a block").push_back(time, hint, key, value);
+        slot.present += 1;
         slot.bytes += bytes;
-        let seq = self.seq(last, at);
+        let seq = self.tail;
         if self.live == 0 {
-            (self.head, self.oldest) = (seq, time);
+            self.move_head(seq);
+            self.oldest = time;
         }
         self.live += 1;
-        self.bytes += bytes;
+        self.held_bytes += bytes;
         self.tail = seq.wrapping_add(1);
         seq
     }
 
-    fn tail_has_room(&self) -> bool {
-        self.slots.back().is_some_and(|slot| slot.block.as_ref().is_some_and(|block| block.has_room()))
+    fn last_block(&self) -> Option<&Block<K, V>> {
+        self.slots.back()?.block.as_deref()
     }
 
+    #[cold]
     fn open_slot(&mut self, time: Nanos) {
         if let Some(block) = self.slots.back_mut().and_then(|slot| slot.block.as_mut()) {
             block.seal();
         }
-        let seq = self.seq(self.slots.len(), 0);
-        let previous = self.slots.back().and_then(|slot| slot.block.as_deref());
-        let block = Block::new(floor(seq), previous);
+        let first = self.seq(self.slots.len(), 0);
+        let floor = Grouping::floor(first);
+        let block = Block::new(floor, self.last_block());
         self.slots.push_back(Slot::new(time, block));
+        self.tail = first.wrapping_add(floor as u32);
         if self.live == 0 {
-            self.head = seq;
+            self.move_head(self.tail);
         }
-        self.tail = seq;
     }
 
     /// Lets the entries that came at or before `cutoff` expire, and returns how many did. Looks at one slot a
@@ -191,7 +202,7 @@ impl<K: ?Sized + Key, V> Ring<K, V> {
         if self.is_due(cutoff) {
             let (last, until) = self.boundary(cutoff);
             for (slot, range) in self.expired(last, until) {
-                self.give_up(slot, &range);
+                self.live -= self.slots[slot].tally(&range).0;
             }
             self.advance_head(last, until);
         }
@@ -205,10 +216,10 @@ impl<K: ?Sized + Key, V> Ring<K, V> {
     /// How many entries came after `cutoff`, the bytes of their keys, and when the oldest of them came.
     pub(crate) fn after(&self, cutoff: Nanos) -> (usize, u64, Option<Nanos>) {
         if !self.is_due(cutoff) {
-            return (self.live, self.bytes, self.oldest());
+            return (self.live, self.bytes(), self.oldest());
         }
         let (last, until) = self.boundary(cutoff);
-        let (mut live, mut bytes) = (self.live, self.bytes);
+        let (mut live, mut bytes) = (self.live, self.bytes());
         for (slot, range) in self.expired(last, until) {
             let (expired, expired_bytes) = self.slots[slot].tally(&range);
             live -= expired;
@@ -228,10 +239,10 @@ impl<K: ?Sized + Key, V> Ring<K, V> {
     fn expired(&self, last: usize, until: usize) -> impl Iterator<Item = (usize, Range<usize>)> + use<K, V> {
         let (first, at) = self.locate(self.head);
         (first..=last).map(move |slot| match (slot == first, slot == last) {
-            // What is before `head` in its slot does not count any more in the slot's figures.
-            (_, false) => (slot, 0..BLOCK),
             (true, true) => (slot, at..until),
+            (true, false) => (slot, at..BLOCK),
             (false, true) => (slot, 0..until),
+            (false, false) => (slot, 0..BLOCK),
         })
     }
 
@@ -253,38 +264,34 @@ impl<K: ?Sized + Key, V> Ring<K, V> {
     #[inline]
     pub(crate) fn evict(&mut self) -> Nanos {
         let time = self.oldest;
-        let (index, at) = self.locate(self.head);
-        let slot = &mut self.slots[index];
-        let block = slot.part(at).expect("the oldest entry is present");
-        let bytes = block.weight(at);
-        // Mostly the next entry is the next position, and then this is all.
-        let next = block.is_present(at + 1).then(|| block.time(at + 1));
-        slot.live -= 1;
-        slot.bytes -= bytes;
+        let (slot, at) = self.locate(self.head);
         self.live -= 1;
-        self.bytes -= bytes;
-        if let Some(next) = next {
-            (self.head, self.oldest) = (self.head.wrapping_add(1), next);
+        // Mostly the next entry is the next position, and then this is all.
+        if let Some(block) = self.slots.get(slot).and_then(|slot| slot.block.as_deref())
+            && block.is_present(at + 1)
+        {
+            self.oldest = block.time(at + 1);
+            self.head = self.head.wrapping_add(1);
         } else {
-            self.advance_head(index, at + 1);
+            self.advance_head(slot, at + 1);
         }
         time
     }
 
-    fn give_up(&mut self, slot: usize, range: &Range<usize>) {
-        let slot = &mut self.slots[slot];
-        let (live, bytes) = slot.tally(range);
-        slot.live -= live;
-        slot.bytes -= bytes;
-        self.live -= live;
-        self.bytes -= bytes;
-    }
-
     /// Moves `head` to the oldest present entry at or after a position, or to `tail`.
+    #[cold]
     fn advance_head(&mut self, slot: usize, from: usize) {
         let next = self.next_from(slot, from);
-        self.head = next.unwrap_or(self.tail);
+        self.move_head(next.unwrap_or(self.tail));
         self.oldest = next.map_or(Nanos::MAX, |seq| self.time(seq));
+    }
+
+    /// Sets `head`, which may leave slots behind.
+    pub(super) fn move_head(&mut self, to: Seq) {
+        let (from_slot, _) = self.locate(self.head);
+        let (to_slot, _) = self.locate(to);
+        self.held_bytes -= self.slots.range(from_slot..to_slot).map(|slot| slot.bytes).sum::<u64>();
+        self.head = to;
     }
 
     fn next_from(&self, slot: usize, from: usize) -> Option<Seq> {
@@ -293,7 +300,7 @@ impl<K: ?Sized + Key, V> Ring<K, V> {
         }
         let here = self.slots[slot].next(from).map(|at| self.seq(slot, at));
         here.or_else(|| {
-            let slot = (slot + 1..self.slots.len()).find(|&slot| self.slots[slot].live > 0)?;
+            let slot = (slot + 1..self.slots.len()).find(|&slot| self.slots[slot].present > 0)?;
             self.slots[slot].next(0).map(|at| self.seq(slot, at))
         })
     }
@@ -313,7 +320,7 @@ impl<K: ?Sized + Key, V> Ring<K, V> {
         let (slot, at) = self.locate(before);
         let here = self.slots.get(slot).and_then(|slot| slot.previous(at)).map(|at| self.seq(slot, at));
         let found = here.or_else(|| {
-            let slot = (first..slot).rev().find(|&slot| self.slots[slot].live > 0)?;
+            let slot = (first..slot).rev().find(|&slot| self.slots[slot].present > 0)?;
             self.slots[slot].previous(BLOCK).map(|at| self.seq(slot, at))
         });
         // Entries before `head` are still present until they are freed.
@@ -327,10 +334,10 @@ impl<K: ?Sized + Key, V> Ring<K, V> {
         let block = slot.part_mut(at).expect("the entry is present");
         let bytes = block.weight(at);
         block.discard(at, trash);
-        slot.live -= 1;
+        slot.present -= 1;
         slot.bytes -= bytes;
         self.live -= 1;
-        self.bytes -= bytes;
+        self.held_bytes -= bytes;
         self.holes += 1;
         self.hole_bytes += bytes;
         if seq == self.head {
@@ -338,83 +345,8 @@ impl<K: ?Sized + Key, V> Ring<K, V> {
         }
     }
 
-    /// Frees what lies before `head`, and returns how many entries that was.
-    ///
-    /// Up to `budget` entries are given to `trash` one by one; blocks of entries that leave nothing to drop are given
-    /// as a whole, and count as 16. With `keep_last` the last block stays, for the entries to come.
-    pub(crate) fn reclaim(&mut self, mut budget: usize, keep_last: bool, trash: &mut Trash<K, V>) -> usize {
-        let mut freed = 0;
-        while budget > 0 && self.has_garbage(keep_last) {
-            let whole = self.front_is_dead(keep_last);
-            let (_, head_at) = self.locate(self.head);
-            let slot = self.slots.front_mut().expect("there is garbage");
-            if whole && (!Block::<K, V>::REMAINS || slot.parts().all(Block::is_empty)) {
-                freed += slot.parts().map(|block| block.count(&(0..BLOCK))).sum::<usize>();
-                budget = budget.saturating_sub(16);
-                self.pop_slot(trash);
-                continue;
-            }
-            let until = if whole { BLOCK } else { head_at };
-            let block = slot.parts_mut().find(|block| !block.is_empty()).expect("there is garbage");
-            while budget > 0 && !block.is_empty() && block.positions().start < until {
-                freed += usize::from(block.pop_front(trash));
-                budget -= 1;
-            }
-        }
-        freed
-    }
-
-    /// Whether a call that writes should [`reclaim`](Self::reclaim): entries that leave nothing to drop leave with their
-    /// block, since looking for them each time would cost more.
-    #[inline]
-    pub(crate) fn needs_reclaim(&self) -> bool {
-        if Block::<K, V>::REMAINS { self.has_garbage(true) } else { self.front_is_dead(true) }
-    }
-
-    fn pop_slot(&mut self, trash: &mut Trash<K, V>) {
-        let slot = self.slots.pop_front().expect("there is a front");
-        self.base = self.base.wrapping_add(BLOCK as u32);
-        for block in slot.block.into_iter().chain(slot.packed) {
-            self.forget_holes(&block);
-            trash.blocks.push(block);
-        }
-        if self.slots.is_empty() {
-            // Nothing is held: the next entry opens a slot of its own.
-            (self.head, self.tail) = (self.base, self.base);
-        }
-        if self.slots.capacity() > 64 && self.slots.len() < self.slots.capacity() / 4 {
-            self.slots.shrink_to(self.slots.len() * 2);
-        }
-    }
-
     pub(super) fn forget_holes(&mut self, block: &Block<K, V>) {
         self.holes -= block.holes;
         self.hole_bytes -= block.hole_bytes;
     }
-
-    /// Whether [`reclaim`](Self::reclaim) has anything to do.
-    pub(crate) fn has_garbage(&self, keep_last: bool) -> bool {
-        let (_, head_at) = self.locate(self.head);
-        self.front_is_dead(keep_last)
-            || self.slots.front().is_some_and(|slot| slot.first_held().is_some_and(|first| first < head_at))
-    }
-
-    pub(super) fn base(&self) -> Seq {
-        self.base
-    }
-
-    /// Gives up all that is held.
-    pub(crate) fn clear(self, trash: &mut Trash<K, V>) {
-        trash.blocks.extend(self.slots.into_iter().flat_map(|slot| slot.block.into_iter().chain(slot.packed)));
-    }
-
-    fn front_is_dead(&self, keep_last: bool) -> bool {
-        let dead = if self.live == 0 && !keep_last { self.slots.len() } else { self.locate(self.head).0 };
-        dead > 0 && !self.slots.is_empty()
-    }
-}
-
-/// The first position of a slot that may be used: all but number 0.
-pub(super) fn floor(first: Seq) -> usize {
-    usize::from(first == 0)
 }

@@ -10,8 +10,8 @@ use crate::key::Key;
 pub(crate) struct Slot<K: ?Sized + Key, V> {
     /// When the oldest entry that ever stood here came. Non-decreasing along the ring.
     pub(crate) first: Nanos,
-    /// Live entries, and the bytes of their keys.
-    pub(crate) live: usize,
+    /// Entries that are present, and the bytes of their keys; those before the ring's head count until they are freed.
+    pub(crate) present: usize,
     pub(crate) bytes: u64,
     /// The entries. `None` once none is left.
     pub(crate) block: Option<Box<Block<K, V>>>,
@@ -21,7 +21,7 @@ pub(crate) struct Slot<K: ?Sized + Key, V> {
 
 impl<K: ?Sized + Key, V> Slot<K, V> {
     pub(crate) fn new(first: Nanos, block: Block<K, V>) -> Self {
-        Self { first, live: 0, bytes: 0, block: Some(Box::new(block)), packed: None }
+        Self { first, present: 0, bytes: 0, block: Some(Box::new(block)), packed: None }
     }
 
     /// The block that holds position `at`, if any does.
@@ -76,11 +76,11 @@ impl<K: ?Sized + Key, V> Slot<K, V> {
         self.parts().find(older).map_or(BLOCK, |block| block.first_after(cutoff))
     }
 
-    /// The number of entries in `range`, which holds no expired ones, and the bytes of their keys.
+    /// The number of entries present in `range`, and the bytes of their keys.
     pub(crate) fn tally(&self, range: &Range<usize>) -> (usize, u64) {
         if *range == (0..BLOCK) {
-            return (self.live, self.bytes);
+            return (self.present, self.bytes);
         }
-        self.parts().fold((0, 0), |(live, bytes), block| (live + block.count(range), bytes + block.bytes(range)))
+        self.parts().fold((0, 0), |(count, bytes), block| (count + block.count(range), bytes + block.bytes(range)))
     }
 }

@@ -17,7 +17,11 @@ pub trait Places: Default {
     /// Whether one more place may be pushed.
     fn has_room(&self) -> bool;
     /// How much a place counts for in a bound on bytes.
-    fn weight(&self, at: usize) -> u64;
+    fn weight(&self, at: usize) -> u64 {
+        self.bytes(at..at + 1)
+    }
+    /// The same for a range of places, which is not empty, emptied or not.
+    fn bytes(&self, range: Range<usize>) -> u64;
     /// Moves the newest place before the oldest one of `to`, emptied or not.
     fn move_last(&mut self, to: &mut Self);
     /// Gives up the newest place, which was emptied.
@@ -81,7 +85,7 @@ impl<T> Places for Lane<T> {
         true
     }
 
-    fn weight(&self, _: usize) -> u64 {
+    fn bytes(&self, _: Range<usize>) -> u64 {
         0
     }
 
@@ -178,6 +182,7 @@ impl Heap {
         &self.bytes[self.extent(at)]
     }
 
+    #[inline]
     fn append(&mut self, key: &[u8]) -> u16 {
         let offset = u16::try_from(self.bytes.len()).expect("has_room was asked before");
         self.bytes.extend_from_slice(key);
@@ -206,13 +211,14 @@ impl Places for Heap {
         self.offsets.len()
     }
 
+    #[inline]
     fn has_room(&self) -> bool {
         self.bytes.len() < Self::ROOM
     }
 
-    #[inline]
-    fn weight(&self, at: usize) -> u64 {
-        self.extent(at).len() as u64
+    fn bytes(&self, range: Range<usize>) -> u64 {
+        let (first, last) = (self.extent(range.start), self.extent(range.end - 1));
+        (first.end.max(last.end) - first.start.min(last.start)) as u64
     }
 
     fn move_last(&mut self, to: &mut Self) {
@@ -254,10 +260,12 @@ impl Store<[u8]> for Heap {
         self.bytes(at)
     }
 
+    #[inline]
     fn matches(&self, at: usize, key: &[u8]) -> bool {
         self.bytes(at) == key
     }
 
+    #[inline]
     fn push_back(&mut self, key: &[u8]) {
         let offset = self.append(key);
         self.offsets.push_back(offset);
@@ -266,6 +274,7 @@ impl Store<[u8]> for Heap {
 
 /// A string is held as its bytes; only handing one out looks at them as UTF-8 again.
 impl Store<str> for Heap {
+    #[inline]
     fn weigh(key: &str) -> u64 {
         key.len() as u64
     }
@@ -274,10 +283,12 @@ impl Store<str> for Heap {
         std::str::from_utf8(self.bytes(at)).expect("the bytes came from a str")
     }
 
+    #[inline]
     fn matches(&self, at: usize, key: &str) -> bool {
         Store::<[u8]>::matches(self, at, key.as_bytes())
     }
 
+    #[inline]
     fn push_back(&mut self, key: &str) {
         Store::<[u8]>::push_back(self, key.as_bytes());
     }

@@ -4,7 +4,7 @@ use std::hash::BuildHasher;
 
 use super::Window;
 use super::block::BLOCK;
-use super::ring::MAX_SPAN;
+use super::group::Grouping;
 use super::store::Heap;
 use crate::clock::Nanos;
 use crate::hash::hash;
@@ -18,11 +18,14 @@ impl<K: ?Sized + Key, V> Window<K, V> {
     /// Where they do not.
     pub(crate) fn validate(&self, hasher: &impl BuildHasher) {
         let ring = &self.ring;
-        assert!(ring.tail().wrapping_sub(ring.head()) < MAX_SPAN, "the numbers span too much");
+        assert!(
+            ring.tail().wrapping_sub(ring.head()) < Grouping::of_entries(self.max).max_span(),
+            "the numbers span too much"
+        );
         let (mut live, mut bytes, mut holes, mut hole_bytes) = (0, 0, 0, 0);
         let mut last_time: Nanos = 0;
         for (index, slot) in ring.slots.iter().enumerate() {
-            let (mut slot_live, mut slot_bytes, mut end) = (0, 0, 0);
+            let (mut slot_present, mut slot_bytes, mut end) = (0, 0, 0);
             for block in slot.parts() {
                 assert!(block.positions().start >= end, "two parts of a slot overlap");
                 end = block.positions().end;
@@ -37,20 +40,20 @@ impl<K: ?Sized + Key, V> Window<K, V> {
                         continue;
                     }
                     weight += block.weight(at);
+                    slot_present += 1;
                     let seq = ring.seq(index, at);
-                    if seq.wrapping_sub(ring.base()) >= ring.head().wrapping_sub(ring.base()) {
-                        slot_live += 1;
-                        slot_bytes += block.weight(at);
-                        assert_ne!(seq, 0, "number 0 was given");
+                    if seq.wrapping_sub(ring.base) >= ring.head().wrapping_sub(ring.base) {
+                        live += 1;
+                        bytes += block.weight(at);
+                        assert!(at >= Grouping::floor(ring.seq(index, 0)), "a number of group 0 was given");
                         let found = self.find(hash(hasher, block.key(at)), block.key(at));
-                        assert_eq!(found.ok(), Some(seq), "the index does not know an entry");
+                        assert_eq!(found, Some(seq), "the index does not know an entry");
                     }
                 }
                 assert_eq!(block.bytes(&(0..BLOCK)), weight, "a block's bytes");
+                slot_bytes += weight;
             }
-            assert_eq!((slot.live, slot.bytes), (slot_live, slot_bytes), "a slot's figures");
-            live += slot_live;
-            bytes += slot_bytes;
+            assert_eq!((slot.present, slot.bytes), (slot_present, slot_bytes), "a slot's figures");
         }
         assert_eq!((self.len(), self.bytes()), (live, bytes), "the ring's figures");
         assert_eq!((ring.holes, ring.hole_bytes), (holes, hole_bytes), "the ring's holes");

@@ -33,7 +33,9 @@ impl<K: ?Sized + Key, V, S: BuildHasher> DedupMap<K, V, S> {
         match found {
             Found::Fresh(token) => Claim::Fresh(token),
             Found::InFlight { since } => Claim::InFlight { since },
-            Found::Duplicate { age, seq } => Claim::Duplicate { age, value: self.recorded.value(seq).clone() },
+            Found::Duplicate(seq) => {
+                Claim::Duplicate { age: self.age_of(seq), value: self.recorded.value(seq).clone() }
+            }
             Found::Full => Claim::Full,
         }
     }
@@ -45,9 +47,8 @@ impl<K: ?Sized + Key, V, S: BuildHasher> DedupMap<K, V, S> {
 
     /// Does not count a claim that finds no place: leases that ran out elsewhere may still give one back.
     pub(in crate::dedup) fn claim_at(&mut self, now: Nanos, hash: u64, key: &K) -> Found<Token> {
-        let now = self.expire(now);
-        self.maintain();
-        if let Ok(found) = self.look_up(now, hash, key) {
+        let now = self.catch_up(now);
+        if let Some(found) = self.look_up(hash, key) {
             return found;
         }
         let bytes = K::Store::weigh(key);
@@ -59,7 +60,7 @@ impl<K: ?Sized + Key, V, S: BuildHasher> DedupMap<K, V, S> {
         let Some(permit) = permits.take().filter(|_| self.make_room(now, 0, bytes)) else {
             return Found::Full;
         };
-        self.in_flight.push(now, hash, None, key, self.next_number);
+        self.in_flight.push(now, hash, key, self.next_number);
         permit.keep();
         self.next_number += 1;
         Found::Fresh(Token { hash, number: Some(self.next_number - 1) })
@@ -78,13 +79,12 @@ impl<K: ?Sized + Key, V, S: BuildHasher> DedupMap<K, V, S> {
 
     pub(in crate::dedup) fn commit_at(&mut self, now: Nanos, token: &Token, value: V) -> Result<(), LeaseLapsed<V>> {
         let Some(number) = token.number else { return Ok(()) };
-        let now = self.expire(now);
-        self.maintain();
+        let now = self.catch_up(now);
         let Some(seq) = self.in_flight.find_by_value(token.hash, |&claimed| claimed == number) else {
             return Err(LeaseLapsed { value });
         };
         self.make_room(now, 1, 0);
-        self.recorded.push(now, token.hash, None, self.in_flight.key(seq), value);
+        self.recorded.push(now, token.hash, self.in_flight.key(seq), value);
         self.count_inserted();
         self.leave_flight(token.hash, seq);
         Ok(())

@@ -8,11 +8,12 @@ use std::time::Duration;
 
 use super::{End, LruCache};
 use crate::bounds::{self, BuildError, Unsync};
-use crate::clock::Nanos;
+use crate::clock::{Clock, Nanos};
 use crate::hash::hash;
 use crate::lru::builder::{LruBuilder, MAX_ENTRIES_PER_SHARD, weigh};
 use crate::lru::error::TooHeavy;
 use crate::lru::left::Left;
+use crate::lru::slab::Place;
 use crate::removal::RemovalCause;
 use crate::stats::Stats;
 
@@ -40,12 +41,13 @@ impl<K, V> LruCache<K, V> {
 }
 
 impl<K, V, S> LruCache<K, V, S> {
+    #[inline(always)]
     fn now(&self) -> Nanos {
         self.clock.nanos()
     }
 
     /// Calls `work` with the time, and sees off what left.
-    #[inline]
+    #[inline(always)]
     fn at<R>(&mut self, work: impl FnOnce(&mut Self, Nanos, &mut Left<K, V>) -> R) -> R {
         let mut left = Left::new();
         let result = work(self, self.clock.nanos(), &mut left);
@@ -54,7 +56,7 @@ impl<K, V, S> LruCache<K, V, S> {
     }
 
     /// The number of live entries. Takes a step for each that is held though its time is over; each call that
-    /// writes or looks something up frees a few of those.
+    /// writes or finds something frees a few of those.
     #[must_use]
     pub fn len(&self) -> usize {
         self.len_at(self.now())
@@ -173,8 +175,17 @@ impl<K: Hash + Eq, V, S: BuildHasher> LruCache<K, V, S> {
         Q: ?Sized + Hash + Eq,
     {
         let hash = hash(&self.hasher, key);
-        let at = self.at(|core, now, left| core.get_at(now, hash, key, left))?;
-        Some(self.store.value_mut(at))
+        self.look(Clock::nanos, hash, key, |core| core.get_when_due(hash, key))
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn get_when_due<Q>(&mut self, hash: u64, key: &Q) -> Option<Place>
+    where
+        K: Borrow<Q>,
+        Q: ?Sized + Eq,
+    {
+        self.at(|core, now, left| core.get_at(now, hash, key, left))
     }
 
     /// The live value under a key. Refreshes nothing, and counts as neither hit nor miss.
@@ -218,6 +229,18 @@ impl<K: Hash + Eq, V, S: BuildHasher> LruCache<K, V, S> {
     #[inline]
     pub fn try_insert(&mut self, key: K, value: V) -> Result<Option<V>, TooHeavy<K, V>> {
         let hash = hash(&self.hasher, &key);
+        if self.weigher.is_none() && self.is_light(self.now()) {
+            let left = self.insert_light(hash, key, value);
+            return Ok(left.and_then(|(key, value, cause)| {
+                self.listener.tell(&key, &value, cause);
+                (cause == RemovalCause::Replaced).then_some(value)
+            }));
+        }
+        self.insert_in_any_case(hash, key, value)
+    }
+
+    #[inline(never)]
+    fn insert_in_any_case(&mut self, hash: u64, key: K, value: V) -> Result<Option<V>, TooHeavy<K, V>> {
         let weight = weigh(&self.weigher, &key, &value);
         let former = self.at(|core, now, left| core.insert_at(now, hash, key, value, weight, left))?;
         Ok(former.map(|(key, former)| {

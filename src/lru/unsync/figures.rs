@@ -37,11 +37,11 @@ impl<K, V, S> LruCache<K, V, S> {
         let of = |at, cause| self.over(now, at) == Some(cause);
         for at in too_old.filter(|&at| of(at, RemovalCause::Expired)) {
             dead.expired += 1;
-            dead.weight += u64::from(self.store.entry(at).weight);
+            dead.weight += u64::from(self.store.entry(at).weight.get());
         }
         for at in unused.filter(|&at| of(at, RemovalCause::Idle)) {
             dead.idle += 1;
-            dead.weight += u64::from(self.store.entry(at).weight);
+            dead.weight += u64::from(self.store.entry(at).weight.get());
         }
         dead
     }
@@ -87,7 +87,7 @@ impl<K, V, S> LruCache<K, V, S> {
     pub(in crate::lru) fn check(&self) {
         self.store.validate();
         let places = || self.store.recency().newest_first();
-        let weight: u64 = places().map(|at| u64::from(self.store.entry(at).weight)).sum();
+        let weight: u64 = places().map(|at| u64::from(self.store.entry(at).weight.get())).sum();
         assert_eq!(weight, self.weight, "the weight");
         assert!(!self.is_above_bounds(), "the bounds");
         let due = |at| {

@@ -53,7 +53,7 @@ impl<K, V, S> LruCache<K, V, S> {
     pub(in crate::lru) fn by_recency(&self, now: Nanos) -> impl Iterator<Item = (&K, &V, Nanos)> {
         let now = self.latest.max(now);
         let recency = self.store.recency();
-        recency.newest_first().filter(move |&at| self.over(now, at).is_none()).map(|at| {
+        recency.newest_first().filter(move |&at| self.over(now, at).is_none()).map(move |at| {
             let entry = self.store.entry(at);
             (&entry.key, &entry.value, recency.time(at))
         })

@@ -1,10 +1,4 @@
-//! Models of what threads do to each other, checked over all orders in which they can do it.
-//!
-//! ```text
-//! RUSTFLAGS="--cfg loom" cargo test --release --test loom
-//! ```
-//!
-//! In any other build this file is empty. The other tests know nothing of loom, and do not run under that flag.
+//! A model of the dedup map, checked over all orders in which threads can meet. How to run it: `src/sync.rs`.
 #![cfg(loom)]
 
 use std::sync::Arc;

@@ -1,0 +1,147 @@
+//! Sections: looking up in a cache and storing what is not found, by speed and by hits, and bytes per entry.
+
+mod contestant;
+mod contestants;
+mod event;
+pub(crate) mod memory;
+mod playing;
+mod zipf;
+
+use contestant::Entry;
+use contestants::{HASHLINK, LRU, MOKA, QUICK, SCHNELLRU, SHARED, UNSYNC};
+use playing::{Course, Played, THREADS, UNIVERSE};
+
+use crate::chart::Chart;
+use crate::report::{Section, Table, Target, figure, grouped};
+use crate::sizes::Sizes;
+
+pub(crate) fn sections(sizes: &Sizes) -> Vec<Section> {
+    let entries = contestants::all::<u64>();
+    let measured = sizes.cached.map(|capacity| Measured::new(capacity, sizes));
+    let mut tables = vec![idioms(&entries)];
+    tables.extend(measured.iter().flat_map(|measured| measured.tables(&entries)));
+    let files = ["lru-10k.svg", "lru-1m.svg"];
+    let charts = measured.iter().zip(files).map(|(measured, file)| measured.chart(&entries, file)).collect();
+    let targets = measured.iter().flat_map(Measured::targets).collect();
+    let speed = Section { title: "Cache: get, or else insert", text: text(sizes, &measured), tables, charts, targets };
+    vec![speed, memory::section(sizes)]
+}
+
+/// What was measured with caches of one capacity.
+struct Measured {
+    course: Course,
+    /// Few entries: the processor's caches hold them.
+    is_small: bool,
+    numbers: Played,
+    strings: Played,
+}
+
+fn text(sizes: &Sizes, measured: &[Measured]) -> String {
+    let filling = |measured: &Measured| {
+        let Course { capacity, trace, .. } = &measured.course;
+        let [events, distinct] = [measured.course.filling().len(), trace.distinct(measured.course.filling())];
+        let [events, distinct, capacity] = [events, distinct, *capacity].map(|count| grouped(count as u64));
+        format!("{events} events of {distinct} different keys for {capacity} entries")
+    };
+    let many = &measured[1].course;
+    format!(
+        "A stream of keys by Zipf's law with an exponent of 1, of {UNIVERSE} times as many keys as a cache holds; a key \
+         is looked up, and stored where it is not found. `u64` keys are mixed numbers, `String` keys have 24 bytes, \
+         values are `u64`. Caches stay alive from round to round: in each of {rounds} rounds every one is timed on its \
+         next {timed} events ({slow} for `moka` and `mini-moka`), whose keys are made beforehand. The median over the \
+         rounds is shown, and for ratios the median of the rounds' ratios. Time is by event over all threads: with two \
+         threads that do not hinder each other it is half that of one.\n\n\
+         Before, LRU and FIFO are filled to the steady state ({filling}). Other policies learn which keys come often, \
+         and are filled by up to {learning} events, or {learning_slow} where they are slow; in the long run their hit \
+         ratio rises by some hundredths more.\n\n\
+         The *hit ratio* is that of the timed events with `u64` keys. What another one is worth depends on what a miss \
+         costs the caller; here it costs nothing but the insertion.",
+        rounds = sizes.rounds,
+        timed = grouped(playing::timed(sizes, false) as u64),
+        slow = grouped(playing::timed(sizes, true) as u64),
+        filling = measured.iter().map(filling).collect::<Vec<_>>().join(", "),
+        learning = grouped(many.learning(false).len() as u64),
+        learning_slow = grouped(many.learning(true).len() as u64),
+    )
+}
+
+/// Who takes part, and how.
+fn idioms(entries: &[Entry<u64>]) -> Table {
+    let mut table = Table::new(&["contestant", "how it is used", "hasher", "policy"])
+        .introduced("Each is used in its fastest way, with the hasher that is its default; none was given another.");
+    for entry in entries {
+        let cells = [entry.name, entry.traits.how, entry.traits.hasher, entry.traits.policy];
+        table.row(cells.map(str::to_owned));
+    }
+    table
+}
+
+impl Measured {
+    fn new(capacity: usize, sizes: &Sizes) -> Self {
+        let course = Course::new(capacity, sizes);
+        let [numbers, strings] = [Played::new::<u64>, Played::new::<String>].map(|play| play(&course, sizes));
+        Self { course, is_small: capacity == sizes.cached[0], numbers, strings }
+    }
+
+    fn capacity(&self) -> String {
+        grouped(self.course.capacity as u64)
+    }
+
+    fn tables(&self, entries: &[Entry<u64>]) -> Vec<Table> {
+        let mut tables = vec![self.table(entries, false, 1)];
+        tables.extend(THREADS.map(|threads| self.table(entries, true, threads)));
+        tables
+    }
+
+    /// Caches for one thread, or shared ones with so many threads.
+    fn table(&self, entries: &[Entry<u64>], shared: bool, threads: usize) -> Table {
+        let kind = match (shared, threads) {
+            (false, _) => "caches for one thread".to_owned(),
+            (true, 1) => "shared caches, one thread".to_owned(),
+            (true, threads) => format!("shared caches, {threads} threads"),
+        };
+        let head = ["contestant", "ns, `u64`", "to ours", "ns, `String`", "to ours", "hit ratio"];
+        let mut table = Table::new(&head).introduced(&format!("{} entries, {kind}:", self.capacity()));
+        let ours = if shared { SHARED } else { UNSYNC };
+        for entry in entries.iter().filter(|entry| entry.is_shared == shared) {
+            table.row([
+                entry.name.to_owned(),
+                figure(self.numbers.nanos(entry.name, threads)),
+                figure(self.numbers.ratio(entry.name, ours, threads)),
+                figure(self.strings.nanos(entry.name, threads)),
+                figure(self.strings.ratio(entry.name, ours, threads)),
+                figure(self.numbers.hit_ratio(entry.name, threads)),
+            ]);
+        }
+        table
+    }
+
+    fn chart(&self, entries: &[Entry<u64>], file: &'static str) -> Chart {
+        let bars = entries.iter().map(|entry| (entry.name.to_owned(), self.numbers.nanos(entry.name, 1)));
+        let title = format!("ns a get, or else insert, u64 keys, {} entries, one thread", self.capacity());
+        Chart { file, title, bars: bars.collect() }
+    }
+
+    fn targets(&self) -> Vec<Target> {
+        let capacity = self.capacity();
+        let played = &self.numbers;
+        let mut peers = [LRU, SCHNELLRU, HASHLINK];
+        peers.sort_by(|a, b| played.nanos(a, 1).total_cmp(&played.nanos(b, 1)));
+        let target = |what: &str, ours, to, threads, at_most| Target {
+            what: format!("get or insert, {capacity} entries, {what}"),
+            reached: played.ratio(ours, to, threads),
+            at_most,
+        };
+        let best = format!("unsync with `max_age`, to the best LRU without: {}", peers[0]);
+        let mut targets = vec![target(&best, UNSYNC, peers[0], 1, 1.3)];
+        if self.is_small {
+            targets.push(target("unsync with `max_age`, to `lru`", UNSYNC, LRU, 1, 1.0));
+        }
+        for threads in THREADS {
+            let to = |peer: &str| format!("shared with `max_age`, threads: {threads}, to {peer}");
+            targets.push(target(&to(QUICK), SHARED, QUICK, threads, 1.0));
+            targets.push(target(&to(MOKA), SHARED, MOKA, threads, 0.1));
+        }
+        targets
+    }
+}

@@ -1,0 +1,105 @@
+//! What happened in a registry, counted; and the containment of panics, which are counted too.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+use crate::removal::RemovalCause;
+use crate::stats::Stats;
+use crate::sync::atomic::{AtomicU64, Ordering};
+
+/// Counters that are written where no lock is held. Those written under the lock are the table's.
+#[derive(Default)]
+pub(super) struct Counters {
+    failures: AtomicU64,
+    skipped: AtomicU64,
+    dropped: AtomicU64,
+    panics: AtomicU64,
+}
+
+impl Counters {
+    #[inline]
+    pub(super) fn add(&self, failures: usize, skipped: usize) {
+        // Relaxed: they guard nothing. Most of the time both are zero.
+        if failures > 0 {
+            self.failures.fetch_add(failures as u64, Ordering::Relaxed);
+        }
+        if skipped > 0 {
+            self.skipped.fetch_add(skipped as u64, Ordering::Relaxed);
+        }
+    }
+
+    #[cfg(feature = "queue")]
+    pub(super) fn count_dropped(&self) {
+        self.dropped.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(super) fn report(&self, stats: &mut Stats) {
+        stats.failures = self.failures.load(Ordering::Relaxed);
+        stats.skipped = self.skipped.load(Ordering::Relaxed);
+        stats.calls = stats.calls.saturating_sub(stats.skipped);
+        stats.dropped = self.dropped.load(Ordering::Relaxed);
+        stats.panics = self.panics.load(Ordering::Relaxed);
+    }
+}
+
+/// Runs a user's code; a panic in it is counted, and its payload dropped.
+pub(super) fn contained<R>(counters: &Counters, work: impl FnOnce() -> R) -> Option<R> {
+    match catch_unwind(AssertUnwindSafe(work)) {
+        Ok(result) => Some(result),
+        Err(payload) => {
+            counters.panics.fetch_add(1, Ordering::Relaxed);
+            // A payload is a user's value, and may panic when it is dropped.
+            drop(catch_unwind(AssertUnwindSafe(|| drop(payload))));
+            None
+        }
+    }
+}
+
+/// What came and went, by cause.
+#[derive(Default)]
+pub(super) struct Departures {
+    pub(super) inserted: u64,
+    pub(super) rejected: u64,
+    pub(super) emitted: u64,
+    /// Calls that emits were to make: those that were made, and those that were skipped. Counting them when an emit begins,
+    /// under the lock, costs it nothing.
+    pub(super) begun: u64,
+    pub(super) high_water: usize,
+    by_cause: [u64; 8],
+}
+
+impl Departures {
+    pub(super) fn count(&mut self, cause: RemovalCause) {
+        self.by_cause[Self::place(cause)] += 1;
+    }
+
+    fn place(cause: RemovalCause) -> usize {
+        match cause {
+            RemovalCause::Expired => 0,
+            RemovalCause::Evicted => 1,
+            RemovalCause::Replaced => 2,
+            RemovalCause::ScopeEnded => 3,
+            RemovalCause::OwnerGone => 4,
+            RemovalCause::UsedUp => 5,
+            RemovalCause::Failed => 6,
+            // A listener is neither idle nor rejected once it is in.
+            RemovalCause::Removed | RemovalCause::Idle | RemovalCause::Rejected => 7,
+        }
+    }
+
+    pub(super) fn report(&self, stats: &mut Stats) {
+        stats.inserted = self.inserted;
+        stats.rejected = self.rejected;
+        stats.emitted = self.emitted;
+        stats.calls = self.begun;
+        stats.high_water = self.high_water;
+        let of = |cause| self.by_cause[Self::place(cause)];
+        stats.expired = of(RemovalCause::Expired);
+        stats.evicted = of(RemovalCause::Evicted);
+        stats.replaced = of(RemovalCause::Replaced);
+        stats.scope_ended = of(RemovalCause::ScopeEnded);
+        stats.owner_gone = of(RemovalCause::OwnerGone);
+        stats.used_up = of(RemovalCause::UsedUp);
+        stats.failed = of(RemovalCause::Failed);
+        stats.removed = of(RemovalCause::Removed);
+    }
+}

@@ -1,0 +1,306 @@
+//! `emit`: a walk over a topic's listeners that holds no lock while it calls them.
+//!
+//! On a calm topic it pins the list and calls straight through it, a pass at a time; a pass ends where something other than
+//! a plain success comes up. Else it claims one listener after another from the table. Both keep to the snapshot: in order
+//! of priority and registration, nobody twice, and nobody who came later than the emit began.
+
+use std::borrow::Borrow;
+use std::cell::Cell;
+use std::error::Error;
+use std::fmt;
+use std::hash::Hash;
+use std::mem;
+use std::sync::Arc;
+
+use super::call::{Answer, Call};
+use super::counters::contained;
+use super::frames::{self, Entered, MAX_DEPTH};
+use super::inner::Inner;
+use super::list::List;
+use super::slot::{NEVER, Slot};
+use super::table::{Claim, Departed, Resumed, Table, Walk};
+use crate::clock::Nanos;
+use crate::removal::RemovalCause;
+
+/// What an emit did.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Emitted {
+    /// Listeners called, those that failed or panicked included.
+    pub called: usize,
+    /// Of these, those that returned a failure.
+    pub failed: usize,
+    /// Of these, those that panicked.
+    pub panicked: usize,
+    /// Listeners of the topic that were not called: paused, silenced, filtered out, or detached or expired since the emit
+    /// began.
+    pub skipped: usize,
+    /// Too many emits were nested on this thread, and this one called nobody: see [`check`](Self::check).
+    pub too_deep: bool,
+}
+
+impl Emitted {
+    /// The same, or an error where nothing was emitted because too many emits were nested.
+    ///
+    /// # Errors
+    ///
+    /// [`TooDeep`] in that case.
+    pub fn check(self) -> Result<Self, TooDeep> {
+        if self.too_deep { Err(TooDeep { max: MAX_DEPTH }) } else { Ok(self) }
+    }
+}
+
+/// Handlers emitted from within handlers too many times over.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct TooDeep {
+    /// The emits that may be nested on one thread.
+    pub max: usize,
+}
+
+impl fmt::Display for TooDeep {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} emits are nested on this thread; a handler seems to emit what calls it again", self.max)
+    }
+}
+
+impl Error for TooDeep {}
+
+impl<T, E: 'static> Inner<T, E> {
+    pub(super) fn emit<Q>(&self, topic: &Q, event: &E, only: Option<u64>) -> Emitted
+    where
+        T: Borrow<Q>,
+        Q: ?Sized + Hash + Eq,
+    {
+        match frames::enter(self.address()) {
+            Some(frame) => self.emit_within(&frame, topic, event, only),
+            None => Emitted { too_deep: true, ..Emitted::default() },
+        }
+    }
+
+    // The walk is filled in where it stands, and the number of calls comes back in a register: to copy what was just
+    // written in smaller pieces stalls the processor for longer than the lock takes.
+    fn emit_within<Q>(&self, frame: &Entered, topic: &Q, event: &E, only: Option<u64>) -> Emitted
+    where
+        T: Borrow<Q>,
+        Q: ?Sized + Hash + Eq,
+    {
+        let mut tally = Emitted::default();
+        let mut walk = Walk::new(only);
+        let hash = self.hash(topic);
+        let resumed = self.table.lock().begin(hash, topic, &mut walk);
+        let called = Emission { registry: self, frame, event, walk: &mut walk, tally: &mut tally }.go(resumed);
+        let skipped = walk.total.saturating_sub(called);
+        self.counters.add(tally.failed, skipped);
+        Emitted { called, skipped, ..tally }
+    }
+}
+
+struct Emission<'a, T, E: 'static> {
+    registry: &'a Inner<T, E>,
+    frame: &'a Entered,
+    event: &'a E,
+    walk: &'a mut Walk,
+    tally: &'a mut Emitted,
+}
+
+/// Why a pass over a list ended.
+enum Stop {
+    End,
+    /// The list is not to be called from any more.
+    Outdated,
+    /// The next one is of another scope.
+    Foreign,
+    /// This one gave another answer than that it is done; none, if it panicked.
+    At(Option<Answer>),
+}
+
+/// Notes where a pass was when a handler panicked. Only unwinding drops it: a store at every call would cost more than
+/// all else that is done for one.
+struct Unwound<'a> {
+    at: usize,
+    noted: &'a Cell<usize>,
+}
+
+impl Drop for Unwound<'_> {
+    fn drop(&mut self) {
+        self.noted.set(self.at);
+    }
+}
+
+impl<T, E: 'static> Emission<'_, T, E> {
+    /// How many were called.
+    fn go(mut self, mut resumed: Resumed<E>) -> usize {
+        while let Resumed::Pinned(list, from) = resumed {
+            let ended = self.pinned(&list, from);
+            // This may be the last hold on what was detached meanwhile.
+            drop(list);
+            if ended {
+                resumed = Resumed::Ended;
+            } else {
+                self.frame.pin(0, 0);
+                resumed = self.resume();
+            }
+        }
+        if let Resumed::Single = resumed {
+            while let Some(claim) = self.claim(Table::claim_next) {
+                self.claimed(claim);
+            }
+        }
+        self.tally.called
+    }
+
+    fn resume(&mut self) -> Resumed<E> {
+        self.claim(|table, walk, now, gone| Some(table.resume(walk, now, gone))).unwrap_or(Resumed::Ended)
+    }
+
+    /// Asks the table how to go on; what left by that is dropped before the answer is used.
+    fn claim<R>(
+        &mut self,
+        ask: impl FnOnce(&mut Table<T, E>, &mut Walk, Nanos, &mut Vec<Departed<T, E>>) -> Option<R>,
+    ) -> Option<R> {
+        let now = self.registry.clock.nanos();
+        let mut gone = Vec::new();
+        let answer = ask(&mut self.registry.table.lock(), self.walk, now, &mut gone);
+        self.registry.dismiss(gone);
+        answer
+    }
+
+    /// Calls from a pinned list; whether to its end.
+    fn pinned(&mut self, list: &List<E>, from: usize) -> bool {
+        self.frame.pin(self.walk.topic.number, self.walk.before);
+        let mut at = from;
+        let ended = loop {
+            let noted = Cell::new(at);
+            let pass = contained(&self.registry.counters, || self.pass(list, at, &noted));
+            let (stopped_at, stop) = pass.unwrap_or_else(|| (noted.get(), Stop::At(None)));
+            self.tally.called += stopped_at - at;
+            at = stopped_at;
+            match stop {
+                Stop::End => break true,
+                Stop::Outdated => break false,
+                Stop::Foreign => list.slots[at].uncount_call(),
+                Stop::At(answer) => self.stopped_at(&list.slots[at], &list.calls[at], answer),
+            }
+            at += 1;
+        };
+        if !ended || from > 0 {
+            Self::count(list, from, at);
+            self.walk.last = at.checked_sub(1).map(|last| list.slots[last].key());
+        }
+        ended
+    }
+
+    /// Sets right the counts of a pass that was not a whole one. One that began at the beginning has been counted as such.
+    fn count(list: &List<E>, from: usize, to: usize) {
+        if from == 0 {
+            list.slots[to..].iter().for_each(|slot| slot.uncount_call());
+        } else {
+            list.slots[from..to].iter().for_each(|slot| slot.count_call());
+        }
+    }
+
+    /// Calls from `from` on until something other than a success comes up; where, and what.
+    fn pass(&self, list: &List<E>, from: usize, noted: &Cell<usize>) -> (usize, Stop) {
+        // Of all that may end a pass, most lists have nothing but that they may become stale.
+        let (event, earliest, only) = (self.event, list.earliest(), self.walk.only);
+        let is_simple = earliest == NEVER && only.is_none();
+        for (ahead, call) in list.calls[from..].iter().enumerate() {
+            let at = from + ahead;
+            if list.is_stale() {
+                return (at, Stop::Outdated);
+            }
+            if !is_simple {
+                if earliest <= self.registry.clock.nanos() {
+                    return (at, Stop::Outdated);
+                }
+                if !self.walk.is_for(&list.slots[at]) {
+                    return (at, Stop::Foreign);
+                }
+            }
+            let unwound = Unwound { at, noted };
+            let answer = call.call(event);
+            mem::forget(unwound);
+            if answer != Answer::Done {
+                return (at, Stop::At(Some(answer)));
+            }
+        }
+        (list.len(), Stop::End)
+    }
+
+    /// Does what a pass could not. The pass counts a call of this listener whatever comes of it here.
+    fn stopped_at(&mut self, slot: &Slot, call: &Arc<dyn Call<E>>, answer: Option<Answer>) {
+        let (made, gone) = self.answered(slot, call, answer);
+        if made.is_none() && answer != Some(Answer::Last) {
+            slot.uncount_call();
+        }
+        self.registry.dismiss(gone);
+        if made == Some(true) {
+            self.settle(slot, false, made);
+        }
+        if answer == Some(Answer::Ask)
+            && let Some(claim) = self.claim(|table, _, now, gone| table.claim(slot.number(), now, gone))
+        {
+            self.claimed(claim);
+        }
+    }
+
+    /// Calls one listener that is held alone.
+    fn claimed(&mut self, claim: Claim<E>) {
+        let Claim { call, slot, watched, probe } = claim;
+        self.frame.run(Some(slot.number()));
+        let answer = contained(&self.registry.counters, || call.call(self.event));
+        if matches!(answer, None | Some(Answer::Done | Answer::Failed | Answer::Last)) {
+            slot.count_call();
+        }
+        let (made, gone) = self.answered(&slot, &call, answer);
+        if watched || made == Some(true) {
+            self.settle(&slot, probe, made);
+        }
+        contained(&self.registry.counters, || drop(call));
+        self.frame.run(None);
+        drop(slot);
+        self.registry.dismiss(gone);
+    }
+
+    /// Takes an answer to account: whether a call was made, and failed; and who left by it.
+    fn answered(
+        &mut self,
+        slot: &Slot,
+        call: &Arc<dyn Call<E>>,
+        answer: Option<Answer>,
+    ) -> (Option<bool>, Option<Departed<T, E>>) {
+        let leave = |cause| self.registry.table.lock().remove(slot.number(), cause);
+        match answer {
+            Some(Answer::Skipped | Answer::Ask) => return (None, None),
+            Some(Answer::OwnerGone) => return (None, leave(RemovalCause::OwnerGone)),
+            Some(Answer::Last) => {
+                // Detached first, so that the handler finds its place free. If somebody else was quicker, it is detached,
+                // and not to be called.
+                let gone = leave(RemovalCause::UsedUp);
+                if gone.is_some() {
+                    self.frame.run(Some(slot.number()));
+                    let answer = contained(&self.registry.counters, || call.run(self.event));
+                    self.tally(answer);
+                    self.frame.run(None);
+                }
+                return (None, gone);
+            }
+            None | Some(Answer::Done | Answer::Failed) => {}
+        }
+        self.tally(answer);
+        (Some(answer != Some(Answer::Done)), None)
+    }
+
+    fn tally(&mut self, answer: Option<Answer>) {
+        self.tally.called += 1;
+        self.tally.failed += usize::from(answer == Some(Answer::Failed));
+        self.tally.panicked += usize::from(answer.is_none());
+    }
+
+    fn settle(&mut self, slot: &Slot, probe: bool, failed: Option<bool>) {
+        let now = self.registry.clock.nanos();
+        let gone = self.registry.table.lock().settle(slot.number(), probe, failed, now);
+        self.registry.dismiss(gone);
+    }
+}

@@ -1,0 +1,208 @@
+//! `Listen`: a registration in the making.
+
+use std::fmt;
+use std::hash::Hash;
+use std::panic::Location;
+use std::sync::{Arc, Weak};
+use std::time::Duration;
+
+use super::ListenerRegistry;
+use super::call::{Call, Checked, Conditions, Outcome, Plain};
+use super::inner::Control;
+use super::rejected::Rejected;
+use super::scope::Scope;
+use super::slot::{ListenerId, Slot, Traits};
+use super::subscription::Subscription;
+use super::table::{Newcomer, Refusal};
+
+/// A listener's topic and options, until [`on`](Self::on) registers it.
+#[must_use = "nothing is registered until `on` is called"]
+pub struct Listen<'a, T, E: 'static> {
+    registry: &'a ListenerRegistry<T, E>,
+    topic: T,
+    traits: Traits,
+    conditions: Conditions<E>,
+}
+
+impl<'a, T, E: 'static> Listen<'a, T, E> {
+    pub(super) fn new(registry: &'a ListenerRegistry<T, E>, topic: T) -> Self {
+        Self { registry, topic, traits: Traits::default(), conditions: Conditions::default() }
+    }
+
+    /// A name that only one listener of the topic can have: a registration under the same name takes its place, in one step
+    /// and whether or not there is room, as the last in order of registration.
+    pub fn key(mut self, key: impl Into<Arc<str>>) -> Self {
+        self.traits.key = Some(key.into());
+        self
+    }
+
+    /// It is called this many times, whether or not its calls succeed, and detached before the last. Events that its filter
+    /// holds back do not count. Its subscription may be dropped.
+    pub fn times(mut self, times: u64) -> Self {
+        self.conditions.times = Some(times);
+        self
+    }
+
+    /// It ends with the scope's present generation. Its subscription may be dropped.
+    pub fn scope(mut self, scope: &Scope) -> Self {
+        self.traits.generation = Some(scope.generation().0);
+        self
+    }
+
+    /// It is not called once its owner, which it holds weakly, is gone; and leaves when that is noticed, by an emit, a
+    /// sweep, or a registration for which there is no room. Its subscription may be dropped.
+    pub fn owner<O: ?Sized + Send + Sync + 'static>(mut self, owner: &Weak<O>) -> Self
+    where
+        Weak<O>: Send + Sync,
+    {
+        self.conditions.owner = Some(Box::new(owner.clone()));
+        self
+    }
+
+    /// Listeners of a higher priority are called first; zero unless given.
+    pub fn priority(mut self, priority: i32) -> Self {
+        self.traits.priority = priority;
+        self
+    }
+
+    /// How old it can get, if that is less than the registry allows.
+    pub fn max_age(mut self, max: Duration) -> Self {
+        self.traits.max_age = Some(max);
+        self
+    }
+
+    /// What [`ListenerInfo`](crate::ListenerInfo) calls it.
+    pub fn label(mut self, label: impl Into<Arc<str>>) -> Self {
+        self.traits.label = Some(label.into());
+        self
+    }
+
+    /// It is called for those events alone for which this is true. A panic in it counts as one of the handler.
+    pub fn filter(mut self, filter: impl Fn(&E) -> bool + Send + Sync + 'static) -> Self {
+        self.conditions.filter = Some(Box::new(filter));
+        self
+    }
+
+    fn zero(&self) -> Option<&'static str> {
+        let times = self.conditions.times == Some(0);
+        let max_age = self.traits.max_age == Some(Duration::ZERO);
+        if times { Some("times") } else { max_age.then_some("max_age") }
+    }
+
+    #[cfg(feature = "queue")]
+    pub(super) fn counters(&self) -> Arc<super::counters::Counters> {
+        Arc::clone(&self.registry.inner.counters)
+    }
+
+    fn has_other_end(&self) -> bool {
+        self.traits.generation.is_some() || self.conditions.owner.is_some() || self.conditions.times.is_some()
+    }
+}
+
+impl<T: Hash + Eq + Send + Sync + 'static, E: 'static> Listen<'_, T, E> {
+    /// Registers the handler.
+    ///
+    /// Costs a short lock, which takes the longer the more listeners the topic has if an emit is under way on it: then their
+    /// list is copied. The topic's `Eq` runs under the lock, and must not call back into the registry.
+    ///
+    /// # Errors
+    ///
+    /// [`Rejected`], with the handler, where a bound is reached and nothing may go for it, or an option is zero.
+    #[track_caller]
+    pub fn on<F, R>(self, handler: F) -> Result<Subscription, Rejected<F>>
+    where
+        F: Fn(&E) -> R + Send + Sync + 'static,
+        R: Outcome + 'static,
+    {
+        let detaches = !self.has_other_end();
+        self.register(handler, Location::caller(), detaches)
+    }
+
+    /// Registers the handler to be called [once](Self::times).
+    ///
+    /// # Errors
+    ///
+    /// As of [`on`](Self::on).
+    #[track_caller]
+    pub fn once<F, R>(self, handler: F) -> Result<Subscription, Rejected<F>>
+    where
+        F: Fn(&E) -> R + Send + Sync + 'static,
+        R: Outcome + 'static,
+    {
+        self.times(1).on(handler)
+    }
+
+    pub(super) fn register<F, R>(
+        mut self,
+        handler: F,
+        location: &'static Location<'static>,
+        detaches: bool,
+    ) -> Result<Subscription, Rejected<F>>
+    where
+        F: Fn(&E) -> R + Send + Sync + 'static,
+        R: Outcome + 'static,
+    {
+        if let Some(what) = self.zero() {
+            return Err(Rejected::zero(handler, what));
+        }
+        let own_and_common = self.traits.max_age.into_iter().chain(self.registry.max_age());
+        self.traits.max_age = own_and_common.min();
+        let now = self.registry.inner.clock.nanos();
+        let slot = Arc::new(Slot::new(self.traits, location, now));
+        let registration = Registration { registry: self.registry, topic: self.topic, slot, now, detaches };
+        let has_owner = self.conditions.owner.is_some();
+        if self.conditions.are_none() {
+            registration.make(Plain::<F, R>::new(handler), has_owner, Plain::into_handler)
+        } else {
+            let call = Checked::<E, F, R>::new(handler, self.conditions, Arc::clone(&registration.slot));
+            registration.make(call, has_owner, Checked::into_handler)
+        }
+    }
+}
+
+/// What registering needs besides the handler.
+struct Registration<'a, T, E: 'static> {
+    registry: &'a ListenerRegistry<T, E>,
+    topic: T,
+    slot: Arc<Slot>,
+    now: u64,
+    detaches: bool,
+}
+
+impl<T: Hash + Eq + Send + Sync + 'static, E: 'static> Registration<'_, T, E> {
+    fn make<C: Call<E> + 'static, F>(
+        self,
+        call: C,
+        has_owner: bool,
+        handler: impl FnOnce(C) -> F,
+    ) -> Result<Subscription, Rejected<F>> {
+        let inner = &self.registry.inner;
+        let hash = inner.hash(&self.topic);
+        let mut topic = Some(self.topic);
+        let call = Arc::new(call);
+        let mut gone = Vec::new();
+        let newcomer = Newcomer { slot: Arc::clone(&self.slot), call: Arc::<C>::clone(&call), has_owner };
+        let added = inner.table.lock().add(self.now, hash, &mut topic, newcomer, &mut gone);
+        inner.dismiss(gone);
+        match added {
+            Err(refusal) => Err(rejected(call, handler, refusal)),
+            Ok(()) => {
+                let registry: Weak<dyn Control> =
+                    Arc::<super::inner::Inner<T, E>>::downgrade(inner) as Weak<dyn Control>;
+                let id = ListenerId(self.slot.number());
+                Ok(Subscription::new(registry, Arc::downgrade(&self.slot), id, self.detaches))
+            }
+        }
+    }
+}
+
+fn rejected<C, F>(call: Arc<C>, handler: impl FnOnce(C) -> F, refusal: Refusal) -> Rejected<F> {
+    let call = Arc::into_inner(call).expect("the table has kept nothing of what it turned away");
+    Rejected::full(handler(call), refusal)
+}
+
+impl<T: fmt::Debug, E> fmt::Debug for Listen<'_, T, E> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Listen").field("topic", &self.topic).finish_non_exhaustive()
+    }
+}

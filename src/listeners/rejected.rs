@@ -1,0 +1,113 @@
+//! `Rejected`: a registration that was turned away, with the handler and with what names the leak.
+
+use std::error::Error;
+use std::fmt;
+use std::panic::Location;
+
+use super::table::Refusal;
+
+/// Which bound a registration ran into.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Limit {
+    /// `max_listeners`: that of all topics together.
+    MaxListeners,
+    /// `max_per_topic`.
+    MaxPerTopic,
+    /// `times`, `max_age` or a queue's capacity was given as zero: such a listener could never be called.
+    Zero,
+}
+
+/// A registration that was turned away. It gives the handler back.
+///
+/// `Display` says which limit was reached, and where the listeners were registered that fill it, the most frequent place
+/// first: a leak is named by the first line that is logged of it.
+pub struct Rejected<F> {
+    /// What was to be registered.
+    pub handler: F,
+    details: Box<Details>,
+}
+
+struct Details {
+    limit: Limit,
+    max: usize,
+    places: Vec<(&'static Location<'static>, usize)>,
+    what: &'static str,
+}
+
+impl<F> Rejected<F> {
+    pub(super) fn full(handler: F, refusal: Refusal) -> Self {
+        let Refusal { limit, max, places } = refusal;
+        let what = if limit == Limit::MaxListeners { "max_listeners" } else { "max_per_topic" };
+        Self { handler, details: Box::new(Details { limit, max, places: counted(places), what }) }
+    }
+
+    pub(super) fn zero(handler: F, what: &'static str) -> Self {
+        Self { handler, details: Box::new(Details { limit: Limit::Zero, max: 0, places: Vec::new(), what }) }
+    }
+
+    /// Which bound it was.
+    #[must_use]
+    pub fn limit(&self) -> Limit {
+        self.details.limit
+    }
+
+    /// The value of that bound, and as such the number of listeners that are present.
+    #[must_use]
+    pub fn max(&self) -> usize {
+        self.details.max
+    }
+
+    /// Where the listeners that are present were registered, and how many at each place; the most at the first. Up to 1,024
+    /// listeners were looked at.
+    #[must_use]
+    pub fn places(&self) -> &[(&'static Location<'static>, usize)] {
+        &self.details.places
+    }
+
+    /// The same about another form of the handler.
+    #[cfg(feature = "queue")]
+    pub(super) fn map<G>(self, to: impl FnOnce(F) -> G) -> Rejected<G> {
+        Rejected { handler: to(self.handler), details: self.details }
+    }
+}
+
+/// Equal places together.
+fn counted(mut places: Vec<&'static Location<'static>>) -> Vec<(&'static Location<'static>, usize)> {
+    places.sort();
+    let mut counted: Vec<_> = places.chunk_by(|a, b| a == b).map(|same| (same[0], same.len())).collect();
+    counted.sort_by_key(|&(_, count)| std::cmp::Reverse(count));
+    counted
+}
+
+impl<F> fmt::Display for Rejected<F> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Details { limit, max, places, what } = &*self.details;
+        if *limit == Limit::Zero {
+            return write!(f, "the listener's `{what}` is zero; it could never be called");
+        }
+        write!(f, "`{what}` is reached: {max} listeners are present, registered at ")?;
+        for (at, (place, count)) in places.iter().take(3).enumerate() {
+            let comma = if at > 0 { ", " } else { "" };
+            let times = if *count == 1 { "" } else { " times" };
+            write!(f, "{comma}{place} ({count}{})", if *count == 1 { " time" } else { times })?;
+        }
+        if places.len() > 3 {
+            write!(f, " and {} more places", places.len() - 3)?;
+        }
+        Ok(())
+    }
+}
+
+impl<F> fmt::Debug for Rejected<F> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Details { limit, max, places, .. } = &*self.details;
+        f.debug_struct("Rejected")
+            .field("limit", limit)
+            .field("max", max)
+            .field("places", places)
+            .finish_non_exhaustive()
+    }
+}
+
+impl<F> Error for Rejected<F> {}

@@ -1,0 +1,234 @@
+//! What emits ask of the table: where to begin, whom to call next, and what became of who failed.
+
+use std::borrow::Borrow;
+use std::sync::Arc;
+
+use super::{Departed, Place, Table};
+use crate::clock::{Nanos, nanos};
+use crate::listeners::builder::Breaker;
+use crate::listeners::call::Call;
+use crate::listeners::list::{List, Pin};
+use crate::listeners::slot::{Key, Slot};
+use crate::removal::RemovalCause;
+
+/// After so many emits on a topic during which no listener left it, emits pin its list.
+///
+/// Until then they hold one handler at a time, so that what leaves is dropped at once even while others run. That takes
+/// some 100 ns a call, which pinning saves; in return, one that leaves a pinned list is dropped when the calls under way
+/// have returned. Where nothing has left for long that is a good bet.
+const CALM: u32 = 64;
+
+/// How far an emit is.
+pub(in crate::listeners) struct Walk {
+    pub(in crate::listeners) topic: Place,
+    /// Listeners from this number on were registered later than the emit began.
+    pub(in crate::listeners) before: u64,
+    /// The last one called, or passed over.
+    pub(in crate::listeners) last: Option<Key>,
+    /// Where the next one stands, if the list is the same as it was.
+    next: usize,
+    /// The generation on whose behalf this is.
+    pub(in crate::listeners) only: Option<u64>,
+    /// Those in the snapshot.
+    pub(in crate::listeners) total: usize,
+}
+
+impl Walk {
+    pub(in crate::listeners) fn new(only: Option<u64>) -> Self {
+        Self { topic: Place::new(0, 0), before: 0, last: None, next: 0, only, total: 0 }
+    }
+
+    pub(in crate::listeners) fn is_for(&self, slot: &Slot) -> bool {
+        self.only.is_none_or(|generation| slot.is_for(generation))
+    }
+}
+
+/// A listener to be called, held until the call has returned. What it captured is dropped before the slot.
+pub(in crate::listeners) struct Claim<E> {
+    pub(in crate::listeners) call: Arc<dyn Call<E>>,
+    pub(in crate::listeners) slot: Arc<Slot>,
+    /// It has failed before, so that the table is to be told how this call ends.
+    pub(in crate::listeners) watched: bool,
+    pub(in crate::listeners) probe: bool,
+}
+
+/// How an emit goes on.
+pub(in crate::listeners) enum Resumed<E> {
+    /// With this list, from there.
+    Pinned(Pin<E>, usize),
+    /// With one handler at a time.
+    Single,
+    /// Not at all.
+    Ended,
+}
+
+impl<T, E: 'static> Table<T, E> {
+    /// Begins an emit.
+    pub(in crate::listeners) fn begin<Q: ?Sized + Eq>(&mut self, hash: u64, name: &Q, walk: &mut Walk) -> Resumed<E>
+    where
+        T: Borrow<Q>,
+    {
+        self.departures.emitted += 1;
+        if self.has_ended(walk) {
+            return Resumed::Ended;
+        }
+        let Some(topic) = self.topics.find_mut(hash, |topic| (*topic.name).borrow() == name) else {
+            return Resumed::Ended;
+        };
+        walk.topic = topic.at;
+        walk.before = self.next;
+        walk.total = match walk.only {
+            None => topic.list.len(),
+            Some(generation) => topic.list.slots.iter().filter(|slot| slot.is_for(generation)).count(),
+        };
+        topic.calm = topic.calm.saturating_add(1);
+        self.departures.begun += walk.total as u64;
+        if topic.calm > CALM {
+            topic.passes += 1;
+            Resumed::Pinned(Pin::clone(&topic.list), 0)
+        } else {
+            Resumed::Single
+        }
+    }
+
+    /// How an emit goes on whose list was stale, or not current any more by the time.
+    pub(in crate::listeners) fn resume(
+        &mut self,
+        walk: &Walk,
+        now: Nanos,
+        gone: &mut Vec<Departed<T, E>>,
+    ) -> Resumed<E> {
+        if self.has_ended(walk) {
+            return Resumed::Ended;
+        }
+        if self.topic(walk.topic).is_some_and(|topic| topic.list.earliest() <= now) {
+            self.expire_topic(walk.topic, now, gone);
+        }
+        let Some(topic) = self.topic_mut(walk.topic) else { return Resumed::Ended };
+        let rest = topic.list.after(walk.last);
+        let later = |slot: &Arc<Slot>| slot.number() >= walk.before;
+        // Calling straight from a list means calling all of it.
+        if topic.calm <= CALM || topic.list.slots[rest..].iter().any(later) {
+            Resumed::Single
+        } else {
+            // One from the beginning is counted as a whole pass, whether or not another one was broken off there.
+            topic.passes += u64::from(rest == 0);
+            Resumed::Pinned(Pin::clone(&topic.list), rest)
+        }
+    }
+
+    fn has_ended(&self, walk: &Walk) -> bool {
+        walk.only.is_some_and(|generation| !self.generations.contains_key(&generation))
+    }
+
+    fn expire_topic(&mut self, at: Place, now: Nanos, gone: &mut Vec<Departed<T, E>>) {
+        let Some(topic) = self.topic_mut(at) else { return };
+        let due = List::edit(&mut topic.list).due(now);
+        gone.extend(due.into_iter().filter_map(|listener| self.remove(listener, RemovalCause::Expired)));
+    }
+
+    /// The next listener to be called, one at a time.
+    pub(in crate::listeners) fn claim_next(
+        &mut self,
+        walk: &mut Walk,
+        now: Nanos,
+        gone: &mut Vec<Departed<T, E>>,
+    ) -> Option<Claim<E>> {
+        if self.has_ended(walk) {
+            return None;
+        }
+        loop {
+            let list = &self.topic(walk.topic)?.list;
+            let is_next =
+                |at: usize| at.checked_sub(1).and_then(|at| list.slots.get(at)).map(|slot| slot.key()) == walk.last;
+            let at = if is_next(walk.next) { walk.next } else { list.after(walk.last) };
+            let slot = list.slots.get(at)?;
+            (walk.last, walk.next) = (Some(slot.key()), at + 1);
+            if slot.number() >= walk.before || !walk.is_for(slot) {
+                continue;
+            }
+            let call = &list.calls[at];
+            if slot.deadline > now && !Arc::ptr_eq(call, &self.asks) {
+                let (call, slot) = (Arc::clone(call), Arc::clone(slot));
+                return Some(Claim { call, slot, watched: false, probe: false });
+            }
+            let listener = slot.number();
+            if let Some(claim) = self.claim(listener, now, gone) {
+                return Some(claim);
+            }
+        }
+    }
+
+    /// A listener, to be called if it is due.
+    pub(in crate::listeners) fn claim(
+        &mut self,
+        listener: u64,
+        now: Nanos,
+        gone: &mut Vec<Departed<T, E>>,
+    ) -> Option<Claim<E>> {
+        let record = self.records.get_mut(&listener)?;
+        if record.slot.deadline <= now {
+            gone.extend(self.remove(listener, RemovalCause::Expired));
+            return None;
+        }
+        let is_silent = record.silenced_until.is_some_and(|until| now < until || record.probed);
+        if is_silent || record.slot.is_paused() {
+            return None;
+        }
+        let probe = record.silenced_until.is_some();
+        record.probed |= probe;
+        let (call, slot) = (Arc::clone(&record.call), Arc::clone(&record.slot));
+        Some(Claim { call, slot, watched: record.failures > 0, probe })
+    }
+
+    /// Takes note of how a call ended: whether it failed, or nothing where it was not made after all.
+    pub(in crate::listeners) fn settle(
+        &mut self,
+        listener: u64,
+        probe: bool,
+        failed: Option<bool>,
+        now: Nanos,
+    ) -> Option<Departed<T, E>> {
+        let record = self.records.get_mut(&listener)?;
+        record.probed &= !probe;
+        match failed {
+            None => {}
+            Some(false) => {
+                record.failures = 0;
+                record.silenced_until = None;
+            }
+            Some(true) => {
+                record.failures = record.failures.saturating_add(1);
+                if let Some(Breaker { failures, retry_after }) = self.limits.breaker
+                    && record.failures >= failures
+                {
+                    let Some(pause) = retry_after else { return self.remove(listener, RemovalCause::Failed) };
+                    record.silenced_until = Some(now.saturating_add(nanos(pause)));
+                }
+            }
+        }
+        self.arm(listener);
+        None
+    }
+
+    /// Whether there is such a listener.
+    pub(in crate::listeners) fn pause(&mut self, listener: u64, paused: bool) -> bool {
+        let Some(record) = self.records.get(&listener) else { return false };
+        record.slot.pause(paused);
+        self.arm(listener);
+        true
+    }
+
+    /// Has a listener be called straight, or not, as its record says.
+    fn arm(&mut self, listener: u64) {
+        let Some(record) = self.records.get(&listener) else { return };
+        let straight = !record.slot.is_paused() && record.failures == 0;
+        let call = Arc::clone(if straight { &record.call } else { &self.asks });
+        let (at, key) = (record.topic, record.slot.key());
+        let Some(topic) = self.topic_mut(at) else { return };
+        let Some(position) = topic.list.position(key) else { return };
+        if !Arc::ptr_eq(&topic.list.calls[position], &call) {
+            List::edit(&mut topic.list).calls[position] = call;
+        }
+    }
+}

@@ -1,0 +1,12 @@
+//! The promises of `ListenerRegistry`, one by one, and the ways out of it.
+
+mod listeners {
+    mod helpers;
+    mod inside;
+    mod limits;
+    mod promises;
+    #[cfg(feature = "queue")]
+    mod queues;
+    mod threads;
+    mod ways_out;
+}
