@@ -77,12 +77,12 @@
 //!
 //! # Limits that whoever deploys sets
 //!
-//! [`DedupConfig`] and [`LruConfig`] are plain structs, read from environment variables or with `serde`, judged, and given
-//! to a builder's `config`.
+//! [`DedupConfig`], [`LruConfig`] and [`ListenersConfig`] are plain structs, read from environment variables or with
+//! `serde`, judged, and given to a builder's `config`.
 //!
 //! # Features
 //!
-//! * `serde`: [`Stats`] and reports implement `Serialize`, [`DedupConfig`] and [`LruConfig`] `Deserialize`.
+//! * `serde`: [`Stats`] and reports implement `Serialize`, configs `Deserialize`.
 //! * `queue`: listeners that put events into a bounded queue, received from with or without async ([`Listen`]`::queue`).
 //! * `monitor`: `Monitor`, which tells how full everything is, how fast it grows, and when it will hit its limit.
 
@@ -115,7 +115,7 @@ mod window;
 pub use bounds::{BuildError, Shared, Unsync};
 pub use clock::{Clock, ManualClock};
 pub use compound::{CompoundKey, MissingPart};
-pub use config::{ConfigError, ConfigErrorKind, DedupConfig, LruConfig};
+pub use config::{ConfigError, ConfigErrorKind, DedupConfig, ListenersConfig, LruConfig};
 pub use dedup::{Claim, DedupBuilder, DedupMap, DedupSet, LeaseLapsed, Seen, Ticket};
 pub use key::{AsKey, ByteKey, Key};
 pub use listeners::{

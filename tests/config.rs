@@ -3,7 +3,10 @@
 use std::collections::HashMap;
 use std::time::Duration;
 
-use leakproof::{BuildError, ConfigError, ConfigErrorKind, DedupConfig, DedupSet, LruCache, LruConfig, unsync};
+use leakproof::{
+    BuildError, ConfigError, ConfigErrorKind, DedupConfig, DedupSet, ListenerRegistry, ListenersConfig, LruCache,
+    LruConfig, Overflow, unsync,
+};
 use proptest::prelude::*;
 
 const HOUR: Duration = Duration::from_secs(3600);
@@ -23,6 +26,10 @@ fn dedup(values: &[(&str, &str)]) -> Result<DedupConfig, ConfigError> {
 
 fn lru(values: &[(&str, &str)]) -> Result<LruConfig, ConfigError> {
     LruConfig::from_lookup(PREFIX, variables(values))
+}
+
+fn listeners(values: &[(&str, &str)]) -> Result<ListenersConfig, ConfigError> {
+    ListenersConfig::from_lookup(PREFIX, variables(values))
 }
 
 #[test]
@@ -88,6 +95,45 @@ fn every_variable_sets_its_field() {
         sweep_every: None,
     };
     assert_eq!(config, Ok(expected));
+}
+
+#[test]
+fn a_registry_has_its_settings_too() {
+    assert_eq!(listeners(&[]), Ok(ListenersConfig::default()));
+    let config = listeners(&[
+        ("MAX_LISTENERS", "5000"),
+        ("MAX_PER_TOPIC", "1"),
+        ("OVERFLOW", "evict_oldest"),
+        ("MAX_AGE_MS", "86400000"),
+        ("BREAKER_FAILURES", "5"),
+        ("BREAKER_RETRY_MS", "60000"),
+        ("SWEEP_MS", "off"),
+    ]);
+    let expected = ListenersConfig {
+        max_listeners: 5_000,
+        max_per_topic: 1,
+        overflow: Overflow::EvictOldest,
+        max_age: Some(24 * HOUR),
+        breaker_failures: Some(5),
+        breaker_retry: Some(Duration::from_secs(60)),
+        sweep_every: None,
+    };
+    assert_eq!(config.as_ref(), Ok(&expected));
+    let bus = ListenerRegistry::<u8, bool>::builder().config(&expected).build().expect("sound");
+    assert_eq!((bus.stats().max_entries, bus.stats().max_age), (5_000, Some(24 * HOUR)));
+    for _ in 0..2 {
+        bus.on(7, |fails: &bool| if *fails { Err("failed") } else { Ok(()) }).expect("the oldest makes room").forget();
+    }
+    assert_eq!((bus.len(), bus.stats().evicted), (1, 1), "one per topic");
+    for _ in 0..5 {
+        bus.emit(&7, &true);
+    }
+    assert_eq!((bus.len(), bus.stats().silenced), (1, 1), "after five failures");
+
+    let error = listeners(&[("OVERFLOW", "drop")]).expect_err("no such thing");
+    assert_eq!((error.kind, &*error.allowed), (ConfigErrorKind::NotAChoice, "\"reject\" or \"evict_oldest\""));
+    assert!(listeners(&[("OVERFLOW", "1")]).is_err() && listeners(&[("OVERFLOW", "off")]).is_err());
+    assert!(listeners(&[("MAX_PER_TOPIC", "0")]).is_err());
 }
 
 #[test]
@@ -267,6 +313,16 @@ mod deserialized {
         assert_eq!(config, Ok(expected));
         assert_eq!(dedup(r#"{"sweep_ms": "off"}"#).map(|config| config.sweep_every), Ok(None));
         assert_eq!(dedup(r#"{"sweep_every": null}"#).map(|config| config.sweep_every), Ok(None));
+    }
+
+    #[test]
+    fn choices_are_words() {
+        let config = serde_json::from_str::<ListenersConfig>(r#"{"overflow": "evict_oldest"}"#).expect("allowed");
+        assert_eq!(config.overflow, Overflow::EvictOldest);
+        for json in [r#"{"overflow": 1}"#, r#"{"overflow": null}"#, r#"{"overflow": "1h"}"#] {
+            let error = serde_json::from_str::<ListenersConfig>(json).expect_err("not a word of it").to_string();
+            assert!(error.contains("none of the choices") && error.contains("evict_oldest"), "{error}");
+        }
     }
 
     #[test]

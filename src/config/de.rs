@@ -7,7 +7,7 @@ use serde::de::{Deserialize, Deserializer, Error, MapAccess, Visitor};
 
 use super::error::Wrong;
 use super::setting::{Setting, Settings};
-use super::{DedupConfig, LruConfig};
+use super::{DedupConfig, ListenersConfig, LruConfig};
 
 impl<'de> Deserialize<'de> for DedupConfig {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
@@ -16,6 +16,12 @@ impl<'de> Deserialize<'de> for DedupConfig {
 }
 
 impl<'de> Deserialize<'de> for LruConfig {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_map(ConfigVisitor(PhantomData))
+    }
+}
+
+impl<'de> Deserialize<'de> for ListenersConfig {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         deserializer.deserialize_map(ConfigVisitor(PhantomData))
     }

@@ -82,9 +82,9 @@ impl Settings for DedupConfig {
             .or_off(),
     ];
 
-    fn shards(&mut self) -> (&mut Option<usize>, u64) {
+    fn shards(&mut self) -> Option<(&mut Option<usize>, u64)> {
         let most = self.max_bytes.map_or(self.max_entries, |bytes| bytes.min(self.max_entries));
-        (&mut self.shards, most as u64)
+        Some((&mut self.shards, most as u64))
     }
 }
 

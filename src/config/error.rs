@@ -38,6 +38,8 @@ pub enum ConfigErrorKind {
     NotANumber,
     /// It is neither a whole number nor a time such as `24h` or `1h30m`.
     NotATime,
+    /// It is none of the words that it can be.
+    NotAChoice,
     /// It is below what is allowed: a bound of zero, or a ttl under one minute.
     TooSmall,
     /// It is above what is allowed.
@@ -49,6 +51,7 @@ impl fmt::Display for ConfigErrorKind {
         f.write_str(match self {
             Self::NotANumber => "not a whole number",
             Self::NotATime => "neither a whole number nor a time",
+            Self::NotAChoice => "none of the choices",
             Self::TooSmall => "too small",
             Self::TooLarge => "too large",
         })

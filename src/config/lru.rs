@@ -71,9 +71,9 @@ impl Settings for LruConfig {
             .or_off(),
     ];
 
-    fn shards(&mut self) -> (&mut Option<usize>, u64) {
+    fn shards(&mut self) -> Option<(&mut Option<usize>, u64)> {
         let entries = self.max_entries as u64;
-        (&mut self.shards, self.max_weight.map_or(entries, |weight| weight.min(entries)))
+        Some((&mut self.shards, self.max_weight.map_or(entries, |weight| weight.min(entries))))
     }
 }
 

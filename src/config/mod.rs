@@ -6,6 +6,7 @@
 mod dedup;
 mod duration;
 mod error;
+mod listeners;
 mod lru;
 mod setting;
 
@@ -14,6 +15,7 @@ mod de;
 
 pub use dedup::DedupConfig;
 pub use error::{ConfigError, ConfigErrorKind};
+pub use listeners::ListenersConfig;
 pub use lru::LruConfig;
 use setting::Settings;
 

@@ -22,13 +22,15 @@ pub(super) trait Settings: Default + 'static {
     /// All of them.
     const SETTINGS: &'static [Setting<Self>];
 
-    /// The number of shards, and the lowest bound of which each must have a part.
-    fn shards(&mut self) -> (&mut Option<usize>, u64);
+    /// The number of shards, and the lowest bound of which each must have a part; nothing where there are no shards.
+    fn shards(&mut self) -> Option<(&mut Option<usize>, u64)> {
+        None
+    }
 
     /// Where there are more shards than can each have a part of the bounds: the variable, the number, and what is wrong
     /// with it, which is then the default.
     fn judge_shards(&mut self) -> Option<(&'static str, usize, Wrong)> {
-        let (shards, most) = self.shards();
+        let (shards, most) = self.shards()?;
         let number = shards.filter(|&number| number as u64 > most)?;
         *shards = None;
         let setting = Self::SETTINGS.iter().find(|setting| setting.field == "shards")?;
@@ -57,6 +59,8 @@ pub(super) struct Setting<C> {
 enum Unit {
     Count,
     Milliseconds,
+    /// The place in this list.
+    Choice(&'static [&'static str]),
 }
 
 impl<C> Setting<C> {
@@ -80,15 +84,30 @@ impl<C> Setting<C> {
         Self { field, variable, unit: Unit::Milliseconds, least, most: LONGEST, may_be_off: false, set }
     }
 
+    /// One of these words. It is set to the word's place among them.
+    pub(super) const fn choice(
+        field: &'static str,
+        variable: &'static str,
+        words: &'static [&'static str],
+        set: fn(&mut C, Option<u64>),
+    ) -> Self {
+        Self { field, variable, unit: Unit::Choice(words), least: 0, most: 0, may_be_off: false, set }
+    }
+
     /// The same, but it may be `off`.
     pub(super) const fn or_off(mut self) -> Self {
         self.may_be_off = true;
         self
     }
 
-    /// Sets it to a whole number, as variables have them.
+    /// Sets it to a whole number or a word, as variables have them.
     pub(super) fn read_number(&self, value: &str, config: &mut C) -> Result<(), Wrong> {
         let value = value.trim();
+        if let Unit::Choice(words) = self.unit {
+            let place = words.iter().position(|word| *word == value);
+            (self.set)(config, Some(place.ok_or_else(|| self.wrong(ConfigErrorKind::NotAChoice))? as u64));
+            return Ok(());
+        }
         if value == "off" {
             return self.turn_off(config);
         }
@@ -116,6 +135,9 @@ impl<C> Setting<C> {
 
     /// Sets it to a number, if that is allowed.
     pub(super) fn judge(&self, number: i128, config: &mut C) -> Result<(), Wrong> {
+        if matches!(self.unit, Unit::Choice(_)) {
+            return Err(self.wrong(ConfigErrorKind::NotAChoice));
+        }
         match u64::try_from(number) {
             Ok(number) if (self.least..=self.most).contains(&number) => {
                 (self.set)(config, Some(number));
@@ -132,7 +154,8 @@ impl<C> Setting<C> {
             (self.set)(config, None);
             Ok(())
         } else {
-            Err(self.wrong(ConfigErrorKind::NotANumber))
+            let is_choice = matches!(self.unit, Unit::Choice(_));
+            Err(self.wrong(if is_choice { ConfigErrorKind::NotAChoice } else { ConfigErrorKind::NotANumber }))
         }
     }
 
@@ -151,6 +174,7 @@ impl Unit {
                 let [from, to] = [least, most].map(|millis| Human(Duration::from_millis(millis)).to_string());
                 format!("a whole number of milliseconds, {least} ({from}) to {most} ({to}){off}")
             }
+            Self::Choice(words) => words.iter().map(|word| format!("{word:?}")).collect::<Vec<_>>().join(" or "),
         }
     }
 }

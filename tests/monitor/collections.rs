@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use leakproof::monitor::{Figure, Kind, Resource, Severity, Thresholds};
-use leakproof::{Claim, DedupSet, LruCache};
+use leakproof::{Breaker, Claim, DedupSet, ListenerRegistry, LruCache};
 
 use super::helpers::{Fake, MINUTE, World, finding, severity};
 
@@ -166,7 +166,7 @@ fn what_was_rejected_before_the_window_is_past() {
 }
 
 #[test]
-fn breakers_are_open_where_listeners_are_silenced_or_were_detached_for_failing() {
+fn breakers_are_open_where_listeners_are_silenced_or_were_detached_forfailing() {
     let fake = Fake::new(|_| {});
     let world = World::with(|builder| builder.samples(15));
     world.monitor.watch("listeners", &fake);
@@ -177,6 +177,39 @@ fn breakers_are_open_where_listeners_are_silenced_or_were_detached_for_failing()
     assert_eq!(finding(&world.quiet(20), Kind::BreakersOpen).map(|open| open.figure), Some(Figure::Count(2)));
     fake.set(|stats| stats.silenced = 0);
     assert_eq!(world.quiet(1).findings, []);
+}
+
+#[test]
+fn a_registry_tells_of_rejections_and_of_its_breaker() {
+    let world = World::new();
+    let breaker = Breaker { failures: 3, retry_after: Some(10 * MINUTE) };
+    let builder = ListenerRegistry::<u8, bool>::builder().max_listeners(2).breaker(breaker).clock(&world.time);
+    let bus = Arc::new(builder.build().expect("sound limits"));
+    world.monitor.watch("events", &bus);
+    let fails = |fails: &bool| if *fails { Err("failed") } else { Ok(()) };
+    let failing = bus.on(1, fails).expect("there is room");
+    assert_eq!(world.quiet(1).findings, []);
+
+    let _other = bus.on(2, fails).expect("there is room");
+    assert!(bus.on(3, fails).is_err());
+    let report = world.quiet(1);
+    assert_eq!(finding(&report, Kind::Rejected).map(|rejected| rejected.figure), Some(Figure::Count(1)));
+    assert_eq!(severity(&report, Kind::Use(Resource::Entries)), Severity::Critical, "two of two");
+
+    assert_eq!(finding(&report, Kind::BreakersOpen), None);
+    for _ in 0..3 {
+        bus.emit(&1, &true);
+    }
+    assert_eq!(finding(&world.quiet(1), Kind::BreakersOpen).map(|open| open.figure), Some(Figure::Count(1)));
+    world.quiet(10);
+    bus.emit(&1, &false);
+    assert_eq!(finding(&world.quiet(1), Kind::BreakersOpen), None, "the probe succeeded");
+    for _ in 0..3 {
+        bus.emit(&1, &true);
+    }
+    drop(failing);
+    assert_eq!(bus.stats().silenced, 0, "it left");
+    bus.validate();
 }
 
 #[test]
