@@ -22,7 +22,7 @@ impl ProcessFigures {
     /// `memory.limit_in_bytes` of version 1), as the file system shows them now: Linux only. Where a group has several
     /// processes, they share the limit, and the group's page cache counts for it too.
     ///
-    /// It takes some tens of microseconds, and more with thousands of open files.
+    /// It takes some hundreds of microseconds, and more with thousands of open files.
     #[must_use]
     pub fn read() -> Self {
         let (Ok(mut system), Ok(pid)) = (System::new(), get_current_pid()) else { return Self::default() };

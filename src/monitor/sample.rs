@@ -46,14 +46,14 @@ impl<T> Ring<T> {
         Self { samples: VecDeque::new(), most }
     }
 
-    /// Adds a sample. One of the same time as the last takes its place; one of an earlier time, which a slower thread
-    /// took, is too late.
-    pub(super) fn push(&mut self, at: Duration, sample: T) {
+    /// Adds a sample; whether it is the latest. One of the same time as the last takes its place; one of an earlier time,
+    /// which a slower thread took, is left out.
+    pub(super) fn push(&mut self, at: Duration, sample: T) -> bool {
         match self.samples.back_mut() {
-            Some((last, _)) if at < *last => return,
+            Some((last, _)) if at < *last => return false,
             Some((last, place)) if at == *last => {
                 *place = sample;
-                return;
+                return true;
             }
             _ => {}
         }
@@ -61,6 +61,7 @@ impl<T> Ring<T> {
             self.samples.pop_front();
         }
         self.samples.push_back((at, sample));
+        true
     }
 
     pub(super) fn len(&self) -> usize {
