@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::thresholds::Severity;
-use super::units::{Amount, Bytes};
+use super::units::{Amount, Bytes, Of};
 use crate::stats::Human;
 
 /// Something of which there is a bounded amount.
@@ -164,7 +164,7 @@ impl fmt::Display for Finding {
                 write!(f, "ids evicted after {} of a ttl of {}", Human(kept), Human(ttl))
             }
             (Kind::Rejected, Figure::Count(count)) => write!(f, "{} rejected", Amount(count as f64)),
-            (Kind::BreakersOpen, Figure::Count(count)) => write!(f, "{} breakers open", Amount(count as f64)),
+            (Kind::BreakersOpen, Figure::Count(count)) => write!(f, "{} open", Of(count, "breaker")),
             (kind, figure) => write!(f, "{}: {figure:?}", kind.as_str()),
         }
     }

@@ -19,8 +19,9 @@ impl ProcessFigures {
     /// The figures of this process, now, as far as the system tells them.
     ///
     /// The limit on memory is the lowest of the process's control group and those above it (`memory.max` of version 2,
-    /// `memory.limit_in_bytes` of version 1), as the file system shows them now: Linux only. Where a group has several
-    /// processes, they share the limit, and the group's page cache counts for it too.
+    /// `memory.limit_in_bytes` of version 1), as the file system shows them now: Linux only. One above the machine's
+    /// memory is none. Where a group has several processes, they share the limit, and the group's page cache counts for
+    /// it too.
     ///
     /// It takes some hundreds of microseconds, and more with thousands of open files.
     #[must_use]

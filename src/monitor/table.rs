@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::finding::Resource;
 use super::report::{Report, Usage};
-use super::units::{Amount, Bytes};
+use super::units::{Amount, Bytes, Of};
 use crate::stats::Human;
 
 const HEAD: [&str; 8] = ["", "", "used", "limit", "use", "growth/min", "time left", "oldest"];
@@ -50,8 +50,8 @@ fn row(name: &str, resource: Resource, usage: Usage, oldest: Option<Duration>) -
 /// A line of what it is all about, a table of what is used, then a line for each finding.
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}: {} findings", self.severity(), self.findings.len())?;
-        writeln!(f, ", {} samples over {}", self.samples, Human(self.window))?;
+        let (findings, samples) = (Of(self.findings.len() as u64, "finding"), Of(self.samples as u64, "sample"));
+        writeln!(f, "{}: {findings}, {samples} over {}", self.severity(), Human(self.window))?;
         let rows = self.rows();
         let width = |column: usize| rows.iter().map(|row| row[column].chars().count()).max().unwrap_or(0);
         let widths: [usize; 8] = std::array::from_fn(width);

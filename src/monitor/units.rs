@@ -34,6 +34,15 @@ impl fmt::Display for Amount {
     }
 }
 
+/// A count of things, by their name in the singular.
+pub(super) struct Of<'a>(pub(super) u64, pub(super) &'a str);
+
+impl fmt::Display for Of<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {}{}", Amount(self.0 as f64), self.1, if self.0 == 1 { "" } else { "s" })
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -48,5 +57,9 @@ mod tests {
         for (value, text) in amounts {
             assert_eq!(Amount(value).to_string(), text);
         }
+        assert_eq!(
+            [Of(0, "sample"), Of(1, "sample"), Of(2_000, "sample")].map(|of| of.to_string()).join(", "),
+            "0 samples, 1 sample, 2,000 samples"
+        );
     }
 }

@@ -173,6 +173,7 @@ fn breakers_are_open_where_listeners_are_silenced_or_were_detached_forfailing() 
     fake.set(|stats| (stats.failed, stats.silenced) = (1, 2));
     let report = world.quiet(1);
     let open = finding(&report, Kind::BreakersOpen).expect("three");
+    assert_eq!(open.to_string(), "warning: listeners: 3 breakers open");
     assert_eq!((open.severity, open.figure), (Severity::Warning, Figure::Count(3)));
     assert_eq!(finding(&world.quiet(20), Kind::BreakersOpen).map(|open| open.figure), Some(Figure::Count(2)));
     fake.set(|stats| stats.silenced = 0);
