@@ -1,5 +1,8 @@
 //! The promises of `ListenerRegistry`, one by one, and the ways out of it.
 
+#[path = "support/together.rs"]
+mod together;
+
 mod listeners {
     mod helpers;
     mod inside;

@@ -1,30 +1,17 @@
 //! What real threads do to a cache at once.
 
+#[path = "support/together.rs"]
+mod together;
+
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Barrier};
 use std::thread;
 use std::time::Duration;
 
 use leakproof::{ComputeError, LruCache, ManualClock};
+use together::{THREADS, together};
 
 const MINUTE: Duration = Duration::from_secs(60);
-const THREADS: usize = 8;
-
-/// Runs `work` on several threads that start together; what each returned.
-fn together<T: Send>(work: impl Fn(usize) -> T + Sync) -> Vec<T> {
-    let start = Barrier::new(THREADS);
-    thread::scope(|scope| {
-        let threads = (0..THREADS).map(|thread| {
-            let (start, work) = (&start, &work);
-            scope.spawn(move || {
-                start.wait();
-                work(thread)
-            })
-        });
-        let threads: Vec<_> = threads.collect();
-        threads.into_iter().map(|thread| thread.join().expect("no panic")).collect()
-    })
-}
 
 #[test]
 fn of_many_that_ask_at_once_one_computes_and_all_get_its_value() {

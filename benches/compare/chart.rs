@@ -2,6 +2,8 @@
 
 use std::fmt::Write as _;
 
+use crate::svg::{self, TEXT, escaped};
+
 pub(crate) struct Chart {
     /// The file's name in `docs`.
     pub(crate) file: &'static str,
@@ -18,8 +20,6 @@ const TOP: f64 = 44.0;
 /// A bar this many times the median is cut, lest it make all others look alike.
 const CUT: f64 = 4.0;
 
-// A grey that has a contrast of 4 against white and against black: an image cannot know the background of its page.
-const TEXT: &str = "#7a7f87";
 const PEER: &str = "#8b95a5";
 const OURS: &str = "#e0662f";
 
@@ -28,12 +28,7 @@ impl Chart {
     pub(crate) fn svg(&self) -> String {
         let height = TOP + STEP * self.bars.len() as f64 + 8.0;
         let longest = self.longest();
-        let mut svg = format!(
-            "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 {WIDTH} {height}\" width=\"{WIDTH}\" \
-             height=\"{height}\" font-family=\"system-ui, sans-serif\" font-size=\"13\" fill=\"{TEXT}\" role=\"img\">\n\
-             <title>{0}</title>\n<text x=\"8\" y=\"24\" font-size=\"15\" font-weight=\"600\">{0}</text>\n",
-            escaped(&self.title)
-        );
+        let mut svg = svg::head(WIDTH, height, &self.title);
         for (row, (label, value)) in self.bars.iter().enumerate() {
             push_bar(&mut svg, TOP + STEP * row as f64, label, *value, longest);
         }
@@ -67,8 +62,4 @@ fn push_bar(svg: &mut String, y: f64, label: &str, value: f64, longest: f64) {
         line(format_args!("<path d=\"M{at} {} l6 -{h} h4 l-6 {h} z\" fill=\"{TEXT}\"/>", y + BAR + 2.0, h = BAR + 4.0));
     }
     line(format_args!("<text x=\"{:.1}\" y=\"{base}\">{number}</text>", end + 6.0));
-}
-
-fn escaped(text: &str) -> String {
-    text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;")
 }

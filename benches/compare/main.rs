@@ -23,6 +23,8 @@ mod report;
 mod rounds;
 mod sizes;
 mod stream;
+#[path = "../../examples/support/svg.rs"]
+mod svg;
 mod sweeping;
 mod touched;
 

@@ -2,6 +2,8 @@
 
 use std::fmt::Write;
 
+use crate::svg::{self, TEXT, escaped};
+
 pub(crate) struct Curve<'a> {
     pub(crate) name: &'a str,
     pub(crate) points: Vec<(f64, f64)>,
@@ -16,8 +18,6 @@ const BOTTOM: f64 = 36.0;
 /// Names that end this close to each other are moved apart.
 const LINE: f64 = 16.0;
 
-// A grey that has a contrast of 4 against white and against black: an image cannot know the background of its page.
-const TEXT: &str = "#7a7f87";
 const COLOURS: [&str; 3] = ["#8b95a5", "#3b82c4", "#e0662f"];
 
 pub(crate) fn svg(title: &str, curves: &[Curve]) -> String {
@@ -26,11 +26,7 @@ pub(crate) fn svg(title: &str, curves: &[Curve]) -> String {
     let (most_x, most_y) = (most(|point| point.0), most(|point| point.1));
     let x = |value: f64| LEFT + (WIDTH - LEFT - RIGHT) * value / most_x;
     let y = |value: f64| HEIGHT - BOTTOM - (HEIGHT - TOP - BOTTOM) * value / most_y;
-    let mut svg = format!(
-        "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 {WIDTH} {HEIGHT}\" width=\"{WIDTH}\" \
-         height=\"{HEIGHT}\" font-family=\"system-ui, sans-serif\" font-size=\"13\" fill=\"{TEXT}\" role=\"img\">\n\
-         <title>{title}</title>\n<text x=\"8\" y=\"24\" font-size=\"15\" font-weight=\"600\">{title}</text>\n"
-    );
+    let mut svg = svg::head(WIDTH, HEIGHT, title);
     let mut line = |text: String| writeln!(svg, "{text}").expect("a String takes all");
     for part in [0.0, 0.5, 1.0] {
         let (at, value) = (y(most_y * part), most_y * part);
@@ -51,7 +47,12 @@ pub(crate) fn svg(title: &str, curves: &[Curve]) -> String {
         let end = curve.points.last().map_or(0.0, |&(_, value)| y(value));
         let named = end.min(named_above - LINE);
         named_above = named;
-        line(format!("<text x=\"{}\" y=\"{}\" fill=\"{colour}\">{}</text>", x(most_x) + 8.0, named + 4.0, curve.name));
+        line(format!(
+            "<text x=\"{}\" y=\"{}\" fill=\"{colour}\">{}</text>",
+            x(most_x) + 8.0,
+            named + 4.0,
+            escaped(curve.name)
+        ));
     }
     svg.push_str("</svg>\n");
     svg

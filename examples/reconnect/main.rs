@@ -8,6 +8,8 @@
 
 mod clients;
 mod curves;
+#[path = "../support/svg.rs"]
+mod svg;
 
 use std::error::Error;
 use std::fs;

@@ -6,6 +6,7 @@ use crate::options::{Options, Size, shortest};
 use crate::replay::Replay;
 use crate::report::has;
 use crate::support::lines::{Input, Source};
+use crate::svg::{self, TEXT};
 use crate::{Columns, Seen};
 
 const WIDTH: f64 = 800.0;
@@ -19,8 +20,6 @@ const INSET: f64 = 30.0;
 /// Labels side by side need so much room.
 const LABEL: f64 = 46.0;
 
-// Grey that has a contrast of 4 against white and against black: an image cannot know the background of its page.
-const TEXT: &str = "#7a7f87";
 const HITS: &str = "#e0662f";
 const BYTE_HITS: &str = "#3f83c8";
 
@@ -109,12 +108,7 @@ impl Plot {
     }
 
     fn head(&mut self, input: &str, unit: &str) {
-        let title = escaped(&format!("Hit ratio by size: {input}"));
-        self.line(format_args!(
-            "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 {WIDTH} {HEIGHT}\" width=\"{WIDTH}\" \
-             height=\"{HEIGHT}\" font-family=\"system-ui, sans-serif\" font-size=\"13\" fill=\"{TEXT}\" role=\"img\">\n\
-             <title>{title}</title>\n<text x=\"8\" y=\"24\" font-size=\"15\" font-weight=\"600\">{title}</text>"
-        ));
+        self.svg.push_str(&svg::head(WIDTH, HEIGHT, &format!("Hit ratio by size: {input}")));
         let (middle, y) = (f64::midpoint(LEFT, RIGHT), HEIGHT - 10.0);
         self.line(format_args!(
             "<text x=\"{middle}\" y=\"{y}\" text-anchor=\"middle\">{unit} held at most, logarithmic</text>"
@@ -204,10 +198,4 @@ impl Plot {
 fn beside(y: f64, is_above: bool) -> Option<f64> {
     let base = if is_above { y - 8.0 } else { y + 18.0 };
     (base <= BOTTOM - 4.0).then_some(base)
-}
-
-/// No name of a file may end an element, and some characters must not be in XML at all.
-fn escaped(text: &str) -> String {
-    let text = text.replace(|c: char| c.is_control() || matches!(c, '\u{fffe}' | '\u{ffff}'), "\u{fffd}");
-    text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;")
 }

@@ -15,6 +15,8 @@ mod replay;
 mod report;
 #[path = "../support/mod.rs"]
 mod support;
+#[path = "../support/svg.rs"]
+mod svg;
 
 use std::fs;
 use std::process::ExitCode;

@@ -8,25 +8,9 @@ use std::time::Duration;
 use leakproof::{Breaker, ManualClock, Overflow};
 
 use super::helpers::{Bus, Count, builder, bus, captured};
+use crate::together::together;
 
-const THREADS: usize = 8;
 const LONG: Duration = Duration::from_secs(3600);
-
-/// Runs `work` on several threads that start together.
-fn together<V: Send>(work: impl Fn(usize) -> V + Sync) -> Vec<V> {
-    let start = Barrier::new(THREADS);
-    thread::scope(|scope| {
-        let run = |number| {
-            let (start, work) = (&start, &work);
-            scope.spawn(move || {
-                start.wait();
-                work(number)
-            })
-        };
-        let threads: Vec<_> = (0..THREADS).map(run).collect();
-        threads.into_iter().map(|thread| thread.join().expect("no panic")).collect()
-    })
-}
 
 #[test]
 fn promise_2_after_detach_returns_no_later_emit_calls_it() {

@@ -1,5 +1,8 @@
 //! Every value is dropped exactly once, on every path, and a panic in a user's code leaves the map consistent.
 
+#[path = "support/fragile.rs"]
+mod fragile;
+
 use std::cell::Cell;
 use std::hash::{Hash, Hasher};
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -8,32 +11,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
+use fragile::{Counted, FUSE, Fused};
 use leakproof::{Claim, DedupMap, ManualClock, unsync};
 
 const TTL: Duration = Duration::from_secs(60);
-
-/// Counts itself while it is alive.
-struct Counted(Rc<Cell<isize>>);
-
-impl Counted {
-    fn new(alive: &Rc<Cell<isize>>) -> Self {
-        alive.set(alive.get() + 1);
-        Self(Rc::clone(alive))
-    }
-}
-
-impl Clone for Counted {
-    fn clone(&self) -> Self {
-        Self::new(&self.0)
-    }
-}
-
-impl Drop for Counted {
-    fn drop(&mut self) {
-        self.0.set(self.0.get() - 1);
-        assert!(self.0.get() >= 0, "dropped twice");
-    }
-}
 
 fn map<K: leakproof::Key + ?Sized, V>(time: &ManualClock, max: usize) -> unsync::DedupMap<K, V> {
     unsync::DedupMap::builder().ttl(TTL).max_entries(max).clock(time.clock()).build().expect("sound limits")
@@ -140,52 +121,6 @@ fn a_value_may_call_back_into_the_map_when_it_is_dropped() {
     seen.record(&1, Reenters(Arc::clone(&seen), Arc::clone(&calls)));
     seen.clear();
     assert!(calls.load(Ordering::Relaxed) > 0, "and no deadlock");
-}
-
-thread_local! {
-    /// How many more calls until one panics.
-    static FUSE: Cell<usize> = const { Cell::new(usize::MAX) };
-}
-
-fn burn() {
-    let left = FUSE.get();
-    FUSE.set(left.wrapping_sub(1));
-    assert!(left != 0, "a user's code panics");
-}
-
-/// A key, and a value, whose every trait panics when the fuse has burnt down.
-#[derive(Debug)]
-struct Fused(u64);
-
-impl Hash for Fused {
-    fn hash<H: Hasher>(&self, state: &mut H) {
-        burn();
-        self.0.hash(state);
-    }
-}
-
-impl PartialEq for Fused {
-    fn eq(&self, other: &Self) -> bool {
-        burn();
-        self.0 == other.0
-    }
-}
-
-impl Eq for Fused {}
-
-impl Clone for Fused {
-    fn clone(&self) -> Self {
-        burn();
-        Self(self.0)
-    }
-}
-
-impl Drop for Fused {
-    fn drop(&mut self) {
-        if !std::thread::panicking() {
-            burn();
-        }
-    }
 }
 
 #[test]

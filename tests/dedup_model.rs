@@ -1,10 +1,11 @@
 //! Random operations, with clock steps, on the map and on a reference built from std collections.
 
-mod support;
+#[path = "support/dedup_model.rs"]
+mod dedup_model;
 
+use dedup_model::{Limits, Op, run};
 use proptest::collection::vec;
 use proptest::prelude::*;
-use support::dedup_model::{Limits, Op, run};
 
 fn op(keys: u8) -> impl Strategy<Value = Op> {
     prop_oneof![

@@ -1,31 +1,17 @@
 //! Real threads, all at once: what must hold under concurrency.
 
+#[path = "support/together.rs"]
+mod together;
+
 use std::collections::HashSet;
-use std::sync::Barrier;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::thread;
 use std::time::Duration;
 
 use leakproof::{Claim, DedupMap, DedupSet, ManualClock, Seen};
+use together::{THREADS, together};
 
 const TTL: Duration = Duration::from_secs(60);
-const THREADS: usize = 8;
-
-/// Runs `work` on several threads that start together.
-fn together<T: Send>(work: impl Fn(usize) -> T + Sync) -> Vec<T> {
-    let start = Barrier::new(THREADS);
-    thread::scope(|scope| {
-        let run = |number| {
-            let (start, work) = (&start, &work);
-            scope.spawn(move || {
-                start.wait();
-                work(number)
-            })
-        };
-        let threads: Vec<_> = (0..THREADS).map(run).collect();
-        threads.into_iter().map(|thread| thread.join().expect("no panic")).collect()
-    })
-}
 
 #[test]
 fn of_many_concurrent_inserts_exactly_one_is_new() {
