@@ -38,6 +38,13 @@ pub enum BuildError {
         /// The largest number allowed with these limits.
         max: usize,
     },
+    /// Two thresholds of which the lower is above the upper, or one is not a number, or below zero.
+    OutOfOrder {
+        /// The one that must not be above the other.
+        lower: &'static str,
+        /// The other.
+        upper: &'static str,
+    },
     /// The operating system refused to start the background thread that sweeps.
     NoSweeper {
         /// What the operating system said.
@@ -56,6 +63,9 @@ impl fmt::Display for BuildError {
             Self::NoWeigher => f.write_str("`max_weight` was given without a `weigher`; it says what an entry weighs"),
             Self::TooManyShards { shards, max } => {
                 write!(f, "`shards` is {shards}; with these limits at most {max} can each have a part")
+            }
+            Self::OutOfOrder { lower, upper } => {
+                write!(f, "`{lower}` and `{upper}` must be numbers from zero up, and the first not above the second")
             }
             Self::NoSweeper { reason } => write!(f, "the sweeper's thread could not be started: {reason}"),
         }

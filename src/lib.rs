@@ -75,26 +75,36 @@
 //! where calls may stop for long, have a [`Sweeper`] free it, or say `sweep_every` on the builder
 //! ([`DedupBuilder::sweep_every`], [`LruBuilder::sweep_every`]).
 //!
+//! # Limits that whoever deploys sets
+//!
+//! [`DedupConfig`], [`LruConfig`] and [`ListenersConfig`] are plain structs, read from environment variables or with
+//! `serde`, judged, and given to a builder's `config`.
+//!
 //! # Features
 //!
-//! * `serde`: [`Stats`] implements `Serialize`.
+//! * `serde`: [`Stats`] and reports implement `Serialize`, configs `Deserialize`.
 //! * `queue`: listeners that put events into a bounded queue, received from with or without async ([`Listen`]`::queue`).
+//! * `monitor`: `Monitor`, which tells how full everything is, how fast it grows, and when it will hit its limit.
 
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
-/// The examples of the README are tests.
-#[cfg(doctest)]
+/// The examples of the README are tests. One needs `monitor`.
+#[cfg(all(doctest, feature = "monitor"))]
 #[doc = include_str!("../README.md")]
 struct Readme;
 
 mod bounds;
 mod clock;
 mod compound;
+mod config;
 mod dedup;
 mod hash;
 mod key;
 mod listeners;
 mod lru;
+#[cfg(feature = "monitor")]
+#[cfg_attr(docsrs, doc(cfg(feature = "monitor")))]
+pub mod monitor;
 mod removal;
 mod shards;
 mod stats;
@@ -105,6 +115,7 @@ mod window;
 pub use bounds::{BuildError, Shared, Unsync};
 pub use clock::{Clock, ManualClock};
 pub use compound::{CompoundKey, MissingPart};
+pub use config::{ConfigError, ConfigErrorKind, DedupConfig, ListenersConfig, LruConfig};
 pub use dedup::{Claim, DedupBuilder, DedupMap, DedupSet, LeaseLapsed, Seen, Ticket};
 pub use key::{AsKey, ByteKey, Key};
 pub use listeners::{
@@ -115,6 +126,9 @@ pub use listeners::{
 #[cfg_attr(docsrs, doc(cfg(feature = "queue")))]
 pub use listeners::{Queue, WhenFull};
 pub use lru::{ComputeError, Cursor, LruBuilder, LruCache, TooHeavy};
+#[cfg(feature = "monitor")]
+#[cfg_attr(docsrs, doc(cfg(feature = "monitor")))]
+pub use monitor::Monitor;
 pub use removal::RemovalCause;
 pub use stats::Stats;
 pub use sweep::{Sweep, Sweeper, Swept};

@@ -53,6 +53,8 @@ pub struct Stats {
     pub in_flight: usize,
     /// The bound on them.
     pub max_in_flight: usize,
+    /// Listeners that the breaker has silenced, until a probe succeeds.
+    pub silenced: usize,
     /// Entries recorded, or listeners registered.
     pub inserted: u64,
     /// Calls that were told of a duplicate.
@@ -129,6 +131,7 @@ impl Stats {
         self.max_weight = self.max_weight.zip(other.max_weight).map(|(a, b)| a + b);
         self.shortest_window = self.shortest_window.into_iter().chain(other.shortest_window).min();
         self.in_flight += other.in_flight;
+        self.silenced += other.silenced;
         for ((_, _, sum), (_, _, more)) in self.all_counters().into_iter().zip(other.clone().all_counters()) {
             *sum += *more;
         }
@@ -194,6 +197,9 @@ impl fmt::Display for Stats {
         if self.in_flight > 0 {
             write!(f, ", {} of {} in flight", self.in_flight, self.max_in_flight)?;
         }
+        if self.silenced > 0 {
+            write!(f, ", {} silenced", self.silenced)?;
+        }
         if let Some(window) = self.shortest_window {
             write!(f, ", shortest window {}", Human(window))?;
         }
@@ -207,7 +213,7 @@ impl fmt::Display for Stats {
 }
 
 /// A duration in the two largest units that matter.
-struct Human(Duration);
+pub(crate) struct Human(pub(crate) Duration);
 
 impl fmt::Display for Human {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -222,11 +228,17 @@ impl fmt::Display for Human {
     }
 }
 
+/// Milliseconds, as many as fit.
+#[cfg(feature = "serde")]
+pub(crate) fn ms(time: Duration) -> u64 {
+    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
+}
+
 #[cfg(feature = "serde")]
 impl serde::Serialize for Stats {
     fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         use serde::ser::SerializeMap;
-        let ms = |time: Option<Duration>| time.map(|time| u64::try_from(time.as_millis()).unwrap_or(u64::MAX));
+        let ms = |time: Option<Duration>| time.map(ms);
         let mut map = serializer.serialize_map(None)?;
         map.serialize_entry("len", &self.len)?;
         map.serialize_entry("max_entries", &self.max_entries)?;
@@ -244,6 +256,9 @@ impl serde::Serialize for Stats {
             map.serialize_entry("shortest_window_ms", &ms(self.shortest_window))?;
             map.serialize_entry("in_flight", &self.in_flight)?;
             map.serialize_entry("max_in_flight", &self.max_in_flight)?;
+        }
+        if self.of == Of::Listeners {
+            map.serialize_entry("silenced", &self.silenced)?;
         }
         for (name, count) in self.counters() {
             map.serialize_entry(name, &count)?;

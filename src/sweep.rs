@@ -1,4 +1,4 @@
-//! Sweeping: one background thread that frees what expired, in any number of collections.
+//! Sweeping: one background thread that frees what expired, in any number of collections, and runs what else is due.
 //!
 //! Nothing depends on it but when memory is given back. The thread holds the collections weakly, sleeps until the next
 //! one is due, and works in bounded pieces; a detached thread, it never keeps the process alive.
@@ -32,6 +32,18 @@ pub struct Swept {
     pub freed: usize,
     /// Whether there is more to do.
     pub more: bool,
+}
+
+/// What the thread does when its time has come, a piece at a time.
+pub(crate) trait Task: Send + Sync {
+    /// Does a piece; whether there is more to do.
+    fn run_piece(&self) -> bool;
+}
+
+impl<T: Sweep> Task for T {
+    fn run_piece(&self) -> bool {
+        self.sweep_some(PIECE).more
+    }
 }
 
 /// Entries freed before the sweeper looks whether it should stop, and lets others have the processor.
@@ -73,7 +85,7 @@ struct State {
 
 struct Watched {
     name: String,
-    collection: Weak<dyn Sweep>,
+    task: Weak<dyn Task>,
     every: Duration,
     due: Duration,
 }
@@ -107,10 +119,13 @@ impl Sweeper {
     /// Has a collection swept at this interval, the first time after one interval. An interval of zero counts as
     /// a millisecond.
     pub fn watch<T: Sweep + 'static>(&self, name: &str, collection: &Arc<T>, every: Duration) {
+        self.run(name, Arc::<T>::clone(collection), every);
+    }
+
+    fn run(&self, name: &str, task: Arc<dyn Task>, every: Duration) {
         let every = every.max(Duration::from_millis(1));
-        let collection: Arc<dyn Sweep> = Arc::<T>::clone(collection);
         let due = self.shared.clock.now().saturating_add(every);
-        let watched = Watched { name: name.to_owned(), collection: Arc::downgrade(&collection), every, due };
+        let watched = Watched { name: name.to_owned(), task: Arc::downgrade(&task), every, due };
         self.shared.state.lock().watched.push(watched);
         self.shared.changed.notify_one();
     }
@@ -119,7 +134,7 @@ impl Sweeper {
     #[must_use]
     pub fn watched(&self) -> Vec<String> {
         let state = self.shared.state.lock();
-        let alive = state.watched.iter().filter(|watched| watched.collection.strong_count() > 0);
+        let alive = state.watched.iter().filter(|watched| watched.task.strong_count() > 0);
         alive.map(|watched| watched.name.clone()).collect()
     }
 
@@ -152,13 +167,13 @@ impl Drop for Sweeper {
 
 impl Shared {
     fn run(&self) {
-        while let Some(collection) = self.next_due() {
+        while let Some(task) = self.next_due() {
             let sweep = AssertUnwindSafe(|| {
-                while collection.sweep_some(PIECE).more && !self.state.lock().stopped {
+                while task.run_piece() && !self.state.lock().stopped {
                     thread::yield_now();
                 }
                 // This may have been the last handle: then the collection is dropped here.
-                drop(collection);
+                drop(task);
             });
             if catch_unwind(sweep).is_err() {
                 self.state.lock().panics += 1;
@@ -167,13 +182,13 @@ impl Shared {
     }
 
     /// Sleeps until a collection is due, and schedules its next sweep; `None` once the sweeper is stopped.
-    fn next_due(&self) -> Option<Arc<dyn Sweep>> {
+    fn next_due(&self) -> Option<Arc<dyn Task>> {
         let mut state = self.state.lock();
         loop {
             if state.stopped {
                 return None;
             }
-            state.watched.retain(|watched| watched.collection.strong_count() > 0);
+            state.watched.retain(|watched| watched.task.strong_count() > 0);
             let now = self.clock.now();
             let Some(next) = state.watched.iter_mut().min_by_key(|watched| watched.due) else {
                 self.changed.wait(&mut state);
@@ -185,8 +200,8 @@ impl Shared {
                 continue;
             }
             next.due = now.saturating_add(next.every);
-            if let Some(collection) = next.collection.upgrade() {
-                return Some(collection);
+            if let Some(task) = next.task.upgrade() {
+                return Some(task);
             }
         }
     }
@@ -200,12 +215,8 @@ impl fmt::Debug for Shared {
     }
 }
 
-/// Has the process-wide sweeper, started on first use, watch a collection.
-pub(crate) fn watch_globally<T: Sweep + 'static>(
-    name: &str,
-    collection: &Arc<T>,
-    every: Duration,
-) -> Result<(), BuildError> {
+/// Has the process-wide sweeper, started on first use, watch a collection, or run another task.
+pub(crate) fn watch_globally<T: Task + 'static>(name: &str, task: &Arc<T>, every: Duration) -> Result<(), BuildError> {
     static SWEEPER: OnceLock<Sweeper> = OnceLock::new();
     let sweeper = match SWEEPER.get() {
         Some(sweeper) => sweeper,
@@ -215,6 +226,6 @@ pub(crate) fn watch_globally<T: Sweep + 'static>(
             SWEEPER.get_or_init(|| started)
         }
     };
-    sweeper.watch(name, collection, every);
+    sweeper.run(name, Arc::<T>::clone(task), every);
     Ok(())
 }

@@ -10,6 +10,7 @@ use super::claim::Permits;
 use super::{DedupMap, unsync};
 use crate::bounds::{self, BuildError, Shared, Unsync};
 use crate::clock::{Clock, nanos};
+use crate::config::DedupConfig;
 use crate::key::{ByteKey, Key};
 use crate::shards::{Shards, default_count, share_of_count};
 use crate::sweep;
@@ -78,6 +79,22 @@ impl<K: ?Sized + Key, V, M> DedupBuilder<K, V, ahash::RandomState, M> {
 }
 
 impl<K: ?Sized + Key, V, S, M> DedupBuilder<K, V, S, M> {
+    /// All limits of a config. Those given before are replaced, those given afterwards replace the config's.
+    ///
+    /// Its `max_bytes` bounds keys that are `str` or `[u8]`; others have no bytes in this sense. Single-threaded maps
+    /// have neither shards nor a background thread.
+    #[must_use]
+    pub fn config(mut self, config: &DedupConfig) -> Self {
+        self.ttl = Some(config.ttl);
+        self.max_entries = Some(config.max_entries);
+        self.max_bytes = config.max_bytes;
+        self.lease = config.lease;
+        self.max_in_flight = config.max_in_flight;
+        self.shards = config.shards;
+        self.sweep_every = config.sweep_every;
+        self
+    }
+
     /// How long an id is remembered. Must be given.
     #[must_use]
     pub fn ttl(mut self, ttl: Duration) -> Self {

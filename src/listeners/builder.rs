@@ -9,6 +9,7 @@ use super::info::ListenerInfo;
 use super::inner::{Inner, OnRemoval};
 use crate::bounds::{self, BuildError};
 use crate::clock::Clock;
+use crate::config::ListenersConfig;
 use crate::removal::RemovalCause;
 use crate::sweep;
 
@@ -96,6 +97,21 @@ impl<T, E> ListenersBuilder<T, E> {
             sweep_every: None,
             events: std::marker::PhantomData,
         }
+    }
+
+    /// All limits of a config. Those given before are replaced, those given afterwards replace the config's.
+    #[must_use]
+    pub fn config(mut self, config: &ListenersConfig) -> Self {
+        let retry_after = config.breaker_retry;
+        self.limits = Limits {
+            max_listeners: config.max_listeners,
+            max_per_topic: config.max_per_topic,
+            overflow: config.overflow,
+            max_age: config.max_age,
+            breaker: config.breaker_failures.map(|failures| Breaker { failures, retry_after }),
+        };
+        self.sweep_every = config.sweep_every;
+        self
     }
 
     /// How many listeners there may be: 1,000 unless given.

@@ -38,6 +38,8 @@ pub(super) struct Table<T, E> {
     owned: BTreeSet<u64>,
     /// The number of the next listener or topic.
     next: u64,
+    /// How many are silenced by the breaker.
+    silenced: usize,
     pub(super) departures: Departures,
     pub(super) limits: Limits,
     asks: Arc<dyn Call<E>>,
@@ -99,6 +101,7 @@ impl<T, E: 'static> Table<T, E> {
             deadlines: BTreeSet::new(),
             owned: BTreeSet::new(),
             next: 0,
+            silenced: 0,
             departures: Departures::default(),
             limits,
             asks: Arc::new(Asks),
@@ -129,6 +132,7 @@ impl<T, E: 'static> Table<T, E> {
     /// Takes a listener out, if it is in.
     pub(super) fn remove(&mut self, listener: u64, cause: RemovalCause) -> Option<Departed<T, E>> {
         let record = self.records.remove(&listener)?;
+        self.silenced -= usize::from(record.silenced_until.is_some());
         let slot = record.slot;
         slot.detach();
         if let Some(key) = &slot.traits.key {
@@ -224,6 +228,7 @@ impl<T, E: 'static> Table<T, E> {
             max_entries: self.limits.max_listeners,
             oldest_entry_age: oldest.map(|record| Duration::from_nanos(now - record.slot.registered)),
             max_age: self.limits.max_age,
+            silenced: self.silenced,
             ..Stats::default()
         };
         self.departures.report(&mut stats);

@@ -12,6 +12,7 @@ use super::left::{Listener, OnRemoval};
 use super::{LruCache, unsync};
 use crate::bounds::{self, BuildError, Shared, Unsync};
 use crate::clock::{Clock, Nanos, nanos};
+use crate::config::LruConfig;
 use crate::removal::RemovalCause;
 use crate::shards::{default_count, share, share_of_count};
 use crate::sweep;
@@ -90,6 +91,20 @@ impl<K, V, M> LruBuilder<K, V, ahash::RandomState, M> {
 }
 
 impl<K, V, S, M> LruBuilder<K, V, S, M> {
+    /// All limits of a config. Those given before are replaced, those given afterwards replace the config's.
+    ///
+    /// Single-threaded caches have neither shards nor a background thread.
+    #[must_use]
+    pub fn config(mut self, config: &LruConfig) -> Self {
+        self.max_entries = Some(config.max_entries);
+        self.max_weight = config.max_weight;
+        self.max_age = config.max_age;
+        self.max_idle = config.max_idle;
+        self.shards = config.shards;
+        self.sweep_every = config.sweep_every;
+        self
+    }
+
     /// How many entries are held at most. At most 2<sup>31</sup> a shard.
     ///
     /// With several shards, as large caches have, eviction begins when the first of them is full, at some 99% of this:

@@ -195,7 +195,7 @@ impl<T, E: 'static> Table<T, E> {
             None => {}
             Some(false) => {
                 record.failures = 0;
-                record.silenced_until = None;
+                self.silenced -= usize::from(record.silenced_until.take().is_some());
             }
             Some(true) => {
                 record.failures = record.failures.saturating_add(1);
@@ -203,7 +203,8 @@ impl<T, E: 'static> Table<T, E> {
                     && record.failures >= failures
                 {
                     let Some(pause) = retry_after else { return self.remove(listener, RemovalCause::Failed) };
-                    record.silenced_until = Some(now.saturating_add(nanos(pause)));
+                    let until = now.saturating_add(nanos(pause));
+                    self.silenced += usize::from(record.silenced_until.replace(until).is_none());
                 }
             }
         }

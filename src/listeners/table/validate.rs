@@ -32,6 +32,7 @@ impl<T, E: 'static> Table<T, E> {
         let count = |of: fn(&super::Record<E>) -> bool| self.records.values().filter(|record| of(record)).count();
         assert_eq!(count(|record| record.slot.deadline != NEVER), self.deadlines.len());
         assert_eq!(count(|record| record.slot.traits.key.is_some()), self.keyed.len());
+        assert_eq!(count(|record| record.silenced_until.is_some()), self.silenced);
         let members: usize = self.generations.values().map(std::collections::BTreeSet::len).sum();
         assert_eq!(count(|record| record.slot.traits.generation.is_some()), members);
         for (number, record) in &self.records {

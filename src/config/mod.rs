@@ -1,0 +1,97 @@
+//! Limits that whoever deploys sets: plain structs, read from environment variables or from whatever `serde` reads.
+//!
+//! Each config has a table of its settings, which says what each is called and what is allowed; reading, judging and
+//! naming what is wrong is done once for all of them, here.
+
+mod dedup;
+mod duration;
+mod error;
+mod listeners;
+mod lru;
+mod setting;
+
+#[cfg(feature = "serde")]
+mod de;
+
+pub use dedup::DedupConfig;
+pub use error::{ConfigError, ConfigErrorKind};
+pub use listeners::ListenersConfig;
+pub use lru::LruConfig;
+use setting::Settings;
+
+/// Reads all settings of a config; what is wrong is reported, and has its default.
+fn read<C: Settings>(prefix: &str, lookup: impl Fn(&str) -> Option<String>) -> (C, Vec<ConfigError>) {
+    let mut config = C::default();
+    let mut errors = Vec::new();
+    let variable = |name: &str| format!("{prefix}_{name}");
+    for setting in C::SETTINGS {
+        let variable = variable(setting.variable);
+        if let Some(value) = lookup(&variable)
+            && let Err(wrong) = setting.read_number(&value, &mut config)
+        {
+            errors.push(wrong.of(variable, value));
+        }
+    }
+    if let Some((setting, shards, wrong)) = config.judge_shards() {
+        errors.push(wrong.of(variable(setting), shards.to_string()));
+    }
+    (config, errors)
+}
+
+/// [`read`], or the first thing that is wrong.
+fn read_strictly<C: Settings>(prefix: &str, lookup: impl Fn(&str) -> Option<String>) -> Result<C, ConfigError> {
+    let (config, errors) = read(prefix, lookup);
+    errors.into_iter().next().map_or(Ok(config), Err)
+}
+
+/// A variable of the process's environment. What is not Unicode is not a number either.
+fn from_process(name: &str) -> Option<String> {
+    std::env::var_os(name).map(|value| value.to_string_lossy().into_owned())
+}
+
+/// The ways to read a config from variables, the same for all.
+macro_rules! from_variables {
+    ($config:ty) => {
+        impl $config {
+            /// Reads the variables of the process's environment whose names begin with `prefix` and `_`. One that is
+            /// absent means the default.
+            ///
+            /// # Errors
+            ///
+            /// [`ConfigError`](crate::ConfigError) for the first that is not a number or not in its range: with its
+            /// name, its value, and what is allowed.
+            pub fn from_env(prefix: &str) -> Result<Self, crate::ConfigError> {
+                super::read_strictly(prefix, super::from_process)
+            }
+
+            /// [`from_env`](Self::from_env), but one that is wrong means the default too. All errors are reported, to be
+            /// logged.
+            #[must_use]
+            pub fn from_env_lenient(prefix: &str) -> (Self, Vec<crate::ConfigError>) {
+                super::read(prefix, super::from_process)
+            }
+
+            /// [`from_env`](Self::from_env) where variables come from elsewhere: `lookup` gives the value of a name.
+            ///
+            /// # Errors
+            ///
+            /// As of [`from_env`](Self::from_env).
+            pub fn from_lookup(
+                prefix: &str,
+                lookup: impl Fn(&str) -> Option<String>,
+            ) -> Result<Self, crate::ConfigError> {
+                super::read_strictly(prefix, lookup)
+            }
+
+            /// [`from_env_lenient`](Self::from_env_lenient) where variables come from elsewhere.
+            #[must_use]
+            pub fn from_lookup_lenient(
+                prefix: &str,
+                lookup: impl Fn(&str) -> Option<String>,
+            ) -> (Self, Vec<crate::ConfigError>) {
+                super::read(prefix, lookup)
+            }
+        }
+    };
+}
+use from_variables;

@@ -1,0 +1,111 @@
+//! `Telling`: what the callback was told, and what it is to be told next.
+//!
+//! It keeps what is, not a queue of what happened: while a callback takes its time, what comes and goes meanwhile
+//! takes no room, and is never told.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::Arc;
+
+use super::finding::{Finding, Kind};
+use super::thresholds::Severity;
+
+/// What the callback of a monitor is told of: once each, not at every sample.
+///
+/// A finding that becomes less severe has not changed in this sense; it ends when it is gone for some samples
+/// ([`Thresholds::ended_after`](super::Thresholds::ended_after)).
+#[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
+pub enum Change {
+    /// A finding that was not there.
+    Appeared(Finding),
+    /// A finding that is more severe than it was since it appeared.
+    Worsened {
+        /// The finding as it is now.
+        finding: Finding,
+        /// The highest severity that it had so far.
+        from: Severity,
+    },
+    /// A finding that is gone, as it last was.
+    Ended(Finding),
+}
+
+impl Change {
+    /// The finding that changed.
+    #[must_use]
+    pub fn finding(&self) -> &Finding {
+        match self {
+            Self::Appeared(finding) | Self::Worsened { finding, .. } | Self::Ended(finding) => finding,
+        }
+    }
+}
+
+impl fmt::Display for Change {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Appeared(finding) => write!(f, "new: {finding}"),
+            Self::Worsened { finding, from } => write!(f, "worse than {from}: {finding}"),
+            Self::Ended(finding) => write!(f, "ended: {finding}"),
+        }
+    }
+}
+
+#[derive(Debug, Default)]
+pub(super) struct Telling {
+    findings: BTreeMap<(Option<Arc<str>>, Kind), Known>,
+    /// Whether somebody is telling, and will go on until nothing is left to tell.
+    busy: bool,
+}
+
+#[derive(Debug)]
+struct Known {
+    latest: Finding,
+    /// The highest severity that was told.
+    told: Option<Severity>,
+    /// For how many samples it has been gone.
+    gone: u32,
+}
+
+impl Telling {
+    /// Takes note of the findings of a sample.
+    pub(super) fn update(&mut self, findings: &[Finding]) {
+        for known in self.findings.values_mut() {
+            known.gone = known.gone.saturating_add(1);
+        }
+        for finding in findings {
+            let known = self.findings.entry(finding.identity()).or_insert_with(|| Known {
+                latest: finding.clone(),
+                told: None,
+                gone: 0,
+            });
+            known.latest = finding.clone();
+            known.gone = 0;
+        }
+    }
+
+    /// Whether the caller is the one who is to tell.
+    pub(super) fn begin(&mut self) -> bool {
+        !std::mem::replace(&mut self.busy, true)
+    }
+
+    /// What to tell next; where that is nothing, the telling is over.
+    pub(super) fn next(&mut self, ended_after: u32) -> Option<Change> {
+        let ended = self.findings.extract_if(.., |_, known| known.gone >= ended_after);
+        if let Some((_, known)) = ended.into_iter().find(|(_, known)| known.told.is_some()) {
+            return Some(Change::Ended(known.latest));
+        }
+        for known in self.findings.values_mut().filter(|known| known.gone == 0) {
+            let finding = &known.latest;
+            let former = known.told;
+            if former < Some(finding.severity) {
+                known.told = Some(finding.severity);
+                return Some(match former {
+                    None => Change::Appeared(finding.clone()),
+                    Some(from) => Change::Worsened { finding: finding.clone(), from },
+                });
+            }
+        }
+        self.busy = false;
+        None
+    }
+}
