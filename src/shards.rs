@@ -14,8 +14,6 @@ use crate::sync::{Mutex, MutexGuard};
 pub(crate) const MAX_SHARDS: usize = 1 << 12;
 /// The most entries that a sweep frees before it lets go of the lock.
 const PIECE: usize = 1024;
-/// Below this many entries a shard is not worth its own lock: small collections have one.
-const ENTRIES_PER_SHARD: usize = 4096;
 
 /// Parts that are locked one by one, each on cache lines of its own.
 pub(crate) struct Shards<T> {
@@ -77,11 +75,10 @@ fn in_pieces(mut budget: usize, mut sweep: impl FnMut(usize) -> Swept) -> Swept 
     all
 }
 
-/// The number of shards that suits this machine and a bound, where another bound is enough for so many shards at `most`.
-pub(crate) fn default_count(max_entries: usize, most: Option<usize>) -> usize {
+/// The number of shards that suits this machine, where the bounds are enough for so many `at_most`.
+pub(crate) fn default_count(at_most: usize) -> usize {
     let cores = available_parallelism().map_or(1, NonZeroUsize::get);
-    let most = (max_entries / ENTRIES_PER_SHARD).min(most.unwrap_or(usize::MAX));
-    (8 * cores).next_power_of_two().min(256).min(most).max(1)
+    (8 * cores).next_power_of_two().min(256).min(at_most).max(1)
 }
 
 /// The share of shard `shard` of `shards` in a bound. The shares add up to the bound exactly.
@@ -109,10 +106,8 @@ mod tests {
     }
 
     #[test]
-    fn small_maps_have_one_shard() {
-        assert_eq!(default_count(1, None), 1);
-        assert_eq!(default_count(8191, None), 1);
-        assert_eq!(default_count(1_000_000, Some(0)), 1);
-        assert!(default_count(1_000_000, None) > 1);
+    fn there_are_no_more_shards_than_the_bounds_are_enough_for_and_at_least_one() {
+        assert_eq!([0, 1, 2].map(default_count), [1, 1, 2]);
+        assert!((2..=256).contains(&default_count(1_000_000)));
     }
 }

@@ -17,7 +17,8 @@ use crate::sweep;
 
 /// The entries that one shard can hold at most: sequence numbers have 32 bits, and twice as many may be in use.
 const MAX_ENTRIES_PER_SHARD: usize = 1 << 30;
-/// By default no shard has less of a bound on bytes.
+/// By default no shard has less of the bounds than this: small maps have one.
+const ENTRIES_PER_SHARD: usize = 4096;
 const BYTES_PER_SHARD: usize = 1 << 20;
 const DEFAULT_LEASE: Duration = Duration::from_secs(60);
 const DEFAULT_MAX_IN_FLIGHT: usize = 10_000;
@@ -215,7 +216,9 @@ impl<K: ?Sized + Key, V, S> DedupBuilder<K, V, S, Shared> {
 
     fn shard_count(&self) -> Result<usize, BuildError> {
         let Some(shards) = self.shards else {
-            return Ok(default_count(self.max_entries.unwrap_or(0), self.max_bytes.map(|max| max / BYTES_PER_SHARD)));
+            let by_entries = self.max_entries.unwrap_or(0) / ENTRIES_PER_SHARD;
+            let by_bytes = self.max_bytes.unwrap_or(usize::MAX) / BYTES_PER_SHARD;
+            return Ok(default_count(by_entries.min(by_bytes)));
         };
         bounds::shards(shards, self.max_entries.into_iter().chain(self.max_bytes))
     }

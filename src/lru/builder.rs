@@ -20,6 +20,9 @@ use crate::sweep;
 /// The entries that one shard can hold at most: places have 32 bits.
 pub(super) const MAX_ENTRIES_PER_SHARD: usize = 1 << 31;
 
+/// By default no shard has less of a bound on entries. A cache, unlike a map of ids, loses nothing but a few hits where a
+/// small shard fills before the others, and its callers are in the shard for longer, since a hit changes it too.
+const ENTRIES_PER_SHARD: usize = 1024;
 /// By default no shard has less of a bound on weight: where that is bytes, large entries are common, and one that is
 /// larger than its shard could not be stored.
 const WEIGHT_PER_SHARD: usize = 1 << 24;
@@ -230,7 +233,7 @@ pub(super) fn share_of_weight(max_weight: u64, shard: usize, shards: usize) -> u
 impl<K, V, S> LruBuilder<K, V, S, Shared> {
     /// Into how many independently locked parts the cache is cut.
     ///
-    /// Unless given, this suits the machine's cores, and no shard has less than 4,096 entries. The bounds are split
+    /// Unless given, this suits the machine's cores, and no shard has less than 1,024 entries. The bounds are split
     /// exactly among the shards, each of which keeps its own order of use: with one shard the order is global.
     #[must_use]
     pub fn shards(mut self, shards: usize) -> Self {
@@ -250,8 +253,9 @@ impl<K, V, S> LruBuilder<K, V, S, Shared> {
         let max_weight = self.max_weight.map(|max| usize::try_from(max).unwrap_or(usize::MAX));
         match self.shards {
             None => {
-                let most = max_weight.map(|max| max / WEIGHT_PER_SHARD);
-                Ok(default_count(self.max_entries.unwrap_or(usize::MAX), most))
+                let by_entries = self.max_entries.unwrap_or(usize::MAX) / ENTRIES_PER_SHARD;
+                let by_weight = max_weight.unwrap_or(usize::MAX) / WEIGHT_PER_SHARD;
+                Ok(default_count(by_entries.min(by_weight)))
             }
             Some(shards) => bounds::shards(shards, self.max_entries.into_iter().chain(max_weight)),
         }
