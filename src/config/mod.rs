@@ -4,6 +4,7 @@
 //! naming what is wrong is done once for all of them, here.
 
 mod dedup;
+#[cfg(feature = "serde")]
 mod duration;
 mod error;
 mod listeners;

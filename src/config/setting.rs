@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+#[cfg(feature = "serde")]
 use super::duration::parse;
 use super::error::{ConfigErrorKind, Wrong};
 use crate::stats::Human;
@@ -122,7 +123,7 @@ impl<C> Setting<C> {
     }
 
     /// Sets it to a whole number or, if it is a time, to something like `1h30m`.
-    #[cfg_attr(not(feature = "serde"), allow(dead_code, reason = "only files have times as text"))]
+    #[cfg(feature = "serde")]
     pub(super) fn read_text(&self, value: &str, config: &mut C) -> Result<(), Wrong> {
         match parse(value) {
             Some(millis) if self.unit == Unit::Milliseconds => self.judge(i128::from(millis), config),
