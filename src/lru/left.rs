@@ -65,6 +65,21 @@ impl<K, V> Listener<K, V> {
         }
     }
 
+    /// Tells of an entry that left, of which the caller of the cache gets the value.
+    #[inline(always)]
+    pub(super) fn hand_back(&self, (key, value): (K, V), cause: RemovalCause) -> V {
+        self.tell(&key, &value, cause);
+        value
+    }
+
+    /// Tells of what an insert by the short way let go; the value, where it was that of the same key.
+    #[inline(always)]
+    pub(super) fn see_off_light(&self, left: Option<(K, V, RemovalCause)>) -> Option<V> {
+        let (key, value, cause) = left?;
+        let value = self.hand_back((key, value), cause);
+        (cause == RemovalCause::Replaced).then_some(value)
+    }
+
     /// Tells of all that left, then drops it.
     #[inline(always)]
     pub(super) fn see_off(&self, left: Left<K, V>) {

@@ -383,10 +383,7 @@ impl<K: Hash + Eq, V, S: BuildHasher> LruCache<K, V, S> {
         let left = guard.core.insert_light(hash, key, value);
         drop(guard);
         drop(superseded);
-        Ok(left.and_then(|(key, value, cause)| {
-            self.inner.listener.tell(&key, &value, cause);
-            (cause == RemovalCause::Replaced).then_some(value)
-        }))
+        Ok(self.inner.listener.see_off_light(left))
     }
 
     #[inline(never)]
@@ -397,10 +394,7 @@ impl<K: Hash + Eq, V, S: BuildHasher> LruCache<K, V, S> {
             (shard.core.insert_at(now, hash, key, value, weight, left), superseded)
         });
         drop(superseded);
-        Ok(former?.map(|(key, former)| {
-            self.inner.listener.tell(&key, &former, RemovalCause::Replaced);
-            former
-        }))
+        Ok(former?.map(|former| self.inner.listener.hand_back(former, RemovalCause::Replaced)))
     }
 
     /// Removes the live entry under a key; its value. A value that is being computed for the key is not stored.
@@ -412,9 +406,7 @@ impl<K: Hash + Eq, V, S: BuildHasher> LruCache<K, V, S> {
         let (removed, superseded) = self
             .on(key, |now, hash, shard, left| (shard.core.remove_at(now, hash, key, left), shard.supersede(hash, key)));
         drop(superseded);
-        let (key, value) = removed?;
-        self.inner.listener.tell(&key, &value, RemovalCause::Removed);
-        Some(value)
+        removed.map(|removed| self.inner.listener.hand_back(removed, RemovalCause::Removed))
     }
 }
 

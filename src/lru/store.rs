@@ -225,7 +225,7 @@ impl<K, V> Store<K, V> {
         index.tidy(nodes.len(), |at| nodes[at].entry().hash)
     }
 
-    /// Takes all entries out, with their places, and gives the memory of all else back.
+    /// All entries, in no particular order.
     pub(super) fn into_entries(self) -> impl Iterator<Item = Entry<K, V>> {
         self.nodes.into_elements().filter_map(|node| node.entry)
     }

@@ -86,7 +86,6 @@ impl Counts {
             RemovalCause::Idle => &mut self.idle,
             RemovalCause::Evicted => &mut self.evicted,
             RemovalCause::Replaced => &mut self.replaced,
-            RemovalCause::Rejected => &mut self.rejected,
             _ => &mut self.removed,
         } += 1;
     }

@@ -231,10 +231,7 @@ impl<K: Hash + Eq, V, S: BuildHasher> LruCache<K, V, S> {
         let hash = hash(&self.hasher, &key);
         if self.weigher.is_none() && self.is_light(self.now()) {
             let left = self.insert_light(hash, key, value);
-            return Ok(left.and_then(|(key, value, cause)| {
-                self.listener.tell(&key, &value, cause);
-                (cause == RemovalCause::Replaced).then_some(value)
-            }));
+            return Ok(self.listener.see_off_light(left));
         }
         self.insert_in_any_case(hash, key, value)
     }
@@ -243,10 +240,7 @@ impl<K: Hash + Eq, V, S: BuildHasher> LruCache<K, V, S> {
     fn insert_in_any_case(&mut self, hash: u64, key: K, value: V) -> Result<Option<V>, TooHeavy<K, V>> {
         let weight = weigh(&self.weigher, &key, &value);
         let former = self.at(|core, now, left| core.insert_at(now, hash, key, value, weight, left))?;
-        Ok(former.map(|(key, former)| {
-            self.listener.tell(&key, &former, RemovalCause::Replaced);
-            former
-        }))
+        Ok(former.map(|former| self.listener.hand_back(former, RemovalCause::Replaced)))
     }
 
     /// The live value under a key, or else the one that `compute` returns, which is stored.
@@ -289,9 +283,8 @@ impl<K: Hash + Eq, V, S: BuildHasher> LruCache<K, V, S> {
         Q: ?Sized + Hash + Eq,
     {
         let hash = hash(&self.hasher, key);
-        let (key, value) = self.at(|core, now, left| core.remove_at(now, hash, key, left))?;
-        self.listener.tell(&key, &value, RemovalCause::Removed);
-        Some(value)
+        let removed = self.at(|core, now, left| core.remove_at(now, hash, key, left));
+        removed.map(|removed| self.listener.hand_back(removed, RemovalCause::Removed))
     }
 }
 
