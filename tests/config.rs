@@ -140,7 +140,7 @@ fn a_registry_has_its_settings_too() {
 fn what_is_wrong_is_an_error_that_names_variable_value_and_what_is_allowed() {
     use ConfigErrorKind::{NotANumber, TooLarge, TooSmall};
     let ttl = "a whole number of milliseconds, 60000 (1 min 0 s) to 3155760000000 (36525 d 0 h)";
-    let entries = "a whole number, 1 to 1073741824";
+    let entries = "a whole number, 1 to 268435456";
     let sweep = "a whole number of milliseconds, 1000 (1 s) to 3155760000000 (36525 d 0 h), or \"off\"";
     for (variable, value, kind, allowed) in [
         ("TTL_MS", "24h", NotANumber, ttl),
@@ -178,7 +178,7 @@ fn the_edges_of_what_is_allowed_are_allowed() {
     let century = Duration::from_millis(3_155_760_000_000);
     assert_eq!(dedup(&[("TTL_MS", "3155760000000")]).map(|config| config.ttl), Ok(century));
     assert_eq!(dedup(&[("MAX_ENTRIES", "1")]).map(|config| config.max_entries), Ok(1));
-    assert_eq!(dedup(&[("MAX_ENTRIES", "1073741824")]).map(|config| config.max_entries), Ok(1 << 30));
+    assert_eq!(dedup(&[("MAX_ENTRIES", "268435456")]).map(|config| config.max_entries), Ok(1 << 28));
 }
 
 #[test]
@@ -332,9 +332,9 @@ mod deserialized {
             (r#"{"ttl": 59999}"#, ["ttl is \"59999\"", "too small", "60000 (1 min 0 s)"]),
             (r#"{"ttl": "a day"}"#, ["ttl is \"a day\"", "neither a whole number nor a time", "60000"]),
             (r#"{"ttl": null}"#, ["ttl is \"null\"", "not a whole number", "60000"]),
-            (r#"{"max_entries": 0}"#, ["max_entries is \"0\"", "too small", "1 to 1073741824"]),
-            (r#"{"max_entries": -1}"#, ["max_entries is \"-1\"", "too small", "1 to 1073741824"]),
-            (r#"{"max_entries": "24h"}"#, ["max_entries is \"24h\"", "not a whole number", "1 to 1073741824"]),
+            (r#"{"max_entries": 0}"#, ["max_entries is \"0\"", "too small", "1 to 268435456"]),
+            (r#"{"max_entries": -1}"#, ["max_entries is \"-1\"", "too small", "1 to 268435456"]),
+            (r#"{"max_entries": "24h"}"#, ["max_entries is \"24h\"", "not a whole number", "1 to 268435456"]),
             (r#"{"max_entries": 1.5}"#, ["floating point", "1.5", "a whole number"]),
             (r#"{"max_entries": 2, "shards": 3}"#, ["shards is \"3\"", "too large", "1 to 2"]),
             (r#"{"max_entires": 5}"#, ["unknown field", "max_entires", "max_entries"]),

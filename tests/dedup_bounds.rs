@@ -27,7 +27,7 @@ fn a_limit_that_is_missing_zero_or_beyond_reach_is_named() {
     assert_eq!(error(builder().shards(11).build()), BuildError::TooManyShards { shards: 11, max: 10 });
     assert_eq!(
         error(builder().max_entries(usize::MAX).shards(2).build()),
-        BuildError::TooLarge { limit: "max_entries", value: usize::MAX, max: 2 << 30 }
+        BuildError::TooLarge { limit: "max_entries", value: usize::MAX, max: 2 << 28 }
     );
     assert!(error(builder().max_in_flight(usize::MAX).build()).to_string().contains("max_in_flight"));
 }
@@ -47,10 +47,10 @@ fn new_panics_with_a_message_that_says_which_limit() {
 
 #[test]
 fn the_largest_bounds_allocate_as_they_fill() {
-    let builder = DedupSet::<str>::builder().ttl(Duration::MAX).lease(Duration::MAX).max_entries(1 << 30).shards(1);
-    let seen = builder.max_bytes(usize::MAX).max_in_flight(1 << 30).build().expect("sound limits");
+    let builder = DedupSet::<str>::builder().ttl(Duration::MAX).lease(Duration::MAX).max_entries(1 << 28).shards(1);
+    let seen = builder.max_bytes(usize::MAX).max_in_flight(1 << 28).build().expect("sound limits");
     assert!(seen.insert("a") && !seen.insert("a"));
-    assert_eq!(seen.stats().max_entries, 1 << 30);
+    assert_eq!(seen.stats().max_entries, 1 << 28);
 }
 
 #[test]

@@ -10,10 +10,10 @@ use super::setting::{MINUTE, MOST_ENTRIES, MOST_SHARDS, MOST_WEIGHT, SECOND, Set
 /// | field | variable | default | allowed |
 /// | --- | --- | --- | --- |
 /// | `ttl` | `…_TTL_MS` | 24 h | 1 min to 100 years |
-/// | `max_entries` | `…_MAX_ENTRIES` | 1,000,000 | 1 to 2<sup>30</sup> |
+/// | `max_entries` | `…_MAX_ENTRIES` | 1,000,000 | 1 to 2<sup>28</sup> |
 /// | `max_bytes` | `…_MAX_BYTES` | off | from 1, or `off` |
 /// | `lease` | `…_LEASE_MS` | 60 s | 1 s to 100 years |
-/// | `max_in_flight` | `…_MAX_IN_FLIGHT` | 10,000 | 1 to 2<sup>30</sup> |
+/// | `max_in_flight` | `…_MAX_IN_FLIGHT` | 10,000 | 1 to 2<sup>28</sup> |
 /// | `shards` | `…_SHARDS` | off: what suits the machine | 1 to 4,096 and to the bounds, or `off` |
 /// | `sweep_every` | `…_SWEEP_MS` | 1 h | 1 s to 100 years, or `off` |
 ///

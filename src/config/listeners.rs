@@ -10,8 +10,8 @@ use crate::listeners::Overflow;
 ///
 /// | field | variable | default | allowed |
 /// | --- | --- | --- | --- |
-/// | `max_listeners` | `…_MAX_LISTENERS` | 1,000 | 1 to 2<sup>30</sup> |
-/// | `max_per_topic` | `…_MAX_PER_TOPIC` | 10 | 1 to 2<sup>30</sup> |
+/// | `max_listeners` | `…_MAX_LISTENERS` | 1,000 | 1 to 2<sup>28</sup> |
+/// | `max_per_topic` | `…_MAX_PER_TOPIC` | 10 | 1 to 2<sup>28</sup> |
 /// | `overflow` | `…_OVERFLOW` | `reject` | `reject` or `evict_oldest` |
 /// | `max_age` | `…_MAX_AGE_MS` | off | 1 s to 100 years, or `off` |
 /// | `breaker_failures` | `…_BREAKER_FAILURES` | off: no breaker | 1 to 2<sup>32</sup> - 1, or `off` |

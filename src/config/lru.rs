@@ -9,7 +9,7 @@ use super::setting::{MOST_ENTRIES, MOST_SHARDS, MOST_WEIGHT, SECOND, Setting, Se
 ///
 /// | field | variable | default | allowed |
 /// | --- | --- | --- | --- |
-/// | `max_entries` | `…_MAX_ENTRIES` | 1,000 | 1 to 2<sup>30</sup> |
+/// | `max_entries` | `…_MAX_ENTRIES` | 1,000 | 1 to 2<sup>28</sup> |
 /// | `max_weight` | `…_MAX_WEIGHT` | off | from 1, or `off` |
 /// | `max_age` | `…_MAX_AGE_MS` | 30 min | 1 s to 100 years, or `off` |
 /// | `max_idle` | `…_MAX_IDLE_MS` | off | 1 s to 100 years, or `off` |

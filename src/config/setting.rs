@@ -8,7 +8,7 @@ use super::error::{ConfigErrorKind, Wrong};
 use crate::stats::Human;
 
 /// The most entries that a config allows; beyond reach on any machine.
-pub(super) const MOST_ENTRIES: u64 = 1 << 30;
+pub(super) const MOST_ENTRIES: u64 = 1 << 28;
 /// The same, for bytes and other weights.
 pub(super) const MOST_WEIGHT: u64 = i64::MAX as u64;
 /// The most shards.

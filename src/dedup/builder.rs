@@ -15,8 +15,8 @@ use crate::key::{ByteKey, Key};
 use crate::shards::{Shards, default_count, share_of_count};
 use crate::sweep;
 
-/// The entries that one shard can hold at most: sequence numbers have 32 bits, and twice as many may be in use.
-const MAX_ENTRIES_PER_SHARD: usize = 1 << 30;
+/// The entries that one shard can hold at most: the index tells 2<sup>30</sup> numbers apart, of which some are holes.
+const MAX_ENTRIES_PER_SHARD: usize = 1 << 28;
 /// By default no shard has less of the bounds than this: small maps have one.
 const ENTRIES_PER_SHARD: usize = 4096;
 const BYTES_PER_SHARD: usize = 1 << 20;
@@ -103,7 +103,7 @@ impl<K: ?Sized + Key, V, S, M> DedupBuilder<K, V, S, M> {
         self
     }
 
-    /// How many ids are remembered at most, ids in flight aside. Must be given. At most 2<sup>30</sup> a shard.
+    /// How many ids are remembered at most, ids in flight aside. Must be given. At most 2<sup>28</sup> a shard.
     #[must_use]
     pub fn max_entries(mut self, max: usize) -> Self {
         self.max_entries = Some(max);

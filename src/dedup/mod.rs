@@ -15,10 +15,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::clock::{Clock, Nanos};
-use crate::hash::hash;
 use crate::key::{AsKey, Key};
 use crate::shards::Shards;
 use crate::stats::Stats;
+use crate::window::store::Store;
 pub use builder::DedupBuilder;
 pub use claim::{Claim, LeaseLapsed, Seen, Ticket, Token};
 use unsync::{BATCH, Found};
@@ -186,7 +186,7 @@ impl<K: ?Sized + Key, V, S: BuildHasher> DedupMap<K, V, S> {
     /// Calls `work` with the time, the key's hash and its shard.
     #[inline]
     fn on<R>(&self, key: &K, work: impl FnOnce(Nanos, u64, &mut unsync::DedupMap<K, V, S>) -> R) -> R {
-        let hash = hash(&self.inner.hasher, key);
+        let hash = K::Store::hash(&self.inner.hasher, key);
         let now = self.now();
         self.inner.with(self.inner.shards.of(hash), |core| work(now, hash, core))
     }
@@ -342,7 +342,8 @@ impl<K: ?Sized + Key, S: BuildHasher> DedupMap<K, (), S> {
     /// ```
     pub fn insert_batch<Q: AsKey<K>>(&self, keys: impl IntoIterator<Item = Q>) -> Vec<bool> {
         let shards = &self.inner.shards;
-        let keys: Vec<(u64, Q)> = keys.into_iter().map(|key| (hash(&self.inner.hasher, key.as_key()), key)).collect();
+        let keys: Vec<(u64, Q)> =
+            keys.into_iter().map(|key| (K::Store::hash(&self.inner.hasher, key.as_key()), key)).collect();
         let mut order: Vec<usize> = (0..keys.len()).collect();
         order.sort_by_key(|&at| shards.of(keys[at].0));
         let mut answers = vec![false; keys.len()];

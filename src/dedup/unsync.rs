@@ -17,7 +17,6 @@ use super::builder::{DedupBuilder, Limits};
 use super::claim::{Permits, Seen};
 use crate::bounds::Unsync;
 use crate::clock::{Clock, Nanos};
-use crate::hash::hash;
 use crate::key::Key;
 use crate::sweep::Swept;
 use crate::window::store::Store;
@@ -111,7 +110,7 @@ impl<K: ?Sized + Key, V> DedupMap<K, V> {
     ///
     /// # Panics
     ///
-    /// Where `ttl` or `max_entries` is zero, or `max_entries` above 2<sup>30</sup>; [`builder`](Self::builder) returns
+    /// Where `ttl` or `max_entries` is zero, or `max_entries` above 2<sup>28</sup>; [`builder`](Self::builder) returns
     /// an error instead.
     #[must_use]
     #[track_caller]
@@ -218,7 +217,7 @@ impl<K: ?Sized + Key, V, S> DedupMap<K, V, S> {
 
 impl<K: ?Sized + Key, V, S: BuildHasher> DedupMap<K, V, S> {
     fn hash(&self, key: &K) -> u64 {
-        hash(&self.hasher, key)
+        K::Store::hash(&self.hasher, key)
     }
 
     /// Records an id with a value, unless it was recorded within the ttl or is in flight.

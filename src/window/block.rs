@@ -6,6 +6,7 @@
 //! one block grows at its front as the older one shrinks at its back.
 
 use std::collections::VecDeque;
+use std::hash::BuildHasher;
 use std::ops::Range;
 
 use super::store::{Lane, Places, Store};
@@ -81,6 +82,10 @@ impl<K: ?Sized + Key, V> Block<K, V> {
         self.values.get(at - self.lo)
     }
 
+    pub(crate) fn hash(&self, hasher: &impl BuildHasher, at: usize) -> u64 {
+        self.keys.hash_at(hasher, at - self.lo)
+    }
+
     pub(crate) fn weight(&self, at: usize) -> u64 {
         self.keys.weight(at - self.lo)
     }
@@ -89,7 +94,7 @@ impl<K: ?Sized + Key, V> Block<K, V> {
         self.keys.matches(at - self.lo, key)
     }
 
-    /// The first position in `range`, whose ends are multiples of 8, with this hint for which `is` holds.
+    /// The first position in `range`, whose ends are multiples of 16, with this hint for which `is` holds.
     #[inline]
     pub(crate) fn find_hinted(
         &self,
@@ -97,17 +102,17 @@ impl<K: ?Sized + Key, V> Block<K, V> {
         hint: u8,
         mut is: impl FnMut(usize) -> bool,
     ) -> Option<usize> {
+        // One look tells of sixteen hints that none is equal, which is so of most.
         let mut first = range.start;
-        for eight in self.hints[range].as_chunks().0 {
-            let mut equal = equal_bytes(*eight, hint);
-            while equal != 0 {
-                let at = first + equal.trailing_zeros() as usize / 8;
-                if is(at) {
-                    return Some(at);
+        for sixteen in self.hints[range].as_chunks::<16>().0 {
+            if sixteen.iter().fold(false, |any, &its| any | (its == hint)) {
+                let mut equal = (first..).zip(sixteen).filter(|&(_, &its)| its == hint).map(|(at, _)| at);
+                let found = equal.find(|&at| is(at));
+                if found.is_some() {
+                    return found;
                 }
-                equal &= equal - 1;
             }
-            first += 8;
+            first += 16;
         }
         None
     }
@@ -122,9 +127,9 @@ impl<K: ?Sized + Key, V> Block<K, V> {
         self.positions().end < BLOCK && self.keys.has_room()
     }
 
-    /// Whether an entry may be moved to the front, at `floor` or above.
-    pub(crate) fn has_room_in_front(&self, floor: usize) -> bool {
-        self.lo > floor && self.keys.has_room()
+    /// Whether an entry may be moved to the front.
+    pub(crate) fn has_room_in_front(&self) -> bool {
+        self.lo > 0 && self.keys.has_room()
     }
 
     /// Adds an entry at the back. May panic in the key's `Clone`, then changes nothing.
@@ -284,11 +289,4 @@ fn ones(mut word: u32) -> impl Iterator<Item = usize> {
         word &= word - 1;
         Some(bit)
     })
-}
-
-/// The highest bit of each byte that equals `byte`, and now and then of one above such a one.
-fn equal_bytes(bytes: [u8; 8], byte: u8) -> u64 {
-    const LOWEST: u64 = u64::from_le_bytes([1; 8]);
-    let differing = u64::from_le_bytes(bytes) ^ (LOWEST * u64::from(byte));
-    differing.wrapping_sub(LOWEST) & !differing & (LOWEST << 7)
 }

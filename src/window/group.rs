@@ -1,29 +1,32 @@
-//! `Grouping`: what the index keeps of a sequence number.
+//! `Grouping`: what a table of the index keeps of a sequence number.
 //!
-//! A slot of the index has four bytes: in the upper 22 bits the *group* of an entry's number, 64 consecutive ones or more,
-//! and below them a tag. Groups wrap as numbers do, and are compared by their distance from that of the oldest live entry.
-//! Group 0 is never given, so that a zeroed slot refers to nothing.
+//! The *group* of a number, which is one of 64 consecutive ones or more, in 16 bits. Groups wrap as numbers do, and are
+//! compared by their distance from that of the oldest live entry. Group 0 is never given, so that a zeroed slot refers
+//! to nothing.
+//!
+//! The more numbers there are to tell apart, the larger are the groups, and the longer takes a search in one. So each table
+//! has the grouping that its entries need, and one that comes to need larger groups is resized, to another grouping
+//! where it is not to another size.
 
 use super::block::BLOCK;
 use super::line::Live;
 use super::ring::Seq;
 
-/// Bits of a slot that are the tag, the lowest of the hash.
-pub(super) const TAG_BITS: u32 = 10;
-pub(super) const TAG: u32 = (1 << TAG_BITS) - 1;
+/// Bits of a group.
+const GROUP_BITS: u32 = u16::BITS;
 
 /// How many numbers form a group: 2 to the power of this.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Grouping(u32);
 
 impl Grouping {
     const SMALLEST: u32 = 6;
-    const LARGEST: u32 = 9;
+    const LARGEST: u32 = 14;
 
-    /// Groups so large that the numbers of `max` entries do not run out, though holes take up seven times as many.
-    pub(crate) fn of_entries(max: usize) -> Self {
-        let bits = usize::BITS - max.leading_zeros();
-        Self((bits + 3).saturating_sub(u32::BITS - TAG_BITS).clamp(Self::SMALLEST, Self::LARGEST))
+    /// Groups so large that numbers which span this much now may span four times as much, where that is to be had.
+    pub(crate) fn of_span(span: u32) -> Self {
+        let bits = u32::BITS - span.leading_zeros();
+        Self((bits + 2).saturating_sub(GROUP_BITS).clamp(Self::SMALLEST, Self::LARGEST))
     }
 
     /// How many numbers a group has.
@@ -32,39 +35,62 @@ impl Grouping {
         1 << self.0
     }
 
-    /// The distance below which any two live numbers must be, for 22 bits of group to tell old from new.
+    /// Whether the groups tell old from new among live numbers that span this much.
     #[inline]
-    pub(crate) fn max_span(self) -> u32 {
-        1 << (self.0 + u32::BITS - TAG_BITS)
+    pub(crate) fn spans(self, span: u32) -> bool {
+        span >> self.0 < 1 << GROUP_BITS
     }
 
-    /// The first position that may be used of the slot of the ring that begins with number `first`: none is of group 0,
-    /// whatever the grouping.
-    pub(crate) fn floor(first: Seq) -> usize {
-        let wraps = first << (TAG_BITS - Self::SMALLEST) == 0;
-        if wraps { 1 << Self::LARGEST } else { 0 }
+    /// Whether larger groups are called for, while there is time.
+    pub(crate) fn is_outgrown(self, span: u32) -> bool {
+        self.0 < Self::LARGEST && !self.spans(span * 2)
     }
 
-    /// What a slot has for a number.
-    #[inline]
-    pub(super) fn slot(self, hash: u64, seq: Seq) -> u32 {
-        seq >> self.0 << TAG_BITS | hash as u32 & TAG
+    /// Whether `seq` is not to be given, because it might be of group 0, whatever the grouping. So is all of its slot of the
+    /// ring, or none.
+    pub(crate) fn is_reserved(seq: Seq) -> bool {
+        seq % (1 << (GROUP_BITS + Self::SMALLEST)) < 1 << Self::LARGEST
     }
 
-    /// The slots, with any tag, that numbers may have which are live.
     #[inline]
-    pub(super) fn slots(self, live: Live) -> Live {
+    pub(super) fn group(self, seq: Seq) -> u16 {
+        (seq >> self.0) as u16
+    }
+
+    /// The groups that numbers may have which are live.
+    #[inline]
+    pub(super) fn groups(self, live: Live) -> LiveGroups {
         let before = live.from & (self.size() - 1);
-        let groups = (before + live.len + self.size() - 1) >> self.0;
-        Live { from: live.from >> self.0 << TAG_BITS, len: groups << TAG_BITS }
+        let len = (before + live.len + self.size() - 1) >> self.0;
+        LiveGroups { from: self.group(live.from), len }
     }
 
-    /// The first number of the group that a slot has, which is one of those that are live.
+    /// The first number of a group that is one of those that are live.
     #[inline]
-    pub(super) fn first(self, slot: u32, live: Live) -> Seq {
-        let groups = slot.wrapping_sub(live.from >> self.0 << TAG_BITS) >> TAG_BITS;
-        (live.from & !(self.size() - 1)).wrapping_add(groups << self.0)
+    pub(super) fn first(self, group: u16, live: Live) -> Seq {
+        let distance = u32::from(group.wrapping_sub(self.group(live.from)));
+        (live.from & !(self.size() - 1)).wrapping_add(distance << self.0)
     }
 }
 
-const _: () = assert!(1 << Grouping::LARGEST < BLOCK, "a group lies within a slot of the ring");
+impl Default for Grouping {
+    fn default() -> Self {
+        Self(Self::SMALLEST)
+    }
+}
+
+/// The groups that count as live: `from` and those after it, and never 0.
+#[derive(Clone, Copy)]
+pub(super) struct LiveGroups {
+    from: u16,
+    len: u32,
+}
+
+impl LiveGroups {
+    #[inline]
+    pub(super) fn contains(self, group: u16) -> bool {
+        (group != 0) & (u32::from(group.wrapping_sub(self.from)) < self.len)
+    }
+}
+
+const _: () = assert!(1 << Grouping::LARGEST >= BLOCK, "all of a slot of the ring is reserved, or none");

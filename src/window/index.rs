@@ -4,7 +4,7 @@
 //! few per call, newest first, so that one mark tells which table knows a number: those at or above the mark are in the
 //! new one, those below it in the previous one, until they are moved or expire. No call ever rehashes the whole.
 //!
-//! The table holds 5 to 9 entries a line of fifteen slots: at 9, one line in fifty overflows into its neighbour.
+//! The table holds 6 to 12 entries a line of twenty slots: at 12, one entry in a hundred overflows into the neighbour.
 
 use super::group::Grouping;
 use super::line::Live;
@@ -12,22 +12,21 @@ use super::ring::Seq;
 use super::table::Table;
 
 /// Entries a line at which the table grows.
-const FULL: usize = 9;
+const FULL: usize = 12;
 /// Entries a line to which a resized table is laid out.
-const RESIZED: usize = 5;
+const RESIZED: usize = 6;
 /// Entries a line below which the table shrinks.
-const SPARSE: usize = 2;
+const SPARSE: usize = 3;
 
 pub(crate) struct Index {
     table: Table,
     previous: Option<Previous>,
     /// What is no longer used of earlier tables, being freed.
     retired: Table,
-    /// No table needs more lines than this.
-    most_lines: usize,
+    /// The most entries that there will ever be.
+    max: usize,
     /// The number of entries at which the table has to grow to take another.
     full_at: usize,
-    grouping: Grouping,
 }
 
 struct Previous {
@@ -37,28 +36,20 @@ struct Previous {
 
 impl Index {
     /// An index that will never hold more than `max` entries.
-    pub(crate) fn bounded(max: usize, grouping: Grouping) -> Self {
-        let mut index = Self {
-            table: Table::default(),
-            previous: None,
-            retired: Table::default(),
-            most_lines: 0,
-            full_at: 0,
-            grouping,
-        };
-        index.most_lines = index.lines_at(FULL, max);
-        index
+    pub(crate) fn bounded(max: usize) -> Self {
+        Self { table: Table::default(), previous: None, retired: Table::default(), max, full_at: 0 }
     }
 
     /// The lines that `entries` take with so many in each. A slot stays taken until its whole group has left, which is
     /// why a group's worth of room is added.
-    fn lines_at(&self, load: usize, entries: usize) -> usize {
-        entries.saturating_add(self.grouping.size() as usize).div_ceil(load)
+    fn lines_at(load: usize, entries: usize, grouping: Grouping) -> usize {
+        entries.saturating_add(grouping.size() as usize).div_ceil(load)
     }
 
-    /// What `search` finds first in the live groups under this hash, of which it is given the first number.
+    /// What `search` finds first in the live groups under this hash, of which it is given the first number and how many
+    /// there are.
     #[inline]
-    pub(crate) fn find(&self, hash: u64, live: Live, mut search: impl FnMut(Seq) -> Option<Seq>) -> Option<Seq> {
+    pub(crate) fn find(&self, hash: u64, live: Live, mut search: impl FnMut(Seq, u32) -> Option<Seq>) -> Option<Seq> {
         let found = self.table.find(hash, live, &mut search);
         match &self.previous {
             // Copies of entries that were moved are still there; whatever `search` finds is right all the same.
@@ -107,9 +98,15 @@ impl Index {
         }
     }
 
+    /// Whether numbers that span this much are told apart.
+    #[inline]
+    pub(crate) fn spans(&self, span: u32) -> bool {
+        self.table.grouping().spans(span)
+    }
+
     /// Whether nothing is left to be done: no resizing is under way or due, and nothing is left to be freed.
-    pub(crate) fn is_settled(&self, entries: usize) -> bool {
-        self.previous.is_none() && self.retired.is_empty() && !self.is_due(entries)
+    pub(crate) fn is_settled(&self, entries: usize, live: Live) -> bool {
+        self.previous.is_none() && self.retired.is_empty() && !self.is_due(entries, live)
     }
 
     /// Whether the table has to grow to take another entry.
@@ -118,24 +115,33 @@ impl Index {
         entries >= self.full_at
     }
 
-    /// Whether another size is called for to take one more entry, or to hold no more than it needs.
-    fn is_due(&self, entries: usize) -> bool {
-        self.is_full(entries) || self.table.lines() > self.lines_at(SPARSE, entries)
+    /// Whether another table is called for: to take one more entry, to hold no more than it needs, or to group numbers
+    /// that span more.
+    fn is_due(&self, entries: usize, live: Live) -> bool {
+        let grouping = self.table.grouping();
+        self.is_full(entries)
+            || self.table.lines() > Self::lines_at(SPARSE, entries, grouping)
+            || grouping.is_outgrown(live.len)
     }
 
-    /// Begins to resize the table where that is due. `mark` is where the next number starts.
-    pub(crate) fn make_room(&mut self, entries: usize, mark: Seq) {
-        if self.previous.is_some() || !self.is_due(entries) {
+    /// Begins to resize the table where that is due. The next number is the one after `live`.
+    pub(crate) fn make_room(&mut self, entries: usize, live: Live) {
+        if self.previous.is_some() || !self.is_due(entries, live) {
             return;
         }
-        let wanted = self.lines_at(RESIZED, entries).min(self.most_lines);
-        let room = wanted * FULL - self.grouping.size() as usize;
-        self.full_at = if wanted < self.most_lines { room } else { usize::MAX };
-        let table = std::mem::replace(&mut self.table, Table::with_lines(wanted, self.grouping));
+        self.resize(entries, live, Grouping::of_span(live.len));
+    }
+
+    /// Begins to move all to a table of the size that suits them, while no other resizing is under way.
+    pub(super) fn resize(&mut self, entries: usize, live: Live, grouping: Grouping) {
+        let (wanted, most) = (Self::lines_at(RESIZED, entries, grouping), Self::lines_at(FULL, self.max, grouping));
+        let room = wanted * FULL - grouping.size() as usize;
+        self.full_at = if wanted < most { room } else { usize::MAX };
+        let table = std::mem::replace(&mut self.table, Table::with_lines(wanted.min(most), grouping));
         if entries == 0 {
             self.retired.absorb(table);
         } else {
-            self.previous = Some(Previous { table, mark });
+            self.previous = Some(Previous { table, mark: live.from.wrapping_add(live.len) });
         }
     }
 

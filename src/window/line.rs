@@ -1,106 +1,113 @@
 //! `Line`: what one cache miss of the index brings.
 //!
-//! 64 bytes: fifteen slots of four bytes, and one for what the line knows beside them. A slot has the *group* of an
-//! entry's number, 64 or more consecutive ones, and ten bits of its hash, the tag. Which of the group it is, the ring
-//! finds out by eight more bits that it keeps there for each (see `block.rs`). Whole numbers with a tag of 16 bits would
-//! fit ten times only, and what counts is how much of the index there is: it is read at random, and does not fit into
-//! any cache. Tags confuse two ids once in a hundred looks, which then costs a look into the ring.
+//! 64 bytes: twenty slots of three bytes, and four for what the line knows beside them. A slot has the *group* of an
+//! entry's number, 64 or more consecutive ones, and eight bits of its hash, the tag. Which of the group it is, the ring
+//! finds out by eight more bits that it keeps there for each (see `block.rs`). What counts is how much of the index there
+//! is: it is read at random, and does not fit into any cache. Whole numbers with a tag of 16 bits would fit ten times,
+//! groups of 22 bits with a tag of ten fifteen times. Tags confuse two ids once in twenty looks, which then
+//! costs a look at a group of hints, and once in four of those a look at a key.
 //!
 //! A slot whose group is not live is free, so nothing is ever erased when entries expire. The slots of a line are filled
 //! in turn, so that they go round in it in order of age: the slot whose turn it is holds the oldest, and is free unless
-//! the line is full. A new id so looks at one group of fifteen. Removal and packing may leave others free; they are looked
+//! the line is full. A new id so looks at one group of twenty. Removal and packing may leave others free; they are looked
 //! for only where the one whose turn it is is taken.
-//!
-//! Tags apart from the numbers were tried too: a new id then reads 5 bytes an id in place of 6. But the number has to be
-//! written all the same, to a line that is in no cache, and single inserts took as long, batches twice as long.
 
-use super::group::{Grouping, TAG, TAG_BITS};
+use super::group::{Grouping, LiveGroups};
 use super::ring::Seq;
 
-const SLOTS: usize = 15;
+const SLOTS: usize = 20;
 
-/// The slots, and last the [`State`]: one array, which four equal steps can look through.
 #[derive(Clone, Copy)]
 #[repr(C, align(64))]
-pub(super) struct Line([u32; SLOTS + 1]);
+pub(super) struct Line {
+    groups: [u16; SLOTS],
+    tags: [u8; SLOTS],
+    state: State,
+}
 
-pub(super) const EMPTY: Line = Line([0; SLOTS + 1]);
+pub(super) const EMPTY: Line = Line { groups: [0; SLOTS], tags: [0; SLOTS], state: State(0) };
 
-/// The numbers, or the slots, that count as live: `from` and those after it, and never 0.
+const _: () = assert!(size_of::<Line>() == 64);
+
+/// What a slot holds.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) struct Entry {
+    group: u16,
+    tag: u8,
+}
+
+impl Entry {
+    /// Of a removed entry.
+    pub(super) const NONE: Self = Self { group: 0, tag: 0 };
+
+    #[inline]
+    pub(super) fn new(hash: u64, group: u16) -> Self {
+        Self { group, tag: tag(hash) }
+    }
+}
+
+/// The numbers that count as live: `from` and those after it.
 #[derive(Clone, Copy)]
 pub(crate) struct Live {
-    pub(crate) from: u32,
+    pub(crate) from: Seq,
     pub(crate) len: u32,
 }
 
 impl Live {
     #[inline]
-    pub(crate) fn between(from: u32, to: u32) -> Self {
+    pub(crate) fn between(from: Seq, to: Seq) -> Self {
         Self { from, len: to.wrapping_sub(from) }
     }
 
     #[inline]
-    pub(crate) fn contains(self, it: u32) -> bool {
-        (it != 0) & (it.wrapping_sub(self.from) < self.len)
+    pub(crate) fn contains(self, seq: Seq) -> bool {
+        seq.wrapping_sub(self.from) < self.len
     }
 }
 
 impl Line {
-    fn slots(&self) -> &[u32] {
-        &self.0[..SLOTS]
-    }
-
-    fn slots_mut(&mut self) -> &mut [u32] {
-        &mut self.0[..SLOTS]
-    }
-
     /// Some word of it, to have it read.
     #[inline]
     pub(super) fn word(&self) -> u32 {
-        self.0[SLOTS]
+        self.state.0
     }
 
     #[inline]
     pub(super) fn state(&self) -> State {
-        State(self.0[SLOTS])
+        self.state
     }
 
-    /// Whether any slot has the tag of this hash, live or not; it may be said now and then where none has.
+    /// Whether any slot has the tag of this hash, live or not.
     ///
     /// Without a branch: one that depended on what the line holds could not be predicted, and the processor would wait
     /// for the line before it goes on to the next call's.
     #[inline]
     fn has_tag(&self, hash: u64) -> bool {
-        let mut same = [0; 4];
-        for four in self.0.as_chunks::<4>().0 {
-            for (same, word) in same.iter_mut().zip(four) {
-                *same |= u32::from(has_tag(*word, hash));
-            }
-        }
-        same != [0; 4]
+        self.tags.iter().fold(false, |any, &its| any | (its == tag(hash)))
     }
 
-    /// What `search` finds first in the live groups with the tag of this hash, of which it is given the first number.
+    /// What `search` finds first in the live groups with the tag of this hash, of which it is given the first number
+    /// and how many there are.
     #[inline]
     pub(super) fn find(
         &self,
         hash: u64,
         live: Live,
         grouping: Grouping,
-        search: &mut impl FnMut(Seq) -> Option<Seq>,
+        search: &mut impl FnMut(Seq, u32) -> Option<Seq>,
     ) -> Option<Seq> {
         if !self.has_tag(hash) {
             return None;
         }
-        let slots = grouping.slots(live);
+        let groups = grouping.groups(live);
         let mut tagged = self.tagged(hash);
         let mut searched = 0;
         while tagged != 0 {
-            let slot = self.0[tagged.trailing_zeros() as usize];
+            let group = self.groups[tagged.trailing_zeros() as usize];
             // Entries of equal hashes that came together have equal slots: one search finds any of them.
-            if slots.contains(slot) && slot != searched {
-                searched = slot;
-                let found = search(grouping.first(slot, live));
+            if groups.contains(group) && group != searched {
+                searched = group;
+                let found = search(grouping.first(group, live), grouping.size());
                 if found.is_some() {
                     return found;
                 }
@@ -112,61 +119,73 @@ impl Line {
 
     /// The slots that have the tag of this hash, a bit each.
     fn tagged(&self, hash: u64) -> u32 {
-        let tagged = |(at, &slot): (usize, &u32)| u32::from(has_tag(slot, hash)) << at;
-        self.slots().iter().enumerate().map(tagged).fold(0, |all, bit| all | bit)
+        let tagged = |(at, &its): (usize, &u8)| u32::from(its == tag(hash)) << at;
+        self.tags.iter().enumerate().map(tagged).fold(0, |all, bit| all | bit)
     }
 
-    /// Fills the slot whose turn it is; whether it was free. `live` are slots.
+    /// Fills the slot whose turn it is; whether it was free.
     #[inline]
-    pub(super) fn fill(&mut self, slot: u32, live: Live) -> bool {
-        let turn = self.state().turn();
-        let free = !live.contains(self.0[turn]);
+    pub(super) fn fill(&mut self, entry: Entry, live: LiveGroups) -> bool {
+        let turn = self.state.turn();
+        let free = self.groups.get(turn).is_some_and(|&group| !live.contains(group));
         if free {
-            self.0[turn] = slot;
-            self.0[SLOTS] = self.state().with_turn_after(turn);
+            self.set(turn, entry);
+            self.state.set_turn_after(turn);
         }
         free
     }
 
     /// Fills the free slot whose turn comes next; whether there was one.
-    pub(super) fn fill_next(&mut self, slot: u32, live: Live) -> bool {
-        let turn = self.state().turn();
-        let free = (turn..SLOTS).chain(0..turn).find(|&free| !live.contains(self.0[free]));
+    pub(super) fn fill_next(&mut self, entry: Entry, live: LiveGroups) -> bool {
+        let turn = self.state.turn();
+        let free = (turn..SLOTS).chain(0..turn).find(|&free| !live.contains(self.groups[free]));
         if let Some(free) = free {
-            self.0[free] = slot;
-            self.0[SLOTS] = self.state().with_turn_after(free);
+            self.set(free, entry);
+            self.state.set_turn_after(free);
         }
         free.is_some()
     }
 
     /// Fills the free slot that is farthest from its turn, since the entry is older than all others; whether there was
     /// one.
-    pub(super) fn fill_last(&mut self, slot: u32, live: Live) -> bool {
-        let free = self.slots_mut().iter_mut().rfind(|free| !live.contains(**free));
-        free.map(|free| *free = slot).is_some()
+    pub(super) fn fill_last(&mut self, entry: Entry, live: LiveGroups) -> bool {
+        let free = self.groups.iter().rposition(|&group| !live.contains(group));
+        if let Some(free) = free {
+            self.set(free, entry);
+        }
+        free.is_some()
     }
 
-    /// Replaces what a slot has; whether there was such a slot.
-    pub(super) fn replace(&mut self, slot: u32, by: u32) -> bool {
-        let found = self.slots_mut().iter_mut().find(|it| **it == slot);
-        found.map(|it| *it = by).is_some()
+    /// Replaces what a slot holds; whether there was such a slot.
+    pub(super) fn replace(&mut self, entry: Entry, by: Entry) -> bool {
+        let mut entries = self.groups.iter().zip(&self.tags);
+        let found = entries.position(|(&group, &tag)| Entry { group, tag } == entry);
+        if let Some(at) = found {
+            self.set(at, by);
+        }
+        found.is_some()
+    }
+
+    #[inline]
+    fn set(&mut self, at: usize, entry: Entry) {
+        (self.groups[at], self.tags[at]) = (entry.group, entry.tag);
     }
 
     /// Notes that `seq`, which is live, overflows.
     pub(super) fn overflow(&mut self, hash: u64, seq: Seq, live: Live) {
-        self.0[SLOTS] = self.state().with_overflow(hash, seq, live);
+        self.state = self.state.with_overflow(hash, seq, live);
     }
 }
 
 #[inline]
-fn has_tag(slot: u32, hash: u64) -> bool {
-    (slot ^ hash as u32) & TAG == 0
+fn tag(hash: u64) -> u8 {
+    hash as u8
 }
 
 /// What a line knows beside its slots: which of them is to be filled next, and what had to overflow.
 ///
-/// The lowest four bits are the slot whose turn it is. The upper 22 are the newest number that overflowed into the next
-/// line, in units of 1,024. The six between are set by the tags of those that did, so that only every few searches
+/// The lowest five bits are the slot whose turn it is. The upper 21 are the newest number that overflowed into the next
+/// line, in units of 2,048. The six between are set by the tags of those that did, so that only every few searches
 /// have to go on there; they are forgotten once that number has left.
 ///
 /// By tags and nothing else: two entries of one group and one tag have equal slots, and which of the two slots is whose
@@ -175,9 +194,9 @@ fn has_tag(slot: u32, hash: u64) -> bool {
 pub(super) struct State(u32);
 
 impl State {
-    const TURN: u32 = 0xf;
-    const TAGS: u32 = 0x3f0;
-    const UNIT: u32 = 10;
+    const TURN: u32 = 0x1f;
+    const TAGS: u32 = 0x7e0;
+    const UNIT: u32 = 11;
 
     #[inline]
     fn turn(self) -> usize {
@@ -185,20 +204,20 @@ impl State {
     }
 
     #[inline]
-    fn with_turn_after(self, slot: usize) -> u32 {
+    fn set_turn_after(&mut self, slot: usize) {
         let next = if slot + 1 == SLOTS { 0 } else { slot as u32 + 1 };
-        self.0 & !Self::TURN | next
+        self.0 = self.0 & !Self::TURN | next;
     }
 
     #[inline]
     fn bit(hash: u64) -> u32 {
-        0x10 << (((hash as u32 & TAG) * 6) >> TAG_BITS)
+        0x20 << ((u32::from(tag(hash)) * 6) >> u8::BITS)
     }
 
     /// Whether an entry with such a hash may have overflowed and be live.
     #[inline]
     pub(super) fn overflowed(self, hash: u64, live: Live) -> bool {
-        (self.0 & Self::bit(hash) != 0) & self.is_live(live)
+        self.0 & Self::bit(hash) != 0 && self.is_live(live)
     }
 
     #[inline]
@@ -212,13 +231,13 @@ impl State {
         (seq >> Self::UNIT).wrapping_sub(live.from >> Self::UNIT) & (u32::MAX >> Self::UNIT)
     }
 
-    fn with_overflow(self, hash: u64, seq: Seq, live: Live) -> u32 {
+    fn with_overflow(self, hash: u64, seq: Seq, live: Live) -> Self {
         let (newest, tags) = match self.is_live(live) {
             true if Self::age(self.0, live) >= Self::age(seq, live) => (self.0, self.0),
             true => (seq, self.0),
             false => (seq, 0),
         };
         let newest = newest >> Self::UNIT << Self::UNIT;
-        newest | tags & Self::TAGS | Self::bit(hash) | self.0 & Self::TURN
+        Self(newest | tags & Self::TAGS | Self::bit(hash) | self.0 & Self::TURN)
     }
 }

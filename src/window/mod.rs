@@ -31,13 +31,11 @@ use std::hash::BuildHasher;
 use std::hint::black_box;
 
 use crate::clock::Nanos;
-use crate::hash::{hash, hint};
+use crate::hash::hint;
 use crate::key::Key;
 use block::Block;
 pub(crate) use block::Trash;
-use group::Grouping;
 use index::Index;
-use line::Live;
 use ring::Ring;
 pub(crate) use ring::Seq;
 
@@ -49,6 +47,8 @@ const FREED: usize = 8;
 const PACKED: usize = 8;
 /// Holes and empty slots that one removal skips while packing.
 const SKIPPED: usize = 64;
+/// Numbers that the next entry may take up: those left in a slot of the ring, those that are not given, a slot.
+const RESERVE: u32 = 1 << 15;
 
 pub(crate) struct Window<K: ?Sized + Key, V> {
     ring: Ring<K, V>,
@@ -67,8 +67,7 @@ impl<K: ?Sized + Key, V> Window<K, V> {
     }
 
     fn starting_at(start: Seq, ttl: Nanos, max: usize) -> Self {
-        let grouping = Grouping::of_entries(max);
-        let (ring, index) = (Ring::starting_at(start, grouping), Index::bounded(max, grouping));
+        let (ring, index) = (Ring::starting_at(start), Index::bounded(max));
         Self { ring, index, ttl, max, due: Nanos::MAX }
     }
 
@@ -93,7 +92,7 @@ impl<K: ?Sized + Key, V> Window<K, V> {
 
     /// Whether no number is left for another entry until one goes.
     pub(crate) fn is_exhausted(&self) -> bool {
-        self.ring.is_exhausted()
+        !self.index.spans(self.ring.live().len + RESERVE)
     }
 
     /// Whether a call that writes at `now` has to [`expire`](Self::expire) and [`maintain`](Self::maintain) first.
@@ -134,7 +133,7 @@ impl<K: ?Sized + Key, V> Window<K, V> {
 
     #[inline]
     fn search(&self, hash: u64, mut is: impl FnMut(&Block<K, V>, usize) -> bool) -> Option<Seq> {
-        self.index.find(hash, self.live(), |group| self.ring.search(group, hint(hash), &mut is))
+        self.index.find(hash, self.ring.live(), |first, size| self.ring.search(first, size, hint(hash), &mut is))
     }
 
     /// The entry with this key that is live at `now`.
@@ -164,23 +163,29 @@ impl<K: ?Sized + Key, V> Window<K, V> {
     /// Adds an entry whose key is not there. May panic in the key's `Clone`, and then adds nothing.
     #[inline]
     pub(crate) fn push(&mut self, now: Nanos, hash: u64, key: &K, value: V) {
-        if self.index.is_full(self.ring.len()) {
-            self.grow();
+        if self.index.is_full(self.ring.len()) || !self.ring.has_room() {
+            self.make_room(now);
         }
         let seq = self.ring.push(now, hint(hash), key, value);
-        self.index.insert(hash, seq, self.live());
-        self.due = self.due.min(now.saturating_add(self.ttl));
+        self.index.insert(hash, seq, self.ring.live());
+        if self.ring.len() == 1 {
+            // The others expire later than the oldest.
+            self.due = self.due.min(now.saturating_add(self.ttl));
+        }
     }
 
     #[cold]
-    fn grow(&mut self) {
-        self.index.make_room(self.ring.len(), self.ring.tail());
+    fn make_room(&mut self, now: Nanos) {
+        if !self.ring.has_room() {
+            self.ring.open_slot(now);
+        }
+        self.index.make_room(self.ring.len(), self.ring.live());
         self.due = 0;
     }
 
     /// Takes an entry out. May panic in the key's `Hash`, and then has taken it out.
     pub(crate) fn remove(&mut self, hash: u64, seq: Seq, hasher: &impl BuildHasher, trash: &mut Trash<K, V>) {
-        self.index.remove(hash, seq, self.live());
+        self.index.remove(hash, seq, self.ring.live());
         self.ring.remove(seq, trash);
         self.head_moved();
         if self.ring.is_sparse() {
@@ -191,8 +196,8 @@ impl<K: ?Sized + Key, V> Window<K, V> {
     fn pack(&mut self, hasher: &impl BuildHasher) {
         for _ in 0..PACKED {
             let Some(old) = self.ring.next_to_pack(SKIPPED) else { return };
-            let hash = hash(hasher, self.ring.key(old));
-            let live = self.live();
+            let hash = self.ring.hash(hasher, old);
+            let live = self.ring.live();
             let new = self.ring.pack();
             self.index.renumber(hash, old, new, live);
             self.head_moved();
@@ -206,7 +211,7 @@ impl<K: ?Sized + Key, V> Window<K, V> {
         if !settled {
             self.ring.reclaim(FREED, true, trash);
             self.index.free_some();
-            self.index.make_room(self.ring.len(), self.ring.tail());
+            self.index.make_room(self.ring.len(), self.ring.live());
             self.resize(MOVED, hasher);
             settled = self.is_settled();
         }
@@ -215,14 +220,14 @@ impl<K: ?Sized + Key, V> Window<K, V> {
     }
 
     fn is_settled(&self) -> bool {
-        self.index.is_settled(self.ring.len()) && !self.ring.needs_reclaim()
+        self.index.is_settled(self.ring.len(), self.ring.live()) && !self.ring.needs_reclaim()
     }
 
     /// Frees up to `budget` entries that left; how many, and whether more work is left.
     pub(crate) fn sweep(&mut self, budget: usize, hasher: &impl BuildHasher, trash: &mut Trash<K, V>) -> (usize, bool) {
         self.due = 0;
         let freed = self.ring.reclaim(budget, false, trash);
-        self.index.make_room(self.ring.len(), self.ring.tail());
+        self.index.make_room(self.ring.len(), self.ring.live());
         self.resize(budget, hasher);
         let freeing = (0..budget.div_ceil(FREED)).all(|_| self.index.free_some());
         (freed, freeing || self.ring.has_garbage(false) || self.index.mark().is_some())
@@ -238,13 +243,13 @@ impl<K: ?Sized + Key, V> Window<K, V> {
             while count < MOVED
                 && let Some(seq) = self.ring.previous(before)
             {
-                let hash = hash(hasher, self.ring.key(seq));
+                let hash = self.ring.hash(hasher, seq);
                 moved[count] = (hash, seq);
                 (count, before) = (count + 1, seq);
             }
             let moved = &moved[..count];
             self.touch(moved.iter().map(|&(hash, _)| hash));
-            let live = self.live();
+            let live = self.ring.live();
             for &(hash, seq) in moved {
                 self.index.move_down_to(hash, seq, live);
             }
@@ -263,10 +268,6 @@ impl<K: ?Sized + Key, V> Window<K, V> {
     pub(crate) fn clear(&mut self, trash: &mut Trash<K, V>) {
         let emptied = std::mem::replace(self, Self::starting_at(self.ring.tail(), self.ttl, self.max));
         emptied.ring.clear(trash);
-    }
-
-    fn live(&self) -> Live {
-        Live::between(self.ring.head(), self.ring.tail())
     }
 
     /// There may be something to free. The entries below the mark may all be gone: then the previous index goes too,

@@ -128,8 +128,8 @@ impl<K: ?Sized + Key, V> Ring<K, V> {
     }
 
     fn is_filled(&self, target: usize) -> bool {
-        let floor = Grouping::floor(self.seq(target, 0));
-        self.slots[target].packed.as_ref().is_some_and(|packed| !packed.has_room_in_front(floor))
+        Grouping::is_reserved(self.seq(target, 0))
+            || self.slots[target].packed.as_ref().is_some_and(|packed| !packed.has_room_in_front())
     }
 
     /// Goes on to fill the next older slot.

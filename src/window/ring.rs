@@ -7,14 +7,15 @@
 //!
 //! Invariants: `head` is the oldest live entry, or `tail` when there is none, and `oldest` is its time. Times never
 //! decrease along the ring. `live` is the number of live entries, and `held_bytes` the sum over the slots from that of
-//! `head` on, so that it needs no look at a key that is evicted. `tail - head` stays below
-//! [`Grouping::max_span`], so that the index can tell old from new.
+//! `head` on, so that it needs no look at a key that is evicted. `tail - head` stays within
+//! what the [`Grouping`] of the index spans, so that it can tell old from new.
 //!
 //! Slots stand in a deque, one for 1,024 entries. A linked list in a slab would remove from the middle without leaving
 //! holes (see `pack.rs` for what is done about them), but costs 8 bytes an entry, and a cache miss for each
 //! of a million entries that expire at once; here those cost one step a thousand.
 
 use std::collections::VecDeque;
+use std::hash::BuildHasher;
 use std::ops::Range;
 
 use super::block::{BLOCK, Block, Trash};
@@ -43,12 +44,11 @@ pub(crate) struct Ring<K: ?Sized + Key, V> {
     pub(super) holes: usize,
     pub(super) hole_bytes: u64,
     pub(super) pack: Option<Pack>,
-    grouping: Grouping,
 }
 
 impl<K: ?Sized + Key, V> Ring<K, V> {
     /// An empty ring whose first entry gets a number not far from `start`.
-    pub(crate) fn starting_at(start: Seq, grouping: Grouping) -> Self {
+    pub(crate) fn starting_at(start: Seq) -> Self {
         let start = start / BLOCK as u32 * BLOCK as u32;
         Self {
             slots: VecDeque::new(),
@@ -61,7 +61,6 @@ impl<K: ?Sized + Key, V> Ring<K, V> {
             holes: 0,
             hole_bytes: 0,
             pack: None,
-            grouping,
         }
     }
 
@@ -89,9 +88,10 @@ impl<K: ?Sized + Key, V> Ring<K, V> {
         (self.live > 0).then_some(self.oldest)
     }
 
-    /// Whether the numbers of one more block would not fit into [`Grouping::max_span`]: some entry has to go.
-    pub(crate) fn is_exhausted(&self) -> bool {
-        self.tail.wrapping_sub(self.head) > self.grouping.max_span() - 2 * BLOCK as u32
+    /// The numbers between which entries are live.
+    #[inline]
+    pub(crate) fn live(&self) -> Live {
+        Live::between(self.head, self.tail)
     }
 
     /// Where number `seq`, which is not before the first slot, stands.
@@ -116,16 +116,25 @@ impl<K: ?Sized + Key, V> Ring<K, V> {
         self.place(seq).expect("the entry is present")
     }
 
-    /// The live entry for which `is` holds, of those with this hint in the group that begins with number `first`.
+    /// The live entry for which `is` holds, of those with this hint in the group of `size` numbers from `first` on.
     #[inline]
-    pub(crate) fn search(&self, first: Seq, hint: u8, mut is: impl FnMut(&Block<K, V>, usize) -> bool) -> Option<Seq> {
-        let live = Live::between(self.head, self.tail);
-        let (slot, at) = self.locate(first);
-        let group = at..at + self.grouping.size() as usize;
-        for block in self.slots.get(slot)?.parts() {
-            let is = |at| block.is_present(at) && live.contains(self.seq(slot, at)) && is(block, at);
-            if let Some(at) = block.find_hinted(group.clone(), hint, is) {
-                return Some(self.seq(slot, at));
+    pub(crate) fn search(
+        &self,
+        first: Seq,
+        size: u32,
+        hint: u8,
+        mut is: impl FnMut(&Block<K, V>, usize) -> bool,
+    ) -> Option<Seq> {
+        let live = self.live();
+        // A group is a part of a slot, or some slots, of which the first may be gone.
+        for first in (0..size).step_by(BLOCK).map(|offset| first.wrapping_add(offset)) {
+            let (slot, at) = self.locate(first);
+            let group = at..at + BLOCK.min(size as usize);
+            for block in self.slots.get(slot).into_iter().flat_map(Slot::parts) {
+                let is = |at| block.is_present(at) && live.contains(self.seq(slot, at)) && is(block, at);
+                if let Some(at) = block.find_hinted(group.clone(), hint, is) {
+                    return Some(self.seq(slot, at));
+                }
             }
         }
         None
@@ -134,6 +143,12 @@ impl<K: ?Sized + Key, V> Ring<K, V> {
     pub(crate) fn key(&self, seq: Seq) -> &K {
         let (block, at) = self.at(seq);
         block.key(at)
+    }
+
+    /// The hash of an entry's key.
+    pub(crate) fn hash(&self, hasher: &impl BuildHasher, seq: Seq) -> u64 {
+        let (block, at) = self.at(seq);
+        block.hash(hasher, at)
     }
 
     pub(crate) fn value(&self, seq: Seq) -> &V {
@@ -146,13 +161,16 @@ impl<K: ?Sized + Key, V> Ring<K, V> {
         block.time(at)
     }
 
-    /// Adds the newest entry. `time` is not below that of the one before. May panic in the key's `Clone`, then
-    /// no entry was added.
+    /// Whether an entry may be pushed.
+    #[inline]
+    pub(crate) fn has_room(&self) -> bool {
+        self.last_block().is_some_and(Block::has_room)
+    }
+
+    /// Adds the newest entry, where there is room. `time` is not below that of the one before. May panic in the key's
+    /// `Clone`, then no entry was added.
     #[inline]
     pub(crate) fn push(&mut self, time: Nanos, hint: u8, key: &K, value: V) -> Seq {
-        if !self.last_block().is_some_and(Block::has_room) {
-            self.open_slot(time);
-        }
         let bytes = K::Store::weigh(key);
         let slot = self.slots.back_mut().expect("there is a last slot");
         slot.block.as_mut().expect("the last slot has a block").push_back(time, hint, key, value);
@@ -173,16 +191,17 @@ impl<K: ?Sized + Key, V> Ring<K, V> {
         self.slots.back()?.block.as_deref()
     }
 
-    #[cold]
-    fn open_slot(&mut self, time: Nanos) {
+    /// Makes room for entries from this time on.
+    pub(crate) fn open_slot(&mut self, time: Nanos) {
         if let Some(block) = self.slots.back_mut().and_then(|slot| slot.block.as_mut()) {
             block.seal();
         }
-        let first = self.seq(self.slots.len(), 0);
-        let floor = Grouping::floor(first);
-        let block = Block::new(floor, self.last_block());
-        self.slots.push_back(Slot::new(time, block));
-        self.tail = first.wrapping_add(floor as u32);
+        let block = Block::new(0, self.last_block());
+        while Grouping::is_reserved(self.seq(self.slots.len(), 0)) {
+            self.slots.push_back(Slot::new(time, None));
+        }
+        self.tail = self.seq(self.slots.len(), 0);
+        self.slots.push_back(Slot::new(time, Some(block)));
         if self.live == 0 {
             self.move_head(self.tail);
         }
@@ -316,8 +335,15 @@ impl<K: ?Sized + Key, V> Ring<K, V> {
         if self.live == 0 || before == self.head {
             return None;
         }
-        let (first, _) = self.locate(self.head);
         let (slot, at) = self.locate(before);
+        // Mostly it is the position before.
+        if at > 0
+            && let Some(block) = self.slots.get(slot).and_then(|slot| slot.block.as_deref())
+            && block.is_present(at - 1)
+        {
+            return Some(before.wrapping_sub(1));
+        }
+        let (first, _) = self.locate(self.head);
         let here = self.slots.get(slot).and_then(|slot| slot.previous(at)).map(|at| self.seq(slot, at));
         let found = here.or_else(|| {
             let slot = (first..slot).rev().find(|&slot| self.slots[slot].present > 0)?;

@@ -20,8 +20,8 @@ pub(crate) struct Slot<K: ?Sized + Key, V> {
 }
 
 impl<K: ?Sized + Key, V> Slot<K, V> {
-    pub(crate) fn new(first: Nanos, block: Block<K, V>) -> Self {
-        Self { first, present: 0, bytes: 0, block: Some(Box::new(block)), packed: None }
+    pub(crate) fn new(first: Nanos, block: Option<Block<K, V>>) -> Self {
+        Self { first, present: 0, bytes: 0, block: block.map(Box::new), packed: None }
     }
 
     /// The block that holds position `at`, if any does.

@@ -2,9 +2,11 @@
 
 use std::collections::VecDeque;
 use std::fmt;
-use std::hash::Hash;
+use std::hash::{BuildHasher, Hash};
 use std::mem::needs_drop;
 use std::ops::Range;
+
+use crate::hash::hash;
 
 /// A queue of places, counted from the oldest one held, in which single places can be emptied.
 pub trait Places: Default {
@@ -34,7 +36,15 @@ pub trait Places: Default {
 }
 
 /// Places that hold keys of type `K`.
-pub trait Store<K: ?Sized>: Places {
+pub trait Store<K: ?Sized + Hash>: Places {
+    /// The hash of a key.
+    fn hash(hasher: &impl BuildHasher, key: &K) -> u64 {
+        hash(hasher, key)
+    }
+    /// The hash of the key in a place that was not emptied.
+    fn hash_at(&self, hasher: &impl BuildHasher, at: usize) -> u64 {
+        Self::hash(hasher, self.get(at))
+    }
     /// How much `key` will count for in a bound on bytes.
     fn weigh(key: &K) -> u64;
     /// The key in a place that was not emptied.
@@ -272,8 +282,17 @@ impl Store<[u8]> for Heap {
     }
 }
 
-/// A string is held as its bytes; only handing one out looks at them as UTF-8 again.
+/// A string is held, and hashed, as its bytes; only handing one out looks at them as UTF-8 again.
 impl Store<str> for Heap {
+    #[inline]
+    fn hash(hasher: &impl BuildHasher, key: &str) -> u64 {
+        hash(hasher, key.as_bytes())
+    }
+
+    fn hash_at(&self, hasher: &impl BuildHasher, at: usize) -> u64 {
+        hash(hasher, self.bytes(at))
+    }
+
     #[inline]
     fn weigh(key: &str) -> u64 {
         key.len() as u64

@@ -3,8 +3,8 @@
 //! Owns the lines, and sends what does not fit into one to the next. The array is cut into segments that are allocated when
 //! first written and freed one at a time, so that neither zeroing nor freeing megabytes ever happens inside one call.
 
-use super::group::Grouping;
-use super::line::{EMPTY, Line, Live};
+use super::group::{Grouping, LiveGroups};
+use super::line::{EMPTY, Entry, Line, Live};
 use super::ring::Seq;
 
 /// Lines in a segment: 16 KiB.
@@ -24,6 +24,11 @@ impl Table {
         Self { segments: std::iter::repeat_with(|| None).take(segments).collect(), lines, grouping }
     }
 
+    #[inline]
+    pub(crate) fn grouping(&self) -> Grouping {
+        self.grouping
+    }
+
     pub(crate) fn lines(&self) -> usize {
         self.lines
     }
@@ -37,6 +42,12 @@ impl Table {
     #[inline]
     fn after(&self, line: usize) -> usize {
         if line + 1 == self.lines { 0 } else { line + 1 }
+    }
+
+    /// What a slot holds of a number.
+    #[inline]
+    fn entry(&self, hash: u64, seq: Seq) -> Entry {
+        Entry::new(hash, self.grouping.group(seq))
     }
 
     #[inline]
@@ -54,9 +65,10 @@ impl Table {
         &mut segment.as_mut().expect("it was just made")[at % SEGMENT]
     }
 
-    /// What `search` finds first in the live groups under this hash, of which it is given the first number.
+    /// What `search` finds first in the live groups under this hash, of which it is given the first number and how many
+    /// there are.
     #[inline]
-    pub(crate) fn find(&self, hash: u64, live: Live, mut search: impl FnMut(Seq) -> Option<Seq>) -> Option<Seq> {
+    pub(crate) fn find(&self, hash: u64, live: Live, mut search: impl FnMut(Seq, u32) -> Option<Seq>) -> Option<Seq> {
         let home = self.home(hash);
         let line = self.line(home)?;
         let found = line.find(hash, live, self.grouping, &mut search);
@@ -73,7 +85,7 @@ impl Table {
         home: usize,
         hash: u64,
         live: Live,
-        mut search: impl FnMut(Seq) -> Option<Seq>,
+        mut search: impl FnMut(Seq, u32) -> Option<Seq>,
     ) -> Option<Seq> {
         let mut at = self.after(home);
         while at != home {
@@ -99,10 +111,15 @@ impl Table {
     /// Notes the newest number, which is live, under its hash. There must be a free slot in the table.
     #[inline]
     pub(crate) fn insert(&mut self, hash: u64, seq: Seq, live: Live) {
-        let (slot, slots) = (self.grouping.slot(hash, seq), self.grouping.slots(live));
-        if !self.line_mut(self.home(hash)).fill(slot, slots) {
-            self.insert_by(Line::fill_next, hash, seq, live);
+        let (entry, groups) = (self.entry(hash, seq), self.grouping.groups(live));
+        if !self.line_mut(self.home(hash)).fill(entry, groups) {
+            self.insert_next(hash, seq, live);
         }
+    }
+
+    #[cold]
+    fn insert_next(&mut self, hash: u64, seq: Seq, live: Live) {
+        self.insert_by(Line::fill_next, hash, seq, live);
     }
 
     /// Notes a number that is older than all others here.
@@ -111,14 +128,13 @@ impl Table {
     }
 
     /// Notes a number in the first line from its home on that `fill` can fill.
-    #[inline(never)]
-    fn insert_by(&mut self, fill: fn(&mut Line, u32, Live) -> bool, hash: u64, seq: Seq, live: Live) {
-        let (slot, slots) = (self.grouping.slot(hash, seq), self.grouping.slots(live));
+    fn insert_by(&mut self, fill: impl Fn(&mut Line, Entry, LiveGroups) -> bool, hash: u64, seq: Seq, live: Live) {
+        let (entry, groups) = (self.entry(hash, seq), self.grouping.groups(live));
         let mut at = self.home(hash);
         loop {
             let next = self.after(at);
             let line = self.line_mut(at);
-            if fill(line, slot, slots) {
+            if fill(line, entry, groups) {
                 return;
             }
             line.overflow(hash, seq, live);
@@ -128,22 +144,21 @@ impl Table {
 
     /// Forgets a number that was noted under this hash.
     pub(crate) fn remove(&mut self, hash: u64, seq: Seq) {
-        let slot = self.grouping.slot(hash, seq);
-        self.replace_slot(hash, slot, 0, |_| {});
+        self.replace_entry(hash, self.entry(hash, seq), Entry::NONE, |_| {});
     }
 
     /// Replaces a number that was noted under this hash by another one, which is live.
     pub(crate) fn replace(&mut self, hash: u64, seq: Seq, by: Seq, live: Live) {
-        let (slot, by_slot) = (self.grouping.slot(hash, seq), self.grouping.slot(hash, by));
-        self.replace_slot(hash, slot, by_slot, |passed| passed.overflow(hash, by, live));
+        let (entry, by_entry) = (self.entry(hash, seq), self.entry(hash, by));
+        self.replace_entry(hash, entry, by_entry, |passed| passed.overflow(hash, by, live));
     }
 
-    fn replace_slot(&mut self, hash: u64, slot: u32, by: u32, pass: impl Fn(&mut Line)) {
+    fn replace_entry(&mut self, hash: u64, entry: Entry, by: Entry, pass: impl Fn(&mut Line)) {
         let mut at = self.home(hash);
         for _ in 0..self.lines {
             let next = self.after(at);
             let line = self.line_mut(at);
-            if line.replace(slot, by) {
+            if line.replace(entry, by) {
                 return;
             }
             pass(line);

@@ -7,7 +7,6 @@ use super::block::BLOCK;
 use super::group::Grouping;
 use super::store::Heap;
 use crate::clock::Nanos;
-use crate::hash::hash;
 use crate::key::Key;
 
 impl<K: ?Sized + Key, V> Window<K, V> {
@@ -18,10 +17,7 @@ impl<K: ?Sized + Key, V> Window<K, V> {
     /// Where they do not.
     pub(crate) fn validate(&self, hasher: &impl BuildHasher) {
         let ring = &self.ring;
-        assert!(
-            ring.tail().wrapping_sub(ring.head()) < Grouping::of_entries(self.max).max_span(),
-            "the numbers span too much"
-        );
+        assert!(self.index.spans(ring.live().len), "the numbers span too much");
         let (mut live, mut bytes, mut holes, mut hole_bytes) = (0, 0, 0, 0);
         let mut last_time: Nanos = 0;
         for (index, slot) in ring.slots.iter().enumerate() {
@@ -45,8 +41,8 @@ impl<K: ?Sized + Key, V> Window<K, V> {
                     if seq.wrapping_sub(ring.base) >= ring.head().wrapping_sub(ring.base) {
                         live += 1;
                         bytes += block.weight(at);
-                        assert!(at >= Grouping::floor(ring.seq(index, 0)), "a number of group 0 was given");
-                        let found = self.find(hash(hasher, block.key(at)), block.key(at));
+                        assert!(!Grouping::is_reserved(seq), "a number of group 0 was given");
+                        let found = self.find(block.hash(hasher, at), block.key(at));
                         assert_eq!(found, Some(seq), "the index does not know an entry");
                     }
                 }
