@@ -25,6 +25,7 @@ mod watchdog;
 use std::alloc::System;
 use std::error::Error;
 use std::io::{self, ErrorKind, Write};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -33,7 +34,7 @@ use leakproof::Clock;
 
 use options::Options;
 use report::Report;
-use round::{Round, silence_deliberate_panics};
+use round::{Round, panic_text, silence_deliberate_panics};
 use text::{human, thousands};
 use watchdog::Watchdog;
 
@@ -101,7 +102,11 @@ fn run() -> Result<ExitCode> {
 fn play(options: &Options, number: u64, report: &mut Report) -> Option<String> {
     let mut round = Round::new(options.seed, number, options.threads, OPERATIONS);
     for (part, soak) in [dedup::soak, cache::soak, listeners::soak].into_iter().enumerate() {
-        report.operations[part].add(&soak(&mut round, &mut report.causes));
+        // What looks through a structure for anything wrong panics where it finds it.
+        match catch_unwind(AssertUnwindSafe(|| soak(&mut round, &mut report.causes))) {
+            Ok(tally) => report.operations[part].add(&tally),
+            Err(payload) => return Some(format!("a look through a structure: {}", panic_text(&*payload))),
+        }
         if let Some(promise) = round.broken() {
             return Some(promise);
         }

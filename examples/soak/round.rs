@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt::Display;
 use std::panic::{self, AssertUnwindSafe, catch_unwind};
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::SeqCst};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::SeqCst};
 use std::sync::{Arc, Barrier, Mutex, PoisonError};
 use std::thread;
 use std::time::Duration;
@@ -24,13 +24,18 @@ pub(crate) struct Round {
 
 /// What was seen to be broken first.
 #[derive(Default)]
-pub(crate) struct Verdict(Mutex<Option<String>>);
+pub(crate) struct Verdict {
+    broken: Mutex<Option<String>>,
+    /// The round is to end.
+    is_broken: AtomicBool,
+}
 
 impl Verdict {
     /// Notes that a promise does not hold; the first one counts.
     pub(crate) fn check(&self, holds: bool, promise: impl FnOnce() -> String) {
         if !holds {
-            self.0.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert_with(promise);
+            self.broken.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert_with(promise);
+            self.is_broken.store(true, SeqCst);
         }
     }
 }
@@ -57,7 +62,7 @@ impl Round {
     }
 
     pub(crate) fn broken(&self) -> Option<String> {
-        self.verdict.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.verdict.broken.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// Has all threads begin at once, and do `work` as often as the round is long; what they did.
@@ -72,6 +77,9 @@ impl Round {
             for operation in 0..self.operations {
                 if contained(|| work(&mut dice, &mut tally)).is_none() {
                     tally.count("panics that callers got");
+                }
+                if self.verdict.is_broken.load(SeqCst) {
+                    break;
                 }
                 PROGRESS.fetch_add(1, SeqCst);
                 if operation.is_multiple_of(SAMPLED) {
@@ -90,7 +98,7 @@ impl Round {
             for thread in threads {
                 match thread.join() {
                     Ok(tally) => all.add(&tally),
-                    Err(payload) => self.check(false, || format!("a thread panicked: {}", text(&*payload))),
+                    Err(payload) => self.check(false, || format!("a thread panicked: {}", panic_text(&*payload))),
                 }
             }
         });
@@ -107,7 +115,7 @@ impl Drop for Wait<'_> {
     }
 }
 
-fn text(payload: &(dyn std::any::Any + Send)) -> &str {
+pub(crate) fn panic_text(payload: &(dyn std::any::Any + Send)) -> &str {
     let owned = payload.downcast_ref::<String>().map(String::as_str);
     owned.or_else(|| payload.downcast_ref::<&str>().copied()).unwrap_or("(no text)")
 }

@@ -3,11 +3,11 @@
 //! was registered for.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::SeqCst};
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock};
 
-use leakproof::{Emitted, Generation, WeakRegistry};
+use leakproof::{Emitted, Generation, Subscription, WeakRegistry};
 
-use super::Bus;
+use super::{Bus, lock};
 use crate::random::scramble;
 use crate::round::{Dice, Time, Verdict, panic_deliberately};
 use crate::value::One;
@@ -43,6 +43,8 @@ pub(super) struct World {
     pub(super) time: Time,
     pub(super) topics: usize,
     pub(super) bus: OnceLock<WeakRegistry<u8, Arc<Event>>>,
+    /// Guards that handlers drop within a call.
+    pub(super) victims: Mutex<Vec<(Subscription, Arc<Fate>)>>,
     pub(super) next_emit: AtomicU64,
     pub(super) emits: AtomicU64,
     pub(super) called: AtomicUsize,
@@ -58,6 +60,7 @@ impl World {
             time,
             topics,
             bus: OnceLock::new(),
+            victims: Mutex::default(),
             next_emit: AtomicU64::new(0),
             emits: AtomicU64::new(0),
             called: AtomicUsize::new(0),
@@ -112,6 +115,8 @@ pub(super) struct Fate {
     pub(super) is_keyed: bool,
     pub(super) detached: End,
     pub(super) paused: End,
+    /// The emit within which it was detached, and which is to skip it.
+    pub(super) detached_within: AtomicU64,
     /// Its scope's generation, and its owner.
     pub(super) others: Vec<Arc<End>>,
     pub(super) is_dropped: AtomicBool,
@@ -128,6 +133,7 @@ impl Fate {
             is_keyed: dice.one_in(8),
             detached: End::default(),
             paused: End::default(),
+            detached_within: AtomicU64::new(u64::MAX),
             others: Vec::new(),
             is_dropped: AtomicBool::new(false),
         }
@@ -160,6 +166,9 @@ impl Handler {
         verdict.check(calls <= fate.times, || format!("a listener was called {calls} times, not {}", fate.times));
         let began_before = |end: &End| event.number < end.0.load(SeqCst);
         verdict.check(began_before(&fate.detached), || "a detached listener was called".into());
+        verdict.check(event.number != fate.detached_within.load(SeqCst), || {
+            "a listener was called that another one had detached within the same emit".into()
+        });
         verdict.check(began_before(&fate.paused), || "a paused listener was called".into());
         verdict.check(fate.others.iter().all(|end| began_before(end)), || {
             "a listener was called whose scope or owner had ended".into()
@@ -192,6 +201,13 @@ impl Handler {
                 if let Some(bus) = self.world.bus.get().and_then(WeakRegistry::upgrade) {
                     bus.clone().sweep();
                     drop(bus.listeners());
+                }
+            }
+            14..20 => {
+                let victim = lock(&self.world.victims).pop();
+                if let Some((guard, victim)) = victim {
+                    guard.detach();
+                    victim.detached_within.store(event.number, SeqCst);
                 }
             }
             _ => {}

@@ -17,6 +17,8 @@ type Bus = ListenerRegistry<u8, Arc<Event>>;
 
 /// Guards that a thread holds at most.
 const HELD: usize = 40;
+/// Guards that are few: a calm thread has others come, too.
+const FEW: usize = 4;
 /// Scopes and owners that all threads share.
 const SHARED: usize = 4;
 /// Waiting for a call that runs takes no longer, however busy the machine is.
@@ -49,6 +51,8 @@ struct Soak {
     alive: Alive,
     max_per_topic: usize,
     max_age: Duration,
+    /// Listeners come and go at one of so many operations that could have them do so, where a thread has a few.
+    calm: usize,
 }
 
 /// Departures by cause, as they are told.
@@ -98,13 +102,14 @@ pub(crate) fn soak(round: &mut Round, causes: &mut Tally) -> Tally {
         let (failures, retry_after) = (1 + dice.below(4) as u32, dice.one_in(2).then_some(retry_after));
         builder = builder.breaker(Breaker { failures, retry_after });
     }
+    let calm = if dice.one_in(2) { 1 } else { 300 };
     let bus = Arc::new(builder.build().expect("sound limits"));
     let world = Arc::new(World::new(&round.verdict, time, 1 + dice.below(12)));
     world.bus.set(bus.downgrade()).ok();
     let sweeper = Sweeper::new();
     sweeper.watch("listeners", &bus, Duration::from_millis(1));
     let connections = (0..SHARED).map(|_| Connection::new(&bus)).collect();
-    let soak = Soak { world, bus, connections, alive: Alive::default(), max_per_topic, max_age };
+    let soak = Soak { world, bus, connections, alive: Alive::default(), max_per_topic, max_age, calm };
     let tally = round.play(|_| {
         let (mut hands, soak) = (Hands::default(), &soak);
         move |dice: &mut Dice, tally: &mut Tally| soak.step(dice, tally, &mut hands)
@@ -133,6 +138,7 @@ impl Soak {
     fn account(self, round: &Round, told: &Told, tally: &Tally, causes: &mut Tally) {
         let Self { world, bus, connections, alive, .. } = self;
         bus.validate();
+        lock(&world.victims).clear();
         bus.sweep();
         round.check_equal("captures alive, to listeners", alive.count(), bus.len() as i64);
         drop(connections);
@@ -164,17 +170,22 @@ impl Soak {
         let Self { world, bus, .. } = self;
         world.time.pass(dice, tally);
         let topic = dice.below(world.topics) as u8;
+        let is_calm = hands.guards.len() > FEW && !dice.one_in(self.calm);
         match dice.below(200) {
-            0..60 => {
-                tally.count("emits");
-                world.emit(bus, topic, 0, None);
-            }
             60..80 => {
                 tally.count("emits to a generation");
                 let connection = &self.connections[dice.below(SHARED)];
                 let now =
                     if dice.one_in(2) { Some(lock(&connection.now).clone()) } else { lock(&connection.last).clone() };
                 world.emit(bus, topic, 0, now.as_ref());
+            }
+            0..60 => {
+                tally.count("emits");
+                world.emit(bus, topic, 0, None);
+            }
+            80..170 if is_calm => {
+                tally.count("emits");
+                world.emit(bus, topic, 0, None);
             }
             80..120 => self.register(topic, dice, tally, hands),
             120..160 => self.let_go(dice, tally, hands),

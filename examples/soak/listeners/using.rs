@@ -81,7 +81,14 @@ impl Soak {
                 tally.count("guards forgotten");
                 guard.forget();
             }
-            2 | 3 => {
+            2 => {
+                let mut victims = lock(&self.world.victims);
+                if victims.len() < HELD {
+                    tally.count("guards left to handlers");
+                    victims.push((guard, fate));
+                }
+            }
+            3 => {
                 tally.count("guards dropped");
                 let is_the_end = fate.others.is_empty() && fate.times == u64::MAX;
                 drop(guard);
