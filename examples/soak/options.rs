@@ -1,5 +1,6 @@
 //! What the soak was started with.
 
+use std::hash::{BuildHasher, RandomState};
 use std::thread::available_parallelism;
 use std::time::Duration;
 
@@ -31,7 +32,7 @@ impl Options {
     /// What was asked for; nothing where that is help.
     pub(crate) fn read() -> Result<Option<Self>> {
         let processors = available_parallelism().map_or(1, usize::from);
-        let seed = u64::from(std::process::id());
+        let seed = RandomState::new().hash_one(()) % 1_000_000;
         let mut options =
             Self { time: Duration::from_secs(10), seed, first_round: 1, threads: (2 * processors).max(4) };
         let mut args = lexopt::Parser::from_env();

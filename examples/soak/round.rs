@@ -14,9 +14,9 @@ use crate::ALLOCATOR;
 use crate::random::scramble;
 
 pub(crate) struct Round {
-    pub(crate) threads: usize,
+    threads: usize,
     /// What each thread does in each part of the round.
-    pub(crate) operations: usize,
+    operations: usize,
     /// Chooses the limits.
     pub(crate) dice: Dice,
     pub(crate) verdict: Arc<Verdict>,
@@ -121,7 +121,6 @@ pub(crate) fn panic_text(payload: &(dyn std::any::Any + Send)) -> &str {
 }
 
 /// Numbers that look random, and are the same for the same seed.
-#[derive(Clone)]
 pub(crate) struct Dice {
     state: u64,
 }

@@ -49,11 +49,10 @@ use unsync::{BATCH, Found};
 ///
 /// So a million ids of 45 bytes take some 65 MB. Of the 20 bytes 7 are the index's, 8 the time's. While a map is below its
 /// bound, its index is larger than it need be: by up to 6 bytes an id. It grows to 1.8 times its size a few entries a call,
-/// and then old and new are both there: for the next eighth as many calls as there are ids, that is up to 13 bytes an id more.
-/// Nothing is ever copied at once.
+/// and meanwhile old and new are both there: that is up to 13 bytes an id more, for an eighth as many calls as there are ids.
 ///
 /// Memory comes, and is given back, in blocks of 1,024 ids: a shard has one that is being filled, and one that is being
-/// emptied.
+/// emptied. An id in flight takes what one with a value of 8 bytes takes.
 ///
 /// # Shards
 ///

@@ -30,7 +30,6 @@ fn account(round: &Round, what: &str, stats: &Stats, causes: &mut Tally) {
         ("ids removed", stats.removed),
         ("ids rejected", stats.rejected),
         ("claims lapsed", stats.lapsed),
-        ("claims shed", stats.shed),
     ] {
         causes.count_many(cause, count);
     }

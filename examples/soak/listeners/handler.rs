@@ -142,9 +142,9 @@ impl Fate {
 
 /// What a closure captures.
 pub(super) struct Handler {
-    pub(super) world: Arc<World>,
-    pub(super) fate: Arc<Fate>,
-    pub(super) _alive: One,
+    world: Arc<World>,
+    fate: Arc<Fate>,
+    _alive: One,
 }
 
 impl Drop for Handler {
