@@ -157,8 +157,8 @@ fn a_dedup_map_takes_what_its_documentation_states() {
         assert_stated(&format!("{entries} ids of 45 bytes"), bytes, of_ids(entries, 45, 0, true));
     }
     let (bytes, set) = grown(|| {
-        let set = DedupSet::<str>::builder().ttl(HOUR).max_entries(1_000_000).shards(8).build().expect("sound limits");
-        for number in 0..2_000_000 {
+        let set = DedupSet::<str>::builder().ttl(HOUR).max_entries(200_000).shards(8).build().expect("sound limits");
+        for number in 0..400_000 {
             set.insert(&id_of_45_bytes(number));
         }
         set
@@ -171,8 +171,8 @@ fn a_dedup_map_that_grows_takes_6_bytes_an_id_more_and_13_while_its_index_is_res
     let _alone = alone();
     let mut most = 0.0_f64;
     let before = ALLOCATOR.allocated();
-    let mut map = unsync::DedupMap::<u64, [u8; 16]>::new(HOUR, 4_000_000);
-    for key in 0..1_000_000_u64 {
+    let mut map = unsync::DedupMap::<u64, [u8; 16]>::new(HOUR, 1_200_000);
+    for key in 0..300_000_u64 {
         map.record(&key, [0; 16]);
         let entries = map.len();
         if entries >= 10_000 {
@@ -201,7 +201,7 @@ fn a_cache_takes_what_its_documentation_states() {
         assert_stated(&format!("{entries} entries of numbers"), bytes, of_cached(entries, 8, 16));
         let (bytes, cache) = grown(|| {
             let cache = LruCache::builder().max_entries(entries).shards(2).build().expect("sound limits");
-            for number in 0..2 * entries as u64 {
+            for number in 0..entries as u64 {
                 cache.insert(id_of_45_bytes(number), 0_u64);
             }
             cache
@@ -218,7 +218,7 @@ fn a_cache_that_grows_takes_7_bytes_an_entry_more_and_14_while_its_index_is_resi
     let mut most = 0.0_f64;
     let before = ALLOCATOR.allocated();
     let mut cache = unsync::LruCache::<u64, [u8; 16]>::new(1 << 30, HOUR);
-    for key in 0..1_000_000_u64 {
+    for key in 0..300_000_u64 {
         cache.insert(key, [0; 16]);
         let entries = cache.len();
         if entries >= 10_000 {
