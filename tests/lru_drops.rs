@@ -7,6 +7,8 @@ use std::cell::Cell;
 use std::collections::HashSet;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use fragile::{Counted, FUSE, Fused, burn};
@@ -47,6 +49,44 @@ fn values_are_dropped_once_on_every_path() {
     }
     drop(cache);
     assert_eq!(alive.get(), 0, "dropped with the cache");
+}
+
+/// A value that panics when it is cloned, if it is one of those.
+struct Brittle(bool);
+
+impl Clone for Brittle {
+    fn clone(&self) -> Self {
+        assert!(!self.0, "a user's code panics");
+        Self(self.0)
+    }
+}
+
+#[test]
+fn what_left_in_a_call_that_panics_is_told_of_all_the_same() {
+    let (time, told) = (ManualClock::new(), Arc::<AtomicU64>::default());
+    let count = |told: &Arc<AtomicU64>| {
+        let told = Arc::clone(told);
+        move |_: &u32, _: &Brittle, _| {
+            told.fetch_add(1, Ordering::Relaxed);
+        }
+    };
+    let shared = LruCache::builder().max_entries(8).max_age(MINUTE).shards(1).clock(&time).on_removal(count(&told));
+    let shared = shared.build().expect("sound limits");
+    shared.insert(1, Brittle(false));
+    time.advance(MINUTE / 2);
+    shared.insert(2, Brittle(true));
+    time.advance(MINUTE / 2);
+    let looked_up = catch_unwind(AssertUnwindSafe(|| shared.get(&2)));
+    assert!(looked_up.is_err() && shared.stats().expired == 1);
+    assert_eq!(told.swap(0, Ordering::Relaxed), 1, "shared: a look that lets another one expire");
+
+    let single = unsync::LruCache::builder().max_entries(8).max_age(MINUTE).clock(&time).on_removal(count(&told));
+    let mut single = single.build().expect("sound limits");
+    single.insert(1, Brittle(false));
+    single.insert(2, Brittle(false));
+    let retained = catch_unwind(AssertUnwindSafe(|| single.retain(|&key, _| key == 1 && panic!("not that one"))));
+    assert!(retained.is_err() && single.stats().removed == 1);
+    assert_eq!(told.load(Ordering::Relaxed), 1, "single-threaded: a walk that removed one before");
 }
 
 /// Runs every method of a cache, with a panic at the `fuse`th call of a user's code; whether there were so many.

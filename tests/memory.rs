@@ -4,7 +4,7 @@ use std::alloc::System;
 use std::time::Duration;
 
 use cap::Cap;
-use leakproof::{LruCache, ManualClock, unsync};
+use leakproof::{DedupSet, ListenerRegistry, LruCache, ManualClock, unsync};
 use parking_lot::{Mutex, MutexGuard};
 
 #[global_allocator]
@@ -101,4 +101,159 @@ fn a_cache_gives_its_memory_back_when_it_is_cleared_resized_or_past_its_time() {
             cache.remove(&key);
         }
     });
+}
+
+/// Sizes at which what the documentation states is compared with what is taken.
+const SIZES: [usize; 4] = [1_000, 100_000, 333_333, 1_000_000];
+
+/// # Panics
+///
+/// Where a collection takes a tenth more or less than its documentation states.
+fn assert_stated(what: &str, bytes: f64, stated: usize) {
+    let ratio = bytes / stated as f64;
+    assert!((0.9..=1.1).contains(&ratio), "{what}: {bytes} bytes, {ratio:.3} of the {stated} that are stated");
+}
+
+/// `entries × (key + value + 18)`, or 20 where keys are bytes.
+fn of_ids(entries: usize, key: usize, value: usize, keys_are_bytes: bool) -> usize {
+    entries * (key + value + if keys_are_bytes { 20 } else { 18 })
+}
+
+/// `entries × (key + value + 47)`.
+fn of_cached(entries: usize, key: usize, value: usize) -> usize {
+    entries * (key + value + 47)
+}
+
+/// `listeners × (350 + captured) + topics × (260 + topic)`.
+fn of_listeners(listeners: usize, captured: usize, topics: usize, topic: usize) -> usize {
+    listeners * (350 + captured) + topics * (260 + topic)
+}
+
+fn id_of_45_bytes(number: u64) -> String {
+    let mut id = format!("{number:045}");
+    id.shrink_to_fit();
+    id
+}
+
+#[test]
+fn a_dedup_map_takes_what_its_documentation_states() {
+    let _alone = alone();
+    for entries in SIZES {
+        let (bytes, _map) = grown(|| {
+            let mut map = unsync::DedupMap::<u64, [u8; 16]>::new(HOUR, entries);
+            for key in 0..entries as u64 {
+                map.record(&key, [0; 16]);
+            }
+            map
+        });
+        assert_stated(&format!("{entries} numbers with values"), bytes, of_ids(entries, 8, 16, false));
+        let (bytes, _set) = grown(|| {
+            let mut set = unsync::DedupSet::<str>::new(HOUR, entries);
+            for number in 0..entries as u64 {
+                set.insert(&id_of_45_bytes(number));
+            }
+            set
+        });
+        assert_stated(&format!("{entries} ids of 45 bytes"), bytes, of_ids(entries, 45, 0, true));
+    }
+    let (bytes, set) = grown(|| {
+        let set = DedupSet::<str>::builder().ttl(HOUR).max_entries(200_000).shards(8).build().expect("sound limits");
+        for number in 0..400_000 {
+            set.insert(&id_of_45_bytes(number));
+        }
+        set
+    });
+    assert_stated("a shared set after twice as many ids as it holds", bytes, of_ids(set.len(), 45, 0, true));
+}
+
+#[test]
+fn a_dedup_map_that_grows_takes_6_bytes_an_id_more_and_13_while_its_index_is_resized() {
+    let _alone = alone();
+    let mut most = 0.0_f64;
+    let before = ALLOCATOR.allocated();
+    let mut map = unsync::DedupMap::<u64, [u8; 16]>::new(HOUR, 1_200_000);
+    for key in 0..300_000_u64 {
+        map.record(&key, [0; 16]);
+        let entries = map.len();
+        if entries >= 10_000 {
+            let bytes = (ALLOCATOR.allocated() - before) as f64;
+            let stated = of_ids(entries, 8, 16, false);
+            assert!(bytes >= 0.9 * stated as f64, "{bytes} bytes for {entries}");
+            most = most.max((bytes - stated as f64) / entries as f64);
+        }
+    }
+    assert!((11.7..=14.3).contains(&most), "{most} bytes an id more at the worst time");
+    let settled = (ALLOCATOR.allocated() - before) as f64 - of_ids(map.len(), 8, 16, false) as f64;
+    assert!(settled <= 6.0 * map.len() as f64, "{settled} bytes more after the resizing");
+}
+
+#[test]
+fn a_cache_takes_what_its_documentation_states() {
+    let _alone = alone();
+    for entries in SIZES {
+        let (bytes, _cache) = grown(|| {
+            let mut cache = unsync::LruCache::<u64, [u8; 16]>::new(entries, HOUR);
+            for key in 0..2 * entries as u64 {
+                cache.insert(key, [0; 16]);
+            }
+            cache
+        });
+        assert_stated(&format!("{entries} entries of numbers"), bytes, of_cached(entries, 8, 16));
+        let (bytes, cache) = grown(|| {
+            let cache = LruCache::builder().max_entries(entries).shards(2).build().expect("sound limits");
+            for number in 0..entries as u64 {
+                cache.insert(id_of_45_bytes(number), 0_u64);
+            }
+            cache
+        });
+        let entries = cache.len();
+        let of_strings = entries * 45;
+        assert_stated(&format!("{entries} strings"), bytes, of_cached(entries, size_of::<String>(), 8) + of_strings);
+    }
+}
+
+#[test]
+fn a_cache_that_grows_takes_7_bytes_an_entry_more_and_14_while_its_index_is_resized() {
+    let _alone = alone();
+    let mut most = 0.0_f64;
+    let before = ALLOCATOR.allocated();
+    let mut cache = unsync::LruCache::<u64, [u8; 16]>::new(1 << 30, HOUR);
+    for key in 0..300_000_u64 {
+        cache.insert(key, [0; 16]);
+        let entries = cache.len();
+        if entries >= 10_000 {
+            let bytes = (ALLOCATOR.allocated() - before) as f64;
+            let stated = of_cached(entries, 8, 16) as f64;
+            assert!(bytes >= 0.9 * stated, "{bytes} bytes for {entries}");
+            most = most.max((bytes - stated) / entries as f64);
+        }
+    }
+    assert!((12.6..=15.4).contains(&most), "{most} bytes an entry more at the worst time");
+}
+
+#[test]
+fn listeners_take_what_the_documentation_of_their_registry_states() {
+    let _alone = alone();
+    for listeners in [1_000, 33_333, 100_000] {
+        for per_topic in [1, 10, 1_000] {
+            for_captures::<0>(listeners, per_topic);
+            for_captures::<100>(listeners, per_topic);
+        }
+    }
+}
+
+fn for_captures<const CAPTURED: usize>(listeners: usize, per_topic: usize) {
+    let (bytes, bus) = grown(|| {
+        let builder = ListenerRegistry::<u64, u64>::builder().max_listeners(listeners).max_per_topic(per_topic);
+        let bus = builder.build().expect("sound limits");
+        for number in 0..listeners {
+            let captured = [1_u8; CAPTURED];
+            let handler = move |&event: &u64| event == captured.len() as u64 || captured.contains(&1);
+            bus.on((number / per_topic) as u64, handler).expect("room").forget();
+        }
+        bus
+    });
+    let topics = listeners.div_ceil(per_topic);
+    let what = format!("{} listeners on {topics} topics that captured {CAPTURED} bytes each", bus.len());
+    assert_stated(&what, bytes, of_listeners(listeners, CAPTURED, topics, size_of::<u64>()));
 }

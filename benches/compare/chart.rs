@@ -1,14 +1,20 @@
-//! Horizontal bar charts as SVG.
+//! Charts as SVG: horizontal bars here, curves in `curves.rs`.
 
 use std::fmt::Write as _;
 
+use crate::curves::{self, Curve};
 use crate::svg::{self, TEXT, escaped};
 
 pub(crate) struct Chart {
     /// The file's name in `docs`.
     pub(crate) file: &'static str,
     pub(crate) title: String,
-    pub(crate) bars: Vec<(String, f64)>,
+    pub(crate) plot: Plot,
+}
+
+pub(crate) enum Plot {
+    Bars(Vec<(String, f64)>),
+    Curves(Vec<Curve>),
 }
 
 const WIDTH: f64 = 800.0;
@@ -20,35 +26,42 @@ const TOP: f64 = 44.0;
 /// A bar this many times the median is cut, lest it make all others look alike.
 const CUT: f64 = 4.0;
 
-const PEER: &str = "#8b95a5";
-const OURS: &str = "#e0662f";
+pub(crate) const PEER: &str = "#8b95a5";
+pub(crate) const OURS: &str = "#e0662f";
 
 impl Chart {
-    /// Bars of this crate are told by the asterisks around its name.
+    /// What is of this crate is told by the asterisks around its name.
     pub(crate) fn svg(&self) -> String {
-        let height = TOP + STEP * self.bars.len() as f64 + 8.0;
-        let longest = self.longest();
-        let mut svg = svg::head(WIDTH, height, &self.title);
-        for (row, (label, value)) in self.bars.iter().enumerate() {
-            push_bar(&mut svg, TOP + STEP * row as f64, label, *value, longest);
+        match &self.plot {
+            Plot::Bars(bars) => bar_chart(&self.title, bars),
+            Plot::Curves(curves) => curves::svg(&self.title, curves),
         }
-        svg.push_str("</svg>\n");
-        svg
     }
+}
 
-    /// The value of a bar of full width.
-    fn longest(&self) -> f64 {
-        let mut values: Vec<f64> = self.bars.iter().map(|bar| bar.1).collect();
-        values.sort_by(f64::total_cmp);
-        values[values.len() - 1].min(CUT * values[values.len() / 2])
+fn bar_chart(title: &str, bars: &[(String, f64)]) -> String {
+    let height = TOP + STEP * bars.len() as f64 + 8.0;
+    let longest = longest(bars);
+    let mut svg = svg::head(WIDTH, height, title);
+    for (row, (label, value)) in bars.iter().enumerate() {
+        push_bar(&mut svg, TOP + STEP * row as f64, label, *value, longest);
     }
+    svg.push_str("</svg>\n");
+    svg
+}
+
+/// The value of a bar of full width.
+fn longest(bars: &[(String, f64)]) -> f64 {
+    let mut values: Vec<f64> = bars.iter().map(|bar| bar.1).collect();
+    values.sort_by(f64::total_cmp);
+    values[values.len() - 1].min(CUT * values[values.len() / 2])
 }
 
 fn push_bar(svg: &mut String, y: f64, label: &str, value: f64, longest: f64) {
     let full = WIDTH - LABELS - VALUES;
     let length = (full * value / longest).min(full).max(1.0);
     let colour = if label.contains("**") { OURS } else { PEER };
-    let plain = escaped(&label.replace(['*', '`'], ""));
+    let plain = plain(label);
     let (end, base) = (LABELS + length, y + BAR - 3.0);
     let number = crate::report::figure(value);
     let mut line = |text: std::fmt::Arguments<'_>| writeln!(svg, "{text}").expect("a String takes all");
@@ -62,4 +75,9 @@ fn push_bar(svg: &mut String, y: f64, label: &str, value: f64, longest: f64) {
         line(format_args!("<path d=\"M{at} {} l6 -{h} h4 l-6 {h} z\" fill=\"{TEXT}\"/>", y + BAR + 2.0, h = BAR + 4.0));
     }
     line(format_args!("<text x=\"{:.1}\" y=\"{base}\">{number}</text>", end + 6.0));
+}
+
+/// A name without its Markdown.
+pub(crate) fn plain(label: &str) -> String {
+    escaped(&label.replace(['*', '`'], ""))
 }

@@ -5,7 +5,7 @@
 use std::env;
 use std::process::Command;
 
-use crate::{lru, memory, pauses};
+use crate::{growth, lru, memory, pauses};
 
 const VARIABLE: &str = "COMPARE_CHILD";
 
@@ -15,6 +15,8 @@ pub(crate) enum Work {
     Fill,
     /// Fills a cache and tells by how much memory grew.
     FillCache,
+    /// Grows a contestant and tells how long that took, and how much memory, size by size.
+    Grow,
     /// Tells the longest calls of the standard library's set, or of ours.
     Pauses,
 }
@@ -35,6 +37,7 @@ pub(crate) fn main() -> bool {
     match lines.split_first() {
         Some((&"Fill", args)) => memory::fill(args),
         Some((&"FillCache", args)) => lru::memory::fill(args),
+        Some((&"Grow", args)) => growth::print(args),
         Some((&"Pauses", args)) => pauses::print(args),
         _ => panic!("no work for a child: {order}"),
     }

@@ -3,11 +3,13 @@
 use std::any::Any;
 use std::hint::black_box;
 use std::ops::Range;
+use std::time::Duration;
 
 use leakproof::Clock;
 
+use crate::memory::resident;
 use crate::sizes::Sizes;
-use crate::stream::{Stream, each_id};
+use crate::stream::{ID_LEN, Stream, each_id, push_id};
 
 /// The bounds that contestants are made with.
 #[derive(Clone, Copy, Debug)]
@@ -56,11 +58,12 @@ pub(crate) struct Entry {
     pub(crate) time: fn(&Stream, &Sizes, usize) -> f64,
     pub(crate) check: fn(&Stream, &Sizes) -> usize,
     pub(crate) fill: fn(Setup, usize) -> Box<dyn Any>,
+    pub(crate) grow: fn(&[usize]) -> Vec<Grown>,
 }
 
 impl Entry {
     pub(crate) fn new<C: Contestant>(name: &'static str, idiom: &'static str) -> Self {
-        Self { name, idiom, slow: false, time: time::<C>, check: check::<C>, fill: fill::<C> }
+        Self { name, idiom, slow: false, time: time::<C>, check: check::<C>, fill: fill::<C>, grow: grow::<C> }
     }
 
     /// It needs so long that it is timed on fewer events.
@@ -87,6 +90,45 @@ fn time<C: Contestant>(stream: &Stream, sizes: &Sizes, events: usize) -> f64 {
 /// The wrong answers to the whole stream.
 fn check<C: Contestant>(stream: &Stream, sizes: &Sizes) -> usize {
     C::new(Setup::steady(sizes)).play(stream, 0..stream.len())
+}
+
+/// How a contestant is at one of the sizes that it grows to.
+pub(crate) struct Grown {
+    /// Nanoseconds an insert, from the size before on.
+    pub(crate) nanos: f64,
+    /// By which the process has grown in resident memory.
+    pub(crate) bytes: u64,
+}
+
+/// Ids that are made at a time, before they are inserted.
+const PIECE: usize = 10_000;
+
+/// Grows a contestant from nothing through these sizes. Its bound, if it has one, is twice the last.
+fn grow<C: Contestant>(sizes: &[usize]) -> Vec<Grown> {
+    let clock = Clock::precise();
+    // Written to, so that its pages are there when memory is looked at.
+    let mut ids = " ".repeat(PIECE * ID_LEN);
+    let before = resident();
+    let last = sizes.last().copied().unwrap_or(1);
+    let mut contestant = C::new(Setup::exactly(2 * last));
+    let mut held = 0;
+    let grow_to = |&size: &usize| {
+        let (first, mut took) = (held, Duration::ZERO);
+        while held < size {
+            let piece = PIECE.min(size - held);
+            ids.clear();
+            (held..held + piece).for_each(|number| push_id(number as u64, &mut ids));
+            let start = clock.now();
+            for at in 0..piece {
+                let is_new = contestant.insert((held + at) as u64, &ids[at * ID_LEN..(at + 1) * ID_LEN]);
+                assert!(is_new, "distinct ids are new");
+            }
+            took += clock.now() - start;
+            held += piece;
+        }
+        Grown { nanos: took.as_nanos() as f64 / (size - first) as f64, bytes: resident().saturating_sub(before) }
+    };
+    sizes.iter().map(grow_to).collect()
 }
 
 /// A contestant that holds `count` ids.

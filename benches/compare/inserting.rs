@@ -1,6 +1,6 @@
 //! Sections: inserting in the steady state, and in batches.
 
-use crate::chart::Chart;
+use crate::chart::{Chart, Plot};
 use crate::contestant::Entry;
 use crate::report::{Section, Table, Target, figure, grouped};
 use crate::rounds::{Rounds, interleaved};
@@ -91,7 +91,7 @@ fn table(entries: &[Entry], rounds: &Rounds, wrong: &[usize]) -> Table {
 
 fn chart(entries: &[Entry], rounds: &Rounds) -> Chart {
     let bars = entries.iter().enumerate().map(|(at, entry)| (entry.name.to_owned(), rounds.median(at)));
-    Chart { file: "insert.svg", title: "ns an insert, 1,000,000 live ids".to_owned(), bars: bars.collect() }
+    Chart { file: "insert.svg", title: "ns an insert, 1,000,000 live ids".to_owned(), plot: Plot::Bars(bars.collect()) }
 }
 
 fn targets(entries: &[Entry], rounds: &Rounds, wrong: &[usize]) -> Vec<Target> {

@@ -1,10 +1,11 @@
 //! Measures the crate's collections against the sets, maps and caches that they replace.
 //!
-//! `cargo bench --bench compare` measures all, prints the tables, and writes them to `docs/performance.md` with charts
-//! beside it. With `--quick`, with `COMPARE_QUICK=1`, or where not run by `cargo bench`, small sizes are measured once,
+//! `cargo bench --bench compare --features monitor` measures all, prints the tables, and writes them to
+//! `docs/performance.md` with charts beside it. With `--quick`, with `COMPARE_QUICK=1`, or where not run by `cargo bench`, small sizes are measured once,
 //! to see that all works, and nothing is written.
 //!
-//! `cargo bench --bench compare -- memory sweep` measures these parts alone, and writes nothing.
+//! `cargo bench --bench compare -- memory sweep` measures these parts alone, and writes nothing. The part `watched` is
+//! there with the feature `monitor` alone; without it nothing is written.
 //!
 //! A part is a function that returns sections of what is to be printed; see `PARTS`.
 
@@ -12,6 +13,8 @@ mod buses;
 mod chart;
 mod child;
 mod contestant;
+mod curves;
+mod growth;
 mod inserting;
 mod listeners;
 mod lru;
@@ -27,6 +30,8 @@ mod stream;
 mod svg;
 mod sweeping;
 mod touched;
+#[cfg(feature = "monitor")]
+mod watched;
 
 use std::path::Path;
 use std::process::Command;
@@ -39,13 +44,16 @@ use sizes::Sizes;
 
 type Part = fn(&Sizes) -> Vec<Section>;
 
-const PARTS: [(&str, Part); 6] = [
+const PARTS: &[(&str, Part)] = &[
     ("insert", inserting::section),
     ("memory", memory::section),
+    ("growth", growth::section),
     ("pauses", pauses::section),
     ("sweep", sweeping::section),
     ("lru", lru::sections),
     ("listeners", listeners::sections),
+    #[cfg(feature = "monitor")]
+    ("watched", watched::section),
 ];
 
 fn main() -> io::Result<()> {
@@ -60,7 +68,11 @@ fn main() -> io::Result<()> {
     let page = page(&sections, sizes.quick);
     println!("{page}");
     if !sizes.quick && wanted.is_empty() {
-        write(&page, &sections)?;
+        if cfg!(feature = "monitor") {
+            write(&page, &sections)?;
+        } else {
+            eprintln!("nothing is written: the part `watched` needs `--features monitor`");
+        }
     }
     eprintln!("took {:.0} s", clock.now().as_secs_f64());
     Ok(())
@@ -89,7 +101,7 @@ fn machine() -> String {
     let cpus = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
     let model = cpus.lines().find_map(|line| line.strip_prefix("model name")?.split_once(": "));
     format!(
-        "Measured by `cargo bench --bench compare` on {}: {} with {} cores, {}. Figures of one machine on one day: \
+        "Measured by `cargo bench --bench compare --features monitor` on {}: {} with {} cores, {}. Figures of one machine on one day: \
          ratios are what to read.",
         output("date", &["+%Y-%m-%d"]),
         model.map_or("an unknown processor", |line| line.1),

@@ -3,7 +3,7 @@
 use std::fs;
 use std::hint::black_box;
 
-use crate::chart::Chart;
+use crate::chart::{Chart, Plot};
 use crate::contestant::{Entry, Setup};
 use crate::report::{Section, Table, Target, figure};
 use crate::sizes::Sizes;
@@ -34,7 +34,7 @@ pub(crate) fn section(sizes: &Sizes) -> Vec<Section> {
         charts: vec![Chart {
             file: "memory.svg",
             title: "bytes for a live id of 45 bytes".to_owned(),
-            bars: measured.iter().map(|(label, bytes)| ((*label).to_owned(), *bytes)).collect(),
+            plot: Plot::Bars(measured.iter().map(|(label, bytes)| ((*label).to_owned(), *bytes)).collect()),
         }],
         targets: vec![Target {
             what: "bytes per live id of 45 bytes, unsync and shared".to_owned(),

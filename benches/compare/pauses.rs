@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use leakproof::{Clock, ManualClock, unsync};
 
-use crate::chart::Chart;
+use crate::chart::{Chart, Plot};
 use crate::report::{Section, Table, Target, figure, grouped};
 use crate::rounds::median;
 use crate::sizes::Sizes;
@@ -93,7 +93,7 @@ pub(crate) fn section(sizes: &Sizes) -> Vec<Section> {
         charts: vec![Chart {
             file: "pauses.svg",
             title: "longest single insert, µs".to_owned(),
-            bars: phases.iter().map(|(name, longest)| ((*name).to_owned(), longest.recurring)).collect(),
+            plot: Plot::Bars(phases.iter().map(|(name, longest)| ((*name).to_owned(), longest.recurring)).collect()),
         }],
         targets: vec![
             Target {

@@ -35,6 +35,13 @@ impl Rounds {
     pub(crate) fn ratio(&self, contestant: usize, to: usize) -> f64 {
         median(self.values.iter().map(|row| row[contestant] / row[to]))
     }
+
+    /// The least and the greatest of the rounds' ratios.
+    #[cfg(feature = "monitor")]
+    pub(crate) fn range(&self, contestant: usize, to: usize) -> (f64, f64) {
+        let ratios = self.values.iter().map(|row| row[contestant] / row[to]);
+        ratios.fold((f64::INFINITY, 0.0), |(low, high), ratio| (low.min(ratio), high.max(ratio)))
+    }
 }
 
 pub(crate) fn median(values: impl Iterator<Item = f64>) -> f64 {

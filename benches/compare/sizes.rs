@@ -22,6 +22,9 @@ pub(crate) struct Sizes {
     pub(crate) checked: usize,
     /// Ids that sets grow to in the section on pauses.
     pub(crate) grown: usize,
+    /// Ids that sets grow to in the section on growth, and rounds there.
+    pub(crate) growth: [usize; 7],
+    pub(crate) growth_rounds: usize,
     /// Runs of the section on pauses.
     pub(crate) runs: usize,
     /// Entries that caches hold: few, and many.
@@ -40,6 +43,8 @@ impl Sizes {
             timed_slow: 50_000,
             checked: 3_000_000,
             grown: 4_000_000,
+            growth: [10_000, 30_000, 100_000, 300_000, 1_000_000, 3_000_000, 10_000_000],
+            growth_rounds: 3,
             runs: 5,
             cached: [10_000, 1_000_000],
         }
@@ -56,6 +61,8 @@ impl Sizes {
             timed_slow: 5_000,
             checked: 60_000,
             grown: 100_000,
+            growth: [100, 300, 1_000, 3_000, 10_000, 30_000, 100_000],
+            growth_rounds: 1,
             runs: 2,
             cached: [1_000, 10_000],
         }

@@ -222,11 +222,13 @@ impl<T, E: 'static> Table<T, E> {
 
     pub(super) fn stats(&self, now: Nanos) -> Stats {
         let oldest = self.records.values().find(|record| record.slot.deadline > now);
+        // It may have come in since the time was read.
+        let age = |record: &Record<E>| Duration::from_nanos(now.saturating_sub(record.slot.registered));
         let mut stats = Stats {
             of: Of::Listeners,
             len: self.len(now),
             max_entries: self.limits.max_listeners,
-            oldest_entry_age: oldest.map(|record| Duration::from_nanos(now - record.slot.registered)),
+            oldest_entry_age: oldest.map(age),
             max_age: self.limits.max_age,
             silenced: self.silenced,
             ..Stats::default()
@@ -265,5 +267,24 @@ impl<T, E> Departed<T, E> {
 impl Place {
     fn new(hash: u64, number: u64) -> Self {
         Self { hash, number }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use crate::{ListenerRegistry, ManualClock};
+
+    #[test]
+    fn a_listener_that_came_in_since_the_time_was_read_is_not_older_than_time() {
+        let time = ManualClock::new();
+        let bus = ListenerRegistry::<u8, u8>::builder().clock(&time).build().expect("sound limits");
+        let read_before = 0;
+        time.advance(Duration::from_secs(1));
+        let guard = bus.on(1, |_| ()).expect("room");
+        let stats = bus.inner.table.lock().stats(read_before);
+        assert_eq!(stats.oldest_entry_age, Some(Duration::ZERO));
+        drop(guard);
     }
 }

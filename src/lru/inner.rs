@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use super::builder::Weigher;
 use super::flight::{Flights, Waiting};
-use super::left::{Left, Listener};
+use super::left::{Call, Left, Listener};
 use super::unsync;
 use crate::clock::Clock;
 use crate::shards::Shards;
@@ -47,13 +47,10 @@ impl<K, V, S> Inner<K, V, S> {
     /// Calls `work` with a shard locked, and sees off what left the shard once it is not locked any more.
     #[inline(always)]
     pub(super) fn with<R>(&self, shard: usize, work: impl FnOnce(&mut Shard<K, V, S>, &mut Left<K, V>) -> R) -> R {
-        // Before the guard, so that it is dropped after it even where `work` panics.
-        let mut left = Left::new();
+        // Before the guard, so that it ends after it even where `work` panics.
+        let mut call = Call::new(&*self.listener);
         let mut guard = self.shards.lock(shard);
-        let result = work(&mut guard, &mut left);
-        drop(guard);
-        self.listener.see_off(left);
-        result
+        work(&mut guard, &mut call.left)
     }
 
     pub(super) fn stats(&self) -> Stats {

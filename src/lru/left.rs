@@ -3,6 +3,7 @@
 //! Whatever leaves is handed out of the core, and out of the lock of a shard, in a `Left`. Only there is the callback called,
 //! and only there are keys and values dropped.
 
+use std::mem::replace;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
@@ -30,6 +31,39 @@ impl<K, V> Left<K, V> {
         } else {
             self.more.push(left);
         }
+    }
+}
+
+/// A call in which entries may leave. What left is told of, and dropped, when it ends, be it by a panic of a user's `Clone`,
+/// `Eq` or closure.
+pub(super) struct Call<K, V, C: Tells<K, V>> {
+    pub(super) left: Left<K, V>,
+    pub(super) by: C,
+}
+
+/// Has a listener.
+pub(super) trait Tells<K, V> {
+    fn listener(&self) -> &Listener<K, V>;
+}
+
+impl<K, V> Tells<K, V> for &Listener<K, V> {
+    #[inline(always)]
+    fn listener(&self) -> &Listener<K, V> {
+        self
+    }
+}
+
+impl<K, V, C: Tells<K, V>> Call<K, V, C> {
+    #[inline(always)]
+    pub(super) fn new(by: C) -> Self {
+        Self { left: Left::new(), by }
+    }
+}
+
+impl<K, V, C: Tells<K, V>> Drop for Call<K, V, C> {
+    #[inline(always)]
+    fn drop(&mut self) {
+        self.by.listener().see_off(replace(&mut self.left, Left::new()));
     }
 }
 

@@ -4,7 +4,7 @@ use std::hint::black_box;
 
 use super::contestants;
 use super::event::{Batch, Key};
-use crate::chart::Chart;
+use crate::chart::{Chart, Plot};
 use crate::child;
 use crate::memory::resident;
 use crate::report::{Section, Table, Target, figure, grouped};
@@ -37,7 +37,7 @@ pub(crate) fn section(sizes: &Sizes) -> Section {
         charts: vec![Chart {
             file: "lru-memory.svg",
             title: "bytes for an entry, u64 to u64".to_owned(),
-            bars: rows.iter().map(|row| (row.0.to_owned(), row.1)).collect(),
+            plot: Plot::Bars(rows.iter().map(|row| (row.0.to_owned(), row.1)).collect()),
         }],
         targets: vec![Target {
             what: "bytes per entry, `u64` to `u64`, unsync and shared".to_owned(),

@@ -11,7 +11,7 @@ use contestant::Entry;
 use contestants::{HASHLINK, LRU, MOKA, QUICK, SCHNELLRU, SHARED, UNSYNC};
 use playing::{Course, Played, THREADS, UNIVERSE};
 
-use crate::chart::Chart;
+use crate::chart::{Chart, Plot};
 use crate::report::{Section, Table, Target, figure, grouped};
 use crate::sizes::Sizes;
 
@@ -119,7 +119,7 @@ impl Measured {
     fn chart(&self, entries: &[Entry<u64>], file: &'static str) -> Chart {
         let bars = entries.iter().map(|entry| (entry.name.to_owned(), self.numbers.nanos(entry.name, 1)));
         let title = format!("ns a get, or else insert, u64 keys, {} entries, one thread", self.capacity());
-        Chart { file, title, bars: bars.collect() }
+        Chart { file, title, plot: Plot::Bars(bars.collect()) }
     }
 
     fn targets(&self) -> Vec<Target> {

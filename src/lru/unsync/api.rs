@@ -12,10 +12,17 @@ use crate::clock::{Clock, Nanos};
 use crate::hash::hash;
 use crate::lru::builder::{LruBuilder, MAX_ENTRIES_PER_SHARD, weigh};
 use crate::lru::error::TooHeavy;
-use crate::lru::left::Left;
+use crate::lru::left::{Call, Left, Listener, Tells};
 use crate::lru::slab::Place;
 use crate::removal::RemovalCause;
 use crate::stats::Stats;
+
+impl<K, V, S> Tells<K, V> for &mut LruCache<K, V, S> {
+    #[inline(always)]
+    fn listener(&self) -> &Listener<K, V> {
+        &self.listener
+    }
+}
 
 impl<K, V> LruCache<K, V> {
     /// A cache of up to `max_entries` entries, each for up to `max_age` after it was last written.
@@ -49,10 +56,9 @@ impl<K, V, S> LruCache<K, V, S> {
     /// Calls `work` with the time, and sees off what left.
     #[inline(always)]
     fn at<R>(&mut self, work: impl FnOnce(&mut Self, Nanos, &mut Left<K, V>) -> R) -> R {
-        let mut left = Left::new();
-        let result = work(self, self.clock.nanos(), &mut left);
-        self.listener.see_off(left);
-        result
+        let now = self.clock.nanos();
+        let mut call = Call::new(self);
+        work(call.by, now, &mut call.left)
     }
 
     /// The number of live entries. Takes a step for each that is held though its time is over; each call that

@@ -1,0 +1,101 @@
+//! Section: what an insert and an id cost as a set grows from ten thousand ids to ten million.
+
+use crate::chart::{Chart, Plot};
+use crate::contestant::{Entry, Grown};
+use crate::curves::Curve;
+use crate::report::{Section, Table, figure, grouped};
+use crate::rounds::{interleaved, median};
+use crate::sizes::Sizes;
+use crate::{child, ours, peers};
+
+const NAMES: [&str; 3] = [ours::UNSYNC, ours::SHARED, peers::STD_GROWING];
+
+pub(crate) fn section(sizes: &Sizes) -> Vec<Section> {
+    // For each contestant, what each round measured, size by size.
+    let mut grown: [Vec<Vec<Grown>>; NAMES.len()] = Default::default();
+    interleaved("growth", sizes.growth_rounds, NAMES.len(), |at| {
+        grown[at].push(grow(NAMES[at], &sizes.growth));
+        0.0
+    });
+    let by_size = |of: fn(&Grown, usize) -> f64| -> Vec<Vec<f64>> {
+        let of_one = |rounds: &Vec<Vec<Grown>>| {
+            let at_size = |(at, &size)| median(rounds.iter().map(|round| of(&round[at], size)));
+            sizes.growth.iter().enumerate().map(at_size).collect()
+        };
+        grown.iter().map(of_one).collect()
+    };
+    let nanos = by_size(|grown, _| grown.nanos);
+    let bytes = by_size(|grown, size| grown.bytes as f64 / size as f64);
+    vec![Section {
+        title: "As a set grows",
+        text: text(sizes),
+        tables: vec![table(sizes, &nanos, &bytes)],
+        charts: vec![
+            chart(sizes, "growth-time.svg", "ns an insert, by ids held", &nanos),
+            chart(sizes, "growth-memory.svg", "bytes an id, by ids held", &bytes),
+        ],
+        targets: Vec::new(),
+    }]
+}
+
+fn text(sizes: &Sizes) -> String {
+    let [first, .., last] = sizes.growth;
+    format!(
+        "Sets grow from nothing to {last} distinct ids of 45 bytes, ours below a bound of twice as many; a process for each \
+         set and round, medians of {rounds} rounds. *ns an insert* is the mean of all inserts from the size in the row before \
+         on, in the first row from nothing on, what growing costs included. *Bytes an id* is by what the process has grown in \
+         resident memory, so that at {first} ids a page here or there still counts.\n\n\
+         What to look for. Time bends where the tables outgrow a cache of the processor: below, a lookup finds its line in the \
+         cache, above it waits for memory, and once the page tables do not fit either, for two accesses. Ours reads 7 to 13 \
+         bytes of index an id at random, and writes ids in order; the `HashSet` reads and writes 25 bytes at random, and has an \
+         allocation of 45 bytes for each id. It doubles its table at 7/8 of a power of two, and then hashes all of its ids \
+         anew, which here is spread over all inserts: see *Pauses* for what it is to the one insert that has to wait. Ours \
+         moves to an index of 1.8 times the size a few entries a call, so that its bytes an id go up and down by some 6, and \
+         by 13 while both are there; those of the `HashSet` by 29, and by 57.",
+        first = grouped(first as u64),
+        last = grouped(last as u64),
+        rounds = sizes.growth_rounds,
+    )
+}
+
+fn table(sizes: &Sizes, nanos: &[Vec<f64>], bytes: &[Vec<f64>]) -> Table {
+    let mut head = vec!["ids".to_owned()];
+    head.extend(NAMES.iter().flat_map(|name| [format!("ns, {name}"), format!("bytes, {name}")]));
+    let head: Vec<&str> = head.iter().map(String::as_str).collect();
+    let mut table = Table::new(&head);
+    for (at, &size) in sizes.growth.iter().enumerate() {
+        let cells = nanos.iter().zip(bytes).flat_map(|(nanos, bytes)| [figure(nanos[at]), figure(bytes[at])]);
+        table.row(std::iter::once(grouped(size as u64)).chain(cells));
+    }
+    table
+}
+
+fn chart(sizes: &Sizes, file: &'static str, title: &str, values: &[Vec<f64>]) -> Chart {
+    let curve = |(name, values): (&&str, &Vec<f64>)| {
+        let points = sizes.growth.iter().map(|&size| size as f64).zip(values.iter().copied());
+        Curve { name: (*name).to_owned(), points: points.collect() }
+    };
+    let curves = NAMES.iter().zip(values).map(curve).collect();
+    Chart { file, title: title.to_owned(), plot: Plot::Curves(curves) }
+}
+
+fn grow(name: &str, sizes: &[usize]) -> Vec<Grown> {
+    let sizes: Vec<String> = sizes.iter().map(ToString::to_string).collect();
+    let printed = child::run(child::Work::Grow, &[name, &sizes.join(" ")]);
+    let grown = |line: &str| {
+        let (nanos, bytes) = line.split_once(' ')?;
+        Some(Grown { nanos: nanos.parse().ok()?, bytes: bytes.parse().ok()? })
+    };
+    printed.lines().map(|line| grown(line).expect("nanoseconds and bytes")).collect()
+}
+
+/// In a child process: grows a contestant, and prints nanoseconds and bytes for each size.
+pub(crate) fn print(args: &[&str]) {
+    let &[name, sizes] = args else { panic!("two arguments") };
+    let sizes: Vec<usize> = sizes.split(' ').map(|size| size.parse().expect("a number")).collect();
+    let all: Vec<Entry> = [ours::entries(), peers::unbounded()].concat();
+    let entry = all.iter().find(|entry| entry.name == name).expect("a contestant of this name");
+    for Grown { nanos, bytes } in (entry.grow)(&sizes) {
+        println!("{nanos} {bytes}");
+    }
+}

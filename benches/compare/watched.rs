@@ -1,0 +1,123 @@
+//! Section: the same work on collections that a `Monitor` samples, and on such that nobody watches.
+
+use std::hint::black_box;
+use std::sync::Arc;
+use std::time::Duration;
+
+use leakproof::{Clock, DedupSet, LruCache, Monitor, Sweep};
+
+use crate::report::{Section, Table, figure, grouped};
+use crate::rounds::{Rounds, interleaved};
+use crate::sizes::Sizes;
+use crate::stream::{Ids, mix};
+
+const DAY: Duration = Duration::from_secs(24 * 3600);
+/// Six thousand times as often as in real life, so that even a short run is sampled a dozen times.
+const EVERY: Duration = Duration::from_millis(10);
+/// The same work three times: to be watched, and twice unwatched, which tells how much chance there is in it.
+const NAMES: [&str; 3] = ["unwatched", "unwatched, once more", "watched"];
+const WATCHED: usize = 2;
+
+pub(crate) fn section(sizes: &Sizes) -> Vec<Section> {
+    let rows = [("`DedupSet::insert`, shared", inserts(sizes)), ("`LruCache::get`, shared", gets(sizes))];
+    let mut table =
+        Table::new(&["call", "ns, unwatched", "ns, watched", "watched to unwatched", "unwatched to itself"]);
+    for (call, rounds) in &rows {
+        let range = |of| {
+            let (low, high) = rounds.range(of, 0);
+            format!("{} ({} to {})", figure(rounds.ratio(of, 0)), figure(low), figure(high))
+        };
+        table.row([
+            (*call).to_owned(),
+            figure(rounds.median(0)),
+            figure(rounds.median(WATCHED)),
+            range(WATCHED),
+            range(1),
+        ]);
+    }
+    let (tables, charts, targets) = (vec![table], Vec::new(), Vec::new());
+    vec![Section { title: "Watched by a monitor", text: text(sizes), tables, charts, targets }]
+}
+
+fn text(sizes: &Sizes) -> String {
+    format!(
+        "One thread inserts new ids of 45 bytes into a shared set at its bound of {live} ids, and looks up keys in a shared \
+         cache of {live} entries that finds them all. Three collections of each kind do the same work in each of {rounds} \
+         rounds of {timed} calls; one of them is sampled by a `Monitor` in the background every {every} ms, which also reads \
+         the process's memory and open files, thousands of times as often as in real life. Shown is the median of the \
+         rounds' ratios, and in brackets the least and the greatest. *Unwatched to itself* compares the two that are not \
+         watched: what differs there is chance, and a difference of that size means nothing.",
+        live = grouped(sizes.live as u64),
+        rounds = sizes.rounds,
+        timed = grouped(sizes.timed as u64),
+        every = EVERY.as_millis(),
+    )
+}
+
+/// A collection, and who watches it.
+struct Case<C> {
+    collection: Arc<C>,
+    monitor: Option<Monitor>,
+}
+
+fn cases<C: Sweep + 'static>(make: impl Fn() -> C) -> Vec<Case<C>> {
+    let case = |at| {
+        let collection = Arc::new(make());
+        let monitor = (at == WATCHED).then(|| {
+            let monitor = Monitor::builder().sample_every(EVERY).build().expect("a sound interval");
+            monitor.watch("watched", &collection);
+            monitor
+        });
+        Case { collection, monitor }
+    };
+    (0..NAMES.len()).map(case).collect()
+}
+
+fn timed<C>(what: &str, sizes: &Sizes, cases: &[Case<C>], mut work: impl FnMut(&C, usize)) -> Rounds {
+    let mut done = vec![0; cases.len()];
+    let clock = Clock::precise();
+    let rounds = interleaved(what, sizes.rounds, cases.len(), |at| {
+        let start = clock.now();
+        work(&cases[at].collection, done[at]);
+        let took = clock.now() - start;
+        done[at] += 1;
+        took.as_nanos() as f64 / sizes.timed as f64
+    });
+    for Case { monitor, .. } in cases {
+        let samples = monitor.as_ref().map(|monitor| monitor.report().samples);
+        assert!(samples != Some(0), "the monitor has sampled");
+    }
+    rounds
+}
+
+fn inserts(sizes: &Sizes) -> Rounds {
+    let ids = Ids::new(sizes.live + sizes.rounds * sizes.timed);
+    let full = || {
+        let set = DedupSet::<str>::new(DAY, sizes.live);
+        (0..sizes.live).for_each(|at| assert!(set.insert(ids.get(at))));
+        set
+    };
+    timed("watched, inserts", sizes, &cases(full), |set, round| {
+        let first = sizes.live + round * sizes.timed;
+        for at in first..first + sizes.timed {
+            black_box(set.insert(ids.get(at)));
+        }
+    })
+}
+
+fn gets(sizes: &Sizes) -> Rounds {
+    let full = || {
+        // Shards are not equally full: with a tenth more room none evicts.
+        let cache = LruCache::<u64, u64>::new(sizes.live * 11 / 10, DAY);
+        for key in 0..sizes.live as u64 {
+            cache.insert(key, key);
+        }
+        cache
+    };
+    timed("watched, gets", sizes, &cases(full), |cache, round| {
+        let first = (round * sizes.timed) as u64;
+        for number in first..first + sizes.timed as u64 {
+            black_box(cache.get(&(mix(number) % sizes.live as u64)));
+        }
+    })
+}

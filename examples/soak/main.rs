@@ -1,0 +1,136 @@
+//! Uses all three collections with many threads for as long as one likes, as roughly as they will ever be used, and checks
+//! what they promise as it goes.
+//!
+//! Every round draws limits from the seed. Threads record, claim, compute, emit, sweep, clear and resize; user code panics,
+//! claims are abandoned, and the clock leaps by years and is set back. A broken promise ends it, with seed and round.
+//!
+//! ```sh
+//! cargo run --release --example soak -- --seconds 60
+//! ```
+
+mod cache;
+mod cell;
+mod dedup;
+mod listeners;
+mod options;
+#[path = "../support/random.rs"]
+mod random;
+mod report;
+mod round;
+#[path = "../support/text.rs"]
+mod text;
+mod value;
+mod watchdog;
+
+use std::alloc::System;
+use std::error::Error;
+use std::io::{self, ErrorKind, Write};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::process::ExitCode;
+use std::time::Duration;
+
+use cap::Cap;
+use leakproof::Clock;
+
+use options::Options;
+use report::Report;
+use round::{Round, panic_text, silence_deliberate_panics};
+use text::{human, thousands};
+use watchdog::Watchdog;
+
+#[global_allocator]
+static ALLOCATOR: Cap<System> = Cap::new(System, usize::MAX);
+
+/// What a thread does in each part of a round.
+const OPERATIONS: usize = 20_000;
+/// What is allocated after a round may differ by this from what was after the first: output, and tables of this program.
+const SLACK: u64 = 64 << 10;
+/// How often somebody who waits is told how far it is.
+const TOLD_EVERY: Duration = Duration::from_secs(10);
+
+type Result<T> = std::result::Result<T, Box<dyn Error>>;
+
+fn main() -> ExitCode {
+    match run() {
+        Ok(code) => code,
+        Err(error) => {
+            note(&format!("soak: {error}"));
+            ExitCode::from(2)
+        }
+    }
+}
+
+fn run() -> Result<ExitCode> {
+    let Some(options) = Options::read()? else {
+        print(options::HELP)?;
+        return Ok(ExitCode::SUCCESS);
+    };
+    silence_deliberate_panics();
+    let mut report = Report::new(&options, ALLOCATOR.allocated());
+    note(&format!("soak: seed {}, {} threads, {}", options.seed, options.threads, human(options.time)));
+    let clock = Clock::precise();
+    let watchdog = Watchdog::new(options.seed);
+    let mut told = TOLD_EVERY;
+    let mut number = options.first_round;
+    loop {
+        watchdog.round(number);
+        let broken = play(&options, number, &mut report);
+        report.rounds += 1;
+        if let Some(promise) = broken {
+            let seed = options.seed;
+            note(&format!(
+                "soak: a promise is broken: {promise}\nseed {seed}, round {number}; again: --seed {seed} --round {number}"
+            ));
+            return Ok(ExitCode::FAILURE);
+        }
+        let now = clock.now();
+        if now >= told {
+            note(&format!("{}: {} rounds", human(now), thousands(report.rounds)));
+            told = now + TOLD_EVERY;
+        }
+        if now >= options.time {
+            break;
+        }
+        number += 1;
+    }
+    drop(watchdog);
+    print(&report.text())?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Plays a round; what is broken, if anything is.
+fn play(options: &Options, number: u64, report: &mut Report) -> Option<String> {
+    let mut round = Round::new(options.seed, number, options.threads, OPERATIONS);
+    for (part, soak) in [dedup::soak, cache::soak, listeners::soak].into_iter().enumerate() {
+        // What looks through a structure for anything wrong panics where it finds it.
+        match catch_unwind(AssertUnwindSafe(|| soak(&mut round, &mut report.causes))) {
+            Ok(tally) => report.operations[part].add(&tally),
+            Err(payload) => return Some(format!("a look through a structure: {}", panic_text(&*payload))),
+        }
+        if let Some(promise) = round.broken() {
+            return Some(promise);
+        }
+    }
+    drop(round);
+    let allocated = ALLOCATOR.allocated() as u64;
+    let first = *report.bytes_after_first.get_or_insert(allocated);
+    report.bytes_at_end = allocated;
+    (allocated > first + SLACK).then(|| {
+        let [allocated, first] = [allocated, first].map(thousands);
+        format!("{allocated} bytes are allocated after the round, {first} were after the first")
+    })
+}
+
+/// Whoever reads may have seen enough, as `head` does: that is no error.
+fn print(text: &str) -> Result<()> {
+    let mut stdout = io::stdout().lock();
+    match stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()) {
+        Err(error) if error.kind() != ErrorKind::BrokenPipe => Err(error.into()),
+        _ => Ok(()),
+    }
+}
+
+/// `eprintln` would panic where nobody reads.
+fn note(text: &str) {
+    writeln!(io::stderr(), "{text}").ok();
+}
