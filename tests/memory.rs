@@ -114,9 +114,9 @@ fn assert_stated(what: &str, bytes: f64, stated: usize) {
     assert!((0.9..=1.1).contains(&ratio), "{what}: {bytes} bytes, {ratio:.3} of the {stated} that are stated");
 }
 
-/// `entries × (key + value + 18)`, or 20 where keys are bytes.
+/// `entries × (key + value + 15)`, or 17 where keys are bytes.
 fn of_ids(entries: usize, key: usize, value: usize, keys_are_bytes: bool) -> usize {
-    entries * (key + value + if keys_are_bytes { 20 } else { 18 })
+    entries * (key + value + if keys_are_bytes { 17 } else { 15 })
 }
 
 /// `entries × (key + value + 47)`.
@@ -167,12 +167,12 @@ fn a_dedup_map_takes_what_its_documentation_states() {
 }
 
 #[test]
-fn a_dedup_map_that_grows_takes_6_bytes_an_id_more_and_13_while_its_index_is_resized() {
+fn a_dedup_map_that_grows_takes_7_bytes_an_id_more_and_12_while_its_index_is_resized() {
     let _alone = alone();
     let mut most = 0.0_f64;
     let before = ALLOCATOR.allocated();
     let mut map = unsync::DedupMap::<u64, [u8; 16]>::new(HOUR, 1_200_000);
-    for key in 0..300_000_u64 {
+    for key in 0..320_000_u64 {
         map.record(&key, [0; 16]);
         let entries = map.len();
         if entries >= 10_000 {
@@ -182,9 +182,9 @@ fn a_dedup_map_that_grows_takes_6_bytes_an_id_more_and_13_while_its_index_is_res
             most = most.max((bytes - stated as f64) / entries as f64);
         }
     }
-    assert!((11.7..=14.3).contains(&most), "{most} bytes an id more at the worst time");
+    assert!((10.8..=13.2).contains(&most), "{most} bytes an id more at the worst time");
     let settled = (ALLOCATOR.allocated() - before) as f64 - of_ids(map.len(), 8, 16, false) as f64;
-    assert!(settled <= 6.0 * map.len() as f64, "{settled} bytes more after the resizing");
+    assert!(settled <= 7.0 * map.len() as f64, "{settled} bytes more after the resizing");
 }
 
 #[test]
@@ -218,7 +218,7 @@ fn a_cache_that_grows_takes_7_bytes_an_entry_more_and_14_while_its_index_is_resi
     let mut most = 0.0_f64;
     let before = ALLOCATOR.allocated();
     let mut cache = unsync::LruCache::<u64, [u8; 16]>::new(1 << 30, HOUR);
-    for key in 0..300_000_u64 {
+    for key in 0..320_000_u64 {
         cache.insert(key, [0; 16]);
         let entries = cache.len();
         if entries >= 10_000 {

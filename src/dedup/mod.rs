@@ -43,13 +43,13 @@ use unsync::{BATCH, Found};
 ///
 /// A map at its bound takes, by the allocator's count, and to within a tenth:
 ///
-/// * **`ids × (key + value + 20)` bytes** where keys are `str` or `[u8]`, and `key` is their length;
-/// * **`ids × (key + value + 18)` bytes** where they are of another type, and `key` is its size, to which comes what keys and
+/// * **`ids × (key + value + 17)` bytes** where keys are `str` or `[u8]`, and `key` is their length;
+/// * **`ids × (key + value + 15)` bytes** where they are of another type, and `key` is its size, to which comes what keys and
 ///   values own.
 ///
-/// So a million ids of 45 bytes take some 65 MB. Of the 20 bytes 7 are the index's, 8 the time's. While a map is below its
-/// bound, its index is larger than it need be: by up to 6 bytes an id. It grows to 1.8 times its size a few entries a call,
-/// and meanwhile old and new are both there: that is up to 13 bytes an id more, for an eighth as many calls as there are ids.
+/// So a million ids of 45 bytes take some 62 MB. Of the 17 bytes 5 are the index's, 8 the time's. While a map is below its
+/// bound, its index is larger than it need be: by up to 7 bytes an id. It grows to twice its size a few entries a call,
+/// and meanwhile old and new are both there: that is up to 12 bytes an id more, for an eighth as many calls as there are ids.
 ///
 /// Memory comes, and is given back, in blocks of 1,024 ids: a shard has one that is being filled, and one that is being
 /// emptied. An id in flight takes what one with a value of 8 bytes takes.

@@ -135,9 +135,11 @@ impl Index {
     /// Begins to move all to a table of the size that suits them, while no other resizing is under way.
     pub(super) fn resize(&mut self, entries: usize, live: Live, grouping: Grouping) {
         let (wanted, most) = (Self::lines_at(RESIZED, entries, grouping), Self::lines_at(FULL, self.max, grouping));
-        let room = wanted * FULL - grouping.size() as usize;
-        self.full_at = if wanted < most { room } else { usize::MAX };
-        let table = std::mem::replace(&mut self.table, Table::with_lines(wanted.min(most), grouping));
+        // Where little more is all that will ever be needed, that is taken at once.
+        let is_last = wanted + wanted / 8 >= most;
+        self.full_at = if is_last { usize::MAX } else { wanted * FULL - grouping.size() as usize };
+        let lines = if is_last { most } else { wanted };
+        let table = std::mem::replace(&mut self.table, Table::with_lines(lines, grouping));
         if entries == 0 {
             self.retired.absorb(table);
         } else {
