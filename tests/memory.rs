@@ -4,7 +4,7 @@ use std::alloc::System;
 use std::time::Duration;
 
 use cap::Cap;
-use leakproof::{LruCache, ManualClock, unsync};
+use leakproof::{DedupSet, LruCache, ManualClock, unsync};
 use parking_lot::{Mutex, MutexGuard};
 
 #[global_allocator]
@@ -100,5 +100,56 @@ fn a_cache_gives_its_memory_back_when_it_is_cleared_resized_or_past_its_time() {
         for key in 0..entries as u64 {
             cache.remove(&key);
         }
+    });
+}
+
+/// An id of 45 bytes, as message ids are.
+fn id(number: usize) -> String {
+    format!("{number:045}")
+}
+
+#[test]
+fn an_id_of_45_bytes_takes_at_most_70_bytes_at_its_bound() {
+    let _alone = alone();
+    let entries = 200_000;
+    let (bytes, seen) = grown(|| {
+        let mut seen = unsync::DedupSet::<str>::new(HOUR, entries);
+        for number in 0..2 * entries {
+            seen.insert(&id(number));
+        }
+        seen
+    });
+    assert_eq!(seen.len(), entries);
+    assert!(bytes / entries as f64 <= 70.0, "{} bytes an id", bytes / entries as f64);
+}
+
+#[test]
+fn a_map_gives_its_memory_back_when_it_is_cleared_swept_or_written_to() {
+    let _alone = alone();
+    let entries = 200_000;
+    let time = ManualClock::new();
+    let left = |what: &str, empty: &dyn Fn(&DedupSet<str>)| {
+        let (bytes, seen) = grown(|| {
+            let builder = DedupSet::<str>::builder().ttl(HOUR).max_entries(entries * 11 / 10).shards(4).clock(&time);
+            let seen = builder.build().expect("sound limits");
+            (0..entries).for_each(|number| assert!(seen.insert(&id(number))));
+            empty(&seen);
+            seen
+        });
+        assert!(bytes < entries as f64 * 4.0, "{bytes} bytes are left after {what}");
+        seen.validate();
+    };
+    left("clear", &DedupSet::clear);
+    left("a sweep", &|seen| {
+        time.advance(HOUR);
+        seen.sweep();
+    });
+    left("writes that follow expiry", &|seen| {
+        time.advance(HOUR);
+        (0..5_000).for_each(|number| assert!(seen.insert(&id(number))));
+    });
+    left("removal one by one", &|seen| {
+        (0..entries).for_each(|number| assert!(seen.remove(&id(number))));
+        seen.sweep();
     });
 }
