@@ -80,6 +80,13 @@
 //! [`DedupConfig`], [`LruConfig`] and [`ListenersConfig`] are plain structs, read from environment variables or with
 //! `serde`, judged, and given to a builder's `config`.
 //!
+//! # Pages
+//!
+//! * [`docs::guide`]: choosing limits by your own traffic, and what each figure on the health page means.
+//! * [`docs::semantics`]: every promise, and the test that holds it.
+//! * [`docs::limitations`]: clocks, restarts, shards, callbacks, largest numbers.
+//! * [`docs::performance`], and [`docs::internals`]: what was measured, and how it works inside.
+//!
 //! # Features
 //!
 //! * `serde`: [`Stats`] and reports implement `Serialize`, configs `Deserialize`.
@@ -98,6 +105,8 @@ mod clock;
 mod compound;
 mod config;
 mod dedup;
+#[cfg(doc)]
+pub mod docs;
 mod hash;
 mod key;
 mod listeners;
