@@ -109,6 +109,7 @@ mod dedup;
 pub mod docs;
 mod hash;
 mod key;
+mod knobs;
 mod listeners;
 mod lru;
 #[cfg(feature = "monitor")]

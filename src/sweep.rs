@@ -10,7 +10,7 @@ use std::sync::{Arc, OnceLock, Weak};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
-use crate::bounds::BuildError;
+use crate::bounds::{self, BuildError};
 use crate::clock::Clock;
 use crate::stats::Stats;
 use crate::sync::{Condvar, Mutex};
@@ -215,9 +215,19 @@ impl fmt::Debug for Shared {
     }
 }
 
-/// Has the process-wide sweeper, started on first use, watch a collection, or run another task.
-pub(crate) fn watch_globally<T: Task + 'static>(name: &str, task: &Arc<T>, every: Duration) -> Result<(), BuildError> {
+/// Has the process-wide sweeper, started on first use, watch a collection, or run another task, if the builder was given an
+/// interval: by its method of this name.
+pub(crate) fn watch_globally<T: Task + 'static>(
+    name: &str,
+    task: &Arc<T>,
+    method: &'static str,
+    every: Option<Duration>,
+) -> Result<(), BuildError> {
     static SWEEPER: OnceLock<Sweeper> = OnceLock::new();
+    if every.is_none() {
+        return Ok(());
+    }
+    let every = bounds::time(method, every)?;
     let sweeper = match SWEEPER.get() {
         Some(sweeper) => sweeper,
         // Of two threads that get here at once, one starts a thread in vain, which then stops.
