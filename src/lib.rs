@@ -89,7 +89,7 @@
 //!
 //! # Features
 //!
-//! * `serde`: [`Stats`] and reports implement `Serialize`, configs `Deserialize`.
+//! * `serde`: [`Stats`], [`ListenerInfo`], [`RemovalCause`] and reports implement `Serialize`, configs `Deserialize`.
 //! * `queue`: listeners that put events into a bounded queue, received from with or without async ([`Listen`]`::queue`).
 //! * `monitor`: `Monitor`, which tells how full everything is, how fast it grows, and when it will hit its limit.
 

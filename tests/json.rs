@@ -4,7 +4,7 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use leakproof::{Claim, DedupSet, ListenerRegistry, LruCache, ManualClock, Stats};
+use leakproof::{Claim, DedupSet, ListenerRegistry, LruCache, ManualClock, RemovalCause, Stats};
 use serde::Serialize;
 use serde_json::Value;
 
@@ -136,4 +136,30 @@ fn statistics_serialize_with_durations_in_milliseconds() {
     ] {
         assert_eq!(json[name], value, "{name}");
     }
+}
+
+#[test]
+fn what_is_told_of_a_listener_and_why_it_left_is_json_too() {
+    let time = ManualClock::new();
+    let bus = ListenerRegistry::<&str, u32>::builder().clock(&time).build().expect("sound limits");
+    let _guard = bus.listen("message").label("audit").priority(2).on(|_| false).expect("there is room");
+    time.advance(Duration::from_millis(1_500));
+    bus.emit("message", &1);
+    let json = serde_json::to_value(bus.listeners()).expect("it serializes");
+    for (name, value) in [
+        ("topic", "message".into()),
+        ("label", "audit".into()),
+        ("key", Value::Null),
+        ("priority", 2.into()),
+        ("age_ms", 1_500.into()),
+        ("calls", 1.into()),
+        ("failures", 1.into()),
+        ("paused", false.into()),
+        ("silenced", false.into()),
+    ] {
+        assert_eq!(json[0][name], value, "{name}");
+    }
+    assert!(json[0]["id"].is_u64());
+    assert!(json[0]["location"].as_str().is_some_and(|place| place.starts_with("tests/json.rs:")), "{json}");
+    assert_eq!(serde_json::to_value(RemovalCause::ScopeEnded).expect("it serializes"), "scope ended");
 }
