@@ -135,7 +135,7 @@ pub use listeners::{
 #[cfg(feature = "queue")]
 #[cfg_attr(docsrs, doc(cfg(feature = "queue")))]
 pub use listeners::{Queue, WhenFull};
-pub use lru::{ComputeError, Cursor, LruBuilder, LruCache, TooHeavy};
+pub use lru::{ComputeError, Cursor, InvalidCursor, LruBuilder, LruCache, TooHeavy};
 #[cfg(feature = "monitor")]
 #[cfg_attr(docsrs, doc(cfg(feature = "monitor")))]
 pub use monitor::Monitor;

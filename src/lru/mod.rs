@@ -35,7 +35,7 @@ use builder::weigh;
 pub use error::{ComputeError, TooHeavy};
 use inner::{Inner, Shard};
 use left::Left;
-pub use scan::Cursor;
+pub use scan::{Cursor, InvalidCursor};
 
 /// A cache bounded by size, weight, age and idleness, in any combination that has a bound on size or weight.
 ///
