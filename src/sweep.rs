@@ -46,8 +46,8 @@ impl<T: Sweep> Task for T {
     }
 }
 
-/// Entries freed before the sweeper looks whether it should stop, and lets others have the processor.
-const PIECE: usize = 8192;
+/// Entries freed by one piece of work, before the sweeper looks whether it should stop, and lets others have the processor.
+pub(crate) const PIECE: usize = 8192;
 
 /// A background thread that sweeps collections at intervals, until it is dropped.
 ///
