@@ -104,6 +104,7 @@ mod bounds;
 mod clock;
 mod compound;
 mod config;
+mod contained;
 mod dedup;
 #[cfg(doc)]
 pub mod docs;

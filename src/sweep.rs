@@ -5,13 +5,13 @@
 
 use std::fmt;
 use std::io;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, OnceLock, Weak};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 use crate::bounds::{self, BuildError};
 use crate::clock::Clock;
+use crate::contained::contained;
 use crate::stats::Stats;
 use crate::sync::{Condvar, Mutex};
 
@@ -168,14 +168,14 @@ impl Drop for Sweeper {
 impl Shared {
     fn run(&self) {
         while let Some(task) = self.next_due() {
-            let sweep = AssertUnwindSafe(|| {
+            let swept = contained(|| {
                 while task.run_piece() && !self.state.lock().stopped {
                     thread::yield_now();
                 }
                 // This may have been the last handle: then the collection is dropped here.
                 drop(task);
             });
-            if catch_unwind(sweep).is_err() {
+            if swept.is_none() {
                 self.state.lock().panics += 1;
             }
         }

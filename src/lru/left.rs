@@ -3,10 +3,10 @@
 //! Whatever leaves is handed out of the core, and out of the lock of a shard, in a `Left`. Only there is the callback called,
 //! and only there are keys and values dropped.
 
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 use super::store::Entry;
+use crate::contained::contained;
 use crate::removal::RemovalCause;
 use crate::sync::atomic::{AtomicU64, Ordering};
 
@@ -60,7 +60,7 @@ impl<K, V> Listener<K, V> {
 
     #[inline(never)]
     fn call(&self, on_removal: &OnRemoval<K, V>, key: &K, value: &V, cause: RemovalCause) {
-        if catch_unwind(AssertUnwindSafe(|| on_removal(key, value, cause))).is_err() {
+        if contained(|| on_removal(key, value, cause)).is_none() {
             self.panics.fetch_add(1, Ordering::Relaxed);
         }
     }
