@@ -149,8 +149,8 @@ impl<T, E> ListenersBuilder<T, E> {
         self
     }
 
-    /// Has `call` told of every listener that leaves, and why, when it has been dropped. No lock is held meanwhile, so it may use
-    /// the registry; a panic in it is contained and counted. Handlers that never were let in are not told of.
+    /// Has `call` told of every listener that leaves, and why, when it has been dropped. No lock is held meanwhile, so it
+    /// may use the registry; a panic in it is contained and counted. Handlers that never were let in are not told of.
     #[must_use]
     pub fn on_removal(mut self, call: impl Fn(&ListenerInfo<T>, RemovalCause) + Send + Sync + 'static) -> Self {
         self.on_removal = Some(Box::new(call));

@@ -173,7 +173,8 @@ where
     K: Hash + Eq + Send + 'static,
     V: Send + 'static,
 {
-    /// A cache of up to `max_entries` entries, each for up to `max_age` after it was last written.
+    /// A cache of up to `max_entries` entries, each for up to `max_age` after it was last written. (The bound first; of
+    /// [`DedupMap::new`](crate::DedupMap::new), which is asked for a time first of all, the ttl.)
     ///
     /// # Panics
     ///
