@@ -80,9 +80,16 @@
 //! [`DedupConfig`], [`LruConfig`] and [`ListenersConfig`] are plain structs, read from environment variables or with
 //! `serde`, judged, and given to a builder's `config`.
 //!
+//! # Pages
+//!
+//! * [`docs::guide`]: choosing limits by your own traffic, and what each figure on the health page means.
+//! * [`docs::semantics`]: every promise, and the test that holds it.
+//! * [`docs::limitations`]: clocks, restarts, shards, callbacks, largest numbers.
+//! * [`docs::performance`], and [`docs::internals`]: what was measured, and how it works inside.
+//!
 //! # Features
 //!
-//! * `serde`: [`Stats`] and reports implement `Serialize`, configs `Deserialize`.
+//! * `serde`: [`Stats`], [`ListenerInfo`], [`RemovalCause`] and reports implement `Serialize`, configs `Deserialize`.
 //! * `queue`: listeners that put events into a bounded queue, received from with or without async ([`Listen`]`::queue`).
 //! * `monitor`: `Monitor`, which tells how full everything is, how fast it grows, and when it will hit its limit.
 
@@ -97,9 +104,13 @@ mod bounds;
 mod clock;
 mod compound;
 mod config;
+mod contained;
 mod dedup;
+#[cfg(doc)]
+pub mod docs;
 mod hash;
 mod key;
+mod knobs;
 mod listeners;
 mod lru;
 #[cfg(feature = "monitor")]
@@ -125,7 +136,7 @@ pub use listeners::{
 #[cfg(feature = "queue")]
 #[cfg_attr(docsrs, doc(cfg(feature = "queue")))]
 pub use listeners::{Queue, WhenFull};
-pub use lru::{ComputeError, Cursor, LruBuilder, LruCache, TooHeavy};
+pub use lru::{ComputeError, Cursor, InvalidCursor, LruBuilder, LruCache, TooHeavy};
 #[cfg(feature = "monitor")]
 #[cfg_attr(docsrs, doc(cfg(feature = "monitor")))]
 pub use monitor::Monitor;

@@ -47,6 +47,13 @@ impl RemovalCause {
     }
 }
 
+#[cfg(feature = "serde")]
+impl serde::Serialize for RemovalCause {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(self.as_str())
+    }
+}
+
 impl fmt::Display for RemovalCause {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.pad(self.as_str())

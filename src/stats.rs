@@ -5,8 +5,9 @@ use std::time::Duration;
 
 /// What a collection holds now, and what happened to it since it was created.
 ///
-/// Reading it costs a lock per shard, and in a cache a step for each entry that is held though its time is over. The counters of different shards are read one after
-/// another, so that under concurrent writes they may differ by what happened meanwhile.
+/// Reading it costs a lock per shard, and in a cache a step for each entry that is held though its time is over. The
+/// counters of different shards are read one after another, so that under concurrent writes they may differ by what
+/// happened meanwhile.
 ///
 /// One struct serves all collections; what means nothing to a collection is zero or `None` here, and is shown neither by
 /// `Display` nor as JSON.
@@ -37,14 +38,14 @@ pub struct Stats {
     pub high_water: usize,
     /// How long ago the oldest live entry was written.
     pub oldest_entry_age: Option<Duration>,
-    /// How old an entry can get: the ttl.
+    /// How old an entry can get: of ids the ttl, and called so by `Display` and in JSON.
     pub max_age: Option<Duration>,
     /// How long an entry may go unused.
     pub max_idle: Option<Duration>,
     /// What the live entries weigh: in a cache, by its weigher; in a dedup map of `str` or `[u8]`, the bytes of the keys,
     /// those in flight included.
     pub weight: u64,
-    /// The bound on that, if there is one.
+    /// The bound on that, if there is one: `max_weight` of a cache, `max_bytes` of a dedup map.
     pub max_weight: Option<u64>,
     /// The age at which the youngest evicted entry had to go: where this is below the ttl, that is the time for which
     /// duplicates were really recognised. `None` while nothing was evicted.

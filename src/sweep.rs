@@ -5,13 +5,13 @@
 
 use std::fmt;
 use std::io;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, OnceLock, Weak};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
-use crate::bounds::BuildError;
+use crate::bounds::{self, BuildError};
 use crate::clock::Clock;
+use crate::contained::contained;
 use crate::stats::Stats;
 use crate::sync::{Condvar, Mutex};
 
@@ -46,8 +46,8 @@ impl<T: Sweep> Task for T {
     }
 }
 
-/// Entries freed before the sweeper looks whether it should stop, and lets others have the processor.
-const PIECE: usize = 8192;
+/// Entries freed by one piece of work, before the sweeper looks whether it should stop, and lets others have the processor.
+pub(crate) const PIECE: usize = 8192;
 
 /// A background thread that sweeps collections at intervals, until it is dropped.
 ///
@@ -168,14 +168,14 @@ impl Drop for Sweeper {
 impl Shared {
     fn run(&self) {
         while let Some(task) = self.next_due() {
-            let sweep = AssertUnwindSafe(|| {
+            let swept = contained(|| {
                 while task.run_piece() && !self.state.lock().stopped {
                     thread::yield_now();
                 }
                 // This may have been the last handle: then the collection is dropped here.
                 drop(task);
             });
-            if catch_unwind(sweep).is_err() {
+            if swept.is_none() {
                 self.state.lock().panics += 1;
             }
         }
@@ -215,9 +215,19 @@ impl fmt::Debug for Shared {
     }
 }
 
-/// Has the process-wide sweeper, started on first use, watch a collection, or run another task.
-pub(crate) fn watch_globally<T: Task + 'static>(name: &str, task: &Arc<T>, every: Duration) -> Result<(), BuildError> {
+/// Has the process-wide sweeper, started on first use, watch a collection, or run another task, if the builder was given an
+/// interval: by its method of this name.
+pub(crate) fn watch_globally<T: Task + 'static>(
+    name: &str,
+    task: &Arc<T>,
+    method: &'static str,
+    every: Option<Duration>,
+) -> Result<(), BuildError> {
     static SWEEPER: OnceLock<Sweeper> = OnceLock::new();
+    if every.is_none() {
+        return Ok(());
+    }
+    let every = bounds::time(method, every)?;
     let sweeper = match SWEEPER.get() {
         Some(sweeper) => sweeper,
         // Of two threads that get here at once, one starts a thread in vain, which then stops.

@@ -55,6 +55,24 @@ fn a_bound_on_weight_alone_is_enough_and_bounds_the_number_of_entries_too() {
 }
 
 #[test]
+fn the_shards_bounds_add_up_to_the_bound() {
+    let builder = LruCache::<u64, u64>::builder().max_entries(1_003).max_weight(2_009).weigher(|_, _| 2);
+    let cache = builder.shards(8).build().expect("sound limits");
+    for key in 0..100_000 {
+        cache.insert(key, key);
+    }
+    assert_eq!((cache.stats().max_entries, cache.stats().max_weight), (1_003, Some(2_009)));
+    // Of entries of weight 2, a shard with an odd part of the weight holds one less.
+    assert!(cache.len() <= 1_003 && (2_001..=2_009).contains(&cache.weight()), "{}", cache.stats());
+    cache.resize_weight(1 << 20).expect("a sound limit");
+    for key in 0..100_000 {
+        cache.insert(key, key);
+    }
+    assert_eq!(cache.len(), 1_003);
+    cache.validate();
+}
+
+#[test]
 fn the_largest_bounds_allocate_as_they_fill() {
     let builder = LruCache::<u32, u32>::builder().max_entries(1 << 31).max_weight(u64::MAX - 1).weigher(|_, _| 1);
     let cache = builder.max_age(Duration::MAX).shards(1).build().expect("sound limits");

@@ -97,6 +97,18 @@ fn a_value_that_is_needed_to_compute_itself_is_an_error_and_not_a_deadlock() {
 }
 
 #[test]
+fn what_a_computation_failed_with_and_a_circle_become_errors_of_the_callers_kind() {
+    type Boxed = Box<dyn std::error::Error>;
+    let cache = LruCache::<u32, u32>::new(10, MINUTE);
+    let get = |key, compute: &dyn Fn() -> Result<u32, Boxed>| -> Result<u32, Boxed> {
+        cache.try_get_or_insert_with(&key, compute).map_err(ComputeError::into_error)
+    };
+    assert_eq!(get(1, &|| Err("no such key".into())).expect_err("it failed").to_string(), "no such key");
+    let circle = get(2, &|| get(2, &|| Ok(3))).expect_err("it would never end");
+    assert_eq!(circle.downcast_ref(), Some(&ComputeError::<std::convert::Infallible>::Cycle));
+}
+
+#[test]
 fn threads_whose_values_need_each_other_are_an_error_and_not_a_deadlock() {
     for _ in 0..50 {
         let cache = LruCache::<u32, u32>::builder().max_entries(100).shards(4).build().expect("sound limits");

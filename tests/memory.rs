@@ -257,3 +257,49 @@ fn for_captures<const CAPTURED: usize>(listeners: usize, per_topic: usize) {
     let what = format!("{} listeners on {topics} topics that captured {CAPTURED} bytes each", bus.len());
     assert_stated(&what, bytes, of_listeners(listeners, CAPTURED, topics, size_of::<u64>()));
 }
+
+#[test]
+fn an_id_of_45_bytes_takes_at_most_70_bytes_at_its_bound() {
+    let _alone = alone();
+    let entries = 200_000;
+    let (bytes, seen) = grown(|| {
+        let mut seen = unsync::DedupSet::<str>::new(HOUR, entries);
+        for number in 0..2 * entries as u64 {
+            seen.insert(&id_of_45_bytes(number));
+        }
+        seen
+    });
+    assert_eq!(seen.len(), entries);
+    assert!(bytes / entries as f64 <= 70.0, "{} bytes an id", bytes / entries as f64);
+}
+
+#[test]
+fn a_map_gives_its_memory_back_when_it_is_cleared_swept_or_written_to() {
+    let _alone = alone();
+    let entries = 200_000_u64;
+    let time = ManualClock::new();
+    let left = |what: &str, empty: &dyn Fn(&DedupSet<str>)| {
+        let (bytes, seen) = grown(|| {
+            let builder = DedupSet::<str>::builder().ttl(HOUR).max_entries(220_000).shards(4).clock(&time);
+            let seen = builder.build().expect("sound limits");
+            (0..entries).for_each(|number| assert!(seen.insert(&id_of_45_bytes(number))));
+            empty(&seen);
+            seen
+        });
+        assert!(bytes < entries as f64 * 4.0, "{bytes} bytes are left after {what}");
+        seen.validate();
+    };
+    left("clear", &DedupSet::clear);
+    left("a sweep", &|seen| {
+        time.advance(HOUR);
+        seen.sweep();
+    });
+    left("writes that follow expiry", &|seen| {
+        time.advance(HOUR);
+        (0..5_000).for_each(|number| assert!(seen.insert(&id_of_45_bytes(number))));
+    });
+    left("removal one by one", &|seen| {
+        (0..entries).for_each(|number| assert!(seen.remove(&id_of_45_bytes(number))));
+        seen.sweep();
+    });
+}

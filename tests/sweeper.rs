@@ -1,11 +1,13 @@
 //! The sweeper's thread. These tests let real time pass; no others do.
 
+use std::env;
+use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::time::Duration;
 
-use leakproof::{DedupMap, ManualClock, Stats, Sweep, Sweeper, Swept};
+use leakproof::{DedupMap, DedupSet, LruCache, ManualClock, Stats, Sweep, Sweeper, Swept};
 
 const SOON: Duration = Duration::from_millis(5);
 const LONG: Duration = Duration::from_secs(3600);
@@ -54,6 +56,60 @@ fn one_thread_sweeps_many_collections() {
 fn sweep_every_registers_with_the_process_wide_sweeper() {
     let (_seen, receiver) = expired(Some(SOON));
     assert!(dropped(&receiver));
+}
+
+/// Ends while the process-wide sweeper, one of its own, and what they sweep are all still there.
+#[test]
+#[ignore = "run as a process of its own, by the test below"]
+fn leaves_a_sweeper_behind() {
+    let seen = DedupSet::<u64>::builder().ttl(LONG).max_entries(10).sweep_every(LONG).build().expect("sound limits");
+    let seen = Arc::new(seen);
+    let sweeper = Sweeper::new();
+    sweeper.watch("seen", &seen, LONG);
+    std::mem::forget((seen, sweeper));
+}
+
+#[test]
+fn a_sweeper_never_keeps_the_process_alive() {
+    let mut itself = Command::new(env::current_exe().expect("a test has a path"));
+    itself.args(["--exact", "leaves_a_sweeper_behind", "--ignored"]).stdout(Stdio::piped());
+    let mut child = itself.spawn().expect("it can be run");
+    let mut output = child.stdout.take().expect("it is piped");
+    let (sender, receiver) = channel();
+    // The pipe ends with the process.
+    std::thread::spawn(move || sender.send(std::io::copy(&mut output, &mut std::io::sink()).is_ok()));
+    let ended = receiver.recv_timeout(PATIENCE);
+    if ended.is_err() {
+        child.kill().expect("it can be killed");
+    }
+    assert!(child.wait().expect("it can be waited for").success(), "it should have ended by itself");
+}
+
+#[test]
+fn a_piece_of_a_sweep_frees_no_more_than_was_asked_for() {
+    let time = ManualClock::new();
+    let seen = DedupMap::<u64, String>::builder().ttl(LONG).max_entries(11_000).shards(2).clock(&time);
+    let seen = seen.build().expect("sound limits");
+    let cache = LruCache::<u64, String>::builder().max_entries(11_000).max_age(LONG).shards(2).clock(&time);
+    let cache = cache.build().expect("sound limits");
+    for number in 0..10_000 {
+        seen.record(&number, number.to_string());
+        cache.insert(number, number.to_string());
+    }
+    time.advance(LONG);
+    for collection in [&seen as &dyn Sweep, &cache] {
+        let (mut freed, mut pieces) = (0, 0);
+        loop {
+            let swept = collection.sweep_some(100);
+            assert!(swept.freed <= 100, "{} freed", swept.freed);
+            (freed, pieces) = (freed + swept.freed, pieces + 1);
+            if !swept.more {
+                break;
+            }
+        }
+        assert_eq!(freed, 10_000);
+        assert!(pieces >= 100, "{pieces} pieces");
+    }
 }
 
 #[test]

@@ -12,8 +12,8 @@ use crate::bounds::{self, BuildError, Shared, Unsync};
 use crate::clock::{Clock, nanos};
 use crate::config::DedupConfig;
 use crate::key::{ByteKey, Key};
-use crate::shards::{Shards, default_count, share_of_count};
-use crate::sweep;
+use crate::knobs::Knobs;
+use crate::shards::{Shards, share_of_count};
 
 /// The entries that one shard can hold at most: the index tells 2<sup>30</sup> numbers apart, of which some are holes.
 const MAX_ENTRIES_PER_SHARD: usize = 1 << 28;
@@ -53,10 +53,7 @@ pub struct DedupBuilder<K: ?Sized + Key, V, S = ahash::RandomState, M = Shared> 
     max_bytes: Option<usize>,
     lease: Duration,
     max_in_flight: usize,
-    clock: Clock,
-    hasher: S,
-    shards: Option<usize>,
-    sweep_every: Option<Duration>,
+    knobs: Knobs<S>,
     stored: PhantomData<fn(&K) -> V>,
     made: PhantomData<M>,
 }
@@ -69,10 +66,7 @@ impl<K: ?Sized + Key, V, M> DedupBuilder<K, V, ahash::RandomState, M> {
             max_bytes: None,
             lease: DEFAULT_LEASE,
             max_in_flight: DEFAULT_MAX_IN_FLIGHT,
-            clock: Clock::default(),
-            hasher: ahash::RandomState::new(),
-            shards: None,
-            sweep_every: None,
+            knobs: Knobs::default(),
             stored: PhantomData,
             made: PhantomData,
         }
@@ -91,8 +85,8 @@ impl<K: ?Sized + Key, V, S, M> DedupBuilder<K, V, S, M> {
         self.max_bytes = config.max_bytes;
         self.lease = config.lease;
         self.max_in_flight = config.max_in_flight;
-        self.shards = config.shards;
-        self.sweep_every = config.sweep_every;
+        self.knobs.shards = config.shards;
+        self.knobs.sweep_every = config.sweep_every;
         self
     }
 
@@ -127,7 +121,7 @@ impl<K: ?Sized + Key, V, S, M> DedupBuilder<K, V, S, M> {
     /// Where the time comes from: [`Clock::coarse`] unless given. For tests, a `&ManualClock`.
     #[must_use]
     pub fn clock(mut self, clock: impl Into<Clock>) -> Self {
-        self.clock = clock.into();
+        self.knobs.clock = clock.into();
         self
     }
 
@@ -140,10 +134,7 @@ impl<K: ?Sized + Key, V, S, M> DedupBuilder<K, V, S, M> {
             max_bytes: self.max_bytes,
             lease: self.lease,
             max_in_flight: self.max_in_flight,
-            clock: self.clock,
-            hasher,
-            shards: self.shards,
-            sweep_every: self.sweep_every,
+            knobs: self.knobs.hasher(hasher),
             stored: PhantomData,
             made: PhantomData,
         }
@@ -202,7 +193,7 @@ impl<K: ?Sized + Key, V, S> DedupBuilder<K, V, S, Shared> {
     /// eviction is in global order.
     #[must_use]
     pub fn shards(mut self, shards: usize) -> Self {
-        self.shards = Some(shards);
+        self.knobs.shards = Some(shards);
         self
     }
 
@@ -210,17 +201,14 @@ impl<K: ?Sized + Key, V, S> DedupBuilder<K, V, S, Shared> {
     /// by later writes, a few by each; nothing else changes.
     #[must_use]
     pub fn sweep_every(mut self, every: Duration) -> Self {
-        self.sweep_every = Some(every);
+        self.knobs.sweep_every = Some(every);
         self
     }
 
     fn shard_count(&self) -> Result<usize, BuildError> {
-        let Some(shards) = self.shards else {
-            let by_entries = self.max_entries.unwrap_or(0) / ENTRIES_PER_SHARD;
-            let by_bytes = self.max_bytes.unwrap_or(usize::MAX) / BYTES_PER_SHARD;
-            return Ok(default_count(by_entries.min(by_bytes)));
-        };
-        bounds::shards(shards, self.max_entries.into_iter().chain(self.max_bytes))
+        let by_entries = self.max_entries.unwrap_or(0) / ENTRIES_PER_SHARD;
+        let by_bytes = self.max_bytes.unwrap_or(usize::MAX) / BYTES_PER_SHARD;
+        self.knobs.shard_count(self.max_entries.into_iter().chain(self.max_bytes), by_entries.min(by_bytes))
     }
 }
 
@@ -241,13 +229,10 @@ where
         let permits = Permits::new(self.max_in_flight);
         let parts = (0..shards).map(|shard| {
             let limits = limits.share(shard, shards);
-            unsync::DedupMap::with(limits, Arc::clone(&permits), self.clock.clone(), self.hasher.clone())
+            unsync::DedupMap::with(limits, Arc::clone(&permits), self.knobs.clock.clone(), self.knobs.hasher.clone())
         });
-        let map = DedupMap::new_inner(Shards::new(parts), self.clock.clone(), self.hasher.clone());
-        if self.sweep_every.is_some() {
-            let every = bounds::time("sweep_every", self.sweep_every)?;
-            sweep::watch_globally("dedup", &map.inner, every)?;
-        }
+        let map = DedupMap::new_inner(Shards::new(parts), self.knobs.clock.clone(), self.knobs.hasher.clone());
+        self.knobs.sweep("dedup", &map.inner)?;
         Ok(map)
     }
 }
@@ -260,7 +245,7 @@ impl<K: ?Sized + Key, V, S: BuildHasher> DedupBuilder<K, V, S, Unsync> {
     /// [`BuildError`] where a limit is missing, zero or beyond reach.
     pub fn build(self) -> Result<unsync::DedupMap<K, V, S>, BuildError> {
         let limits = self.limits(1)?;
-        Ok(unsync::DedupMap::with(limits, Permits::new(self.max_in_flight), self.clock, self.hasher))
+        Ok(unsync::DedupMap::with(limits, Permits::new(self.max_in_flight), self.knobs.clock, self.knobs.hasher))
     }
 }
 
@@ -272,8 +257,7 @@ impl<K: ?Sized + Key, V, S, M> fmt::Debug for DedupBuilder<K, V, S, M> {
             .field("max_bytes", &self.max_bytes)
             .field("lease", &self.lease)
             .field("max_in_flight", &self.max_in_flight)
-            .field("shards", &self.shards)
-            .field("clock", &self.clock)
+            .field("knobs", &self.knobs)
             .finish_non_exhaustive()
     }
 }

@@ -110,7 +110,8 @@ where
     K: ?Sized + Key<Store: Send> + 'static,
     V: Send + 'static,
 {
-    /// A map that remembers up to `max_entries` ids for `ttl` each.
+    /// A map that remembers up to `max_entries` ids for `ttl` each. (Time first; of
+    /// [`LruCache::new`](crate::LruCache::new), which is asked for a size first of all, the bound.)
     ///
     /// # Panics
     ///

@@ -5,7 +5,7 @@ use std::hash::BuildHasher;
 use super::{DedupMap, Inner};
 use crate::key::Key;
 use crate::stats::Stats;
-use crate::sweep::{Sweep, Swept};
+use crate::sweep::{PIECE, Sweep, Swept, Task};
 
 impl<K: ?Sized + Key, V, S: BuildHasher> Inner<K, V, S> {
     /// Frees up to `budget` entries of one shard, under one lock.
@@ -13,20 +13,21 @@ impl<K: ?Sized + Key, V, S: BuildHasher> Inner<K, V, S> {
         let now = self.clock.nanos();
         self.with(shard, |core| core.sweep_at(now, budget))
     }
+
+    fn sweep_some(&self, budget: usize) -> Swept {
+        self.shards.sweep_some(budget, |shard, piece| self.sweep_piece(shard, piece))
+    }
 }
 
-impl<K, V, S> Sweep for Inner<K, V, S>
+/// The process-wide sweeper holds this, and not the map, which is but a handle on it.
+impl<K, V, S> Task for Inner<K, V, S>
 where
     K: ?Sized + Key<Store: Send>,
     V: Send,
     S: BuildHasher + Send + Sync,
 {
-    fn sweep_some(&self, budget: usize) -> Swept {
-        self.shards.sweep_some(budget, |shard, piece| self.sweep_piece(shard, piece))
-    }
-
-    fn stats(&self) -> Stats {
-        self.stats()
+    fn run_piece(&self) -> bool {
+        self.sweep_some(PIECE).more
     }
 }
 

@@ -149,11 +149,11 @@ impl<T, E> ListenersBuilder<T, E> {
         self
     }
 
-    /// Is told of every listener that leaves, and why, when it has been dropped. No lock is held meanwhile, so it may use
-    /// the registry; a panic in it is contained and counted. Handlers that never were let in are not told of.
+    /// Has `call` told of every listener that leaves, and why, when it has been dropped. No lock is held meanwhile, so it
+    /// may use the registry; a panic in it is contained and counted. Handlers that never were let in are not told of.
     #[must_use]
-    pub fn on_removal(mut self, told: impl Fn(&ListenerInfo<T>, RemovalCause) + Send + Sync + 'static) -> Self {
-        self.on_removal = Some(Box::new(told));
+    pub fn on_removal(mut self, call: impl Fn(&ListenerInfo<T>, RemovalCause) + Send + Sync + 'static) -> Self {
+        self.on_removal = Some(Box::new(call));
         self
     }
 
@@ -205,11 +205,7 @@ impl<T: Send + Sync + 'static, E: 'static> ListenersBuilder<T, E> {
     pub fn build(self) -> Result<ListenerRegistry<T, E>, BuildError> {
         let limits = self.judged()?;
         let inner = Arc::new(Inner::new(limits, self.clock, self.on_removal));
-        if self.sweep_every.is_some() {
-            let every = bounds::time("sweep_every", self.sweep_every)?;
-            let watched = sweep::watch_globally("listeners", &inner, every);
-            watched.map_err(|error| BuildError::NoSweeper { reason: error.to_string() })?;
-        }
+        sweep::watch_globally("listeners", &inner, "sweep_every", self.sweep_every)?;
         Ok(ListenerRegistry { inner })
     }
 }
@@ -219,6 +215,7 @@ impl<T, E> fmt::Debug for ListenersBuilder<T, E> {
         f.debug_struct("ListenersBuilder")
             .field("limits", &self.limits)
             .field("clock", &self.clock)
+            .field("sweep_every", &self.sweep_every)
             .finish_non_exhaustive()
     }
 }

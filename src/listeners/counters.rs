@@ -1,7 +1,6 @@
-//! What happened in a registry, counted; and the containment of panics, which are counted too.
+//! What happened in a registry, counted; panics, which are contained, too.
 
-use std::panic::{AssertUnwindSafe, catch_unwind};
-
+use crate::contained;
 use crate::removal::RemovalCause;
 use crate::stats::Stats;
 use crate::sync::atomic::{AtomicU64, Ordering};
@@ -41,17 +40,13 @@ impl Counters {
     }
 }
 
-/// Runs a user's code; a panic in it is counted, and its payload dropped.
+/// Runs a user's code; a panic in it is counted.
 pub(super) fn contained<R>(counters: &Counters, work: impl FnOnce() -> R) -> Option<R> {
-    match catch_unwind(AssertUnwindSafe(work)) {
-        Ok(result) => Some(result),
-        Err(payload) => {
-            counters.panics.fetch_add(1, Ordering::Relaxed);
-            // A payload is a user's value, and may panic when it is dropped.
-            drop(catch_unwind(AssertUnwindSafe(|| drop(payload))));
-            None
-        }
+    let result = contained::contained(work);
+    if result.is_none() {
+        counters.panics.fetch_add(1, Ordering::Relaxed);
     }
+    result
 }
 
 /// What came and went, by cause.

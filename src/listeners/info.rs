@@ -8,6 +8,8 @@ use super::slot::{ListenerId, Slot};
 use crate::clock::Nanos;
 
 /// What a registry tells of one listener.
+///
+/// With the feature `serde` it serializes under these names, the age as `age_ms` and the location as a line of text.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct ListenerInfo<T> {
@@ -51,5 +53,25 @@ impl<T> ListenerInfo<T> {
             silenced: false,
             location: slot.location,
         }
+    }
+}
+
+#[cfg(feature = "serde")]
+impl<T: serde::Serialize> serde::Serialize for ListenerInfo<T> {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        use serde::ser::SerializeMap;
+        let mut map = serializer.serialize_map(None)?;
+        map.serialize_entry("id", &self.id.0)?;
+        map.serialize_entry("topic", &*self.topic)?;
+        map.serialize_entry("label", &self.label.as_deref())?;
+        map.serialize_entry("key", &self.key.as_deref())?;
+        map.serialize_entry("priority", &self.priority)?;
+        map.serialize_entry("age_ms", &crate::stats::ms(self.age))?;
+        map.serialize_entry("calls", &self.calls)?;
+        map.serialize_entry("failures", &self.failures)?;
+        map.serialize_entry("paused", &self.paused)?;
+        map.serialize_entry("silenced", &self.silenced)?;
+        map.serialize_entry("location", &format_args!("{}", self.location))?;
+        map.end()
     }
 }

@@ -27,7 +27,7 @@ use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use crate::stats::Stats;
-use crate::sweep::{Sweep, Swept};
+use crate::sweep::{self, Sweep, Swept, Task};
 pub use builder::{Breaker, ListenersBuilder, Overflow};
 pub use call::Outcome;
 pub use emit::{Emitted, TooDeep};
@@ -354,13 +354,10 @@ impl<T, E> Clone for WeakRegistry<T, E> {
     }
 }
 
-impl<T: Send + Sync, E: 'static> Sweep for Inner<T, E> {
-    fn sweep_some(&self, budget: usize) -> Swept {
-        self.sweep_some(budget)
-    }
-
-    fn stats(&self) -> Stats {
-        self.stats()
+/// The process-wide sweeper holds this, and not the registry, which is but a handle on it.
+impl<T: Send + Sync, E: 'static> Task for Inner<T, E> {
+    fn run_piece(&self) -> bool {
+        self.sweep_some(sweep::PIECE).more
     }
 }
 

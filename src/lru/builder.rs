@@ -13,9 +13,9 @@ use super::{LruCache, unsync};
 use crate::bounds::{self, BuildError, Shared, Unsync};
 use crate::clock::{Clock, Nanos, nanos};
 use crate::config::LruConfig;
+use crate::knobs::Knobs;
 use crate::removal::RemovalCause;
-use crate::shards::{default_count, share, share_of_count};
-use crate::sweep;
+use crate::shards::{share, share_of_count};
 
 /// The entries that one shard can hold at most: places have 32 bits.
 pub(super) const MAX_ENTRIES_PER_SHARD: usize = 1 << 31;
@@ -68,10 +68,7 @@ pub struct LruBuilder<K, V, S = ahash::RandomState, M = Shared> {
     max_age: Option<Duration>,
     max_idle: Option<Duration>,
     on_removal: Option<Arc<OnRemoval<K, V>>>,
-    clock: Clock,
-    hasher: S,
-    shards: Option<usize>,
-    sweep_every: Option<Duration>,
+    knobs: Knobs<S>,
     made: PhantomData<M>,
 }
 
@@ -84,10 +81,7 @@ impl<K, V, M> LruBuilder<K, V, ahash::RandomState, M> {
             max_age: None,
             max_idle: None,
             on_removal: None,
-            clock: Clock::default(),
-            hasher: ahash::RandomState::new(),
-            shards: None,
-            sweep_every: None,
+            knobs: Knobs::default(),
             made: PhantomData,
         }
     }
@@ -103,8 +97,8 @@ impl<K, V, S, M> LruBuilder<K, V, S, M> {
         self.max_weight = config.max_weight;
         self.max_age = config.max_age;
         self.max_idle = config.max_idle;
-        self.shards = config.shards;
-        self.sweep_every = config.sweep_every;
+        self.knobs.shards = config.shards;
+        self.knobs.sweep_every = config.sweep_every;
         self
     }
 
@@ -138,15 +132,15 @@ impl<K, V, S, M> LruBuilder<K, V, S, M> {
 
     /// How old an entry can get, counted from when it was last written; no limit unless given.
     #[must_use]
-    pub fn max_age(mut self, age: Duration) -> Self {
-        self.max_age = Some(age);
+    pub fn max_age(mut self, max: Duration) -> Self {
+        self.max_age = Some(max);
         self
     }
 
     /// How long an entry may go without being written or read; no limit unless given.
     #[must_use]
-    pub fn max_idle(mut self, idle: Duration) -> Self {
-        self.max_idle = Some(idle);
+    pub fn max_idle(mut self, max: Duration) -> Self {
+        self.max_idle = Some(max);
         self
     }
 
@@ -165,7 +159,7 @@ impl<K, V, S, M> LruBuilder<K, V, S, M> {
     /// Where the time comes from: [`Clock::coarse`] unless given. For tests, a `&ManualClock`.
     #[must_use]
     pub fn clock(mut self, clock: impl Into<Clock>) -> Self {
-        self.clock = clock.into();
+        self.knobs.clock = clock.into();
         self
     }
 
@@ -179,10 +173,7 @@ impl<K, V, S, M> LruBuilder<K, V, S, M> {
             max_age: self.max_age,
             max_idle: self.max_idle,
             on_removal: self.on_removal,
-            clock: self.clock,
-            hasher,
-            shards: self.shards,
-            sweep_every: self.sweep_every,
+            knobs: self.knobs.hasher(hasher),
             made: PhantomData,
         }
     }
@@ -237,7 +228,7 @@ impl<K, V, S> LruBuilder<K, V, S, Shared> {
     /// exactly among the shards, each of which keeps its own order of use: with one shard the order is global.
     #[must_use]
     pub fn shards(mut self, shards: usize) -> Self {
-        self.shards = Some(shards);
+        self.knobs.shards = Some(shards);
         self
     }
 
@@ -245,20 +236,15 @@ impl<K, V, S> LruBuilder<K, V, S, Shared> {
     /// are freed by later calls, a few by each; nothing else changes.
     #[must_use]
     pub fn sweep_every(mut self, every: Duration) -> Self {
-        self.sweep_every = Some(every);
+        self.knobs.sweep_every = Some(every);
         self
     }
 
     fn shard_count(&self) -> Result<usize, BuildError> {
         let max_weight = self.max_weight.map(|max| usize::try_from(max).unwrap_or(usize::MAX));
-        match self.shards {
-            None => {
-                let by_entries = self.max_entries.unwrap_or(usize::MAX) / ENTRIES_PER_SHARD;
-                let by_weight = max_weight.unwrap_or(usize::MAX) / WEIGHT_PER_SHARD;
-                Ok(default_count(by_entries.min(by_weight)))
-            }
-            Some(shards) => bounds::shards(shards, self.max_entries.into_iter().chain(max_weight)),
-        }
+        let by_entries = self.max_entries.unwrap_or(usize::MAX) / ENTRIES_PER_SHARD;
+        let by_weight = max_weight.unwrap_or(usize::MAX) / WEIGHT_PER_SHARD;
+        self.knobs.shard_count(self.max_entries.into_iter().chain(max_weight), by_entries.min(by_weight))
     }
 }
 
@@ -279,21 +265,13 @@ where
         let listener = Listener::new(self.on_removal);
         let cores = (0..shards).map(|shard| {
             let (weigher, listener) = (self.weigher.clone(), Arc::clone(&listener));
-            unsync::LruCache::with(
-                limits.share(shard, shards),
-                self.clock.clone(),
-                self.hasher.clone(),
-                weigher,
-                listener,
-            )
+            let (clock, hasher) = (self.knobs.clock.clone(), self.knobs.hasher.clone());
+            unsync::LruCache::with(limits.share(shard, shards), clock, hasher, weigher, listener)
         });
-        let cores: Vec<_> = cores.collect();
-        let inner = Inner::new(cores, self.clock, self.hasher, self.weigher, listener);
+        let (clock, hasher) = (self.knobs.clock.clone(), self.knobs.hasher.clone());
+        let inner = Inner::new(cores.collect(), clock, hasher, self.weigher.clone(), Arc::clone(&listener));
         let cache = LruCache { inner: Arc::new(inner) };
-        if self.sweep_every.is_some() {
-            let every = bounds::time("sweep_every", self.sweep_every)?;
-            sweep::watch_globally("lru", &cache.inner, every)?;
-        }
+        self.knobs.sweep("lru", &cache.inner)?;
         Ok(cache)
     }
 }
@@ -306,7 +284,8 @@ impl<K, V, S> LruBuilder<K, V, S, Unsync> {
     /// [`BuildError`] where a bound is missing, zero or beyond reach.
     pub fn build(self) -> Result<unsync::LruCache<K, V, S>, BuildError> {
         let limits = self.limits(1)?;
-        Ok(unsync::LruCache::with(limits, self.clock, self.hasher, self.weigher, Listener::new(self.on_removal)))
+        let Knobs { clock, hasher, .. } = self.knobs;
+        Ok(unsync::LruCache::with(limits, clock, hasher, self.weigher, Listener::new(self.on_removal)))
     }
 }
 
@@ -317,8 +296,7 @@ impl<K, V, S, M> fmt::Debug for LruBuilder<K, V, S, M> {
             .field("max_weight", &self.max_weight)
             .field("max_age", &self.max_age)
             .field("max_idle", &self.max_idle)
-            .field("shards", &self.shards)
-            .field("clock", &self.clock)
+            .field("knobs", &self.knobs)
             .finish_non_exhaustive()
     }
 }

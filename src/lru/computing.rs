@@ -49,7 +49,8 @@ impl<K: Hash + Eq, V: Clone, S: BuildHasher> LruCache<K, V, S> {
     /// # Errors
     ///
     /// [`ComputeError::Failed`] with what this caller's own `compute` returned, and [`ComputeError::Cycle`] where the
-    /// value is needed to compute itself. With an `E` that is an `Error` they go with `?`.
+    /// value is needed to compute itself. With an `E` that is an `Error` they go with `?`, and with others by
+    /// [`ComputeError::into_error`].
     ///
     /// ```
     /// use leakproof::LruCache;

@@ -1,5 +1,6 @@
 //! What can go wrong with a cache once it is built.
 
+use std::convert::Infallible;
 use std::error::Error;
 use std::fmt;
 
@@ -49,6 +50,36 @@ pub enum ComputeError<E> {
     /// The call that would close the circle is told so. The calls around it get [`Failed`](Self::Failed), with what their
     /// `compute` makes of that.
     Cycle,
+}
+
+impl<E> ComputeError<E> {
+    /// What the computation failed with, as another kind of error; or in the same way that there is a circle.
+    ///
+    /// For computations that fail with a box, `anyhow::Error` or the like. Such are no `Error`s themselves, so that a
+    /// `ComputeError` of them is none either, and does not go with `?`:
+    ///
+    /// ```
+    /// use leakproof::{ComputeError, LruCache};
+    /// use std::{error::Error, time::Duration};
+    ///
+    /// fn port(ports: &LruCache<String, u16>, name: &str) -> Result<u16, Box<dyn Error>> {
+    ///     let read = || -> Result<u16, Box<dyn Error>> { Ok(std::env::var(name)?.parse()?) };
+    ///     ports.try_get_or_insert_with(name, read).map_err(ComputeError::into_error)
+    /// }
+    ///
+    /// let ports = LruCache::new(100, Duration::from_secs(60));
+    /// assert_eq!(port(&ports, "NO_SUCH_PORT").unwrap_err().to_string(), "environment variable not found");
+    /// ```
+    pub fn into_error<B>(self) -> B
+    where
+        E: Into<B>,
+        ComputeError<Infallible>: Into<B>,
+    {
+        match self {
+            Self::Failed(error) => error.into(),
+            Self::Cycle => ComputeError::Cycle.into(),
+        }
+    }
 }
 
 impl<E: fmt::Display> fmt::Display for ComputeError<E> {

@@ -4,10 +4,10 @@
 //! and only there are keys and values dropped.
 
 use std::mem::replace;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 use super::store::Entry;
+use crate::contained::contained;
 use crate::removal::RemovalCause;
 use crate::sync::atomic::{AtomicU64, Ordering};
 
@@ -94,7 +94,7 @@ impl<K, V> Listener<K, V> {
 
     #[inline(never)]
     fn call(&self, on_removal: &OnRemoval<K, V>, key: &K, value: &V, cause: RemovalCause) {
-        if catch_unwind(AssertUnwindSafe(|| on_removal(key, value, cause))).is_err() {
+        if contained(|| on_removal(key, value, cause)).is_none() {
             self.panics.fetch_add(1, Ordering::Relaxed);
         }
     }

@@ -35,7 +35,7 @@ use builder::weigh;
 pub use error::{ComputeError, TooHeavy};
 use inner::{Inner, Shard};
 use left::Left;
-pub use scan::Cursor;
+pub use scan::{Cursor, InvalidCursor};
 
 /// A cache bounded by size, weight, age and idleness, in any combination that has a bound on size or weight.
 ///
@@ -184,7 +184,8 @@ where
     K: Hash + Eq + Send + 'static,
     V: Send + 'static,
 {
-    /// A cache of up to `max_entries` entries, each for up to `max_age` after it was last written.
+    /// A cache of up to `max_entries` entries, each for up to `max_age` after it was last written. (The bound first; of
+    /// [`DedupMap::new`](crate::DedupMap::new), which is asked for a time first of all, the ttl.)
     ///
     /// # Panics
     ///

@@ -1,11 +1,26 @@
 //! Going through a cache, a bounded piece per lock.
 
+use std::error::Error;
+use std::fmt;
+use std::str::FromStr;
+
 use super::LruCache;
 
 /// Places looked at under one lock.
 const PIECE: usize = 256;
 
 /// How far a [`scan`](LruCache::scan) has come; by `default`, nowhere yet.
+///
+/// It may leave the process as text, as the token of the next page, and come back by `parse`. Whatever token comes back does
+/// no harm: at worst, a part is seen twice, or not at all.
+///
+/// ```
+/// use leakproof::Cursor;
+///
+/// let cursor = Cursor::default();
+/// assert_eq!(cursor.to_string().parse(), Ok(cursor));
+/// assert!("page 2".parse::<Cursor>().is_err());
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Cursor {
     shard: usize,
@@ -18,6 +33,37 @@ impl Default for Cursor {
         Self { shard: 0, from: usize::MAX }
     }
 }
+
+impl fmt::Display for Cursor {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { shard, from } = self;
+        if *from == usize::MAX { write!(f, "{shard}") } else { write!(f, "{shard}.{from}") }
+    }
+}
+
+impl FromStr for Cursor {
+    type Err = InvalidCursor;
+
+    fn from_str(text: &str) -> Result<Self, InvalidCursor> {
+        let number = |text: &str| text.parse().map_err(|_| InvalidCursor);
+        match text.split_once('.') {
+            Some((shard, from)) => Ok(Self { shard: number(shard)?, from: number(from)? }),
+            None => Ok(Self { shard: number(text)?, from: usize::MAX }),
+        }
+    }
+}
+
+/// A text is not that of a [`Cursor`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct InvalidCursor;
+
+impl fmt::Display for InvalidCursor {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("not a cursor; it is a number, or two with a point between them")
+    }
+}
+
+impl Error for InvalidCursor {}
 
 impl<K: Clone, V: Clone, S> LruCache<K, V, S> {
     /// Clones of up to `n` live entries, in no particular order, and where to go on; `None` at the end. An `n` of 0

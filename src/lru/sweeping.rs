@@ -3,13 +3,17 @@
 use super::LruCache;
 use super::inner::Inner;
 use crate::stats::Stats;
-use crate::sweep::{Sweep, Swept};
+use crate::sweep::{PIECE, Sweep, Swept, Task};
 
 impl<K, V, S> Inner<K, V, S> {
     /// Frees up to `budget` entries of one shard, under one lock.
     pub(super) fn sweep_piece(&self, shard: usize, budget: usize) -> Swept {
         let now = self.clock.nanos();
         self.with(shard, |shard, left| shard.core.sweep_at(now, budget, left))
+    }
+
+    fn sweep_some(&self, budget: usize) -> Swept {
+        self.shards.sweep_some(budget, |shard, piece| self.sweep_piece(shard, piece))
     }
 }
 
@@ -22,13 +26,10 @@ impl<K, V, S> LruCache<K, V, S> {
     }
 }
 
-impl<K: Send, V: Send, S: Send + Sync> Sweep for Inner<K, V, S> {
-    fn sweep_some(&self, budget: usize) -> Swept {
-        self.shards.sweep_some(budget, |shard, piece| self.sweep_piece(shard, piece))
-    }
-
-    fn stats(&self) -> Stats {
-        self.stats()
+/// The process-wide sweeper holds this, and not the cache, which is but a handle on it.
+impl<K: Send, V: Send, S: Send + Sync> Task for Inner<K, V, S> {
+    fn run_piece(&self) -> bool {
+        self.sweep_some(PIECE).more
     }
 }
 

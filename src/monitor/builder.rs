@@ -135,10 +135,7 @@ impl MonitorBuilder {
         }
         let inner = Inner::new(samples, thresholds, self.memory_limit, self.process, self.on_change, self.clock);
         let inner = Arc::new(inner);
-        if self.sample_every.is_some() {
-            let every = bounds::time("sample_every", self.sample_every)?;
-            sweep::watch_globally("monitor", &inner, every)?;
-        }
+        sweep::watch_globally("monitor", &inner, "sample_every", self.sample_every)?;
         Ok(Monitor { inner })
     }
 }

@@ -88,6 +88,12 @@ impl Kind {
     }
 }
 
+impl fmt::Display for Kind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.as_str())
+    }
+}
+
 /// The figure that makes a finding one.
 #[derive(Clone, Copy, Debug, PartialEq)]
 #[non_exhaustive]

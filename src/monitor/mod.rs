@@ -37,10 +37,10 @@ mod units;
 mod json;
 
 use std::fmt;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Weak};
 
 use crate::clock::Clock;
+use crate::contained;
 use crate::stats::Stats;
 use crate::sweep::{Sweep, Task};
 use crate::sync::Mutex;
@@ -259,15 +259,11 @@ impl Inner {
 
     /// Runs a user's code; a panic in it is counted.
     fn contained<R>(&self, work: impl FnOnce() -> R) -> Option<R> {
-        match catch_unwind(AssertUnwindSafe(work)) {
-            Ok(result) => Some(result),
-            Err(payload) => {
-                self.panics.fetch_add(1, Ordering::Relaxed);
-                // The payload is a user's value, and may panic when it is dropped.
-                drop(catch_unwind(AssertUnwindSafe(|| drop(payload))));
-                None
-            }
+        let result = contained::contained(work);
+        if result.is_none() {
+            self.panics.fetch_add(1, Ordering::Relaxed);
         }
+        result
     }
 }
 
