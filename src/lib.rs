@@ -85,6 +85,7 @@
 //! * `serde`: [`Stats`] and reports implement `Serialize`, configs `Deserialize`.
 //! * `queue`: listeners that put events into a bounded queue, received from with or without async ([`Listen`]`::queue`).
 //! * `monitor`: `Monitor`, which tells how full everything is, how fast it grows, and when it will hit its limit.
+//! * `tracing`: what an operator wants to read once, as structured [`events`].
 //! * `metrics`: what a `Monitor` watches as gauges and counters, through the facade `metrics` (Prometheus and others).
 
 #![cfg_attr(docsrs, feature(doc_cfg))]
@@ -99,6 +100,7 @@ mod clock;
 mod compound;
 mod config;
 mod dedup;
+pub mod events;
 mod hash;
 mod key;
 mod listeners;

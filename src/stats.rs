@@ -167,6 +167,17 @@ impl Stats {
         ]
     }
 
+    /// Whether a limit has ever been in the way of something.
+    pub(crate) fn has_met_limit(&self) -> bool {
+        (self.len > 0 && self.len >= self.max_entries) || self.evicted + self.rejected + self.shed > 0
+    }
+
+    /// Whether it is the collection's job to keep what fits, and to let go of the rest.
+    #[cfg(any(feature = "monitor", feature = "tracing"))]
+    pub(crate) fn may_be_full(&self) -> bool {
+        self.of == Of::Lru
+    }
+
     /// The counters that mean something to this collection, with what they count.
     pub(crate) fn counters(&self) -> Vec<(&'static str, &'static str, u64)> {
         let mut copy = self.clone();

@@ -72,8 +72,9 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Weak};
 
 use crate::clock::Clock;
+use crate::events;
 use crate::stats::Stats;
-use crate::sweep::{Sweep, Task};
+use crate::sweep::{Sweep, Swept, Task};
 use crate::sync::Mutex;
 use crate::sync::atomic::{AtomicU64, Ordering};
 pub use builder::MonitorBuilder;
@@ -169,6 +170,8 @@ struct Watched {
     name: Arc<str>,
     collection: Weak<dyn Sweep>,
     ring: Ring<Sample>,
+    /// Whether it was told that the collection has reached a limit.
+    limit_told: bool,
 }
 
 impl Monitor {
@@ -193,7 +196,7 @@ impl Monitor {
         state.watched.retain(|watched| &*watched.name != name && watched.collection.strong_count() > 0);
         state.numbers += 1;
         let number = state.numbers;
-        state.watched.push(Watched { number, name: name.into(), collection, ring });
+        state.watched.push(Watched { number, name: name.into(), collection, ring, limit_told: false });
     }
 
     /// Stops watching the collection of a name; whether there was one.
@@ -272,6 +275,7 @@ impl Inner {
         let report = self.look_and_publish(true);
         #[cfg(not(feature = "metrics"))]
         let report = self.look(true);
+        self.tell_of_limits(&report);
         self.tell();
         report
     }
@@ -313,22 +317,45 @@ impl Inner {
         #[cfg(feature = "metrics")]
         state.published.note(&state.watched, &collections);
         findings.sort_by_key(|finding| std::cmp::Reverse(finding.severity));
-        if is_latest && self.on_change.is_some() {
+        if is_latest && self.tells() {
             state.telling.update(&findings);
         }
         let (window, samples) = (state.process.window(), state.process.len());
         Report { window, samples, process, collections, findings, panics: self.panics.load(Ordering::Relaxed) }
     }
 
-    /// Tells the callback what it does not know yet, unless somebody is at it already, who will do it.
+    /// Whether anybody is to be told of changes.
+    fn tells(&self) -> bool {
+        events::ENABLED || self.on_change.is_some()
+    }
+
+    /// Tells what is not known yet, unless somebody is at it already, who will do it.
     fn tell(&self) {
-        let Some(on_change) = &self.on_change else { return };
-        if !self.state.lock().telling.begin() {
+        if !self.tells() || !self.state.lock().telling.begin() {
             return;
         }
         let next = || self.state.lock().telling.next(self.thresholds.ended_after);
         while let Some(change) = next() {
-            self.contained(|| on_change(&change));
+            self.contained(|| events::finding_changed(&change));
+            if let Some(on_change) = &self.on_change {
+                self.contained(|| on_change(&change));
+            }
+        }
+    }
+
+    /// Tells of the collections that have reached a limit, once each.
+    fn tell_of_limits(&self, report: &Report) {
+        if !events::ENABLED {
+            return;
+        }
+        for collection in report.collections.iter().filter(|collection| collection.stats.has_met_limit()) {
+            let mut state = self.state.lock();
+            let watched = state.watched.iter_mut().find(|watched| watched.name == collection.name);
+            let is_news = watched.is_some_and(|watched| !std::mem::replace(&mut watched.limit_told, true));
+            drop(state);
+            if is_news {
+                self.contained(|| events::limit_reached(&collection.name, &collection.stats));
+            }
         }
     }
 
@@ -347,9 +374,13 @@ impl Inner {
 }
 
 impl Task for Inner {
-    fn run_piece(&self) -> bool {
+    fn run_piece(&self) -> Swept {
         self.sample();
-        false
+        Swept { freed: 0, more: false }
+    }
+
+    fn held(&self) -> Option<Stats> {
+        None
     }
 }
 

@@ -38,6 +38,16 @@ impl Change {
             Self::Appeared(finding) | Self::Worsened { finding, .. } | Self::Ended(finding) => finding,
         }
     }
+
+    /// `"appeared"`, `"worsened"` or `"ended"`.
+    #[must_use]
+    pub fn as_str(&self) -> &'static str {
+        match self {
+            Self::Appeared(_) => "appeared",
+            Self::Worsened { .. } => "worsened",
+            Self::Ended(_) => "ended",
+        }
+    }
 }
 
 impl fmt::Display for Change {
