@@ -3,7 +3,8 @@
 //! Each is told when something changes, not as often as it happens: neither a storm of rejections nor a figure that swings
 //! about a threshold floods a log. Nothing is told by calls that go well. No lock is held while a subscriber is called; a
 //! panic in it is contained, and counted as one of user code of the registry, monitor or sweeper. (One while a config is
-//! read goes to the caller.) Without the feature none of this is compiled.
+//! read goes to the caller.) What a subscriber causes while it is called is not told, as `tracing` has it. Without the feature
+//! none of this is compiled.
 //!
 //! | target | level | told | fields |
 //! | --- | --- | --- | --- |

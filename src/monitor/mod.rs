@@ -72,7 +72,6 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Weak};
 
 use crate::clock::Clock;
-use crate::events;
 use crate::stats::Stats;
 use crate::sweep::{Sweep, Swept, Task};
 use crate::sync::Mutex;
@@ -193,10 +192,13 @@ impl Monitor {
         let collection: Arc<dyn Sweep> = Arc::<T>::clone(collection);
         let collection = Arc::downgrade(&collection);
         let mut state = self.inner.state.lock();
+        // Of the same collection it is no news.
+        let is_same = |watched: &Watched| &*watched.name == name && watched.collection.ptr_eq(&collection);
+        let limit_told = state.watched.iter().any(|watched| is_same(watched) && watched.limit_told);
         state.watched.retain(|watched| &*watched.name != name && watched.collection.strong_count() > 0);
         state.numbers += 1;
         let number = state.numbers;
-        state.watched.push(Watched { number, name: name.into(), collection, ring, limit_told: false });
+        state.watched.push(Watched { number, name: name.into(), collection, ring, limit_told });
     }
 
     /// Stops watching the collection of a name; whether there was one.
@@ -223,8 +225,8 @@ impl Monitor {
     /// wants fresh figures. Takes no sample, tells no callback, and returns what it published as a report.
     ///
     /// See the [module's documentation](self#figures-for-prometheus-and-others) for the names. Where another thread is
-    /// publishing just then, its figures stand. A sample costs as much more as this costs: for each collection some tens
-    /// of calls of the recorder.
+    /// publishing just then, its figures stand. It costs a report, and some tens of calls of the recorder for each
+    /// collection; so does every sample.
     ///
     /// ```
     /// # use leakproof::{DedupSet, Monitor};
@@ -322,41 +324,6 @@ impl Inner {
         }
         let (window, samples) = (state.process.window(), state.process.len());
         Report { window, samples, process, collections, findings, panics: self.panics.load(Ordering::Relaxed) }
-    }
-
-    /// Whether anybody is to be told of changes.
-    fn tells(&self) -> bool {
-        events::ENABLED || self.on_change.is_some()
-    }
-
-    /// Tells what is not known yet, unless somebody is at it already, who will do it.
-    fn tell(&self) {
-        if !self.tells() || !self.state.lock().telling.begin() {
-            return;
-        }
-        let next = || self.state.lock().telling.next(self.thresholds.ended_after);
-        while let Some(change) = next() {
-            self.contained(|| events::finding_changed(&change));
-            if let Some(on_change) = &self.on_change {
-                self.contained(|| on_change(&change));
-            }
-        }
-    }
-
-    /// Tells of the collections that have reached a limit, once each.
-    fn tell_of_limits(&self, report: &Report) {
-        if !events::ENABLED {
-            return;
-        }
-        for collection in report.collections.iter().filter(|collection| collection.stats.has_met_limit()) {
-            let mut state = self.state.lock();
-            let watched = state.watched.iter_mut().find(|watched| watched.name == collection.name);
-            let is_news = watched.is_some_and(|watched| !std::mem::replace(&mut watched.limit_told, true));
-            drop(state);
-            if is_news {
-                self.contained(|| events::limit_reached(&collection.name, &collection.stats));
-            }
-        }
     }
 
     /// Runs a user's code; a panic in it is counted.

@@ -74,6 +74,8 @@ fn a_limit_that_is_reached_for_the_first_time_is_told_once_with_the_collections_
         seen.insert(&round.to_string());
         assert_eq!(limits(), []);
     }
+    world.monitor.watch("message_dedup", &seen);
+    assert_eq!(limits(), [], "it is the same one");
     // It is full when it comes to be watched, and nobody told of it under this name.
     world.monitor.watch("again", &seen);
     assert_eq!(limits().len(), 1);
