@@ -19,7 +19,7 @@ fn small() -> Bus {
     Bus::builder().max_per_topic(2).max_listeners(3).build().expect("sound limits")
 }
 
-/// The line below by so many, at which all are registered.
+/// The line at which `register` registers.
 const REGISTERED: u32 = line!() + 3;
 
 fn register(bus: &Bus, topic: &'static str) -> Result<Subscription, Rejected<fn(&u32)>> {
