@@ -92,6 +92,8 @@
 //! * `serde`: [`Stats`], [`ListenerInfo`], [`RemovalCause`] and reports implement `Serialize`, configs `Deserialize`.
 //! * `queue`: listeners that put events into a bounded queue, received from with or without async ([`Listen`]`::queue`).
 //! * `monitor`: `Monitor`, which tells how full everything is, how fast it grows, and when it will hit its limit.
+//! * `tracing`: what an operator wants to read once, as structured [`events`].
+//! * `metrics`: what a `Monitor` watches as gauges and counters, through the facade `metrics` (Prometheus and others).
 
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
@@ -108,6 +110,7 @@ mod contained;
 mod dedup;
 #[cfg(doc)]
 pub mod docs;
+pub mod events;
 mod hash;
 mod key;
 mod knobs;

@@ -133,47 +133,89 @@ impl Stats {
         self.shortest_window = self.shortest_window.into_iter().chain(other.shortest_window).min();
         self.in_flight += other.in_flight;
         self.silenced += other.silenced;
-        for ((_, _, sum), (_, _, more)) in self.all_counters().into_iter().zip(other.clone().all_counters()) {
+        for ((.., sum), (.., more)) in self.all_counters().into_iter().zip(other.clone().all_counters()) {
             *sum += *more;
         }
     }
 
-    /// Every counter, with the kinds of collection that it means something to.
-    fn all_counters(&mut self) -> [(u8, &'static str, &mut u64); 24] {
+    /// Every counter, with the kinds of collection that it means something to, its name, and what it counts.
+    fn all_counters(&mut self) -> [(u8, &'static str, &'static str, &mut u64); 24] {
         [
-            (ALL, "inserted", &mut self.inserted),
-            (DEDUP, "duplicates", &mut self.duplicates),
-            (DEDUP, "in_flight_hits", &mut self.in_flight_hits),
-            (LRU, "hits", &mut self.hits),
-            (LRU, "misses", &mut self.misses),
-            (ALL, "expired", &mut self.expired),
-            (LRU, "idle", &mut self.idle),
-            (ALL, "evicted", &mut self.evicted),
-            (LRU | LISTENERS, "replaced", &mut self.replaced),
-            (ALL, "removed", &mut self.removed),
-            (ALL, "rejected", &mut self.rejected),
-            (LISTENERS, "scope_ended", &mut self.scope_ended),
-            (LISTENERS, "owner_gone", &mut self.owner_gone),
-            (LISTENERS, "used_up", &mut self.used_up),
-            (LISTENERS, "failed", &mut self.failed),
-            (LISTENERS, "emitted", &mut self.emitted),
-            (LISTENERS, "calls", &mut self.calls),
-            (LISTENERS, "failures", &mut self.failures),
-            (LISTENERS, "skipped", &mut self.skipped),
-            (LISTENERS, "dropped", &mut self.dropped),
-            (LRU | LISTENERS, "panics", &mut self.panics),
-            (DEDUP, "released", &mut self.released),
-            (DEDUP, "lapsed", &mut self.lapsed),
-            (DEDUP, "shed", &mut self.shed),
+            (ALL, "inserted", "Entries recorded, or listeners registered", &mut self.inserted),
+            (DEDUP, "duplicates", "Calls that were told of a duplicate", &mut self.duplicates),
+            (DEDUP, "in_flight_hits", "Calls that were told that the id is in flight", &mut self.in_flight_hits),
+            (LRU, "hits", "Calls that found what they looked for", &mut self.hits),
+            (LRU, "misses", "Calls that did not find what they looked for", &mut self.misses),
+            (ALL, "expired", "Entries that left because their time was over", &mut self.expired),
+            (LRU, "idle", "Entries that left because they were not used for long", &mut self.idle),
+            (ALL, "evicted", "Live entries that left because of a bound", &mut self.evicted),
+            (LRU | LISTENERS, "replaced", "Entries replaced by another under the same key", &mut self.replaced),
+            (ALL, "removed", "Entries that were removed by call", &mut self.removed),
+            (ALL, "rejected", "Entries or listeners that were not let in", &mut self.rejected),
+            (LISTENERS, "scope_ended", "Listeners whose scope ended", &mut self.scope_ended),
+            (LISTENERS, "owner_gone", "Listeners whose owner is gone", &mut self.owner_gone),
+            (LISTENERS, "used_up", "Listeners called as often as they were registered for", &mut self.used_up),
+            (LISTENERS, "failed", "Listeners that the breaker detached", &mut self.failed),
+            (LISTENERS, "emitted", "Events emitted", &mut self.emitted),
+            (LISTENERS, "calls", "Calls of listeners", &mut self.calls),
+            (LISTENERS, "failures", "Calls of listeners that returned a failure", &mut self.failures),
+            (LISTENERS, "skipped", "Calls of listeners that were left out", &mut self.skipped),
+            (LISTENERS, "dropped", "Events that full queues dropped", &mut self.dropped),
+            (LRU | LISTENERS, "panics", "Panics of callbacks and listeners, all contained", &mut self.panics),
+            (DEDUP, "released", "Claims that were released", &mut self.released),
+            (DEDUP, "lapsed", "Claims whose lease ran out", &mut self.lapsed),
+            (DEDUP, "shed", "Claims that were turned away because too many were in flight", &mut self.shed),
         ]
     }
 
-    /// The counters that mean something to this collection, by name.
-    fn counters(&self) -> Vec<(&'static str, u64)> {
-        let mut copy = self.clone();
-        let all = copy.all_counters().into_iter();
-        all.filter(|(kinds, _, _)| kinds & self.of as u8 != 0).map(|(_, name, count)| (name, *count)).collect()
+    /// Whether a limit has ever been in the way of something.
+    pub(crate) fn has_met_limit(&self) -> bool {
+        (self.len > 0 && self.len >= self.max_entries) || self.evicted + self.rejected + self.shed > 0
     }
+
+    /// Whether it is the collection's job to keep what fits, and to let go of the rest.
+    #[cfg(any(feature = "monitor", feature = "tracing"))]
+    pub(crate) fn may_be_full(&self) -> bool {
+        self.of == Of::Lru
+    }
+
+    /// The counters that mean something to this collection, with what they count.
+    pub(crate) fn counters(&self) -> Vec<(&'static str, &'static str, u64)> {
+        let mut copy = self.clone();
+        let all = copy.all_counters().into_iter().filter(|(kinds, ..)| kinds & self.of as u8 != 0);
+        all.map(|(_, name, what, count)| (name, what, *count)).collect()
+    }
+
+    /// What stands now, as far as it means something to this collection, with what it is.
+    #[cfg(any(feature = "serde", feature = "metrics"))]
+    pub(crate) fn gauges(&self) -> impl Iterator<Item = (&'static str, &'static str, Gauge)> {
+        let count = |count: usize| Gauge::Count(Some(count as u64));
+        let all = [
+            (ALL, "len", "Live entries", count(self.len)),
+            (ALL, "max_entries", "The bound on live entries", count(self.max_entries)),
+            (ALL, "high_water", "The most entries that were ever held at once", count(self.high_water)),
+            (ALL, "oldest_entry_age", "The age of the oldest live entry", Gauge::Time(self.oldest_entry_age)),
+            (DEDUP, "ttl", "How long an id is remembered", Gauge::Time(self.max_age)),
+            (LRU | LISTENERS, "max_age", "How old an entry can get", Gauge::Time(self.max_age)),
+            (LRU, "max_idle", "How long an entry may go unused", Gauge::Time(self.max_idle)),
+            (DEDUP | LRU, "weight", "What the live entries weigh, of ids the bytes", Gauge::Count(Some(self.weight))),
+            (DEDUP | LRU, "max_weight", "The bound on what live entries weigh", Gauge::Count(self.max_weight)),
+            (DEDUP, "shortest_window", "The least age of an id evicted while live", Gauge::Time(self.shortest_window)),
+            (DEDUP, "in_flight", "Ids that are claimed, and neither committed nor released", count(self.in_flight)),
+            (DEDUP, "max_in_flight", "The bound on ids in flight", count(self.max_in_flight)),
+            (LISTENERS, "silenced", "Listeners that the breaker has silenced", count(self.silenced)),
+        ];
+        let of = self.of as u8;
+        all.into_iter().filter(move |(kinds, ..)| kinds & of != 0).map(|(_, name, what, gauge)| (name, what, gauge))
+    }
+}
+
+/// A figure that may rise and fall, if there is one.
+#[cfg(any(feature = "serde", feature = "metrics"))]
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Gauge {
+    Count(Option<u64>),
+    Time(Option<Duration>),
 }
 
 /// One line: use of the bound, age, then every counter that is not zero.
@@ -204,7 +246,7 @@ impl fmt::Display for Stats {
         if let Some(window) = self.shortest_window {
             write!(f, ", shortest window {}", Human(window))?;
         }
-        for (name, count) in self.counters() {
+        for (name, _, count) in self.counters() {
             if count > 0 {
                 write!(f, ", {count} {}", name.replace('_', " "))?;
             }
@@ -239,29 +281,14 @@ pub(crate) fn ms(time: Duration) -> u64 {
 impl serde::Serialize for Stats {
     fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         use serde::ser::SerializeMap;
-        let ms = |time: Option<Duration>| time.map(ms);
         let mut map = serializer.serialize_map(None)?;
-        map.serialize_entry("len", &self.len)?;
-        map.serialize_entry("max_entries", &self.max_entries)?;
-        map.serialize_entry("high_water", &self.high_water)?;
-        map.serialize_entry("oldest_entry_age_ms", &ms(self.oldest_entry_age))?;
-        map.serialize_entry(if self.of == Of::Dedup { "ttl_ms" } else { "max_age_ms" }, &ms(self.max_age))?;
-        if self.of == Of::Lru {
-            map.serialize_entry("max_idle_ms", &ms(self.max_idle))?;
+        for (name, _, gauge) in self.gauges() {
+            match gauge {
+                Gauge::Count(count) => map.serialize_entry(name, &count)?,
+                Gauge::Time(time) => map.serialize_entry(&format_args!("{name}_ms"), &time.map(ms))?,
+            }
         }
-        if self.of != Of::Listeners {
-            map.serialize_entry("weight", &self.weight)?;
-            map.serialize_entry("max_weight", &self.max_weight)?;
-        }
-        if self.of == Of::Dedup {
-            map.serialize_entry("shortest_window_ms", &ms(self.shortest_window))?;
-            map.serialize_entry("in_flight", &self.in_flight)?;
-            map.serialize_entry("max_in_flight", &self.max_in_flight)?;
-        }
-        if self.of == Of::Listeners {
-            map.serialize_entry("silenced", &self.silenced)?;
-        }
-        for (name, count) in self.counters() {
+        for (name, _, count) in self.counters() {
             map.serialize_entry(name, &count)?;
         }
         map.end()

@@ -12,7 +12,9 @@ use std::time::Duration;
 use crate::bounds::{self, BuildError};
 use crate::clock::Clock;
 use crate::contained::contained;
+use crate::events;
 use crate::stats::Stats;
+use crate::sync::atomic::{AtomicBool, Ordering};
 use crate::sync::{Condvar, Mutex};
 
 /// A collection that can free what expired, a piece at a time, and tell what it holds.
@@ -36,13 +38,22 @@ pub struct Swept {
 
 /// What the thread does when its time has come, a piece at a time.
 pub(crate) trait Task: Send + Sync {
-    /// Does a piece; whether there is more to do.
-    fn run_piece(&self) -> bool;
+    /// Does a piece.
+    fn run_piece(&self) -> Swept;
+
+    /// What it holds, if it is a collection of which limits are told.
+    fn held(&self) -> Option<Stats> {
+        None
+    }
 }
 
 impl<T: Sweep> Task for T {
-    fn run_piece(&self) -> bool {
-        self.sweep_some(PIECE).more
+    fn run_piece(&self) -> Swept {
+        self.sweep_some(PIECE)
+    }
+
+    fn held(&self) -> Option<Stats> {
+        Some(self.stats())
     }
 }
 
@@ -84,10 +95,19 @@ struct State {
 }
 
 struct Watched {
-    name: String,
+    name: Arc<str>,
     task: Weak<dyn Task>,
     every: Duration,
     due: Duration,
+    /// Whether it was told that the collection has reached a limit; nothing where that is not to be told.
+    limit_told: Option<Arc<AtomicBool>>,
+}
+
+/// What is to be done now.
+struct Due {
+    name: Arc<str>,
+    task: Arc<dyn Task>,
+    limit_told: Option<Arc<AtomicBool>>,
 }
 
 impl Sweeper {
@@ -119,13 +139,13 @@ impl Sweeper {
     /// Has a collection swept at this interval, the first time after one interval. An interval of zero counts as
     /// a millisecond.
     pub fn watch<T: Sweep + 'static>(&self, name: &str, collection: &Arc<T>, every: Duration) {
-        self.run(name, Arc::<T>::clone(collection), every);
+        self.run(name, Arc::<T>::clone(collection), every, Some(Arc::default()));
     }
 
-    fn run(&self, name: &str, task: Arc<dyn Task>, every: Duration) {
+    fn run(&self, name: &str, task: Arc<dyn Task>, every: Duration, limit_told: Option<Arc<AtomicBool>>) {
         let every = every.max(Duration::from_millis(1));
         let due = self.shared.clock.now().saturating_add(every);
-        let watched = Watched { name: name.to_owned(), task: Arc::downgrade(&task), every, due };
+        let watched = Watched { name: name.into(), task: Arc::downgrade(&task), every, due, limit_told };
         self.shared.state.lock().watched.push(watched);
         self.shared.changed.notify_one();
     }
@@ -135,10 +155,10 @@ impl Sweeper {
     pub fn watched(&self) -> Vec<String> {
         let state = self.shared.state.lock();
         let alive = state.watched.iter().filter(|watched| watched.task.strong_count() > 0);
-        alive.map(|watched| watched.name.clone()).collect()
+        alive.map(|watched| watched.name.to_string()).collect()
     }
 
-    /// How many sweeps ended in a panic.
+    /// How many panics were contained: of sweeps, and of whoever is told of them.
     #[must_use]
     pub fn panics(&self) -> u64 {
         self.shared.state.lock().panics
@@ -167,22 +187,33 @@ impl Drop for Sweeper {
 
 impl Shared {
     fn run(&self) {
-        while let Some(task) = self.next_due() {
-            let swept = contained(|| {
-                while task.run_piece() && !self.state.lock().stopped {
+        while let Some(due) = self.next_due() {
+            let mut freed = 0;
+            self.contained(|| {
+                loop {
+                    let swept = due.task.run_piece();
+                    freed += swept.freed;
+                    if !swept.more || self.state.lock().stopped {
+                        break;
+                    }
                     thread::yield_now();
                 }
-                // This may have been the last handle: then the collection is dropped here.
-                drop(task);
             });
-            if swept.is_none() {
-                self.state.lock().panics += 1;
-            }
+            self.contained(|| due.tell(freed));
+            // This may have been the last handle: then the collection is dropped here.
+            self.contained(|| drop(due));
+        }
+    }
+
+    /// Runs a user's code; a panic in it is counted.
+    fn contained(&self, work: impl FnOnce()) {
+        if contained(work).is_none() {
+            self.state.lock().panics += 1;
         }
     }
 
     /// Sleeps until a collection is due, and schedules its next sweep; `None` once the sweeper is stopped.
-    fn next_due(&self) -> Option<Arc<dyn Task>> {
+    fn next_due(&self) -> Option<Due> {
         let mut state = self.state.lock();
         loop {
             if state.stopped {
@@ -201,8 +232,26 @@ impl Shared {
             }
             next.due = now.saturating_add(next.every);
             if let Some(task) = next.task.upgrade() {
-                return Some(task);
+                return Some(Due { name: Arc::clone(&next.name), task, limit_told: next.limit_told.clone() });
             }
+        }
+    }
+}
+
+impl Due {
+    /// Tells what a sweep has done and seen.
+    fn tell(&self, freed: usize) {
+        if freed > 0 {
+            events::swept(&self.name, freed);
+        }
+        let Some(told) = self.limit_told.as_ref().filter(|told| events::ENABLED && !told.load(Ordering::Relaxed))
+        else {
+            return;
+        };
+        // Relaxed: this thread alone reads and writes it.
+        if let Some(stats) = self.task.held().filter(Stats::has_met_limit) {
+            told.store(true, Ordering::Relaxed);
+            events::limit_reached(&self.name, &stats);
         }
     }
 }
@@ -216,7 +265,7 @@ impl fmt::Debug for Shared {
 }
 
 /// Has the process-wide sweeper, started on first use, watch a collection, or run another task, if the builder was given an
-/// interval: by its method of this name.
+/// interval: by its method of this name. Of a name that stands for any collection of its kind no limit is told.
 pub(crate) fn watch_globally<T: Task + 'static>(
     name: &str,
     task: &Arc<T>,
@@ -236,6 +285,6 @@ pub(crate) fn watch_globally<T: Task + 'static>(
             SWEEPER.get_or_init(|| started)
         }
     };
-    sweeper.run(name, Arc::<T>::clone(task), every);
+    sweeper.run(name, Arc::<T>::clone(task), every, None);
     Ok(())
 }

@@ -10,6 +10,12 @@ mod background;
 mod collections;
 #[path = "monitor/process.rs"]
 mod process;
+#[cfg(feature = "metrics")]
+#[path = "monitor/published.rs"]
+mod published;
+#[cfg(feature = "metrics")]
+#[path = "monitor/recorders.rs"]
+mod recorders;
 #[path = "monitor/reports.rs"]
 mod reports;
 #[path = "monitor/telling.rs"]

@@ -20,6 +20,8 @@ pub use listeners::ListenersConfig;
 pub use lru::LruConfig;
 use setting::Settings;
 
+use crate::events;
+
 /// Reads all settings of a config; what is wrong is reported, and has its default.
 fn read<C: Settings>(prefix: &str, lookup: impl Fn(&str) -> Option<String>) -> (C, Vec<ConfigError>) {
     let mut config = C::default();
@@ -45,6 +47,15 @@ fn read_strictly<C: Settings>(prefix: &str, lookup: impl Fn(&str) -> Option<Stri
     errors.into_iter().next().map_or(Ok(config), Err)
 }
 
+/// [`read`], and tells of what is wrong.
+fn read_leniently<C: Settings>(prefix: &str, lookup: impl Fn(&str) -> Option<String>) -> (C, Vec<ConfigError>) {
+    let (config, errors) = read(prefix, lookup);
+    for ConfigError { variable, value, kind, allowed } in &errors {
+        events::setting_replaced(variable, value, kind, allowed);
+    }
+    (config, errors)
+}
+
 /// A variable of the process's environment. What is not Unicode is not a number either.
 fn from_process(name: &str) -> Option<String> {
     std::env::var_os(name).map(|value| value.to_string_lossy().into_owned())
@@ -66,10 +77,10 @@ macro_rules! from_variables {
             }
 
             /// [`from_env`](Self::from_env), but one that is wrong means the default too. All errors are reported, to be
-            /// logged.
+            /// logged; with the feature `tracing` they are [told](crate::events).
             #[must_use]
             pub fn from_env_lenient(prefix: &str) -> (Self, Vec<crate::ConfigError>) {
-                super::read(prefix, super::from_process)
+                super::read_leniently(prefix, super::from_process)
             }
 
             /// [`from_env`](Self::from_env) where variables come from elsewhere: `lookup` gives the value of a name.
@@ -90,7 +101,7 @@ macro_rules! from_variables {
                 prefix: &str,
                 lookup: impl Fn(&str) -> Option<String>,
             ) -> (Self, Vec<crate::ConfigError>) {
-                super::read(prefix, lookup)
+                super::read_leniently(prefix, lookup)
             }
         }
     };

@@ -26,8 +26,8 @@ where
     V: Send,
     S: BuildHasher + Send + Sync,
 {
-    fn run_piece(&self) -> bool {
-        self.sweep_some(PIECE).more
+    fn run_piece(&self) -> Swept {
+        self.sweep_some(PIECE)
     }
 }
 

@@ -18,8 +18,9 @@ use super::frames::{self, Entered, MAX_DEPTH};
 use super::inner::Inner;
 use super::list::List;
 use super::slot::{NEVER, Slot};
-use super::table::{Claim, Departed, Resumed, Table, Walk};
+use super::table::{Claim, Departed, Resumed, Settled, Table, Walk};
 use crate::clock::Nanos;
+use crate::events;
 use crate::removal::RemovalCause;
 
 /// What an emit did.
@@ -300,7 +301,12 @@ impl<T, E: 'static> Emission<'_, T, E> {
 
     fn settle(&mut self, slot: &Slot, probe: bool, failed: Option<bool>) {
         let now = self.registry.clock.nanos();
-        let gone = self.registry.table.lock().settle(slot.number(), probe, failed, now);
+        let Settled { gone, breaker } = self.registry.table.lock().settle(slot.number(), probe, failed, now);
+        if let Some(state) = breaker {
+            let (label, key) = (slot.traits.label.as_deref(), slot.traits.key.as_deref());
+            let tell = || events::breaker_turned(state, slot.number(), label, key, slot.location);
+            contained(&self.registry.counters, tell);
+        }
         self.registry.dismiss(gone);
     }
 }

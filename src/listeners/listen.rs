@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use super::ListenerRegistry;
 use super::call::{Call, Checked, Conditions, Outcome, Plain};
+use super::counters::contained;
 use super::inner::Control;
 use super::rejected::Rejected;
 use super::scope::Scope;
@@ -186,7 +187,14 @@ impl<T: Hash + Eq + Send + Sync + 'static, E: 'static> Registration<'_, T, E> {
         let added = inner.table.lock().add(self.now, hash, &mut topic, newcomer, &mut gone);
         inner.dismiss(gone);
         match added {
-            Err(refusal) => Err(rejected(call, handler, refusal)),
+            Err(refusal) => {
+                let is_news = refusal.is_news;
+                let rejected = rejected(call, handler, refusal);
+                if is_news {
+                    contained(&inner.counters, || rejected.tell(self.slot.location));
+                }
+                Err(rejected)
+            }
             Ok(()) => {
                 let registry: Weak<dyn Control> =
                     Arc::<super::inner::Inner<T, E>>::downgrade(inner) as Weak<dyn Control>;

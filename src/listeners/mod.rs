@@ -356,8 +356,8 @@ impl<T, E> Clone for WeakRegistry<T, E> {
 
 /// The process-wide sweeper holds this, and not the registry, which is but a handle on it.
 impl<T: Send + Sync, E: 'static> Task for Inner<T, E> {
-    fn run_piece(&self) -> bool {
-        self.sweep_some(sweep::PIECE).more
+    fn run_piece(&self) -> Swept {
+        self.sweep_some(sweep::PIECE)
     }
 }
 

@@ -5,6 +5,7 @@ use std::fmt;
 use std::panic::Location;
 
 use super::table::Refusal;
+use crate::events;
 
 /// Which bound a registration ran into.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -35,9 +36,12 @@ struct Details {
     what: &'static str,
 }
 
+/// Places of registration, the most frequent ones.
+struct Places<'a>(&'a [(&'static Location<'static>, usize)]);
+
 impl<F> Rejected<F> {
     pub(super) fn full(handler: F, refusal: Refusal) -> Self {
-        let Refusal { limit, max, places } = refusal;
+        let Refusal { limit, max, places, .. } = refusal;
         let what = if limit == Limit::MaxListeners { "max_listeners" } else { "max_per_topic" };
         Self { handler, details: Box::new(Details { limit, max, places: counted(places), what }) }
     }
@@ -65,6 +69,12 @@ impl<F> Rejected<F> {
         &self.details.places
     }
 
+    /// Tells that a registration at this place was turned away.
+    pub(super) fn tell(&self, location: &Location<'_>) {
+        let Details { max, places, what, .. } = &*self.details;
+        events::listener_rejected(what, *max, location, &Places(places));
+    }
+
     /// The same about another form of the handler.
     #[cfg(feature = "queue")]
     pub(super) fn map<G>(self, to: impl FnOnce(F) -> G) -> Rejected<G> {
@@ -86,16 +96,22 @@ impl<F> fmt::Display for Rejected<F> {
         if *limit == Limit::Zero {
             return write!(f, "the listener's `{what}` is zero; it could never be called");
         }
-        write!(f, "`{what}` is reached: {max} listeners are present, registered at ")?;
-        for (at, (place, count)) in places.iter().take(3).enumerate() {
-            let comma = if at > 0 { ", " } else { "" };
-            let times = if *count == 1 { "" } else { " times" };
-            write!(f, "{comma}{place} ({count}{})", if *count == 1 { " time" } else { times })?;
-        }
-        if places.len() > 3 {
-            write!(f, " and {} more places", places.len() - 3)?;
-        }
+        let places = Places(places);
+        write!(f, "`{what}` is reached: {max} listeners are present, registered at {places}")?;
         write!(f, "; a listener with a `key` takes the place of the one before, and the bound can be raised")
+    }
+}
+
+impl fmt::Display for Places<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (at, (place, count)) in self.0.iter().take(3).enumerate() {
+            let comma = if at > 0 { ", " } else { "" };
+            write!(f, "{comma}{place} ({count} {})", if *count == 1 { "time" } else { "times" })?;
+        }
+        if self.0.len() > 3 {
+            write!(f, " and {} more places", self.0.len() - 3)?;
+        }
+        Ok(())
     }
 }
 

@@ -25,7 +25,7 @@ use super::slot::Slot;
 use crate::clock::Nanos;
 use crate::removal::RemovalCause;
 use crate::stats::{Of, Stats};
-pub(super) use claiming::{Claim, Resumed, Walk};
+pub(super) use claiming::{Claim, Resumed, Settled, Walk};
 pub(super) use joining::{Newcomer, Refusal};
 
 pub(super) struct Table<T, E> {
@@ -40,6 +40,8 @@ pub(super) struct Table<T, E> {
     next: u64,
     /// How many are silenced by the breaker.
     silenced: usize,
+    /// Since there last was room, a listener was turned away at the bound on all.
+    is_full: bool,
     pub(super) departures: Departures,
     pub(super) limits: Limits,
     asks: Arc<dyn Call<E>>,
@@ -55,6 +57,8 @@ struct Topic<T, E> {
     calm: u32,
     /// Emits that began with pinning the list, each of which calls every listener, unless it takes that back.
     passes: u64,
+    /// Since there last was room in it, a listener was turned away.
+    is_full: bool,
 }
 
 /// How a topic is found again without its name.
@@ -102,6 +106,7 @@ impl<T, E: 'static> Table<T, E> {
             owned: BTreeSet::new(),
             next: 0,
             silenced: 0,
+            is_full: false,
             departures: Departures::default(),
             limits,
             asks: Arc::new(Asks),

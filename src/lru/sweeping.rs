@@ -28,8 +28,8 @@ impl<K, V, S> LruCache<K, V, S> {
 
 /// The process-wide sweeper holds this, and not the cache, which is but a handle on it.
 impl<K: Send, V: Send, S: Send + Sync> Task for Inner<K, V, S> {
-    fn run_piece(&self) -> bool {
-        self.sweep_some(PIECE).more
+    fn run_piece(&self) -> Swept {
+        self.sweep_some(PIECE)
     }
 }
 

@@ -45,7 +45,7 @@ impl Judge<'_> {
             .then(|| Usage::new(now.in_flight, Some(stats.max_in_flight as u64), growth(|sample| sample.in_flight)));
 
         let of = Some(name);
-        if stats.of != Of::Lru || !self.thresholds.caches_may_be_full {
+        if !stats.may_be_full() || !self.thresholds.caches_may_be_full {
             self.of_usage(of, Resource::Entries, Some(entries));
             self.of_usage(of, Resource::Weight, weight);
         }

@@ -20,11 +20,42 @@
 //! # assert!([200, 503].contains(&status));
 //! # Ok::<(), leakproof::BuildError>(())
 //! ```
+//!
+//! # Figures for Prometheus and others
+//!
+//! With the feature `metrics`, every sample, and [`Monitor`]`::publish`, sets gauges and counters through the facade
+//! [`metrics`](https://docs.rs/metrics): the application chooses the recorder, and may install it at any time. Their names
+//! are those that [`Stats`] have as JSON, in Prometheus' way; the label `collection` is the name that something is watched
+//! under, so have a fixed few of them.
+//!
+//! | series | what it tells |
+//! | --- | --- |
+//! | `leakproof_entries`, `leakproof_max_entries`, `leakproof_high_water` | live entries, their bound, the most there were |
+//! | `leakproof_oldest_entry_age_seconds`, `leakproof_ttl_seconds`, `leakproof_max_age_seconds`, `leakproof_max_idle_seconds` | ages and their bounds |
+//! | `leakproof_weight`, `leakproof_max_weight` | what the entries weigh; of ids, bytes |
+//! | `leakproof_shortest_window_seconds` | the least age of an id that was evicted while live |
+//! | `leakproof_in_flight`, `leakproof_max_in_flight`, `leakproof_silenced` | claims at work, silenced listeners |
+//! | `leakproof_inserted_total`, `leakproof_evicted_total`, `leakproof_rejected_total`, … | every counter of the collection's `Stats` |
+//! | `leakproof_watched` | 1 while something is watched under the name |
+//! | `leakproof_finding_severity`, by `collection` (none: the process) and `kind` ([`Kind::as_str`]) | 1 notice, 2 warning, 3 critical |
+//! | `leakproof_severity` | that of the most severe finding, 0 where there is none |
+//! | `leakproof_process_resident_memory_bytes`, `leakproof_process_memory_limit_bytes`, `leakproof_process_open_fds`, `leakproof_process_max_fds` | the process; `+Inf`: there is no limit |
+//! | `leakproof_monitor_panics_total` | panics that the monitor contained, those of the recorder included |
+//!
+//! A figure that there is not has no series: a set of ids that never evicted one has no shortest window. What there was
+//! and is no more goes to zero, once: gauges of a collection that is gone or unwatched, a finding that has ended, the
+//! oldest age of what is empty. Counters stay where they are; another collection that is watched under the name counts
+//! on from there (of the names that are not watched any more, the counts of 100 are kept). A monitor that is dropped leaves
+//! its series as they are. Two monitors that watch under the same name write the same series.
+//!
+//! No lock is held while the recorder is called. A panic in it ends that publication, and is contained and counted.
 
 mod builder;
 mod finding;
 mod judge;
 mod process;
+#[cfg(feature = "metrics")]
+mod published;
 mod report;
 mod sample;
 mod table;
@@ -42,7 +73,7 @@ use std::sync::{Arc, Weak};
 use crate::clock::Clock;
 use crate::contained;
 use crate::stats::Stats;
-use crate::sweep::{Sweep, Task};
+use crate::sweep::{Sweep, Swept, Task};
 use crate::sync::Mutex;
 use crate::sync::atomic::{AtomicU64, Ordering};
 pub use builder::MonitorBuilder;
@@ -50,6 +81,8 @@ use builder::{OnChange, Process};
 pub use finding::{Figure, Finding, Kind, Resource};
 use judge::Judge;
 pub use process::ProcessFigures;
+#[cfg(feature = "metrics")]
+use published::Published;
 pub use report::{CollectionReport, ProcessReport, Report, Usage};
 use sample::{Ring, Sample};
 pub use telling::Change;
@@ -127,6 +160,8 @@ struct State {
     numbers: u64,
     process: Ring<ProcessFigures>,
     telling: Telling,
+    #[cfg(feature = "metrics")]
+    published: Published,
 }
 
 struct Watched {
@@ -134,6 +169,8 @@ struct Watched {
     name: Arc<str>,
     collection: Weak<dyn Sweep>,
     ring: Ring<Sample>,
+    /// Whether it was told that the collection has reached a limit.
+    limit_told: bool,
 }
 
 impl Monitor {
@@ -155,10 +192,13 @@ impl Monitor {
         let collection: Arc<dyn Sweep> = Arc::<T>::clone(collection);
         let collection = Arc::downgrade(&collection);
         let mut state = self.inner.state.lock();
+        // Of the same collection it is no news.
+        let is_same = |watched: &Watched| &*watched.name == name && watched.collection.ptr_eq(&collection);
+        let limit_told = state.watched.iter().any(|watched| is_same(watched) && watched.limit_told);
         state.watched.retain(|watched| &*watched.name != name && watched.collection.strong_count() > 0);
         state.numbers += 1;
         let number = state.numbers;
-        state.watched.push(Watched { number, name: name.into(), collection, ring });
+        state.watched.push(Watched { number, name: name.into(), collection, ring, limit_told });
     }
 
     /// Stops watching the collection of a name; whether there was one.
@@ -180,6 +220,34 @@ impl Monitor {
     pub fn report(&self) -> Report {
         self.inner.look(false)
     }
+
+    /// Publishes how things stand now through the facade `metrics`, as every sample does: for the handler of a scrape that
+    /// wants fresh figures. Takes no sample, tells no callback, and returns what it published as a report.
+    ///
+    /// See the [module's documentation](self#figures-for-prometheus-and-others) for the names. Where another thread is
+    /// publishing just then, its figures stand. It costs a report, and some tens of calls of the recorder for each
+    /// collection; so does every sample.
+    ///
+    /// ```
+    /// # use leakproof::{DedupSet, Monitor};
+    /// # use std::{sync::Arc, time::Duration};
+    /// // In `main`: metrics_exporter_prometheus::PrometheusBuilder::new().install_recorder()?
+    /// # let recorder = metrics_exporter_prometheus::PrometheusBuilder::new().build_recorder();
+    /// # let handle = recorder.handle();
+    /// # let _guard = metrics::set_default_local_recorder(&recorder);
+    /// let seen = Arc::new(DedupSet::<str>::new(Duration::from_secs(24 * 3600), 1_000_000));
+    /// let monitor = Monitor::builder().build()?;
+    /// monitor.watch("message_dedup", &seen);
+    ///
+    /// monitor.publish(); // then render what the recorder has
+    /// assert!(handle.render().contains("leakproof_max_entries{collection=\"message_dedup\"} 1000000"));
+    /// # Ok::<(), leakproof::BuildError>(())
+    /// ```
+    #[cfg(feature = "metrics")]
+    #[cfg_attr(docsrs, doc(cfg(feature = "metrics")))]
+    pub fn publish(&self) -> Report {
+        self.inner.look_and_publish(false)
+    }
 }
 
 impl Inner {
@@ -192,13 +260,24 @@ impl Inner {
         clock: Clock,
     ) -> Self {
         let (process_ring, telling) = (Ring::new(samples), Telling::default());
-        let state = State { watched: Vec::new(), numbers: 0, process: process_ring, telling };
+        let state = State {
+            watched: Vec::new(),
+            numbers: 0,
+            process: process_ring,
+            telling,
+            #[cfg(feature = "metrics")]
+            published: Published::default(),
+        };
         let (panics, state) = (AtomicU64::new(0), Mutex::new(state));
         Self { thresholds, samples, memory_limit, process, on_change, clock, panics, state }
     }
 
     fn sample(&self) -> Report {
+        #[cfg(feature = "metrics")]
+        let report = self.look_and_publish(true);
+        #[cfg(not(feature = "metrics"))]
         let report = self.look(true);
+        self.tell_of_limits(&report);
         self.tell();
         report
     }
@@ -237,24 +316,14 @@ impl Inner {
                 collections.push(judge.collection(&watched.name, stats, &watched.ring));
             }
         }
+        #[cfg(feature = "metrics")]
+        state.published.note(&state.watched, &collections);
         findings.sort_by_key(|finding| std::cmp::Reverse(finding.severity));
-        if is_latest && self.on_change.is_some() {
+        if is_latest && self.tells() {
             state.telling.update(&findings);
         }
         let (window, samples) = (state.process.window(), state.process.len());
         Report { window, samples, process, collections, findings, panics: self.panics.load(Ordering::Relaxed) }
-    }
-
-    /// Tells the callback what it does not know yet, unless somebody is at it already, who will do it.
-    fn tell(&self) {
-        let Some(on_change) = &self.on_change else { return };
-        if !self.state.lock().telling.begin() {
-            return;
-        }
-        let next = || self.state.lock().telling.next(self.thresholds.ended_after);
-        while let Some(change) = next() {
-            self.contained(|| on_change(&change));
-        }
     }
 
     /// Runs a user's code; a panic in it is counted.
@@ -268,9 +337,9 @@ impl Inner {
 }
 
 impl Task for Inner {
-    fn run_piece(&self) -> bool {
+    fn run_piece(&self) -> Swept {
         self.sample();
-        false
+        Swept { freed: 0, more: false }
     }
 }
 

@@ -24,8 +24,8 @@ pub struct Report {
     pub collections: Vec<CollectionReport>,
     /// What is not as it should be, the most severe first.
     pub findings: Vec<Finding>,
-    /// How many panics were contained since the monitor was built: of its callback, its source of process figures, and
-    /// the statistics of collections.
+    /// How many panics were contained since the monitor was built: of its callback, its source of process figures, the
+    /// statistics of collections, and whoever is told of figures and events.
     pub panics: u64,
 }
 

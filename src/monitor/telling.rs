@@ -1,4 +1,4 @@
-//! `Telling`: what the callback was told, and what it is to be told next.
+//! `Telling`: what callback and log were told, and what they are to be told next.
 //!
 //! It keeps what is, not a queue of what happened: while a callback takes its time, what comes and goes meanwhile
 //! takes no room, and is never told.
@@ -7,8 +7,11 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 
+use super::Inner;
 use super::finding::{Finding, Kind};
+use super::report::Report;
 use super::thresholds::Severity;
+use crate::events;
 
 /// What the callback of a monitor is told of: once each, not at every sample.
 ///
@@ -36,6 +39,16 @@ impl Change {
     pub fn finding(&self) -> &Finding {
         match self {
             Self::Appeared(finding) | Self::Worsened { finding, .. } | Self::Ended(finding) => finding,
+        }
+    }
+
+    /// `"appeared"`, `"worsened"` or `"ended"`.
+    #[must_use]
+    pub fn as_str(&self) -> &'static str {
+        match self {
+            Self::Appeared(_) => "appeared",
+            Self::Worsened { .. } => "worsened",
+            Self::Ended(_) => "ended",
         }
     }
 }
@@ -107,5 +120,42 @@ impl Telling {
         }
         self.busy = false;
         None
+    }
+}
+
+impl Inner {
+    /// Whether anybody is to be told of changes.
+    pub(super) fn tells(&self) -> bool {
+        events::ENABLED || self.on_change.is_some()
+    }
+
+    /// Tells what is not known yet, unless somebody is at it already, who will do it.
+    pub(super) fn tell(&self) {
+        if !self.tells() || !self.state.lock().telling.begin() {
+            return;
+        }
+        let next = || self.state.lock().telling.next(self.thresholds.ended_after);
+        while let Some(change) = next() {
+            self.contained(|| events::finding_changed(&change));
+            if let Some(on_change) = &self.on_change {
+                self.contained(|| on_change(&change));
+            }
+        }
+    }
+
+    /// Tells of the collections that have reached a limit, once each.
+    pub(super) fn tell_of_limits(&self, report: &Report) {
+        if !events::ENABLED {
+            return;
+        }
+        for collection in report.collections.iter().filter(|collection| collection.stats.has_met_limit()) {
+            let mut state = self.state.lock();
+            let watched = state.watched.iter_mut().find(|watched| watched.name == collection.name);
+            let is_news = watched.is_some_and(|watched| !std::mem::replace(&mut watched.limit_told, true));
+            drop(state);
+            if is_news {
+                self.contained(|| events::limit_reached(&collection.name, &collection.stats));
+            }
+        }
     }
 }

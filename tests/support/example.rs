@@ -1,13 +1,17 @@
 //! Runs an example as its users run it: as a process, on input of every kind.
 
+#[path = "process.rs"]
+mod started;
+
 use std::env;
 use std::fs;
 use std::io::Write;
 use std::path::{Path, PathBuf};
-use std::process::{self, Command, Output, Stdio};
+use std::process::{self, Command, Output};
 
 use flate2::Compression;
 use flate2::write::GzEncoder;
+pub use started::command;
 
 /// A directory of its own, which is the example's current one; it goes with all that is in it.
 pub struct Folder(PathBuf);
@@ -33,22 +37,6 @@ impl Drop for Folder {
     fn drop(&mut self) {
         let _ = fs::remove_dir_all(&self.0);
     }
-}
-
-/// Cargo puts an example beside the directory of this test. It runs where it may write.
-pub fn command(example: &str, args: &[&str]) -> Command {
-    let test = env::current_exe().expect("a test has a path");
-    let profile = test.parent().and_then(Path::parent).expect("a test lies in target/<profile>/deps");
-    let path = profile.join("examples").join(example).with_extension(env::consts::EXE_EXTENSION);
-    assert!(path.exists(), "no example there: `cargo build --example {example}`");
-    let mut command = Command::new(path);
-    command
-        .current_dir(env!("CARGO_TARGET_TMPDIR"))
-        .args(args)
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped());
-    command
 }
 
 pub fn run(mut command: Command, input: &[u8]) -> Output {

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use super::{Departed, Place, Table};
 use crate::clock::{Nanos, nanos};
+use crate::events::BreakerState;
 use crate::listeners::builder::Breaker;
 use crate::listeners::call::Call;
 use crate::listeners::list::{List, Pin};
@@ -50,6 +51,12 @@ pub(in crate::listeners) struct Claim<E> {
     /// It has failed before, so that the table is to be told how this call ends.
     pub(in crate::listeners) watched: bool,
     pub(in crate::listeners) probe: bool,
+}
+
+/// What came of how a call ended: who left by it, and what the breaker did.
+pub(in crate::listeners) struct Settled<T, E> {
+    pub(in crate::listeners) gone: Option<Departed<T, E>>,
+    pub(in crate::listeners) breaker: Option<BreakerState>,
 }
 
 /// How an emit goes on.
@@ -188,28 +195,39 @@ impl<T, E: 'static> Table<T, E> {
         probe: bool,
         failed: Option<bool>,
         now: Nanos,
-    ) -> Option<Departed<T, E>> {
-        let record = self.records.get_mut(&listener)?;
+    ) -> Settled<T, E> {
+        let Some(record) = self.records.get_mut(&listener) else { return Settled { gone: None, breaker: None } };
         record.probed &= !probe;
+        let mut breaker = None;
         match failed {
             None => {}
             Some(false) => {
                 record.failures = 0;
-                self.silenced -= usize::from(record.silenced_until.take().is_some());
+                if record.silenced_until.take().is_some() {
+                    self.silenced -= 1;
+                    breaker = Some(BreakerState::Closed);
+                }
             }
             Some(true) => {
                 record.failures = record.failures.saturating_add(1);
+                let so_far = record.failures;
                 if let Some(Breaker { failures, retry_after }) = self.limits.breaker
-                    && record.failures >= failures
+                    && so_far >= failures
                 {
-                    let Some(pause) = retry_after else { return self.remove(listener, RemovalCause::Failed) };
+                    let Some(pause) = retry_after else {
+                        let gone = self.remove(listener, RemovalCause::Failed);
+                        return Settled { gone, breaker: Some(BreakerState::Detached { failures: so_far }) };
+                    };
                     let until = now.saturating_add(nanos(pause));
-                    self.silenced += usize::from(record.silenced_until.replace(until).is_none());
+                    if record.silenced_until.replace(until).is_none() {
+                        self.silenced += 1;
+                        breaker = Some(BreakerState::Silenced { failures: so_far });
+                    }
                 }
             }
         }
         self.arm(listener);
-        None
+        Settled { gone: None, breaker }
     }
 
     /// Whether there is such a listener.

@@ -1,5 +1,6 @@
 //! Coming in: keys, limits, and what has to go for that.
 
+use std::mem;
 use std::panic::Location;
 use std::sync::Arc;
 
@@ -29,6 +30,8 @@ pub(in crate::listeners) struct Refusal {
     pub(in crate::listeners) limit: Limit,
     pub(in crate::listeners) max: usize,
     pub(in crate::listeners) places: Vec<&'static Location<'static>>,
+    /// It is the first one since there was room.
+    pub(in crate::listeners) is_news: bool,
 }
 
 impl<T: Eq, E: 'static> Table<T, E> {
@@ -59,7 +62,11 @@ impl<T: Eq, E: 'static> Table<T, E> {
             None => {
                 if let Err(refusal) = self.make_room(now, topic, gone) {
                     self.departures.rejected += 1;
-                    return Err(refusal);
+                    return Err(Refusal { is_news: self.note_full(refusal.limit, topic), ..refusal });
+                }
+                self.is_full = false;
+                if let Some(topic) = topic.and_then(|topic| self.topic_mut(topic)) {
+                    topic.is_full = false;
                 }
             }
         }
@@ -115,7 +122,16 @@ impl<T: Eq, E: 'static> Table<T, E> {
             let all = self.records.values().take(LOOKED_AT);
             (self.limits.max_listeners, all.map(|record| record.slot.location).collect())
         };
-        Refusal { limit, max, places }
+        Refusal { limit, max, places, is_news: false }
+    }
+
+    /// Takes note that there is no room in a topic or at all; whether that is news.
+    fn note_full(&mut self, limit: Limit, topic: Option<Place>) -> bool {
+        let is_full = match topic.filter(|_| limit == Limit::MaxPerTopic).and_then(|topic| self.topic_mut(topic)) {
+            Some(topic) => &mut topic.is_full,
+            None => &mut self.is_full,
+        };
+        !mem::replace(is_full, true)
     }
 
     fn enter(&mut self, number: u64, topic: Option<Place>, hash: u64, name: &mut Option<T>, newcomer: Newcomer<E>) {
@@ -153,7 +169,7 @@ impl<T: Eq, E: 'static> Table<T, E> {
         let at = Place::new(hash, self.next);
         self.next += 1;
         let list = Pin::new(List::new(Arc::clone(&self.counters)));
-        let topic = Topic { name: Arc::new(name), at, list, calm: 0, passes: 0 };
+        let topic = Topic { name: Arc::new(name), at, list, calm: 0, passes: 0, is_full: false };
         self.topics.insert_unique(hash, topic, |topic| topic.at.hash);
         at
     }

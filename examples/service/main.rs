@@ -1,0 +1,87 @@
+//! A small real service on the three collections: it takes messages by HTTP, handles each once, keeps sessions, and calls
+//! handlers that are registered anew at every reconnect; with a health page, metrics for Prometheus, and limits from the
+//! environment.
+//!
+//! ```text
+//! cargo run --release --features metrics,serde,tracing --example service
+//! curl -H 'content-type: application/json' -d '{"chat":"1203630@g.us","id":"3EB0C767","text":"hi"}' localhost:8080/messages
+//! curl localhost:8080/health
+//! ```
+//!
+//! It listens on `SERVICE_ADDR`, `127.0.0.1:8080` unless given: whoever can reach it can reconnect and clear it. Limits
+//! come from `SERVICE_DEDUP_…`, `SERVICE_SESSIONS_…` and `SERVICE_EVENTS_…` (see `limits.rs`). Ctrl-C or SIGTERM end it
+//! once the requests under way are answered, and it prints a last report.
+
+mod limits;
+mod operations;
+mod receive;
+mod service;
+
+use std::env;
+use std::error::Error;
+use std::io;
+use std::process::ExitCode;
+
+use axum::Router;
+use axum::extract::DefaultBodyLimit;
+use axum::routing::{get, post};
+use metrics_exporter_prometheus::PrometheusBuilder;
+use tokio::net::TcpListener;
+use tokio::signal;
+
+use limits::Limits;
+use service::Service;
+
+/// No message is longer, in bytes.
+const LONGEST_BODY: usize = 64 << 10;
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    match run().await {
+        Ok(()) => ExitCode::SUCCESS,
+        // As text: the errors of limits say which variable it is, and what would be right.
+        Err(error) => {
+            eprintln!("service: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn run() -> Result<(), Box<dyn Error>> {
+    // Before all else: what is wrong with the limits is an event already.
+    tracing_subscriber::fmt().with_writer(io::stderr).init();
+    let limits = Limits::from_env()?;
+    let service = Service::new(&limits, PrometheusBuilder::new().install_recorder()?)?;
+
+    let app = Router::new()
+        .route("/messages", post(receive::message))
+        .route("/health", get(operations::health))
+        .route("/metrics", get(operations::metrics))
+        .route("/admin/reconnect", post(operations::reconnect))
+        .route("/admin/clear", post(operations::clear))
+        .layer(DefaultBodyLimit::max(LONGEST_BODY))
+        .with_state(service.clone());
+    let address = env::var("SERVICE_ADDR").unwrap_or_else(|_| "127.0.0.1:8080".to_owned());
+    let listener = TcpListener::bind(&address).await?;
+    println!("listening on http://{}", listener.local_addr()?);
+    axum::serve(listener, app).with_graceful_shutdown(asked_to_stop()).await?;
+
+    print!("{}", service.monitor.report());
+    Ok(())
+}
+
+/// Waits for Ctrl-C or SIGTERM.
+async fn asked_to_stop() {
+    #[cfg(unix)]
+    if let Ok(mut terminate) = signal::unix::signal(signal::unix::SignalKind::terminate()) {
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = signal::ctrl_c() => {}
+        }
+        return;
+    }
+    // Where there is nothing to wait for, it runs until it is killed.
+    if signal::ctrl_c().await.is_err() {
+        std::future::pending::<()>().await;
+    }
+}
