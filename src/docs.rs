@@ -39,7 +39,7 @@ page! {
     ///
     /// <style>.docblock img[src$=".svg"] { display: none }</style>
     performance, "../docs/performance.md",
-    "../docs/insert.svg", "../docs/memory.svg", "../docs/pauses.svg",
+    "../docs/insert.svg", "../docs/memory.svg", "../docs/growth-time.svg", "../docs/growth-memory.svg", "../docs/pauses.svg",
     "../docs/lru-10k.svg", "../docs/lru-1m.svg", "../docs/lru-memory.svg"
 }
 page! {

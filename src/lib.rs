@@ -6,7 +6,7 @@
 //! weight, age and idleness; [`ListenerRegistry`] calls handlers that cannot pile up. Each tells its size, the age of its
 //! oldest entry, and what left and why, in [`Stats`].
 //!
-//! **What it costs.** About 67 bytes for an id of 45, and about one cache miss for a new one; 40 to 50 bytes beside key and
+//! **What it costs.** About 64 bytes for an id of 45, and about one cache miss for a new one; 40 to 50 bytes beside key and
 //! value in a cache; and no pauses: no call resizes a table, drops a million entries or sweeps a collection in one go.
 //!
 //! **What it does not do.** Nothing is kept across a restart, and nothing is probabilistic: a false positive would be

@@ -46,12 +46,12 @@ fn text(sizes: &Sizes) -> String {
          on, in the first row from nothing on, what growing costs included. *Bytes an id* is by what the process has grown in \
          resident memory, so that at {first} ids a page here or there still counts.\n\n\
          What to look for. Time bends where the tables outgrow a cache of the processor: below, a lookup finds its line in the \
-         cache, above it waits for memory, and once the page tables do not fit either, for two accesses. Ours reads 7 to 13 \
+         cache, above it waits for memory, and once the page tables do not fit either, for two accesses. Ours reads 5 to 11 \
          bytes of index an id at random, and writes ids in order; the `HashSet` reads and writes 25 bytes at random, and has an \
          allocation of 45 bytes for each id. It doubles its table at 7/8 of a power of two, and then hashes all of its ids \
          anew, which here is spread over all inserts: see *Pauses* for what it is to the one insert that has to wait. Ours \
-         moves to an index of 1.8 times the size a few entries a call, so that its bytes an id go up and down by some 6, and \
-         by 13 while both are there; those of the `HashSet` by 29, and by 57.",
+         moves to an index of twice the size a few entries a call, so that its bytes an id go up and down by some 5, and \
+         by 12 while both are there; those of the `HashSet` by 29, and by 57.",
         first = grouped(first as u64),
         last = grouped(last as u64),
         rounds = sizes.growth_rounds,
