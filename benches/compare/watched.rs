@@ -2,6 +2,7 @@
 
 use std::hint::black_box;
 use std::sync::Arc;
+use std::thread;
 use std::time::Duration;
 
 use leakproof::{Clock, DedupSet, LruCache, Monitor, Sweep};
@@ -54,10 +55,10 @@ fn text(sizes: &Sizes) -> String {
     )
 }
 
-/// A collection, and who watches it.
+/// A collection, and who watches it for as long as it is kept.
 struct Case<C> {
     collection: Arc<C>,
-    monitor: Option<Monitor>,
+    _monitor: Option<Monitor>,
 }
 
 fn cases<C: Sweep + 'static>(make: impl Fn() -> C) -> Vec<Case<C>> {
@@ -66,9 +67,13 @@ fn cases<C: Sweep + 'static>(make: impl Fn() -> C) -> Vec<Case<C>> {
         let monitor = (at == WATCHED).then(|| {
             let monitor = Monitor::builder().sample_every(EVERY).build().expect("a sound interval");
             monitor.watch("watched", &collection);
+            // A short round may end before the first sample is due: the rounds begin when the watching has.
+            while monitor.report().samples == 0 {
+                thread::sleep(EVERY);
+            }
             monitor
         });
-        Case { collection, monitor }
+        Case { collection, _monitor: monitor }
     };
     (0..NAMES.len()).map(case).collect()
 }
@@ -76,18 +81,13 @@ fn cases<C: Sweep + 'static>(make: impl Fn() -> C) -> Vec<Case<C>> {
 fn timed<C>(what: &str, sizes: &Sizes, cases: &[Case<C>], mut work: impl FnMut(&C, usize)) -> Rounds {
     let mut done = vec![0; cases.len()];
     let clock = Clock::precise();
-    let rounds = interleaved(what, sizes.rounds, cases.len(), |at| {
+    interleaved(what, sizes.rounds, cases.len(), |at| {
         let start = clock.now();
         work(&cases[at].collection, done[at]);
         let took = clock.now() - start;
         done[at] += 1;
         took.as_nanos() as f64 / sizes.timed as f64
-    });
-    for Case { monitor, .. } in cases {
-        let samples = monitor.as_ref().map(|monitor| monitor.report().samples);
-        assert!(samples != Some(0), "the monitor has sampled");
-    }
-    rounds
+    })
 }
 
 fn inserts(sizes: &Sizes) -> Rounds {
