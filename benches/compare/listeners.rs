@@ -46,7 +46,10 @@ fn entries() -> [Entry; 5] {
     [
         Entry::new::<Naive>("naive", "`RwLock<HashMap<String, Vec<Box<dyn Fn>>>>`, called under its read lock"),
         Entry::new::<Leakproof>("**leakproof** `ListenerRegistry`", "default clock; no listener has left for 64 emits"),
-        Entry::new::<Fresh>("the same, one handler held at a time", "one has left just before each emit"),
+        Entry::new::<Fresh>(
+            "the same, one handler held at a time",
+            "one comes and leaves just before each emit, which is in the time",
+        ),
         Entry::new::<ByHand>(
             "snapshot by hand",
             "`Mutex<HashMap<String, Arc<Vec<(u64, Arc<dyn Fn>)>>>>`, copied to be changed",

@@ -73,7 +73,9 @@ impl Display for Section {
 
 /// The table of all targets.
 pub(crate) fn targets<'a>(targets: impl IntoIterator<Item = &'a Target>) -> Table {
-    let mut table = Table::new(&["target", "at most", "reached", ""]);
+    let mut table = Table::new(&["target", "at most", "reached", ""]).introduced(
+        "What we set out to reach, before any code was written. A target that is missed stays in the table.",
+    );
     for target in targets {
         let met = if target.reached <= target.at_most { "met" } else { "**missed**" };
         table.row([target.what.clone(), figure(target.at_most), figure(target.reached), met.to_owned()]);

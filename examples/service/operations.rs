@@ -10,7 +10,8 @@ use serde_json::json;
 
 use crate::service::Service;
 
-/// `GET /health`: the monitor's report; 503 where something is critical.
+/// `GET /health`: the monitor's report; 503 where something is critical. For a readiness probe or an alert, not for
+/// a liveness probe: a restart would forget every id.
 pub(crate) async fn health(State(service): State<Service>) -> Response {
     let report = service.monitor.report();
     let is_well = report.severity() < Severity::Critical;

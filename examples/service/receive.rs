@@ -40,9 +40,11 @@ pub(crate) async fn message(State(service): State<Service>, Json(message): Json<
     let work = tokio::spawn(async move {
         // An error or a panic drops the ticket: the redelivery is handled.
         let reply = service.handle(&message).await?;
-        if ticket.commit(reply.clone()).is_err() {
-            // It took longer than the lease, and somebody else may be handling it by now: it may be handled twice.
+        if let Err(lapsed) = ticket.commit(reply.clone()) {
+            // It took longer than the lease, and somebody else may be handling it by now: it may be handled twice. If not,
+            // it is recorded here, and not handled again.
             tracing::warn!(chat = message.chat, id = message.id, "handled too late for its lease");
+            service.seen.record(&key, lapsed.value);
         }
         Ok::<_, Failed>(reply)
     });

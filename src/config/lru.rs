@@ -19,6 +19,24 @@ use super::setting::{MOST_ENTRIES, MOST_SHARDS, MOST_WEIGHT, SECOND, Setting, Se
 /// Variables and, with the feature `serde`, what is deserialized are written as for a
 /// [`DedupConfig`](crate::DedupConfig).
 ///
+/// Each setting stands for itself. With `…_MAX_WEIGHT` alone the cache still holds 1,000 entries at most, for 30 minutes each:
+/// for a bound on weight and no other, set `…_MAX_ENTRIES` to the most that is allowed, and `…_MAX_AGE_MS` to `off`. And a
+/// bound on weight takes a [`weigher`](crate::LruBuilder::weigher), which only code can give: without one `build` answers
+/// [`NoWeigher`](crate::BuildError::NoWeigher). So where whoever deploys may set it, give the builder a weigher in any case;
+/// as long as the bound is off it does but count.
+///
+/// ```
+/// use leakproof::{BuildError, LruCache, LruConfig};
+///
+/// let lookup = |name: &str| (name == "SESSIONS_MAX_WEIGHT").then(|| "1000000".to_string());
+/// let config = LruConfig::from_lookup("SESSIONS", lookup)?;
+/// assert_eq!((config.max_weight, config.max_entries), (Some(1_000_000), 1_000));
+/// assert_eq!(config.max_age, LruConfig::default().max_age);
+/// let unweighed = LruCache::<u64, String>::builder().config(&config).build();
+/// assert_eq!(unweighed.unwrap_err(), BuildError::NoWeigher);
+/// # Ok::<(), leakproof::ConfigError>(())
+/// ```
+///
 /// ```
 /// use leakproof::{LruCache, LruConfig};
 ///

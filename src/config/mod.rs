@@ -65,8 +65,14 @@ fn from_process(name: &str) -> Option<String> {
 macro_rules! from_variables {
     ($config:ty) => {
         impl $config {
-            /// Reads the variables of the process's environment whose names begin with `prefix` and `_`. One that is
-            /// absent means the default.
+            /// Reads the variables of the process's environment whose names are `prefix`, `_` and one of those in the
+            /// table above.
+            ///
+            /// * One that is absent means the default. One that is there and empty is not absent: it is an error.
+            /// * `off`, in small letters, is for the settings whose row says so: there is no such limit then, or what
+            ///   the row says. Elsewhere it is an error. Spaces around a value do not matter.
+            /// * No other variable is looked at. So a name that is misspelt is not noticed, and the setting has its
+            ///   default: log the config once, when you start.
             ///
             /// # Errors
             ///
@@ -83,7 +89,9 @@ macro_rules! from_variables {
                 super::read_leniently(prefix, super::from_process)
             }
 
-            /// [`from_env`](Self::from_env) where variables come from elsewhere: `lookup` gives the value of a name.
+            /// [`from_env`](Self::from_env) where variables come from elsewhere, from a file or in a test: `lookup` is
+            /// asked once for each setting by its whole name, prefix included, and gives its value, or `None` where it is
+            /// absent.
             ///
             /// # Errors
             ///

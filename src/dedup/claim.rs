@@ -65,6 +65,9 @@ impl<T, V> Claim<T, V> {
 
 /// The lease had run out when the ticket was committed. Nothing was recorded: another claimant may be handling the
 /// id, or may have handled it.
+///
+/// It gives the value back. If the work was done all the same, [`record`](DedupMap::record) it: see
+/// [`Ticket::commit`].
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub struct LeaseLapsed<V> {
     /// The value that was to be recorded.
@@ -124,6 +127,30 @@ impl<'a, K: ?Sized + Key, V, S: std::hash::BuildHasher> Ticket<'a, K, V, S> {
     /// # Errors
     ///
     /// [`LeaseLapsed`], with the value, where the lease had run out. Nothing is changed then.
+    ///
+    /// So the next delivery would be handled again. Where the work was done, record its value after all:
+    ///
+    /// ```
+    /// use leakproof::{Claim, DedupMap, ManualClock, Seen};
+    /// use std::time::Duration;
+    ///
+    /// let time = ManualClock::new();
+    /// let builder = DedupMap::<str, String>::builder().ttl(Duration::from_secs(24 * 3600)).max_entries(1_000_000);
+    /// let seen = builder.lease(Duration::from_secs(60)).clock(&time).build()?;
+    ///
+    /// if let Claim::Fresh(ticket) = seen.claim("id") {
+    ///     let reply = "the reply".to_string();
+    ///     time.advance(Duration::from_secs(60)); // the work took longer than its lease
+    ///     if let Err(lapsed) = ticket.commit(reply) {
+    ///         match seen.record("id", lapsed.value) {
+    ///             Seen::New => {} // recorded, a little late: nobody else was at it
+    ///             Seen::Duplicate { .. } | Seen::InFlight => eprintln!("another has it too: handled twice"),
+    ///         }
+    ///     }
+    /// }
+    /// assert_eq!(seen.get("id").as_deref(), Some("the reply"));
+    /// # Ok::<(), leakproof::BuildError>(())
+    /// ```
     pub fn commit(mut self, value: V) -> Result<(), LeaseLapsed<V>> {
         let Some(token) = &self.token else { return Ok(()) };
         // Should this panic, the ticket is dropped with its token, and releases the id.

@@ -250,6 +250,9 @@ impl<K: ?Sized + Key, V, S: BuildHasher> DedupMap<K, V, S> {
     /// `insert` and `record` of that id answers that it is in flight.
     ///
     /// A ticket that is dropped uncommitted makes the next delivery fresh, so that a handler that fails loses nothing.
+    ///
+    /// The ticket borrows the map. One that is to be moved into a thread or a task comes from
+    /// [`claim_owned`](Self::claim_owned).
     pub fn claim(&self, key: &K) -> Claim<Ticket<'_, K, V, S>, V>
     where
         V: Clone,
@@ -339,6 +342,8 @@ impl<K: ?Sized + Key, S: BuildHasher> DedupMap<K, (), S> {
     ///
     /// Checking and recording are one step: of any number of concurrent calls exactly one is told `true`. At the bound
     /// the oldest id is evicted, never the new one. About one cache miss for a new id.
+    ///
+    /// The id is borrowed, and copied only where it is new: pass `&id`, and clone nothing.
     #[inline]
     pub fn insert(&self, key: &K) -> bool {
         self.on(key, |now, hash, core| matches!(core.record_at(now, hash, key, ()), Found::Fresh(())))

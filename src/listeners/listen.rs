@@ -17,6 +17,8 @@ use super::subscription::Subscription;
 use super::table::{Newcomer, Refusal};
 
 /// A listener's topic and options, until [`on`](Self::on) registers it.
+///
+/// What becomes of the listener when the guard that `on` returns is dropped goes by these options: see [`Subscription`].
 #[must_use = "nothing is registered until `on` is called"]
 pub struct Listen<'a, T, E: 'static> {
     registry: &'a ListenerRegistry<T, E>,
@@ -33,6 +35,10 @@ impl<'a, T, E: 'static> Listen<'a, T, E> {
     /// A name that only one listener of the topic can have: a registration under the same name takes its place, in one step
     /// and whether or not there is room, as the last in order of registration. A key is no end: keep the subscription, or
     /// [`forget`](Subscription::forget) it.
+    ///
+    /// The key counts within its topic, whatever the scope: of several connections that register under `"save"`, the last
+    /// takes the place of the others. Where each is to have its own, put the connection's id into the key, such as
+    /// `format!("save-{connection_id}")`.
     pub fn key(mut self, key: impl Into<Arc<str>>) -> Self {
         self.traits.key = Some(key.into());
         self
@@ -103,6 +109,29 @@ impl<'a, T, E: 'static> Listen<'a, T, E> {
 
 impl<T: Hash + Eq + Send + Sync + 'static, E: 'static> Listen<'_, T, E> {
     /// Registers the handler.
+    ///
+    /// The place in the source that [`ListenerInfo`](crate::ListenerInfo) and [`Rejected`] name is the one that calls this.
+    /// A function of yours that wraps it should be `#[track_caller]` too, so that they name its callers:
+    ///
+    /// ```
+    /// use leakproof::{ListenerRegistry, Subscription};
+    ///
+    /// #[track_caller]
+    /// fn on_message(
+    ///     bus: &ListenerRegistry<&'static str, u32>,
+    ///     handler: impl Fn(&u32) + Send + Sync + 'static,
+    /// ) -> Subscription {
+    ///     match bus.listen("message").label("message").on(handler) {
+    ///         Ok(guard) => guard,
+    ///         Err(rejected) => panic!("{rejected}"),
+    ///     }
+    /// }
+    ///
+    /// let bus = ListenerRegistry::new();
+    /// let guard = on_message(&bus, |_| ());
+    /// assert_eq!(bus.listeners()[0].location.line(), line!() - 1); // the line above
+    /// # drop(guard);
+    /// ```
     ///
     /// Costs a short lock, which takes the longer the more listeners the topic has if an emit is under way on it: then their
     /// list is copied. The topic's `Eq` runs under the lock, and must not call back into the registry.

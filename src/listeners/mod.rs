@@ -65,9 +65,10 @@ pub use subscription::{DetachError, Subscription};
 ///
 /// # Cost
 ///
-/// An emit takes one short lock, and then some 2 ns for each listener, about what going through a `Vec<Box<dyn Fn>>`
-/// takes; on a topic that listeners leave often, some 100 ns each. Registering and detaching take under a microsecond with
-/// a thousand listeners present.
+/// An emit takes one short lock, and then 2 to 4 ns for each listener, about what going through a `Vec<Box<dyn Fn>>`
+/// takes. On a topic that is new, or that a listener has just left, it holds one handler at a time for the next 64 emits,
+/// and takes some 60 ns for each; several times that where threads emit on it at once. Registering and detaching take under
+/// a microsecond with a thousand listeners present.
 ///
 /// # Memory
 ///
@@ -150,6 +151,8 @@ impl<T: Hash + Eq + Send + Sync + 'static, E: 'static> ListenerRegistry<T, E> {
     /// assert_eq!(bus.emit("message", &7).called, 0);
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
+    ///
+    /// A function that wraps this should be `#[track_caller]`: see [`Listen::on`].
     ///
     /// # Errors
     ///

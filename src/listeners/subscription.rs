@@ -11,10 +11,17 @@ use std::time::Duration;
 use super::inner::Control;
 use super::slot::{ListenerId, Slot};
 
-/// The guard of a listener: dropped, it detaches it.
+/// The guard of a listener: dropped, it detaches it, unless the listener was given another end.
 ///
-/// Of a listener that was given another end (a scope, an owner, or a number of times) the guard may be dropped, and it
-/// stays attached until then.
+/// | the listener was registered with | dropping its guard |
+/// | --- | --- |
+/// | `on` alone, or `key`, `max_age`, `priority`, `filter` or `label` | detaches it |
+/// | `scope`, `owner`, `times` or `once`, whatever else was given | does nothing: it stays until that ends it |
+/// | `queue` (the guard is the `Queue`), whatever else was given | detaches it |
+///
+/// [`forget`](Self::forget) leaves the listener attached in each of the first two cases. One that has no other end then
+/// stays until it is too old, fails too often, is evicted, gives way to the next under its key, or is detached by its id.
+/// `let _ = bus.on(…)` drops the guard at once.
 ///
 /// A guard never keeps its registry alive, and whatever has become of its listener it cannot touch another one.
 #[must_use = "dropping it detaches the listener, unless that has a scope, an owner or a number of times: keep it, or `forget` it"]

@@ -149,7 +149,32 @@ impl<K, V, S, M> LruBuilder<K, V, S, M> {
     ///
     /// It is called by whoever caused the departure, a sweeper for example, while no lock is held; so it may use the cache.
     /// Where that makes others leave, it is called for those within: let that come to an end. A panic in it is
-    /// contained and counted. Entries that are dropped with the cache itself are not told of.
+    /// contained and counted.
+    ///
+    /// Entries that are dropped with the cache itself are not told of: where each has to be, call `clear` before the cache
+    /// is dropped. And an entry whose time is over is told of when somebody comes across it: on a quiet cache that is a
+    /// sweep, so that a session is closed up to `max_idle` and [`sweep_every`](LruBuilder::sweep_every) after its last use.
+    ///
+    /// ```
+    /// use leakproof::LruCache;
+    /// use std::sync::atomic::{AtomicU32, Ordering};
+    ///
+    /// static CLOSED: AtomicU32 = AtomicU32::new(0);
+    /// let cache = || {
+    ///     let closing = LruCache::builder().max_entries(10).on_removal(|_, _, _| {
+    ///         CLOSED.fetch_add(1, Ordering::Relaxed);
+    ///     });
+    ///     let cache: LruCache<u32, &str> = closing.build().unwrap();
+    ///     cache.insert(7, "ada");
+    ///     cache
+    /// };
+    ///
+    /// drop(cache());
+    /// assert_eq!(CLOSED.load(Ordering::Relaxed), 0, "dropped with the cache");
+    /// let sessions = cache();
+    /// sessions.clear();
+    /// assert_eq!(CLOSED.load(Ordering::Relaxed), 1);
+    /// ```
     #[must_use]
     pub fn on_removal(mut self, call: impl Fn(&K, &V, RemovalCause) + Send + Sync + 'static) -> Self {
         self.on_removal = Some(Arc::new(call));

@@ -15,11 +15,14 @@
 //!
 //! let report = monitor.report(); // for a health endpoint: as JSON with the feature `serde`
 //! println!("{report}"); // a table
-//! let status = if report.severity() < Severity::Critical { 200 } else { 503 };
+//! let status = if report.severity() < Severity::Critical { 200 } else { 503 }; // for a readiness probe
 //! # assert_eq!(report.collections.len(), 1);
 //! # assert!([200, 503].contains(&status));
 //! # Ok::<(), leakproof::BuildError>(())
 //! ```
+//!
+//! Answer 503 to a readiness probe, or raise an alert, but do not fail a liveness probe: a restart forgets every id, and
+//! what is delivered again is then handled again.
 //!
 //! # Figures for Prometheus and others
 //!
@@ -183,6 +186,31 @@ impl Monitor {
     /// Watches a collection under a name, and takes its first sample. It is held weakly: one that is gone is forgotten.
     ///
     /// A collection that is watched under the name already makes way, with its samples.
+    ///
+    /// Pass the very `Arc` that your code uses, not a new one that ends with the statement, and keep it. Of a collection in
+    /// a `static`, the `Arc` stands in the `static` too. A [`ListenerRegistry`](crate::ListenerRegistry) is a handle, but
+    /// it is watched by an `Arc` of it all the same, and forgotten with that one, whatever clones of the handle there are.
+    ///
+    /// Of a registry's bounds it watches that on all listeners, not those on each topic. That a topic is full is told by the
+    /// finding `rejected` alone, once a listener has been turned away; with [`Overflow::EvictOldest`](crate::Overflow)
+    /// nobody is, and [`Stats::evicted`] counts who made room.
+    ///
+    /// ```
+    /// use leakproof::{DedupSet, Monitor};
+    /// use std::sync::{Arc, LazyLock};
+    /// use std::time::Duration;
+    ///
+    /// static SEEN: LazyLock<Arc<DedupSet<str>>> =
+    ///     LazyLock::new(|| Arc::new(DedupSet::new(Duration::from_secs(24 * 3600), 1_000_000)));
+    ///
+    /// let monitor = Monitor::builder().build()?;
+    /// monitor.watch("message_dedup", &SEEN);
+    /// assert_eq!(monitor.report().collections.len(), 1);
+    ///
+    /// monitor.watch("forgotten", &Arc::new(DedupSet::<str>::new(Duration::from_secs(60), 1_000)));
+    /// assert_eq!(monitor.report().collections.len(), 1, "its only `Arc` is gone");
+    /// # Ok::<(), leakproof::BuildError>(())
+    /// ```
     pub fn watch<T: Sweep + 'static>(&self, name: &str, collection: &Arc<T>) {
         let now = self.inner.clock.now();
         let mut ring = Ring::new(self.inner.samples);

@@ -15,7 +15,8 @@ pub enum Severity {
     Notice,
     /// To be looked at today.
     Warning,
-    /// To be looked at now: what a health endpoint answers 503 for.
+    /// To be looked at now: what a readiness probe is answered 503 for, or an alert is raised. Not a liveness probe: a
+    /// restart forgets every id.
     Critical,
 }
 
