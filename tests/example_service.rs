@@ -198,6 +198,15 @@ fn what_is_being_handled_is_to_be_delivered_later_and_so_is_what_finds_no_room()
 }
 
 #[test]
+fn a_reply_that_is_too_late_for_its_lease_is_sent_again_all_the_same() {
+    let service = Running::new(&[("SERVICE_DEDUP_LEASE_MS", "1000")]);
+    let slow = json!({ "chat": "1203630@g.us", "id": "a", "takes_ms": 1_500 });
+    assert_eq!(service.deliver(slow.clone()).reply(), (200, 1, false));
+    assert_eq!(service.get("/health").json()["collections"][0]["stats"]["lapsed"], 1);
+    assert_eq!(service.deliver(slow).reply(), (200, 1, true), "it is not handled again");
+}
+
+#[test]
 fn a_sender_that_hangs_up_finds_the_reply_when_it_delivers_again() {
     let service = Running::new(&[]);
     drop(service.begin("a", Duration::from_secs(1)));
