@@ -17,11 +17,12 @@ use super::setting::{MINUTE, MOST_ENTRIES, MOST_SHARDS, MOST_WEIGHT, SECOND, Set
 /// | `shards` | `…_SHARDS` | off: what suits the machine | 1 to 4,096 and to the bounds, or `off` |
 /// | `sweep_every` | `…_SWEEP_MS` | 1 h | 1 s to 100 years, or `off` |
 ///
-/// Variables hold whole numbers; how they are read, see [`from_env`](Self::from_env). A ttl
-/// below a minute can be set on the builder alone. With the feature `serde` a config is deserialized from a map with these fields, all of
-/// which may be left out; times are whole numbers of milliseconds, or text such as `"24h"`, `"90m"` or `"1h30m"`, and
-/// may go by the variable's name in small letters too (`ttl_ms`). Any other field is an error, and so is a value that is
-/// not allowed.
+/// Variables hold whole numbers; [`from_env`](Self::from_env) says how they are read. A ttl below a minute can be set on the
+/// builder alone.
+///
+/// With the feature `serde` a config is deserialized from a map with these fields, all of which may be left out; times are
+/// whole numbers of milliseconds, or text such as `"24h"`, `"90m"` or `"1h30m"`, and may go by the variable's name in small
+/// letters too (`ttl_ms`). Any other field is an error, and so is a value that is not allowed.
 ///
 /// ```
 /// use leakproof::{DedupConfig, DedupSet};

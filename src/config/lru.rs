@@ -19,7 +19,7 @@ use super::setting::{MOST_ENTRIES, MOST_SHARDS, MOST_WEIGHT, SECOND, Setting, Se
 /// Variables and, with the feature `serde`, what is deserialized are written as for a
 /// [`DedupConfig`](crate::DedupConfig).
 ///
-/// Each setting stands for itself. With `…_MAX_WEIGHT` alone the cache still holds 1,000 entries at most, for 30 minutes each:
+/// Each setting stands for itself. With `…_MAX_WEIGHT` alone the cache still holds 1,000 entries at most, for half an hour each:
 /// for a bound on weight and no other, set `…_MAX_ENTRIES` to the most that is allowed, and `…_MAX_AGE_MS` to `off`. And a
 /// bound on weight takes a [`weigher`](crate::LruBuilder::weigher), which only code can give: without one `build` answers
 /// [`NoWeigher`](crate::BuildError::NoWeigher). So where whoever deploys may set it, give the builder a weigher in any case;

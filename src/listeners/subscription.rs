@@ -19,9 +19,9 @@ use super::slot::{ListenerId, Slot};
 /// | `scope`, `owner`, `times` or `once`, whatever else was given | does nothing: it stays until that ends it |
 /// | `queue` (the guard is the `Queue`), whatever else was given | detaches it |
 ///
-/// [`forget`](Self::forget) leaves the listener attached in each of the first two cases. One that has no other end then
-/// stays until it is too old, fails too often, is evicted, gives way to the next under its key, or is detached by its id.
-/// `let _ = bus.on(…)` drops the guard at once.
+/// [`forget`](Self::forget) never detaches. A listener that has no other end then stays until it is too old, fails too often,
+/// is evicted, gives way to the next under its key, or is detached by its id or by `clear`. `let _ = bus.on(…)` drops the
+/// guard at once.
 ///
 /// A guard never keeps its registry alive, and whatever has become of its listener it cannot touch another one.
 #[must_use = "dropping it detaches the listener, unless that has a scope, an owner or a number of times: keep it, or `forget` it"]
