@@ -12,6 +12,7 @@ mod info;
 mod inner;
 mod list;
 mod listen;
+mod pass;
 #[cfg(feature = "queue")]
 mod queue;
 mod rejected;

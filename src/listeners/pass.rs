@@ -1,0 +1,117 @@
+//! A pass: calling straight through a pinned list, until something other than a success comes up.
+//!
+//! This is what an emit spends its time on. So one net catches the panics of a whole pass, the place of a panic is noted
+//! by unwinding alone, and what a call answers and whether the list is stale come together in one test.
+
+use std::cell::Cell;
+use std::hint::black_box;
+use std::mem;
+use std::sync::Arc;
+
+use super::call::Answer;
+use super::counters::contained;
+use super::list::List;
+use super::slot::Slot;
+
+/// Listeners of a long list that are read ahead at once.
+const PIECE: usize = 32;
+
+/// Why a pass over a list ended.
+pub(super) enum Stop {
+    End,
+    /// The list is not to be called from any more.
+    Outdated,
+    /// The next one is of another scope.
+    Foreign,
+    /// This one gave another answer than that it is done; none, if it panicked.
+    At(Option<Answer>),
+}
+
+/// Where a pass ended, and why.
+pub(super) type Stopped = (usize, Stop);
+
+/// Notes how many calls were left when a handler panicked. Only unwinding drops it: a store at every call would cost more
+/// than all else that is done for one.
+struct Unwound<'a> {
+    left: usize,
+    noted: &'a Cell<usize>,
+}
+
+impl Drop for Unwound<'_> {
+    fn drop(&mut self) {
+        self.noted.set(self.left);
+    }
+}
+
+/// Calls those from `from` on and before `to`.
+///
+/// Between any two calls, and before the first, it looks whether the list is stale: that is the check of a listener's state
+/// right before its call. A function of its own, so that all that the loop needs stays in registers.
+#[inline(never)]
+pub(super) fn straight<E>(list: &List<E>, from: usize, to: usize, event: &E) -> Stopped {
+    const { assert!(Answer::Done as u8 == 0, "so that one test tells that all is well") };
+    let stale = |at| (at, if at == to { Stop::End } else { Stop::Outdated });
+    let left = Cell::new(0);
+    let pass = || {
+        if list.staleness() != 0 {
+            return stale(from);
+        }
+        let mut rest = &list.calls[from..to];
+        while let Some((call, behind)) = rest.split_first() {
+            rest = behind;
+            let unwound = Unwound { left: rest.len(), noted: &left };
+            let answer = call.call(event);
+            mem::forget(unwound);
+            if answer as u8 | list.staleness() != 0 {
+                let next = to - rest.len();
+                return if answer == Answer::Done { stale(next) } else { (next - 1, Stop::At(Some(answer))) };
+            }
+        }
+        (to, Stop::End)
+    };
+    contained(list.counters(), pass).unwrap_or_else(|| (to - left.get() - 1, Stop::At(None)))
+}
+
+/// Calls all from `from` on, of a list of any length.
+///
+/// What a handler writes to is behind an atomic or a lock, since it is a `Fn`, and no read that comes after such a write
+/// begins before it is done. Where a list is too long for the nearest cache, each handler would thus wait for memory on its
+/// own. Their counts stand right before what they captured: to read those of a piece first has these waits overlap.
+pub(super) fn in_pieces<E>(list: &List<E>, from: usize, event: &E) -> Stopped {
+    if list.is_short() {
+        return straight(list, from, list.len(), event);
+    }
+    let mut at = from;
+    while at < list.len() {
+        let to = list.len().min(at + PIECE);
+        black_box(list.calls[at..to].iter().fold(0, |all, call| all | Arc::strong_count(call)));
+        match straight(list, at, to, event) {
+            (_, Stop::End) => at = to,
+            stopped => return stopped,
+        }
+    }
+    (at, Stop::End)
+}
+
+/// Calls from `from` on those that this is for, one by one, as long as none is due to expire.
+pub(super) fn with_care<E>(
+    list: &List<E>,
+    from: usize,
+    event: &E,
+    is_due: impl Fn() -> bool,
+    is_for: impl Fn(&Slot) -> bool,
+) -> Stopped {
+    for at in from..list.len() {
+        if is_due() {
+            return (at, Stop::Outdated);
+        }
+        if !is_for(&list.slots[at]) {
+            return (at, Stop::Foreign);
+        }
+        match straight(list, at, at + 1, event) {
+            (_, Stop::End) => {}
+            stopped => return stopped,
+        }
+    }
+    (list.len(), Stop::End)
+}
