@@ -40,6 +40,8 @@ pub struct Emitted {
 }
 
 impl Emitted {
+    const TOO_DEEP: Self = Self { called: 0, failed: 0, panicked: 0, skipped: 0, too_deep: true };
+
     /// The same, or an error where nothing was emitted because too many emits were nested.
     ///
     /// # Errors
@@ -67,21 +69,17 @@ impl fmt::Display for TooDeep {
 impl Error for TooDeep {}
 
 impl<T, E: 'static> Inner<T, E> {
-    pub(super) fn emit<Q>(&self, topic: &Q, event: &E, only: Option<u64>) -> Emitted
+    // The usual way, straight through a whole list, writes as little as it can: each atomic operation on it, four in all,
+    // waits for what was written before. What only other ways need is made by those.
+    pub(super) fn emit<Q>(&self, topic: &Q, event: &E) -> Emitted
     where
         T: Borrow<Q>,
         Q: ?Sized + Hash + Eq,
     {
-        let Some(frame) = frames::enter(self.address()) else {
-            return Emitted { too_deep: true, ..Emitted::default() };
-        };
-        // The usual way, straight through a whole list, writes as little as it can: each atomic operation on it, four in all,
-        // waits for what was written before. What only other ways need is made by those.
-        let hash = self.hash(topic);
-        let (snapshot, resumed) = self.table.lock().begin(hash, topic, only);
+        let Some(frame) = frames::enter(self.address()) else { return Emitted::TOO_DEEP };
+        let (snapshot, resumed) = self.begin(topic, None);
         let mut first = None;
         if let Resumed::Pinned(list) = &resumed
-            && only.is_none()
             && list.earliest() == NEVER
             && list.is_short()
         {
@@ -91,23 +89,37 @@ impl<T, E: 'static> Inner<T, E> {
                 stopped => first = Some(stopped),
             }
         }
-        self.go_on(&frame, event, Walk::new(snapshot, only), resumed, first)
+        self.go_on(frame, event, Walk::new(snapshot, None), resumed, first)
+    }
+
+    /// Emits on behalf of one generation.
+    pub(super) fn emit_to<Q>(&self, generation: u64, topic: &Q, event: &E) -> Emitted
+    where
+        T: Borrow<Q>,
+        Q: ?Sized + Hash + Eq,
+    {
+        let Some(frame) = frames::enter(self.address()) else { return Emitted::TOO_DEEP };
+        let (snapshot, resumed) = self.begin(topic, Some(generation));
+        self.go_on(frame, event, Walk::new(snapshot, Some(generation)), resumed, None)
+    }
+
+    #[inline]
+    fn begin<Q>(&self, topic: &Q, only: Option<u64>) -> (Snapshot, Resumed<E>)
+    where
+        T: Borrow<Q>,
+        Q: ?Sized + Hash + Eq,
+    {
+        let hash = self.hash(topic);
+        self.table.lock().begin(hash, topic, only)
     }
 
     /// Goes on where the first pass stopped, or without one.
     #[cold]
     #[inline(never)]
-    fn go_on(
-        &self,
-        frame: &Entered,
-        event: &E,
-        mut walk: Walk,
-        resumed: Resumed<E>,
-        first: Option<Stopped>,
-    ) -> Emitted {
+    fn go_on(&self, frame: Entered, event: &E, mut walk: Walk, resumed: Resumed<E>, first: Option<Stopped>) -> Emitted {
         let total = walk.snapshot.total;
         let mut tally = Emitted::default();
-        Emission { registry: self, frame, event, walk: &mut walk, tally: &mut tally }.go(resumed, first);
+        Emission { registry: self, frame: &frame, event, walk: &mut walk, tally: &mut tally }.go(resumed, first);
         tally.skipped = total.saturating_sub(tally.called);
         self.counters.add(tally.failed, tally.skipped);
         tally

@@ -215,7 +215,7 @@ impl<T: Hash + Eq + Send + Sync + 'static, E: 'static> ListenerRegistry<T, E> {
         T: Borrow<Q>,
         Q: ?Sized + Hash + Eq,
     {
-        self.inner.emit(topic, event, None)
+        self.inner.emit(topic, event)
     }
 
     /// [`emit`](Self::emit)s on behalf of one generation of a scope: to its listeners, and to those that have no scope. Once
@@ -241,7 +241,7 @@ impl<T: Hash + Eq + Send + Sync + 'static, E: 'static> ListenerRegistry<T, E> {
         T: Borrow<Q>,
         Q: ?Sized + Hash + Eq,
     {
-        self.inner.emit(topic, event, Some(generation.0))
+        self.inner.emit_to(generation.0, topic, event)
     }
 
     /// How many listeners a topic has.

@@ -43,12 +43,31 @@ impl Drop for Unwound<'_> {
     }
 }
 
-/// Calls those from `from` on and before `to`.
-///
-/// Between any two calls, and before the first, it looks whether the list is stale: that is the check of a listener's state
-/// right before its call. A function of its own, so that all that the loop needs stays in registers.
+/// Calls those from `from` on and before `to`. A function of its own, so that all that its loop needs stays in registers.
 #[inline(never)]
 pub(super) fn straight<E>(list: &List<E>, from: usize, to: usize, event: &E) -> Stopped {
+    pass(list, from, to, event, |_| None)
+}
+
+/// Calls from `from` on those that this is for, as long as none is due to expire.
+pub(super) fn with_care<E>(
+    list: &List<E>,
+    from: usize,
+    event: &E,
+    is_due: impl Fn() -> bool,
+    is_for: impl Fn(&Slot) -> bool,
+) -> Stopped {
+    pass(list, from, list.len(), event, |at| {
+        if is_due() { Some(Stop::Outdated) } else { (!is_for(&list.slots[at])).then_some(Stop::Foreign) }
+    })
+}
+
+/// Calls those from `from` on and before `to`, unless `against` has something against one.
+///
+/// Between any two calls, and before the first, it looks whether the list is stale: that is the check of a listener's state
+/// right before its call.
+#[inline(always)]
+fn pass<E>(list: &List<E>, from: usize, to: usize, event: &E, against: impl Fn(usize) -> Option<Stop>) -> Stopped {
     const { assert!(Answer::Done as u8 == 0, "so that one test tells that all is well") };
     let stale = |at| (at, if at == to { Stop::End } else { Stop::Outdated });
     let left = Cell::new(0);
@@ -59,12 +78,16 @@ pub(super) fn straight<E>(list: &List<E>, from: usize, to: usize, event: &E) -> 
         let mut rest = &list.calls[from..to];
         while let Some((call, behind)) = rest.split_first() {
             rest = behind;
-            let unwound = Unwound { left: rest.len(), noted: &left };
+            let unwound = Unwound { left: behind.len(), noted: &left };
+            let at = to - behind.len() - 1;
+            if let Some(stop) = against(at) {
+                mem::forget(unwound);
+                return (at, stop);
+            }
             let answer = call.call(event);
             mem::forget(unwound);
             if answer as u8 | list.staleness() != 0 {
-                let next = to - rest.len();
-                return if answer == Answer::Done { stale(next) } else { (next - 1, Stop::At(Some(answer))) };
+                return if answer == Answer::Done { stale(at + 1) } else { (at, Stop::At(Some(answer))) };
             }
         }
         (to, Stop::End)
@@ -91,27 +114,4 @@ pub(super) fn in_pieces<E>(list: &List<E>, from: usize, event: &E) -> Stopped {
         }
     }
     (at, Stop::End)
-}
-
-/// Calls from `from` on those that this is for, one by one, as long as none is due to expire.
-pub(super) fn with_care<E>(
-    list: &List<E>,
-    from: usize,
-    event: &E,
-    is_due: impl Fn() -> bool,
-    is_for: impl Fn(&Slot) -> bool,
-) -> Stopped {
-    for at in from..list.len() {
-        if is_due() {
-            return (at, Stop::Outdated);
-        }
-        if !is_for(&list.slots[at]) {
-            return (at, Stop::Foreign);
-        }
-        match straight(list, at, at + 1, event) {
-            (_, Stop::End) => {}
-            stopped => return stopped,
-        }
-    }
-    (list.len(), Stop::End)
 }
