@@ -46,8 +46,9 @@ impl<E> List<E> {
 
     /// Zero as long as the list may be called from.
     ///
-    /// Who takes a listener out stores it under the lock and before that returns, so every look that comes after the return
-    /// sees it. Acquire, for the Release of that store: who sees it sees all that was done before it.
+    /// Who takes a listener out stores it before that returns, so every look that comes after the return sees it: two of one
+    /// value in that order cannot show it older. Acquire, for the Release of that store, so that who sees it also sees all
+    /// that was done before it.
     #[inline]
     pub(super) fn staleness(&self) -> u8 {
         self.stale.load(Ordering::Acquire)
