@@ -7,6 +7,7 @@ mod listeners {
     mod helpers;
     mod inside;
     mod limits;
+    mod passes;
     mod promises;
     #[cfg(feature = "queue")]
     mod queues;

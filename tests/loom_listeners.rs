@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use leakproof::{DetachError, ListenerRegistry, ManualClock};
+use loom::sync::atomic::AtomicBool;
 use loom::thread;
 
 type Bus = ListenerRegistry<u32, u32>;
@@ -65,6 +66,42 @@ fn detach_against_emit() {
         assert!(until_now <= 1 && emitted.called <= 1);
         assert!(alive.upgrade().is_none(), "dropped, whoever was last");
         bus.validate();
+    });
+}
+
+#[test]
+fn detach_against_emit_between_two_calls() {
+    explore(|bus, is_calm| {
+        // Loom's, since the emit learns by it that the second one has been detached.
+        let detached = Arc::new(AtomicBool::new(false));
+        let (knew, called) = (count(), count());
+        let first = {
+            let (detached, knew) = (Arc::clone(&detached), Arc::clone(&knew));
+            bus.on(1, move |&event: &u32| {
+                if event != BEFORE && detached.load(Ordering::Acquire) {
+                    knew.fetch_add(1, Ordering::SeqCst);
+                }
+            })
+        };
+        let second = {
+            let (knew, called) = (Arc::clone(&knew), Arc::clone(&called));
+            bus.on(1, move |&event: &u32| {
+                if event != BEFORE {
+                    assert_eq!(knew.load(Ordering::SeqCst), 0, "called by one who knows that it is detached");
+                    called.fetch_add(1, Ordering::SeqCst);
+                }
+            })
+        };
+        let (first, second) = (first.expect("room"), second.expect("room"));
+        make_calm(&bus, is_calm);
+        let emitting = bus.clone();
+        let thread = thread::spawn(move || emitting.emit(&1, &1));
+        assert!(second.detach());
+        detached.store(true, Ordering::Release);
+        let emitted = thread.join().expect("no panic");
+        assert_eq!((emitted.called, emitted.panicked), (1 + called.load(Ordering::SeqCst), 0));
+        bus.validate();
+        drop(first);
     });
 }
 

@@ -41,6 +41,7 @@ impl Counters {
 }
 
 /// Runs a user's code; a panic in it is counted.
+#[inline]
 pub(super) fn contained<R>(counters: &Counters, work: impl FnOnce() -> R) -> Option<R> {
     let result = contained::contained(work);
     if result.is_none() {

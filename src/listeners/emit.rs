@@ -5,11 +5,9 @@
 //! of priority and registration, nobody twice, and nobody who came later than the emit began.
 
 use std::borrow::Borrow;
-use std::cell::Cell;
 use std::error::Error;
 use std::fmt;
 use std::hash::Hash;
-use std::mem;
 use std::sync::Arc;
 
 use super::call::{Answer, Call};
@@ -17,8 +15,9 @@ use super::counters::contained;
 use super::frames::{self, Entered, MAX_DEPTH};
 use super::inner::Inner;
 use super::list::List;
+use super::pass::{self, Stop, Stopped};
 use super::slot::{NEVER, Slot};
-use super::table::{Claim, Departed, Resumed, Settled, Table, Walk};
+use super::table::{Claim, Departed, Resumed, Settled, Snapshot, Table, Walk};
 use crate::clock::Nanos;
 use crate::events;
 use crate::removal::RemovalCause;
@@ -41,6 +40,8 @@ pub struct Emitted {
 }
 
 impl Emitted {
+    const TOO_DEEP: Self = Self { called: 0, failed: 0, panicked: 0, skipped: 0, too_deep: true };
+
     /// The same, or an error where nothing was emitted because too many emits were nested.
     ///
     /// # Errors
@@ -68,32 +69,60 @@ impl fmt::Display for TooDeep {
 impl Error for TooDeep {}
 
 impl<T, E: 'static> Inner<T, E> {
-    pub(super) fn emit<Q>(&self, topic: &Q, event: &E, only: Option<u64>) -> Emitted
+    // The usual way, straight through a whole list, writes as little as it can: each atomic operation on it, four in all,
+    // waits for what was written before. What only other ways need is made by those.
+    pub(super) fn emit<Q>(&self, topic: &Q, event: &E) -> Emitted
     where
         T: Borrow<Q>,
         Q: ?Sized + Hash + Eq,
     {
-        match frames::enter(self.address()) {
-            Some(frame) => self.emit_within(&frame, topic, event, only),
-            None => Emitted { too_deep: true, ..Emitted::default() },
+        let Some(frame) = frames::enter(self.address()) else { return Emitted::TOO_DEEP };
+        let (snapshot, resumed) = self.begin(topic, None);
+        let mut first = None;
+        if let Resumed::Pinned(list) = &resumed
+            && list.earliest() == NEVER
+            && list.is_short()
+        {
+            frame.pin(snapshot.topic.number, snapshot.before);
+            match pass::straight(list, 0, list.len(), event) {
+                (called, Stop::End) => return Emitted { called, ..Emitted::default() },
+                stopped => first = Some(stopped),
+            }
         }
+        self.go_on(frame, event, Walk::new(snapshot, None), resumed, first)
     }
 
-    // The walk is filled in where it stands, and the number of calls comes back in a register: to copy what was just
-    // written in smaller pieces stalls the processor for longer than the lock takes.
-    fn emit_within<Q>(&self, frame: &Entered, topic: &Q, event: &E, only: Option<u64>) -> Emitted
+    /// Emits on behalf of one generation.
+    pub(super) fn emit_to<Q>(&self, generation: u64, topic: &Q, event: &E) -> Emitted
     where
         T: Borrow<Q>,
         Q: ?Sized + Hash + Eq,
     {
-        let mut tally = Emitted::default();
-        let mut walk = Walk::new(only);
+        let Some(frame) = frames::enter(self.address()) else { return Emitted::TOO_DEEP };
+        let (snapshot, resumed) = self.begin(topic, Some(generation));
+        self.go_on(frame, event, Walk::new(snapshot, Some(generation)), resumed, None)
+    }
+
+    #[inline]
+    fn begin<Q>(&self, topic: &Q, only: Option<u64>) -> (Snapshot, Resumed<E>)
+    where
+        T: Borrow<Q>,
+        Q: ?Sized + Hash + Eq,
+    {
         let hash = self.hash(topic);
-        let resumed = self.table.lock().begin(hash, topic, &mut walk);
-        let called = Emission { registry: self, frame, event, walk: &mut walk, tally: &mut tally }.go(resumed);
-        let skipped = walk.total.saturating_sub(called);
-        self.counters.add(tally.failed, skipped);
-        Emitted { called, skipped, ..tally }
+        self.table.lock().begin(hash, topic, only)
+    }
+
+    /// Goes on where the first pass stopped, or without one.
+    #[cold]
+    #[inline(never)]
+    fn go_on(&self, frame: Entered, event: &E, mut walk: Walk, resumed: Resumed<E>, first: Option<Stopped>) -> Emitted {
+        let total = walk.snapshot.total;
+        let mut tally = Emitted::default();
+        Emission { registry: self, frame: &frame, event, walk: &mut walk, tally: &mut tally }.go(resumed, first);
+        tally.skipped = total.saturating_sub(tally.called);
+        self.counters.add(tally.failed, tally.skipped);
+        tally
     }
 }
 
@@ -105,35 +134,10 @@ struct Emission<'a, T, E: 'static> {
     tally: &'a mut Emitted,
 }
 
-/// Why a pass over a list ended.
-enum Stop {
-    End,
-    /// The list is not to be called from any more.
-    Outdated,
-    /// The next one is of another scope.
-    Foreign,
-    /// This one gave another answer than that it is done; none, if it panicked.
-    At(Option<Answer>),
-}
-
-/// Notes where a pass was when a handler panicked. Only unwinding drops it: a store at every call would cost more than
-/// all else that is done for one.
-struct Unwound<'a> {
-    at: usize,
-    noted: &'a Cell<usize>,
-}
-
-impl Drop for Unwound<'_> {
-    fn drop(&mut self) {
-        self.noted.set(self.at);
-    }
-}
-
 impl<T, E: 'static> Emission<'_, T, E> {
-    /// How many were called.
-    fn go(mut self, mut resumed: Resumed<E>) -> usize {
-        while let Resumed::Pinned(list, from) = resumed {
-            let ended = self.pinned(&list, from);
+    fn go(mut self, mut resumed: Resumed<E>, mut first: Option<Stopped>) {
+        while let Resumed::Pinned(list) = resumed {
+            let ended = self.pinned(&list, first.take());
             // This may be the last hold on what was detached meanwhile.
             drop(list);
             if ended {
@@ -148,7 +152,6 @@ impl<T, E: 'static> Emission<'_, T, E> {
                 self.claimed(claim);
             }
         }
-        self.tally.called
     }
 
     fn resume(&mut self) -> Resumed<E> {
@@ -167,14 +170,14 @@ impl<T, E: 'static> Emission<'_, T, E> {
         answer
     }
 
-    /// Calls from a pinned list; whether to its end.
-    fn pinned(&mut self, list: &List<E>, from: usize) -> bool {
-        self.frame.pin(self.walk.topic.number, self.walk.before);
+    /// Calls from a pinned list, on which the first pass may have been made; whether to its end.
+    fn pinned(&mut self, list: &List<E>, mut first: Option<Stopped>) -> bool {
+        let Snapshot { topic, before, .. } = self.walk.snapshot;
+        self.frame.pin(topic.number, before);
+        let from = self.walk.next;
         let mut at = from;
         let ended = loop {
-            let noted = Cell::new(at);
-            let pass = contained(&self.registry.counters, || self.pass(list, at, &noted));
-            let (stopped_at, stop) = pass.unwrap_or_else(|| (noted.get(), Stop::At(None)));
+            let (stopped_at, stop) = first.take().unwrap_or_else(|| self.pass(list, at));
             self.tally.called += stopped_at - at;
             at = stopped_at;
             match stop {
@@ -201,32 +204,12 @@ impl<T, E: 'static> Emission<'_, T, E> {
         }
     }
 
-    /// Calls from `from` on until something other than a success comes up; where, and what.
-    fn pass(&self, list: &List<E>, from: usize, noted: &Cell<usize>) -> (usize, Stop) {
-        // Of all that may end a pass, most lists have nothing but that they may become stale.
-        let (event, earliest, only) = (self.event, list.earliest(), self.walk.only);
-        let is_simple = earliest == NEVER && only.is_none();
-        for (ahead, call) in list.calls[from..].iter().enumerate() {
-            let at = from + ahead;
-            if list.is_stale() {
-                return (at, Stop::Outdated);
-            }
-            if !is_simple {
-                if earliest <= self.registry.clock.nanos() {
-                    return (at, Stop::Outdated);
-                }
-                if !self.walk.is_for(&list.slots[at]) {
-                    return (at, Stop::Foreign);
-                }
-            }
-            let unwound = Unwound { at, noted };
-            let answer = call.call(event);
-            mem::forget(unwound);
-            if answer != Answer::Done {
-                return (at, Stop::At(Some(answer)));
-            }
+    fn pass(&self, list: &List<E>, from: usize) -> Stopped {
+        if list.earliest() == NEVER && self.walk.only.is_none() {
+            return pass::in_pieces(list, from, self.event);
         }
-        (list.len(), Stop::End)
+        let is_due = || list.earliest() <= self.registry.clock.nanos();
+        pass::with_care(list, from, self.event, is_due, |slot| self.walk.is_for(slot))
     }
 
     /// Does what a pass could not. The pass counts a call of this listener whatever comes of it here.

@@ -12,6 +12,7 @@ mod info;
 mod inner;
 mod list;
 mod listen;
+mod pass;
 #[cfg(feature = "queue")]
 mod queue;
 mod rejected;
@@ -217,7 +218,7 @@ impl<T: Hash + Eq + Send + Sync + 'static, E: 'static> ListenerRegistry<T, E> {
         T: Borrow<Q>,
         Q: ?Sized + Hash + Eq,
     {
-        self.inner.emit(topic, event, None)
+        self.inner.emit(topic, event)
     }
 
     /// [`emit`](Self::emit)s on behalf of one generation of a scope: to its listeners, and to those that have no scope. Once
@@ -243,7 +244,7 @@ impl<T: Hash + Eq + Send + Sync + 'static, E: 'static> ListenerRegistry<T, E> {
         T: Borrow<Q>,
         Q: ?Sized + Hash + Eq,
     {
-        self.inner.emit(topic, event, Some(generation.0))
+        self.inner.emit_to(generation.0, topic, event)
     }
 
     /// How many listeners a topic has.

@@ -25,7 +25,7 @@ use super::slot::Slot;
 use crate::clock::Nanos;
 use crate::removal::RemovalCause;
 use crate::stats::{Of, Stats};
-pub(super) use claiming::{Claim, Resumed, Settled, Walk};
+pub(super) use claiming::{Claim, Resumed, Settled, Snapshot, Walk};
 pub(super) use joining::{Newcomer, Refusal};
 
 pub(super) struct Table<T, E> {

@@ -3,7 +3,9 @@
 use std::borrow::Borrow;
 use std::sync::Arc;
 
-use super::{Departed, Place, Table};
+use hashbrown::HashTable;
+
+use super::{Departed, Place, Table, Topic};
 use crate::clock::{Nanos, nanos};
 use crate::events::BreakerState;
 use crate::listeners::builder::Breaker;
@@ -19,24 +21,36 @@ use crate::removal::RemovalCause;
 /// have returned. Where nothing has left for long that is a good bet.
 const CALM: u32 = 64;
 
-/// How far an emit is.
-pub(in crate::listeners) struct Walk {
+/// What an emit began with.
+#[derive(Clone, Copy)]
+pub(in crate::listeners) struct Snapshot {
     pub(in crate::listeners) topic: Place,
     /// Listeners from this number on were registered later than the emit began.
     pub(in crate::listeners) before: u64,
-    /// The last one called, or passed over.
-    pub(in crate::listeners) last: Option<Key>,
-    /// Where the next one stands, if the list is the same as it was.
-    next: usize,
-    /// The generation on whose behalf this is.
-    pub(in crate::listeners) only: Option<u64>,
-    /// Those in the snapshot.
+    /// How many it is for.
     pub(in crate::listeners) total: usize,
 }
 
+impl Snapshot {
+    fn of_nobody() -> Self {
+        Self { topic: Place::new(0, 0), before: 0, total: 0 }
+    }
+}
+
+/// How far an emit is.
+pub(in crate::listeners) struct Walk {
+    pub(in crate::listeners) snapshot: Snapshot,
+    /// The last one called, or passed over.
+    pub(in crate::listeners) last: Option<Key>,
+    /// Where the next one stands; one at a time, only if the list is the same as it was.
+    pub(in crate::listeners) next: usize,
+    /// The generation on whose behalf this is.
+    pub(in crate::listeners) only: Option<u64>,
+}
+
 impl Walk {
-    pub(in crate::listeners) fn new(only: Option<u64>) -> Self {
-        Self { topic: Place::new(0, 0), before: 0, last: None, next: 0, only, total: 0 }
+    pub(in crate::listeners) fn new(snapshot: Snapshot, only: Option<u64>) -> Self {
+        Self { snapshot, last: None, next: 0, only }
     }
 
     pub(in crate::listeners) fn is_for(&self, slot: &Slot) -> bool {
@@ -61,8 +75,8 @@ pub(in crate::listeners) struct Settled<T, E> {
 
 /// How an emit goes on.
 pub(in crate::listeners) enum Resumed<E> {
-    /// With this list, from there.
-    Pinned(Pin<E>, usize),
+    /// With this list, from where the next one stands.
+    Pinned(Pin<E>),
     /// With one handler at a time.
     Single,
     /// Not at all.
@@ -71,61 +85,81 @@ pub(in crate::listeners) enum Resumed<E> {
 
 impl<T, E: 'static> Table<T, E> {
     /// Begins an emit.
-    pub(in crate::listeners) fn begin<Q: ?Sized + Eq>(&mut self, hash: u64, name: &Q, walk: &mut Walk) -> Resumed<E>
+    #[inline]
+    pub(in crate::listeners) fn begin<Q: ?Sized + Eq>(
+        &mut self,
+        hash: u64,
+        name: &Q,
+        only: Option<u64>,
+    ) -> (Snapshot, Resumed<E>)
     where
         T: Borrow<Q>,
     {
         self.departures.emitted += 1;
-        if self.has_ended(walk) {
-            return Resumed::Ended;
+        if self.has_ended(only) {
+            return (Snapshot::of_nobody(), Resumed::Ended);
         }
-        let Some(topic) = self.topics.find_mut(hash, |topic| (*topic.name).borrow() == name) else {
-            return Resumed::Ended;
+        // Nearly always, a topic with this hash is the one of this name: to look at names while searching costs more.
+        let topic = match self.topics.find_mut(hash, |topic| topic.at.hash == hash) {
+            Some(topic) if (*topic.name).borrow() == name => Some(topic),
+            Some(_) => Self::namesake(&mut self.topics, hash, name),
+            None => None,
         };
-        walk.topic = topic.at;
-        walk.before = self.next;
-        walk.total = match walk.only {
-            None => topic.list.len(),
-            Some(generation) => topic.list.slots.iter().filter(|slot| slot.is_for(generation)).count(),
-        };
-        topic.calm = topic.calm.saturating_add(1);
-        self.departures.begun += walk.total as u64;
-        if topic.calm > CALM {
-            topic.passes += 1;
-            Resumed::Pinned(Pin::clone(&topic.list), 0)
+        let Some(topic) = topic else { return (Snapshot::of_nobody(), Resumed::Ended) };
+        let total = only.map_or(topic.list.len(), |generation| topic.list.count_for(generation));
+        let snapshot = Snapshot { topic: topic.at, before: self.next, total };
+        self.departures.begun += total as u64;
+        if topic.calm < CALM {
+            topic.calm += 1;
+            (snapshot, Resumed::Single)
         } else {
-            Resumed::Single
+            topic.passes += 1;
+            (snapshot, Resumed::Pinned(Pin::clone(&topic.list)))
         }
+    }
+
+    /// The topic of this name, where one of another name has the same hash.
+    #[cold]
+    fn namesake<'a, Q: ?Sized + Eq>(
+        topics: &'a mut HashTable<Topic<T, E>>,
+        hash: u64,
+        name: &Q,
+    ) -> Option<&'a mut Topic<T, E>>
+    where
+        T: Borrow<Q>,
+    {
+        topics.find_mut(hash, |topic| (*topic.name).borrow() == name)
     }
 
     /// How an emit goes on whose list was stale, or not current any more by the time.
     pub(in crate::listeners) fn resume(
         &mut self,
-        walk: &Walk,
+        walk: &mut Walk,
         now: Nanos,
         gone: &mut Vec<Departed<T, E>>,
     ) -> Resumed<E> {
-        if self.has_ended(walk) {
+        if self.has_ended(walk.only) {
             return Resumed::Ended;
         }
-        if self.topic(walk.topic).is_some_and(|topic| topic.list.earliest() <= now) {
-            self.expire_topic(walk.topic, now, gone);
+        let Snapshot { topic: at, before, .. } = walk.snapshot;
+        if self.topic(at).is_some_and(|topic| topic.list.earliest() <= now) {
+            self.expire_topic(at, now, gone);
         }
-        let Some(topic) = self.topic_mut(walk.topic) else { return Resumed::Ended };
-        let rest = topic.list.after(walk.last);
-        let later = |slot: &Arc<Slot>| slot.number() >= walk.before;
+        let Some(topic) = self.topic_mut(at) else { return Resumed::Ended };
+        walk.next = topic.list.after(walk.last);
+        let later = |slot: &Arc<Slot>| slot.number() >= before;
         // Calling straight from a list means calling all of it.
-        if topic.calm <= CALM || topic.list.slots[rest..].iter().any(later) {
+        if topic.calm < CALM || topic.list.slots[walk.next..].iter().any(later) {
             Resumed::Single
         } else {
             // One from the beginning is counted as a whole pass, whether or not another one was broken off there.
-            topic.passes += u64::from(rest == 0);
-            Resumed::Pinned(Pin::clone(&topic.list), rest)
+            topic.passes += u64::from(walk.next == 0);
+            Resumed::Pinned(Pin::clone(&topic.list))
         }
     }
 
-    fn has_ended(&self, walk: &Walk) -> bool {
-        walk.only.is_some_and(|generation| !self.generations.contains_key(&generation))
+    fn has_ended(&self, only: Option<u64>) -> bool {
+        only.is_some_and(|generation| !self.generations.contains_key(&generation))
     }
 
     fn expire_topic(&mut self, at: Place, now: Nanos, gone: &mut Vec<Departed<T, E>>) {
@@ -141,17 +175,17 @@ impl<T, E: 'static> Table<T, E> {
         now: Nanos,
         gone: &mut Vec<Departed<T, E>>,
     ) -> Option<Claim<E>> {
-        if self.has_ended(walk) {
+        if self.has_ended(walk.only) {
             return None;
         }
         loop {
-            let list = &self.topic(walk.topic)?.list;
+            let list = &self.topic(walk.snapshot.topic)?.list;
             let is_next =
                 |at: usize| at.checked_sub(1).and_then(|at| list.slots.get(at)).map(|slot| slot.key()) == walk.last;
             let at = if is_next(walk.next) { walk.next } else { list.after(walk.last) };
             let slot = list.slots.get(at)?;
             (walk.last, walk.next) = (Some(slot.key()), at + 1);
-            if slot.number() >= walk.before || !walk.is_for(slot) {
+            if slot.number() >= walk.snapshot.before || !walk.is_for(slot) {
                 continue;
             }
             let call = &list.calls[at];

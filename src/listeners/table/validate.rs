@@ -17,7 +17,7 @@ impl<T, E: 'static> Table<T, E> {
             assert!(list.len() <= self.limits.max_per_topic);
             assert_eq!(list.calls.len(), list.slots.len());
             assert!(list.slots.is_sorted_by(|a, b| a.key() < b.key()));
-            assert!(!list.is_stale(), "the table's list is the current one");
+            assert!(list.staleness() == 0, "the table's list is the current one");
             listed += list.len();
             for (slot, call) in list.slots.iter().zip(&list.calls) {
                 let record = &self.records[&slot.number()];
