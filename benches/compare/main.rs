@@ -1,11 +1,11 @@
 //! Measures the crate's collections against the sets, maps and caches that they replace.
 //!
-//! `cargo bench --bench compare --features monitor` measures all, prints the tables, and writes them to
-//! `docs/performance.md` with charts beside it. With `--quick`, with `COMPARE_QUICK=1`, or where not run by `cargo bench`, small sizes are measured once,
+//! `cargo bench --bench compare` measures all, prints the tables, and writes them to `docs/performance.md` with charts
+//! beside it. With `--quick`, with `COMPARE_QUICK=1`, or where not run by `cargo bench`, small sizes are measured once,
 //! to see that all works, and nothing is written.
 //!
 //! `cargo bench --bench compare -- memory sweep` measures these parts alone, and writes nothing. The part `watched` is
-//! there with the feature `monitor` alone; without it nothing is written.
+//! there with the feature `monitor` alone; a run of all that was built without it has itself built and run with it.
 //!
 //! A part is a function that returns sections of what is to be printed; see `PARTS`.
 
@@ -63,19 +63,28 @@ fn main() -> io::Result<()> {
     let clock = Clock::precise();
     let sizes = if is_quick() { Sizes::quick() } else { Sizes::full() };
     let wanted: Vec<String> = env::args().skip(1).filter(|arg| !arg.starts_with("--")).collect();
+    if cfg!(not(feature = "monitor")) && !sizes.quick && wanted.is_empty() {
+        return run_with_monitor();
+    }
     let parts = PARTS.iter().filter(|(name, _)| wanted.is_empty() || wanted.iter().any(|it| it == name));
     let sections: Vec<Section> = parts.flat_map(|(_, part)| part(&sizes)).collect();
     let page = page(&sections, sizes.quick);
     println!("{page}");
     if !sizes.quick && wanted.is_empty() {
-        if cfg!(feature = "monitor") {
-            write(&page, &sections)?;
-        } else {
-            eprintln!("nothing is written: the part `watched` needs `--features monitor`");
-        }
+        write(&page, &sections)?;
     }
     eprintln!("took {:.0} s", clock.now().as_secs_f64());
     Ok(())
+}
+
+fn run_with_monitor() -> io::Result<()> {
+    let cargo = env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+    let status = Command::new(cargo).args(["bench", "--bench", "compare", "--features", "monitor"]).status()?;
+    if status.success() {
+        Ok(())
+    } else {
+        Err(io::Error::other(format!("the run with the feature `monitor`: {status}")))
+    }
 }
 
 /// `cargo test --all-targets` runs this program too, without `--bench`, and is not to take minutes.
@@ -101,8 +110,8 @@ fn machine() -> String {
     let cpus = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
     let model = cpus.lines().find_map(|line| line.strip_prefix("model name")?.split_once(": "));
     format!(
-        "Measured by `cargo bench --bench compare --features monitor` on {}: {} with {} cores, {}. Figures of one machine on one day: \
-         ratios are what to read.",
+        "Measured by `cargo bench --bench compare` on {}: {} with {} cores, {}. Figures of one machine on one day: ratios are \
+         what to read.",
         output("date", &["+%Y-%m-%d"]),
         model.map_or("an unknown processor", |line| line.1),
         available_parallelism().map_or(0, usize::from),
