@@ -84,20 +84,23 @@ impl Clock {
 
     #[inline(always)]
     pub(crate) fn nanos(&self) -> Nanos {
+        // One comparison for the default.
+        if let Source::Coarse(origin) = &self.source {
+            coarsetime::Instant::now_without_cache_update().duration_since(*origin).as_nanos()
+        } else {
+            self.dearer_nanos()
+        }
+    }
+
+    #[inline(never)]
+    #[allow(clippy::disallowed_methods, reason = "this is the door")]
+    fn dearer_nanos(&self) -> Nanos {
         match &self.source {
-            Source::Coarse(origin) => {
-                coarsetime::Instant::now_without_cache_update().duration_since(*origin).as_nanos()
-            }
-            Source::Precise(origin) => elapsed(origin),
+            Source::Coarse(_) => unreachable!(),
+            Source::Precise(origin) => nanos(origin.elapsed()),
             Source::Custom(custom) => custom.nanos(),
         }
     }
-}
-
-#[inline(never)]
-#[allow(clippy::disallowed_methods, reason = "this is the door")]
-fn elapsed(origin: &Instant) -> Nanos {
-    nanos(origin.elapsed())
 }
 
 impl Custom {

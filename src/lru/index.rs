@@ -9,7 +9,7 @@
 
 use std::mem::replace;
 
-use super::line::{LOAD, Table};
+use super::line::{LOAD, Missing, Table};
 use super::slab::Place;
 
 pub(super) struct Index {
@@ -60,10 +60,11 @@ impl Index {
         }
     }
 
-    /// The place of an entry with this hash of which `is` says that it is the one.
+    /// The place of an entry with this hash of which `is` says that it is the one. It may be asked of places that there
+    /// are not.
     #[inline(always)]
-    pub(super) fn find(&self, hash: u32, is: impl Fn(Place) -> bool + Copy) -> Option<Place> {
-        self.table(hash).find(hash, is).map(|found| found.place)
+    pub(super) fn find(&self, hash: u32, is: impl Fn(Place) -> bool + Copy) -> Result<Place, Missing> {
+        self.table(hash).find(hash, is)
     }
 
     #[inline(always)]
@@ -74,24 +75,28 @@ impl Index {
     /// Removes the entry that is at this place.
     #[inline(always)]
     pub(super) fn remove(&mut self, hash: u32, place: Place) {
-        let table = self.table_mut(hash);
-        let found = table.find(hash, |at| at == place).expect("every entry is in the index");
-        table.remove(hash, found);
+        self.table_mut(hash).remove(hash, place);
     }
 
     /// Notes that an entry is at another place now.
     #[inline(always)]
     pub(super) fn relocated(&mut self, hash: u32, from: Place, to: Place) {
-        let table = self.table_mut(hash);
-        let found = table.find(hash, |at| at == from).expect("every entry is in the index");
-        table.set_place(found, to);
+        self.table_mut(hash).relocated(hash, from, to);
     }
 
     /// Sees to it that there is room for one more than there are, of at most `bound`, and goes on moving.
     #[inline(always)]
-    pub(super) fn before_insert(&mut self, entries: usize, bound: usize, hash_of: impl Fn(Place) -> u32) {
+    pub(super) fn before_push(&mut self, entries: usize, bound: usize, hash_of: impl Fn(Place) -> u32) {
         if entries >= self.enough || self.old.is_some() {
             self.grow(entries, bound, hash_of);
+        }
+    }
+
+    /// Goes on moving, where an entry comes for another that goes.
+    #[inline(always)]
+    pub(super) fn before_replace(&mut self, hash_of: impl Fn(Place) -> u32) {
+        if self.old.is_some() {
+            self.move_line(hash_of);
         }
     }
 
@@ -136,11 +141,12 @@ impl Index {
     }
 
     /// Moves the entries of one line.
+    #[cold]
     fn move_line(&mut self, hash_of: impl Fn(Place) -> u32) {
         let Some(old) = &mut self.old else { return };
-        while let Some((hash, found)) = old.table.any_of(old.moved, &hash_of) {
-            self.table.insert(hash, found.place);
-            old.table.remove(hash, found);
+        while let Some((hash, place)) = old.table.any_of(old.moved, &hash_of) {
+            self.table.insert(hash, place);
+            old.table.remove(hash, place);
         }
         old.moved += 1;
         if old.moved == old.table.count() {
@@ -155,7 +161,7 @@ impl Index {
         }
         assert_eq!(found, entries, "the entries in the index");
         for place in 0..entries as Place {
-            assert_eq!(self.find(hash_of(place), |at| at == place), Some(place), "the entry is found");
+            assert_eq!(self.find(hash_of(place), |at| at == place), Ok(place), "the entry is found");
         }
     }
 }

@@ -8,6 +8,7 @@ use std::mem::replace;
 use std::num::NonZeroU32;
 
 use super::index::Index;
+use super::line::Missing;
 use super::order::{InOrder, Link, Linked, Order};
 use super::slab::{Place, Slab, Vacant, no_such_place};
 use crate::clock::Nanos;
@@ -93,6 +94,8 @@ pub(super) struct Store<K, V> {
     index: Index,
     recency: Order<Recency>,
     writes: Order<Writes>,
+    /// A hash that a look has found to be that of no entry: what is looked for in vain is often stored next.
+    missing: Option<u32>,
 }
 
 /// What the index knows of a hash: its upper half. The lower one chooses the shard.
@@ -103,7 +106,7 @@ fn half(hash: u64) -> u32 {
 
 impl<K, V> Store<K, V> {
     pub(super) fn new() -> Self {
-        Self { nodes: Slab::new(), index: Index::new(), recency: Order::new(), writes: Order::new() }
+        Self { nodes: Slab::new(), index: Index::new(), recency: Order::new(), writes: Order::new(), missing: None }
     }
 
     #[inline(always)]
@@ -136,7 +139,36 @@ impl<K, V> Store<K, V> {
     where
         K: Borrow<Q>,
     {
-        self.index.find(half(hash), |at| self.nodes[at].entry.as_ref().is_some_and(|entry| entry.key.borrow() == key))
+        if self.missing == Some(half(hash)) {
+            return None;
+        }
+        self.locate(hash, key).ok()
+    }
+
+    /// [`find`](Self::find), where what is not found may be stored next.
+    #[inline(always)]
+    pub(super) fn find_or_note<Q: ?Sized + Eq>(&mut self, hash: u64, key: &Q) -> Option<Place>
+    where
+        K: Borrow<Q>,
+    {
+        match self.locate(hash, key) {
+            Ok(at) => Some(at),
+            Err(missing) => {
+                self.missing = (missing == Missing::Hash).then(|| half(hash));
+                None
+            }
+        }
+    }
+
+    #[inline(always)]
+    fn locate<Q: ?Sized + Eq>(&self, hash: u64, key: &Q) -> Result<Place, Missing>
+    where
+        K: Borrow<Q>,
+    {
+        self.index.find(half(hash), |at| {
+            let entry = self.nodes.get(at).and_then(|node| node.entry.as_ref());
+            entry.is_some_and(|entry| entry.key.borrow() == key)
+        })
     }
 
     /// An entry's place in the order of use, to be handed to [`used`](Self::used).
@@ -172,20 +204,14 @@ impl<K, V> Store<K, V> {
         node.entry_mut()
     }
 
-    /// The standing work that comes with adding an entry, by [`push`](Self::push) or [`replace`](Self::replace), to
-    /// at most `bound`.
-    #[inline(always)]
-    pub(super) fn before_insert(&mut self, bound: usize) {
-        let Self { nodes, index, .. } = self;
-        index.before_insert(nodes.len(), bound, |at| nodes[at].entry().hash);
-    }
-
-    /// Adds an entry under a key that has none.
+    /// Adds an entry under a key that has none, to at most `bound`.
     #[inline]
-    pub(super) fn push(&mut self, entry: Entry<K, V>, now: Nanos) {
+    pub(super) fn push(&mut self, entry: Entry<K, V>, bound: usize, now: Nanos) {
         let hash = entry.hash;
+        let Self { nodes, index, .. } = self;
+        index.before_push(nodes.len(), bound, |at| nodes[at].entry().hash);
         let at = self.nodes.push(Node { entry: Some(entry), ..Node::VACANT });
-        self.index.insert(hash, at);
+        self.add_to_index(hash, at);
         self.recency.push(&mut self.nodes, at, now);
         self.writes.push(&mut self.nodes, at, now);
     }
@@ -193,14 +219,19 @@ impl<K, V> Store<K, V> {
     /// Adds an entry under a key that has none, in the place of another.
     #[inline(always)]
     pub(super) fn replace(&mut self, at: Place, entry: Entry<K, V>, now: Nanos) -> Entry<K, V> {
-        let hash = entry.hash;
-        let node = &mut self.nodes[at];
+        let Self { nodes, index, .. } = self;
+        index.before_replace(|at| nodes[at].entry().hash);
+        let node = &self.nodes[at];
         let (used, written) = (node.used, node.written);
-        let former = replace(node.entry_mut(), entry);
-        self.index.remove(former.hash, at);
+        self.index.remove(node.entry().hash, at);
+        self.add_to_index(entry.hash, at);
+        replace(self.written(at, used, written, now), entry)
+    }
+
+    #[inline(always)]
+    fn add_to_index(&mut self, hash: u32, at: Place) {
         self.index.insert(hash, at);
-        self.written(at, used, written, now);
-        former
+        self.missing = None;
     }
 
     pub(super) fn remove(&mut self, at: Place) -> Entry<K, V> {
@@ -234,5 +265,7 @@ impl<K, V> Store<K, V> {
         self.index.validate(self.len(), |at| self.nodes[at].entry().hash);
         self.recency().validate();
         self.writes().validate();
+        let hashes = (0..self.len() as Place).map(|at| self.nodes[at].entry().hash);
+        assert!(hashes.into_iter().all(|hash| self.missing != Some(hash)), "no entry has the hash that is missing");
     }
 }

@@ -29,7 +29,7 @@ impl<K, V, S> LruCache<K, V, S> {
     where
         K: Borrow<Q>,
     {
-        let Some(at) = self.store.find(hash, key) else {
+        let Some(at) = self.store.find_or_note(hash, key) else {
             self.counts.misses += 1;
             return None;
         };
@@ -64,7 +64,6 @@ impl<K, V, S> LruCache<K, V, S> {
             return Some((key, self.store.rewrite(at, value, NonZeroU32::MIN, now), RemovalCause::Replaced));
         }
         self.note_due(now);
-        self.store.before_insert(self.limits.max_entries);
         let entry = Entry::new(hash, key, value, NonZeroU32::MIN);
         if self.store.len() < self.limits.max_entries {
             self.weight += 1;
