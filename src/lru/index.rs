@@ -9,7 +9,7 @@
 
 use std::mem::replace;
 
-use super::line::{LOAD, Missing, Table};
+use super::line::{Glance, LOAD, Table};
 use super::slab::Place;
 
 pub(super) struct Index {
@@ -60,11 +60,17 @@ impl Index {
         }
     }
 
-    /// The place of an entry with this hash of which `is` says that it is the one. It may be asked of places that there
-    /// are not.
+    /// What the line that this hash chooses tells of the entry of which `is` says that it is the one. It may be asked of
+    /// places that there are not.
     #[inline(always)]
-    pub(super) fn find(&self, hash: u32, is: impl Fn(Place) -> bool + Copy) -> Result<Place, Missing> {
-        self.table(hash).find(hash, is)
+    pub(super) fn glance(&self, hash: u32, is: impl Fn(Place) -> bool) -> Glance {
+        self.table(hash).glance(hash, is)
+    }
+
+    /// The place of an entry, where a [`glance`](Self::glance) does not tell it.
+    #[inline(always)]
+    pub(super) fn search(&self, hash: u32, is: impl Fn(Place) -> bool) -> Option<Place> {
+        self.table(hash).search(hash, is)
     }
 
     #[inline(always)]
@@ -161,7 +167,10 @@ impl Index {
         }
         assert_eq!(found, entries, "the entries in the index");
         for place in 0..entries as Place {
-            assert_eq!(self.find(hash_of(place), |at| at == place), Ok(place), "the entry is found");
+            let hash = hash_of(place);
+            let glance = self.glance(hash, |at| at == place);
+            assert!([Glance::Found(place), Glance::Unclear].contains(&glance), "the entry is not overlooked");
+            assert_eq!(self.search(hash, |at| at == place), Some(place), "the entry is found");
         }
     }
 }

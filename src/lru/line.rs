@@ -72,13 +72,15 @@ impl Line {
     /// The slot of a word.
     #[inline(always)]
     fn slot(&self, word: u32) -> Option<usize> {
-        // No slot has the same word as another, but the last word may be any.
-        const FOUND: u32 = 1 << 4;
-        let slots = self.words.iter().zip(FOUND..).fold(0, |all, (&it, slot)| all | if it == word { slot } else { 0 });
-        if slots < FOUND + SLOTS as u32 {
-            (slots != 0).then_some((slots % FOUND) as usize)
-        } else {
-            self.words[..SLOTS].iter().position(|&it| it == word)
+        // No slot has the same word as another, but the last word may be any. Were the numbers lower, compilers would treat
+        // some of them apart, and not make vectors of all.
+        const FIRST: u32 = 17;
+        const LAST: u32 = FIRST + SLOTS as u32 - 1;
+        let numbered = self.words.iter().zip(FIRST..);
+        match numbered.map(|(&it, number)| if it == word { number } else { 0 }).fold(0, u32::wrapping_add) {
+            0 => None,
+            number @ FIRST..=LAST => Some((number - FIRST) as usize),
+            _ => self.words[..SLOTS].iter().position(|&it| it == word),
         }
     }
 
@@ -104,13 +106,14 @@ impl Line {
     }
 }
 
-/// What a look that finds nothing knows.
+/// What a look into the line that a hash chooses tells.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Missing {
+pub(super) enum Glance {
+    Found(Place),
     /// No entry has the hash.
-    Hash,
-    /// Some may have it, but none is what was looked for.
-    Key,
+    Missing,
+    /// Several slots have the tag, or the line was passed.
+    Unclear,
 }
 
 /// So many lines, of which those from `lines.len()` on are empty and not yet allocated.
@@ -167,68 +170,45 @@ impl Table {
         !0 << self.bits
     }
 
-    /// The place of an entry with this hash of which `is` says that it is the one. It may be asked of places that there
-    /// are not.
+    /// What the line that this hash chooses tells of the entry of which `is` says that it is the one. It may be asked of
+    /// places that there are not.
     #[inline(always)]
-    pub(super) fn find(&self, hash: u32, is: impl Fn(Place) -> bool + Copy) -> Result<Place, Missing> {
-        let home = self.home(hash);
-        let line = self.lines.get(home).ok_or(Missing::Hash)?;
+    pub(super) fn glance(&self, hash: u32, is: impl Fn(Place) -> bool) -> Glance {
+        let Some(line) = self.lines.get(self.home(hash)) else { return Glance::Missing };
         let mask = self.tag_mask();
         let found = line.overlaid(self.tag(hash), mask);
-        if found == 0 && line.passed(class(hash)) == 0 {
-            return Err(Missing::Hash);
+        if found == 0 {
+            return if line.passed(class(hash)) == 0 { Glance::Missing } else { Glance::Unclear };
         }
         let place = found & !mask;
-        if found != 0 && is(place) { Ok(place) } else { self.find_one_by_one(hash, is) }
+        if is(place) { Glance::Found(place) } else { Glance::Unclear }
     }
 
-    /// [`find`](Self::find), where the line that the hash chooses has several slots of its tag, or was passed.
+    /// The place of an entry with this hash of which `is` says that it is the one, where a glance does not tell it.
     #[inline(never)]
-    fn find_one_by_one(&self, hash: u32, is: impl Fn(Place) -> bool) -> Result<Place, Missing> {
+    pub(super) fn search(&self, hash: u32, is: impl Fn(Place) -> bool) -> Option<Place> {
         let (tag, mask) = (self.tag(hash), self.tag_mask());
-        let mut missing = Missing::Hash;
-        for line in self.ways(hash) {
-            let Some(line) = self.lines.get(line) else { break };
-            for word in line.words[..line.filled()].iter().filter(|&word| word & mask == tag) {
-                let place = word & !mask;
-                if is(place) {
-                    return Ok(place);
+        for at in self.ways(hash) {
+            let line = self.lines.get(at)?;
+            let found = line.overlaid(tag, mask);
+            if found != 0 {
+                let alike = line.words[..SLOTS].iter().filter(|&word| word & mask == tag);
+                let place = [found].iter().chain(alike).map(|word| word & !mask).find(|&place| is(place));
+                if place.is_some() {
+                    return place;
                 }
-                missing = Missing::Key;
             }
             if line.passed(class(hash)) == 0 {
-                break;
+                return None;
             }
         }
-        Err(missing)
+        None
     }
 
     /// The lines in which an entry may be, in their order.
     fn ways(&self, hash: u32) -> impl Iterator<Item = usize> + use<> {
         let home = self.home(hash);
         (home..self.count).chain(0..home)
-    }
-
-    /// The line and the slot of an entry.
-    #[inline(always)]
-    fn locate(&self, hash: u32, place: Place) -> (usize, usize) {
-        let (home, word) = (self.home(hash), self.word(hash, place));
-        match self.lines[home].slot(word) {
-            Some(slot) => (home, slot),
-            None => self.locate_after(hash, word),
-        }
-    }
-
-    #[inline(never)]
-    fn locate_after(&self, hash: u32, word: u32) -> (usize, usize) {
-        let slots = self.ways(hash).map_while(|at| Some((at, self.lines.get(at)?.slot(word))));
-        slots.into_iter().find_map(|(at, slot)| Some((at, slot?))).expect("every entry is in the index")
-    }
-
-    /// Notes that an entry is at another place now.
-    pub(super) fn relocated(&mut self, hash: u32, from: Place, to: Place) {
-        let (line, slot) = self.locate(hash, from);
-        self.lines[line].words[slot] = self.word(hash, to);
     }
 
     /// Adds an entry. There must be a free slot in some line.
@@ -252,13 +232,33 @@ impl Table {
     /// Removes an entry.
     #[inline(always)]
     pub(super) fn remove(&mut self, hash: u32, place: Place) {
-        let (line, slot) = self.locate(hash, place);
-        self.lines[line].remove(slot);
-        let mut at = self.home(hash);
-        while at != line {
-            self.lines[at].unpass(class(hash));
-            at = self.after(at);
+        let (home, word) = (self.home(hash), self.word(hash, place));
+        let line = &mut self.lines[home];
+        match line.slot(word) {
+            Some(slot) => line.remove(slot),
+            None => self.remove_passing(hash, word),
         }
+    }
+
+    /// [`remove`](Self::remove), where the entry had to pass its line.
+    #[inline(never)]
+    fn remove_passing(&mut self, hash: u32, word: u32) {
+        for at in self.ways(hash) {
+            let line = &mut self.lines[at];
+            if let Some(slot) = line.slot(word) {
+                return line.remove(slot);
+            }
+            line.unpass(class(hash));
+        }
+        unreachable!("every entry is in the index");
+    }
+
+    /// Notes that an entry is at another place now.
+    pub(super) fn relocated(&mut self, hash: u32, from: Place, to: Place) {
+        let (from, to) = (self.word(hash, from), self.word(hash, to));
+        let found = self.ways(hash).find_map(|at| Some((at, self.lines[at].slot(from)?)));
+        let (line, slot) = found.expect("every entry is in the index");
+        self.lines[line].words[slot] = to;
     }
 
     /// Some entry of which the hash chose this line, if there is one: its hash and its place.
@@ -329,10 +329,11 @@ mod tests {
         let mut table = Table::new(1);
         (0..SLOTS as Place).for_each(|place| table.insert(u32::MAX, place));
         for place in 0..SLOTS as Place {
-            assert_eq!(table.find(u32::MAX, |at| at == place), Ok(place));
+            assert_eq!(table.glance(u32::MAX, |at| at == place && place == 15), Glance::Unclear);
+            assert_eq!(table.search(u32::MAX, |at| at == place), Some(place));
         }
-        assert_eq!(table.find(u32::MAX, |_| false), Err(Missing::Key));
-        assert_eq!(table.find(u32::MAX - 1, |_| true), Err(Missing::Hash));
+        assert_eq!(table.search(u32::MAX, |_| false), None);
+        assert_eq!(table.glance(u32::MAX - 1, |_| true), Glance::Missing);
     }
 
     #[test]
@@ -347,7 +348,7 @@ mod tests {
         assert_eq!(table.validate(hash_of), 36);
         for (place, &hash) in hashes.iter().enumerate() {
             let place = place as Place;
-            assert_eq!(table.find(hash, |at| at == place), Ok(place));
+            assert_eq!(table.search(hash, |at| at == place), Some(place));
             table.remove(hash, place);
             assert_eq!(table.validate(hash_of), 35 - place as usize);
         }
@@ -368,6 +369,7 @@ mod tests {
             assert_eq!(table.validate(hash_of), 35 - place);
         }
         assert_eq!(table.lines[2].passed(class(u32::MAX)), PASSED);
-        assert!(table.find(u32::MAX, |_| true).is_err());
+        assert_eq!(table.glance(u32::MAX, |_| true), Glance::Unclear);
+        assert_eq!(table.search(u32::MAX, |_| true), None);
     }
 }

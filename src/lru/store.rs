@@ -8,7 +8,7 @@ use std::mem::replace;
 use std::num::NonZeroU32;
 
 use super::index::Index;
-use super::line::Missing;
+use super::line::Glance;
 use super::order::{InOrder, Link, Linked, Order};
 use super::slab::{Place, Slab, Vacant, no_such_place};
 use crate::clock::Nanos;
@@ -142,33 +142,42 @@ impl<K, V> Store<K, V> {
         if self.missing == Some(half(hash)) {
             return None;
         }
-        self.locate(hash, key).ok()
-    }
-
-    /// [`find`](Self::find), where what is not found may be stored next.
-    #[inline(always)]
-    pub(super) fn find_or_note<Q: ?Sized + Eq>(&mut self, hash: u64, key: &Q) -> Option<Place>
-    where
-        K: Borrow<Q>,
-    {
-        match self.locate(hash, key) {
-            Ok(at) => Some(at),
-            Err(missing) => {
-                self.missing = (missing == Missing::Hash).then(|| half(hash));
-                None
-            }
+        match self.index.glance(half(hash), |at| self.is(at, key)) {
+            Glance::Found(at) => Some(at),
+            Glance::Missing => None,
+            Glance::Unclear => self.search(hash, key),
         }
     }
 
+    /// What is known of an entry at once, nearly always all: where it is not, [`search`](Self::search) tells.
     #[inline(always)]
-    fn locate<Q: ?Sized + Eq>(&self, hash: u64, key: &Q) -> Result<Place, Missing>
+    pub(super) fn glance<Q: ?Sized + Eq>(&mut self, hash: u64, key: &Q) -> Glance
     where
         K: Borrow<Q>,
     {
-        self.index.find(half(hash), |at| {
-            let entry = self.nodes.get(at).and_then(|node| node.entry.as_ref());
-            entry.is_some_and(|entry| entry.key.borrow() == key)
-        })
+        let glance = self.index.glance(half(hash), |at| self.is(at, key));
+        if glance == Glance::Missing {
+            self.missing = Some(half(hash));
+        }
+        glance
+    }
+
+    #[inline(always)]
+    pub(super) fn search<Q: ?Sized + Eq>(&self, hash: u64, key: &Q) -> Option<Place>
+    where
+        K: Borrow<Q>,
+    {
+        self.index.search(half(hash), |at| self.is(at, key))
+    }
+
+    /// Whether there is an entry at a place, under this key.
+    #[inline(always)]
+    fn is<Q: ?Sized + Eq>(&self, at: Place, key: &Q) -> bool
+    where
+        K: Borrow<Q>,
+    {
+        let entry = self.nodes.get(at).and_then(|node| node.entry.as_ref());
+        entry.is_some_and(|entry| entry.key.borrow() == key)
     }
 
     /// An entry's place in the order of use, to be handed to [`used`](Self::used).
@@ -221,10 +230,9 @@ impl<K, V> Store<K, V> {
     pub(super) fn replace(&mut self, at: Place, entry: Entry<K, V>, now: Nanos) -> Entry<K, V> {
         let Self { nodes, index, .. } = self;
         index.before_replace(|at| nodes[at].entry().hash);
-        let node = &self.nodes[at];
-        let (used, written) = (node.used, node.written);
-        self.index.remove(node.entry().hash, at);
+        self.index.remove(self.nodes[at].entry().hash, at);
         self.add_to_index(entry.hash, at);
+        let Node { used, written, .. } = self.nodes[at];
         replace(self.written(at, used, written, now), entry)
     }
 
