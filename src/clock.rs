@@ -92,6 +92,13 @@ impl Clock {
         }
     }
 
+    /// A reading, unless that is better put off until it is known to be needed: it takes little time and runs no user code,
+    /// so a lock may be held meanwhile.
+    #[inline(always)]
+    pub(crate) fn early_nanos(&self) -> Option<Nanos> {
+        if matches!(self.source, Source::Coarse(_)) { None } else { Some(self.dearer_nanos()) }
+    }
+
     #[inline(never)]
     #[allow(clippy::disallowed_methods, reason = "this is the door")]
     fn dearer_nanos(&self) -> Nanos {

@@ -307,12 +307,11 @@ impl<K: Hash + Eq, V, S: BuildHasher> LruCache<K, V, S> {
         Q: ?Sized + Hash + Eq,
     {
         let hash = hash(&self.inner.hasher, key);
-        let now = self.now();
-        let at = self.inner.shards.of(hash);
-        let mut shard = self.inner.shards.lock(at);
+        let early = self.inner.clock.early_nanos();
+        let mut shard = self.inner.shards.lock(self.inner.shards.of(hash));
         let mut is_due = false;
         let found = shard.core.look(
-            |_| now,
+            |clock| early.unwrap_or_else(|| clock.nanos()),
             hash,
             key,
             |_| {
@@ -324,16 +323,17 @@ impl<K: Hash + Eq, V, S: BuildHasher> LruCache<K, V, S> {
             return Some(read(value));
         }
         drop(shard);
-        if is_due { self.get_when_due(now, hash, key, read) } else { None }
+        if is_due { self.get_when_due(hash, key, read) } else { None }
     }
 
     #[cold]
     #[inline(never)]
-    fn get_when_due<Q, R>(&self, now: Nanos, hash: u64, key: &Q, read: impl FnOnce(&V) -> R) -> Option<R>
+    fn get_when_due<Q, R>(&self, hash: u64, key: &Q, read: impl FnOnce(&V) -> R) -> Option<R>
     where
         K: Borrow<Q>,
         Q: ?Sized + Eq,
     {
+        let now = self.now();
         self.inner.with(self.inner.shards.of(hash), |shard, left| {
             let at = shard.core.get_at(now, hash, key, left)?;
             Some(read(shard.core.value(at)))
