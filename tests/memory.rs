@@ -119,9 +119,9 @@ fn of_ids(entries: usize, key: usize, value: usize, keys_are_bytes: bool) -> usi
     entries * (key + value + if keys_are_bytes { 17 } else { 15 })
 }
 
-/// `entries × (key + value + 47)`.
+/// `entries × (key + value + 46)`.
 fn of_cached(entries: usize, key: usize, value: usize) -> usize {
-    entries * (key + value + 47)
+    entries * (key + value + 46)
 }
 
 /// `listeners × (350 + captured) + topics × (260 + topic)`.

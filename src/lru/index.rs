@@ -3,9 +3,10 @@
 //! While it does, entries of which the hash chooses a line below `moved` in the old table are in the new one, and the
 //! others still in the old: there is one table to look into for any hash.
 //!
-//! A table of `n` lines is left for one of up to `2n` at 9 entries a line, and one line is moved with every entry that
-//! is added: so at the end there are at most 10 of 12 a line, in the old table as in the new one. It is left for one
-//! of `n / 4` at an eighth of that, and two lines are moved with every entry added or removed: then at most 6.5.
+//! A table of `n` lines is left for one of up to `2n` at 10 entries a line, and one line is moved with every entry that
+//! is added: so at the end there are at most 11 of 15 a line, in the old table as in the new one. It is left for one
+//! of `n / 4` at an eighth of that, and a line is moved with every entry that is added, two with one that is removed:
+//! then at most 9.
 
 use std::mem::replace;
 
@@ -171,6 +172,69 @@ impl Index {
             let glance = self.glance(hash, |at| at == place);
             assert!([Glance::Found(place), Glance::Unclear].contains(&glance), "the entry is not overlooked");
             assert_eq!(self.search(hash, |at| at == place), Some(place), "the entry is found");
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// An index with the hashes of its entries, by place, and what a store does about both.
+    struct Indexed {
+        index: Index,
+        hashes: Vec<u32>,
+        next: u32,
+    }
+
+    impl Indexed {
+        fn push(&mut self) {
+            let Self { index, hashes, next } = self;
+            index.before_push(hashes.len(), usize::MAX, |at| hashes[at as usize]);
+            *next = next.wrapping_add(0x9E37_79B9);
+            index.insert(*next, hashes.len() as Place);
+            hashes.push(*next);
+        }
+
+        fn remove(&mut self, at: usize) {
+            let Self { index, hashes, .. } = self;
+            index.remove(hashes.swap_remove(at), at as Place);
+            if let Some(&moved) = hashes.get(at) {
+                index.relocated(moved, hashes.len() as Place, at as Place);
+            }
+            index.after_remove(hashes.len(), |at| hashes[at as usize]);
+        }
+
+        fn settle(&mut self) {
+            let Self { index, hashes, .. } = self;
+            while index.tidy(hashes.len(), |at| hashes[at as usize]) {}
+        }
+
+        /// Validates always where that is little work, and else now and then.
+        fn validate(&self) {
+            if self.hashes.len() < 200 || self.hashes.len().is_multiple_of(64) {
+                self.index.validate(self.hashes.len(), |at| self.hashes[at as usize]);
+            }
+        }
+    }
+
+    #[test]
+    fn entries_stay_found_while_the_table_grows_shrinks_and_grows_again_before_it_has_shrunk() {
+        let mut indexed = Indexed { index: Index::new(), hashes: Vec::new(), next: 0 };
+        for most in [30, 100, 1_000, 5_000] {
+            while indexed.hashes.len() < most {
+                indexed.push();
+                indexed.validate();
+            }
+            indexed.settle();
+            while indexed.index.old.is_none() && !indexed.hashes.is_empty() {
+                indexed.remove(indexed.hashes.len() / 2);
+                indexed.validate();
+            }
+            for _ in 0..most {
+                indexed.push();
+                indexed.validate();
+            }
         }
     }
 }

@@ -1,7 +1,7 @@
 //! `LruCache`: shards of the single-threaded cache, behind `&self`.
 //!
 //! A thin shell: it reads the clock, hashes the key, locks the shard, calls the core, and sees off what left once the lock
-//! is gone. Beyond that it owns what only several threads need: computing a value once for all that ask for it.
+//! is gone. (The default clock, which is no user's code, a look reads in the lock, and only for what it found.) Beyond that it owns what only several threads need: computing a value once for all that ask for it.
 
 mod builder;
 mod computing;
@@ -59,11 +59,11 @@ pub use scan::{Cursor, InvalidCursor};
 ///
 /// A cache at its bound takes, by the allocator's count, and to within a tenth:
 ///
-/// * **`entries × (key + value + 47)` bytes**, with the sizes of the two types, to which comes what keys and values own.
+/// * **`entries × (key + value + 46)` bytes**, with the sizes of the two types, to which comes what keys and values own.
 ///
-/// So a million entries of `u64` to `u64` take some 63 MB. Of the 47 bytes 32 are the two orders', 7 the index's. While a cache
+/// So a million entries of `u64` to `u64` take some 62 MB. Of the 46 bytes 32 are the two orders', 6 the index's. While a cache
 /// is below its bound, its index is larger than it need be: by up to 7 bytes an entry. It doubles by a line a call, and
-/// meanwhile old and new are both there: that is up to 14 bytes an entry more, for a ninth as many calls as there are entries.
+/// meanwhile old and new are both there: that is up to 14 bytes an entry more, for a tenth as many calls as there are entries.
 ///
 /// Memory comes, and is given back, in chunks of 256 entries for each shard.
 ///
