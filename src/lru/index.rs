@@ -6,7 +6,7 @@
 //! A table of `n` lines is left for one of up to `2n` at 10 entries a line, and one line is moved with every entry that
 //! is added: so at the end there are at most 11 of 15 a line, in the old table as in the new one. It is left for one
 //! of `n / 4` at an eighth of that, and a line is moved with every entry that is added, two with one that is removed:
-//! then at most 9.
+//! then at most about 9.
 
 use std::mem::replace;
 

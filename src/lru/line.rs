@@ -112,7 +112,7 @@ pub(super) enum Glance {
     Found(Place),
     /// No entry has the hash.
     Missing,
-    /// Several slots have the tag, or the line was passed.
+    /// A slot with the tag is another entry's, or something passed the line.
     Unclear,
 }
 
