@@ -1,7 +1,8 @@
 //! `LruCache`: shards of the single-threaded cache, behind `&self`.
 //!
 //! A thin shell: it reads the clock, hashes the key, locks the shard, calls the core, and sees off what left once the lock
-//! is gone. (The default clock, which is no user's code, a look reads in the lock, and only for what it found.) Beyond that it owns what only several threads need: computing a value once for all that ask for it.
+//! is gone. (The default clock, which is no user's code, `get` reads in the lock, and only where it finds something.) Beyond
+//! that it owns what only several threads need: computing a value once for all that ask for it.
 
 mod builder;
 mod computing;
