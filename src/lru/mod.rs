@@ -62,9 +62,10 @@ pub use scan::{Cursor, InvalidCursor};
 ///
 /// * **`entries × (key + value + 46)` bytes**, with the sizes of the two types, to which comes what keys and values own.
 ///
-/// So a million entries of `u64` to `u64` take some 62 MB. Of the 46 bytes 32 are the two orders', 6 the index's. While a cache
-/// is below its bound, its index is larger than it need be: by up to 7 bytes an entry. It doubles by a line a call, and
-/// meanwhile old and new are both there: that is up to 14 bytes an entry more, for a tenth as many calls as there are entries.
+/// So a million entries of `u64` to `u64` take some 62 MB. Of the 46 bytes 32 are the two orders', 6 the index's. While a
+/// cache is below its bound, its index is larger than it need be: by up to 7 bytes an entry. It doubles by a line a call,
+/// and meanwhile old and new are both there: that is up to 14 bytes an entry more, for a tenth as many calls as there are
+/// entries.
 ///
 /// Memory comes, and is given back, in chunks of 256 entries for each shard.
 ///
