@@ -84,20 +84,31 @@ impl Clock {
 
     #[inline(always)]
     pub(crate) fn nanos(&self) -> Nanos {
+        // One comparison for the default.
+        if let Source::Coarse(origin) = &self.source { coarse(*origin) } else { self.nanos_of_any() }
+    }
+
+    #[inline(never)]
+    #[allow(clippy::disallowed_methods, reason = "this is the door")]
+    fn nanos_of_any(&self) -> Nanos {
         match &self.source {
-            Source::Coarse(origin) => {
-                coarsetime::Instant::now_without_cache_update().duration_since(*origin).as_nanos()
-            }
-            Source::Precise(origin) => elapsed(origin),
+            Source::Coarse(origin) => coarse(*origin),
+            Source::Precise(origin) => nanos(origin.elapsed()),
             Source::Custom(custom) => custom.nanos(),
         }
     }
+
+    /// A reading, but of the default: that takes little time and runs nobody's code, so it may be put off until it is known
+    /// to be needed, though a lock be held then.
+    #[inline(always)]
+    pub(crate) fn early_nanos(&self) -> Option<Nanos> {
+        if matches!(self.source, Source::Coarse(_)) { None } else { Some(self.nanos_of_any()) }
+    }
 }
 
-#[inline(never)]
-#[allow(clippy::disallowed_methods, reason = "this is the door")]
-fn elapsed(origin: &Instant) -> Nanos {
-    nanos(origin.elapsed())
+#[inline(always)]
+fn coarse(origin: coarsetime::Instant) -> Nanos {
+    coarsetime::Instant::now_without_cache_update().duration_since(origin).as_nanos()
 }
 
 impl Custom {

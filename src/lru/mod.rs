@@ -1,7 +1,8 @@
 //! `LruCache`: shards of the single-threaded cache, behind `&self`.
 //!
 //! A thin shell: it reads the clock, hashes the key, locks the shard, calls the core, and sees off what left once the lock
-//! is gone. Beyond that it owns what only several threads need: computing a value once for all that ask for it.
+//! is gone. (The default clock, which is no user's code, `get` reads in the lock, and only where it finds something.) Beyond
+//! that it owns what only several threads need: computing a value once for all that ask for it.
 
 mod builder;
 mod computing;
@@ -59,11 +60,12 @@ pub use scan::{Cursor, InvalidCursor};
 ///
 /// A cache at its bound takes, by the allocator's count, and to within a tenth:
 ///
-/// * **`entries × (key + value + 47)` bytes**, with the sizes of the two types, to which comes what keys and values own.
+/// * **`entries × (key + value + 46)` bytes**, with the sizes of the two types, to which comes what keys and values own.
 ///
-/// So a million entries of `u64` to `u64` take some 63 MB. Of the 47 bytes 32 are the two orders', 7 the index's. While a cache
-/// is below its bound, its index is larger than it need be: by up to 7 bytes an entry. It doubles by a line a call, and
-/// meanwhile old and new are both there: that is up to 14 bytes an entry more, for a ninth as many calls as there are entries.
+/// So a million entries of `u64` to `u64` take some 62 MB. Of the 46 bytes 32 are the two orders', 6 the index's. While a
+/// cache is below its bound, its index is larger than it need be: by up to 7 bytes an entry. It doubles by a line a call,
+/// and meanwhile old and new are both there: that is up to 14 bytes an entry more, for a tenth as many calls as there are
+/// entries.
 ///
 /// Memory comes, and is given back, in chunks of 256 entries for each shard.
 ///
@@ -307,12 +309,11 @@ impl<K: Hash + Eq, V, S: BuildHasher> LruCache<K, V, S> {
         Q: ?Sized + Hash + Eq,
     {
         let hash = hash(&self.inner.hasher, key);
-        let now = self.now();
-        let at = self.inner.shards.of(hash);
-        let mut shard = self.inner.shards.lock(at);
+        let early = self.inner.clock.early_nanos();
+        let mut shard = self.inner.shards.lock(self.inner.shards.of(hash));
         let mut is_due = false;
         let found = shard.core.look(
-            |_| now,
+            |clock| early.unwrap_or_else(|| clock.nanos()),
             hash,
             key,
             |_| {
@@ -324,16 +325,17 @@ impl<K: Hash + Eq, V, S: BuildHasher> LruCache<K, V, S> {
             return Some(read(value));
         }
         drop(shard);
-        if is_due { self.get_when_due(now, hash, key, read) } else { None }
+        if is_due { self.get_when_due(hash, key, read) } else { None }
     }
 
     #[cold]
     #[inline(never)]
-    fn get_when_due<Q, R>(&self, now: Nanos, hash: u64, key: &Q, read: impl FnOnce(&V) -> R) -> Option<R>
+    fn get_when_due<Q, R>(&self, hash: u64, key: &Q, read: impl FnOnce(&V) -> R) -> Option<R>
     where
         K: Borrow<Q>,
         Q: ?Sized + Eq,
     {
+        let now = self.now();
         self.inner.with(self.inner.shards.of(hash), |shard, left| {
             let at = shard.core.get_at(now, hash, key, left)?;
             Some(read(shard.core.value(at)))

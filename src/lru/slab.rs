@@ -69,13 +69,22 @@ impl<T: Vacant> Slab<T> {
     }
 }
 
+impl<T> Slab<T> {
+    /// What is at a place, where there is such a chunk.
+    #[inline(always)]
+    pub(super) fn get(&self, at: Place) -> Option<&T> {
+        let chunk = self.chunks.get(at as usize / CHUNK)?;
+        Some(&chunk[at as usize % CHUNK])
+    }
+}
+
 impl<T> Index<Place> for Slab<T> {
     type Output = T;
 
     #[inline(always)]
     fn index(&self, at: Place) -> &T {
-        match self.chunks.get(at as usize / CHUNK) {
-            Some(chunk) => &chunk[at as usize % CHUNK],
+        match self.get(at) {
+            Some(element) => element,
             None => no_such_place(),
         }
     }

@@ -8,6 +8,7 @@ use std::mem::replace;
 use std::num::NonZeroU32;
 
 use super::index::Index;
+use super::line::Glance;
 use super::order::{InOrder, Link, Linked, Order};
 use super::slab::{Place, Slab, Vacant, no_such_place};
 use crate::clock::Nanos;
@@ -93,6 +94,8 @@ pub(super) struct Store<K, V> {
     index: Index,
     recency: Order<Recency>,
     writes: Order<Writes>,
+    /// A hash that a look has found to be that of no entry: what is looked for in vain is often stored next.
+    missing: Option<u32>,
 }
 
 /// What the index knows of a hash: its upper half. The lower one chooses the shard.
@@ -103,7 +106,7 @@ fn half(hash: u64) -> u32 {
 
 impl<K, V> Store<K, V> {
     pub(super) fn new() -> Self {
-        Self { nodes: Slab::new(), index: Index::new(), recency: Order::new(), writes: Order::new() }
+        Self { nodes: Slab::new(), index: Index::new(), recency: Order::new(), writes: Order::new(), missing: None }
     }
 
     #[inline(always)]
@@ -136,7 +139,45 @@ impl<K, V> Store<K, V> {
     where
         K: Borrow<Q>,
     {
-        self.index.find(half(hash), |at| self.nodes[at].entry.as_ref().is_some_and(|entry| entry.key.borrow() == key))
+        if self.missing == Some(half(hash)) {
+            return None;
+        }
+        match self.index.glance(half(hash), |at| self.is(at, key)) {
+            Glance::Found(at) => Some(at),
+            Glance::Missing => None,
+            Glance::Unclear => self.search(hash, key),
+        }
+    }
+
+    /// What is known of an entry at once, nearly always all: where it is not, [`search`](Self::search) tells.
+    #[inline(always)]
+    pub(super) fn glance<Q: ?Sized + Eq>(&mut self, hash: u64, key: &Q) -> Glance
+    where
+        K: Borrow<Q>,
+    {
+        let glance = self.index.glance(half(hash), |at| self.is(at, key));
+        if glance == Glance::Missing {
+            self.missing = Some(half(hash));
+        }
+        glance
+    }
+
+    #[inline(always)]
+    pub(super) fn search<Q: ?Sized + Eq>(&self, hash: u64, key: &Q) -> Option<Place>
+    where
+        K: Borrow<Q>,
+    {
+        self.index.search(half(hash), |at| self.is(at, key))
+    }
+
+    /// Whether there is an entry at a place, under this key.
+    #[inline(always)]
+    fn is<Q: ?Sized + Eq>(&self, at: Place, key: &Q) -> bool
+    where
+        K: Borrow<Q>,
+    {
+        let entry = self.nodes.get(at).and_then(|node| node.entry.as_ref());
+        entry.is_some_and(|entry| entry.key.borrow() == key)
     }
 
     /// An entry's place in the order of use, to be handed to [`used`](Self::used).
@@ -172,20 +213,14 @@ impl<K, V> Store<K, V> {
         node.entry_mut()
     }
 
-    /// The standing work that comes with adding an entry, by [`push`](Self::push) or [`replace`](Self::replace), to
-    /// at most `bound`.
-    #[inline(always)]
-    pub(super) fn before_insert(&mut self, bound: usize) {
-        let Self { nodes, index, .. } = self;
-        index.before_insert(nodes.len(), bound, |at| nodes[at].entry().hash);
-    }
-
-    /// Adds an entry under a key that has none.
+    /// Adds an entry under a key that has none, to at most `bound`.
     #[inline]
-    pub(super) fn push(&mut self, entry: Entry<K, V>, now: Nanos) {
+    pub(super) fn push(&mut self, entry: Entry<K, V>, bound: usize, now: Nanos) {
         let hash = entry.hash;
+        let Self { nodes, index, .. } = self;
+        index.before_push(nodes.len(), bound, |at| nodes[at].entry().hash);
         let at = self.nodes.push(Node { entry: Some(entry), ..Node::VACANT });
-        self.index.insert(hash, at);
+        self.add_to_index(hash, at);
         self.recency.push(&mut self.nodes, at, now);
         self.writes.push(&mut self.nodes, at, now);
     }
@@ -193,14 +228,18 @@ impl<K, V> Store<K, V> {
     /// Adds an entry under a key that has none, in the place of another.
     #[inline(always)]
     pub(super) fn replace(&mut self, at: Place, entry: Entry<K, V>, now: Nanos) -> Entry<K, V> {
-        let hash = entry.hash;
-        let node = &mut self.nodes[at];
-        let (used, written) = (node.used, node.written);
-        let former = replace(node.entry_mut(), entry);
-        self.index.remove(former.hash, at);
+        let Self { nodes, index, .. } = self;
+        index.before_replace(|at| nodes[at].entry().hash);
+        self.index.remove(self.nodes[at].entry().hash, at);
+        self.add_to_index(entry.hash, at);
+        let Node { used, written, .. } = self.nodes[at];
+        replace(self.written(at, used, written, now), entry)
+    }
+
+    #[inline(always)]
+    fn add_to_index(&mut self, hash: u32, at: Place) {
         self.index.insert(hash, at);
-        self.written(at, used, written, now);
-        former
+        self.missing = None;
     }
 
     pub(super) fn remove(&mut self, at: Place) -> Entry<K, V> {
@@ -234,5 +273,7 @@ impl<K, V> Store<K, V> {
         self.index.validate(self.len(), |at| self.nodes[at].entry().hash);
         self.recency().validate();
         self.writes().validate();
+        let hashes = (0..self.len() as Place).map(|at| self.nodes[at].entry().hash);
+        assert!(hashes.into_iter().all(|hash| self.missing != Some(hash)), "no entry has the hash that is missing");
     }
 }

@@ -275,7 +275,6 @@ impl<K, V, S> LruCache<K, V, S> {
     #[inline(always)]
     fn add(&mut self, now: Nanos, entry: Entry<K, V>, left: &mut Left<K, V>) {
         self.note_due(now);
-        self.store.before_insert(self.limits.max_entries);
         self.weight += u64::from(entry.weight.get());
         while self.store.len() >= self.limits.max_entries || self.weight > self.limits.max_weight {
             let Some((at, cause)) = self.next_to_go(now) else { break };
@@ -295,12 +294,15 @@ impl<K, V, S> LruCache<K, V, S> {
     /// Notes when the time of an entry that is written now may be over.
     #[inline(always)]
     fn note_due(&mut self, now: Nanos) {
-        self.next_due = self.next_due.min(now.saturating_add(self.limits.max_age.min(self.limits.max_idle)));
+        // It is no later already where there were entries: the time of one that comes after them is over after theirs.
+        if self.next_due == Nanos::MAX {
+            self.next_due = now.saturating_add(self.limits.max_age.min(self.limits.max_idle));
+        }
     }
 
     #[inline(never)]
     fn push(&mut self, now: Nanos, entry: Entry<K, V>) {
-        self.store.push(entry, now);
+        self.store.push(entry, self.limits.max_entries, now);
         self.counts.high_water = self.counts.high_water.max(self.store.len());
     }
 

@@ -9,6 +9,7 @@ use std::num::NonZeroU32;
 
 use super::LruCache;
 use crate::clock::{Clock, Nanos};
+use crate::lru::line::Glance;
 use crate::lru::slab::Place;
 use crate::lru::store::Entry;
 use crate::removal::RemovalCause;
@@ -29,10 +30,39 @@ impl<K, V, S> LruCache<K, V, S> {
     where
         K: Borrow<Q>,
     {
-        let Some(at) = self.store.find(hash, key) else {
-            self.counts.misses += 1;
-            return None;
-        };
+        match self.store.glance(hash, key) {
+            Glance::Found(at) => self.hit(at, now, when_due),
+            Glance::Missing => self.miss(),
+            Glance::Unclear => self.look_further(now, hash, key, when_due),
+        }
+    }
+
+    /// [`look`](Self::look), where what is seen at once is not enough.
+    #[cold]
+    #[inline(never)]
+    fn look_further<Q: ?Sized + Eq>(
+        &mut self,
+        now: impl FnOnce(&Clock) -> Nanos,
+        hash: u64,
+        key: &Q,
+        when_due: impl FnOnce(&mut Self) -> Option<Place>,
+    ) -> Option<&mut V>
+    where
+        K: Borrow<Q>,
+    {
+        match self.store.search(hash, key) {
+            Some(at) => self.hit(at, now, when_due),
+            None => self.miss(),
+        }
+    }
+
+    #[inline(always)]
+    fn hit(
+        &mut self,
+        at: Place,
+        now: impl FnOnce(&Clock) -> Nanos,
+        when_due: impl FnOnce(&mut Self) -> Option<Place>,
+    ) -> Option<&mut V> {
         let link = self.store.link(at);
         let (now, link) = (now(&self.clock), *link);
         if self.is_due(now) {
@@ -41,6 +71,12 @@ impl<K, V, S> LruCache<K, V, S> {
         }
         self.counts.hits += 1;
         Some(self.store.used(at, link, self.latest))
+    }
+
+    #[inline(always)]
+    fn miss(&mut self) -> Option<&mut V> {
+        self.counts.misses += 1;
+        None
     }
 
     /// Whether an insert can go the short way, in a cache without a weigher.
@@ -64,7 +100,6 @@ impl<K, V, S> LruCache<K, V, S> {
             return Some((key, self.store.rewrite(at, value, NonZeroU32::MIN, now), RemovalCause::Replaced));
         }
         self.note_due(now);
-        self.store.before_insert(self.limits.max_entries);
         let entry = Entry::new(hash, key, value, NonZeroU32::MIN);
         if self.store.len() < self.limits.max_entries {
             self.weight += 1;
