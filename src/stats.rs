@@ -88,7 +88,7 @@ pub struct Stats {
     pub failed: u64,
     /// Events emitted.
     pub emitted: u64,
-    /// Calls of listeners.
+    /// Calls of listeners, those that emits under way are yet to make included.
     pub calls: u64,
     /// Calls of listeners that returned a failure.
     pub failures: u64,

@@ -260,6 +260,25 @@ fn for_captures<const CAPTURED: usize>(listeners: usize, per_topic: usize) {
 }
 
 #[test]
+fn a_registry_gives_its_memory_back_after_a_spike() {
+    let _alone = alone();
+    let (bytes, bus) = grown(|| {
+        let bus = ListenerRegistry::<u64, u64>::builder().max_listeners(100_000).max_per_topic(100_000).build();
+        let bus = bus.expect("sound limits");
+        let scopes: Vec<_> = (0..50_000).map(|_| bus.scope()).collect();
+        for topic in 0..50_000 {
+            bus.listen(topic).key("key").on(|_| ()).expect("room").forget();
+            bus.on(0, |_| ()).expect("room").forget();
+        }
+        drop(scopes);
+        bus.listeners()[..99_990].iter().for_each(|listener| assert!(bus.detach(listener.id)));
+        bus
+    });
+    assert_eq!(bus.len(), 10);
+    assert!(bytes < 40_000.0, "{bytes} bytes are left");
+}
+
+#[test]
 fn an_id_of_45_bytes_takes_at_most_70_bytes_at_its_bound() {
     let _alone = alone();
     let entries = 200_000;

@@ -149,8 +149,10 @@ impl<T, E> ListenersBuilder<T, E> {
         self
     }
 
-    /// Has `call` told of every listener that leaves, and why, when it has been dropped. No lock is held meanwhile, so it
-    /// may use the registry; a panic in it is contained and counted. Handlers that never were let in are not told of.
+    /// Has `call` told of every listener that leaves, and why. What it captured has been dropped by then, unless an emit still
+    /// holds it, as one does from within which it was detached. No lock is held meanwhile, so it may use the registry; but
+    /// where it has another listener leave, it is called within itself, and nothing bounds how often. A panic in it is
+    /// contained and counted. Handlers that never were let in are not told of.
     #[must_use]
     pub fn on_removal(mut self, call: impl Fn(&ListenerInfo<T>, RemovalCause) + Send + Sync + 'static) -> Self {
         self.on_removal = Some(Box::new(call));

@@ -2,11 +2,13 @@
 //!
 //! A plain handler is called straight. One with a filter, an owner or a count checks these itself, and answers what the
 //! emit then has to do. What it captured is dropped with the last `Arc` of it, in whichever thread that is: the invariant
-//! of the whole module is that while a handler is attached and nobody calls it, only the table holds that `Arc`.
+//! of the whole module is that while a handler is attached and nobody calls it, only the table and pinned lists hold that
+//! `Arc`.
 
 use std::marker::PhantomData;
 use std::sync::{Arc, Weak};
 
+use super::counters::{Counters, contained};
 use super::slot::Slot;
 use crate::sync::atomic::{AtomicU64, Ordering};
 
@@ -168,7 +170,10 @@ impl<E, F, R> Checked<E, F, R> {
         }
     }
 
-    pub(super) fn into_handler(self) -> F {
+    /// The handler. What its conditions captured is dropped.
+    pub(super) fn into_handler(self, counters: &Counters) -> F {
+        contained(counters, || drop(self.filter));
+        contained(counters, || drop(self.owner));
         self.plain.into_handler()
     }
 }
@@ -183,9 +188,12 @@ where
             return Answer::OwnerGone;
         }
         if let Some(filter) = &self.filter {
-            // The filter is the user's code and may have detached or paused its own listener.
+            // The filter is the user's code and may have detached or paused its own listener, or dropped its owner.
             if !filter(event) || !self.slot.is_live() {
                 return Answer::Skipped;
+            }
+            if self.is_orphan() {
+                return Answer::OwnerGone;
             }
         }
         if let Some(remaining) = &self.remaining {

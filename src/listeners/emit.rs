@@ -32,8 +32,8 @@ pub struct Emitted {
     pub failed: usize,
     /// Of these, those that panicked.
     pub panicked: usize,
-    /// Listeners of the topic that were not called: paused, silenced, filtered out, or detached or expired since the emit
-    /// began.
+    /// Listeners of the topic that were not called: paused, silenced, filtered out, detached since the emit began, too old, or
+    /// without their owner.
     pub skipped: usize,
     /// Too many emits were nested on this thread, and this one called nobody: see [`check`](Self::check).
     pub too_deep: bool,
@@ -89,7 +89,7 @@ impl<T, E: 'static> Inner<T, E> {
                 stopped => first = Some(stopped),
             }
         }
-        self.go_on(frame, event, Walk::new(snapshot, None), resumed, first)
+        self.go_on(frame, event, Walk::new(snapshot, None, 0), resumed, first)
     }
 
     /// Emits on behalf of one generation.
@@ -99,8 +99,9 @@ impl<T, E: 'static> Inner<T, E> {
         Q: ?Sized + Hash + Eq,
     {
         let Some(frame) = frames::enter(self.address()) else { return Emitted::TOO_DEEP };
+        let ended = self.ended();
         let (snapshot, resumed) = self.begin(topic, Some(generation));
-        self.go_on(frame, event, Walk::new(snapshot, Some(generation)), resumed, None)
+        self.go_on(frame, event, Walk::new(snapshot, Some(generation), ended), resumed, None)
     }
 
     #[inline]
@@ -155,6 +156,7 @@ impl<T, E: 'static> Emission<'_, T, E> {
     }
 
     fn resume(&mut self) -> Resumed<E> {
+        self.walk.ended = self.registry.ended();
         self.claim(|table, walk, now, gone| Some(table.resume(walk, now, gone))).unwrap_or(Resumed::Ended)
     }
 
@@ -178,11 +180,20 @@ impl<T, E: 'static> Emission<'_, T, E> {
         let mut at = from;
         let ended = loop {
             let (stopped_at, stop) = first.take().unwrap_or_else(|| self.pass(list, at));
-            self.tally.called += stopped_at - at;
+            let made = stopped_at - at;
+            self.tally.called += made;
             at = stopped_at;
             match stop {
                 Stop::End => break true,
-                Stop::Outdated => break false,
+                Stop::Outdated => {
+                    // The last call of this pass may be one that failed meanwhile, in another emit.
+                    if let Some(last) = at.checked_sub(1).filter(|_| made > 0).map(|last| &list.slots[last])
+                        && last.is_failing()
+                    {
+                        self.settle(last, false, Some(false));
+                    }
+                    break false;
+                }
                 Stop::Foreign => list.slots[at].uncount_call(),
                 Stop::At(answer) => self.stopped_at(&list.slots[at], &list.calls[at], answer),
             }
@@ -209,7 +220,8 @@ impl<T, E: 'static> Emission<'_, T, E> {
             return pass::in_pieces(list, from, self.event);
         }
         let is_due = || list.earliest() <= self.registry.clock.nanos();
-        pass::with_care(list, from, self.event, is_due, |slot| self.walk.is_for(slot))
+        let may_have_ended = || self.walk.only.is_some() && self.walk.ended != self.registry.ended();
+        pass::with_care(list, from, self.event, || is_due() || may_have_ended(), |slot| self.walk.is_for(slot))
     }
 
     /// Does what a pass could not. The pass counts a call of this listener whatever comes of it here.
@@ -223,7 +235,12 @@ impl<T, E: 'static> Emission<'_, T, E> {
             self.settle(slot, false, made);
         }
         if answer == Some(Answer::Ask)
-            && let Some(claim) = self.claim(|table, _, now, gone| table.claim(slot.number(), now, gone))
+            && let Some(claim) =
+                self.claim(
+                    |table, walk, now, gone| {
+                        if table.has_ended(walk.only) { None } else { table.claim(slot.number(), now, gone) }
+                    },
+                )
         {
             self.claimed(claim);
         }
@@ -231,14 +248,15 @@ impl<T, E: 'static> Emission<'_, T, E> {
 
     /// Calls one listener that is held alone.
     fn claimed(&mut self, claim: Claim<E>) {
-        let Claim { call, slot, watched, probe } = claim;
+        let Claim { call, slot, probe } = claim;
         self.frame.run(Some(slot.number()));
+        slot.count_call();
         let answer = contained(&self.registry.counters, || call.call(self.event));
-        if matches!(answer, None | Some(Answer::Done | Answer::Failed | Answer::Last)) {
-            slot.count_call();
+        if matches!(answer, Some(Answer::Skipped | Answer::OwnerGone | Answer::Ask)) {
+            slot.uncount_call();
         }
         let (made, gone) = self.answered(&slot, &call, answer);
-        if watched || made == Some(true) {
+        if probe || made == Some(true) || slot.is_failing() {
             self.settle(&slot, probe, made);
         }
         contained(&self.registry.counters, || drop(call));

@@ -1,10 +1,10 @@
-//! What this thread is inside of: a frame for each emit that has begun on it and not ended, and for each drop of what a
-//! handler captured.
+//! What this thread is inside of: a frame for each emit that has begun on it and not ended.
 //!
 //! Owns the limit on nested emits, across registries, and the knowledge of which handlers this very thread keeps from
 //! being dropped, for which it would thus wait in vain.
 
 use std::cell::Cell;
+use std::ptr;
 
 /// Emits that may be nested on a thread.
 pub(super) const MAX_DEPTH: usize = 32;
@@ -18,7 +18,7 @@ struct Frame {
     /// The address of the registry.
     registry: Cell<usize>,
     topic: Cell<u64>,
-    /// The listener that runs or is dropped, where one at a time is held.
+    /// The listener that runs, where one at a time is held.
     running: Cell<Option<u64>>,
     /// Where a list is pinned: its listeners have lower numbers than this.
     pinned_below: Cell<u64>,
@@ -46,12 +46,17 @@ loom::thread_local! {
     static STACK: Stack = Stack::new();
 }
 
-/// An emit, or a drop, that has begun; it ends when this is dropped.
+/// Names this thread, among those that there are; never zero.
+pub(super) fn thread() -> usize {
+    STACK.with(|stack| ptr::from_ref(stack).addr())
+}
+
+/// An emit that has begun; it ends when this is dropped.
 pub(super) struct Entered {
     at: usize,
 }
 
-/// Begins an emit, or a drop, of the registry at this address, unless too many are nested.
+/// Begins an emit of the registry at this address, unless too many are nested.
 #[inline]
 pub(super) fn enter(registry: usize) -> Option<Entered> {
     STACK.with(|stack| {

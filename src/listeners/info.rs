@@ -25,7 +25,7 @@ pub struct ListenerInfo<T> {
     pub priority: i32,
     /// How long ago it was registered.
     pub age: Duration,
-    /// How often it was called. Emits under way are counted when they end.
+    /// How often it was called. While an emit is under way, this may count a call that it is yet to make, or to skip.
     pub calls: u64,
     /// How often in a row it failed or panicked, up to now.
     pub failures: u32,

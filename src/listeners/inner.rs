@@ -19,6 +19,7 @@ use crate::removal::RemovalCause;
 use crate::stats::Stats;
 use crate::sweep::Swept;
 use crate::sync::Mutex;
+use crate::sync::atomic::{AtomicU64, Ordering};
 
 /// Listeners that are looked at under one lock.
 pub(super) const PIECE: usize = 256;
@@ -32,6 +33,8 @@ pub(super) struct Inner<T, E: 'static> {
     pub(super) on_removal: Option<OnRemoval<T>>,
     /// How old listeners can get: the table's limit, for those who do not have the lock.
     pub(super) max_age: Option<Duration>,
+    /// How many generations have ended.
+    ended: AtomicU64,
     /// The listener with an owner at which the next piece of a sweep begins.
     next_swept: Mutex<u64>,
     hasher: ahash::RandomState,
@@ -46,6 +49,7 @@ impl<T, E: 'static> Inner<T, E> {
             counters,
             on_removal,
             max_age: limits.max_age,
+            ended: AtomicU64::new(0),
             next_swept: Mutex::new(0),
             hasher: ahash::RandomState::new(),
         }
@@ -54,6 +58,11 @@ impl<T, E: 'static> Inner<T, E> {
     /// Names the registry among those of a thread's emits.
     pub(super) fn address(&self) -> usize {
         ptr::from_ref(self).addr()
+    }
+
+    /// Differs from what it was once another generation has ended.
+    pub(super) fn ended(&self) -> u64 {
+        self.ended.load(Ordering::Acquire)
     }
 
     pub(super) fn hash<Q: ?Sized + Hash>(&self, topic: &Q) -> u64 {
@@ -65,13 +74,12 @@ impl<T, E: 'static> Inner<T, E> {
         for departed in gone {
             let told = self.on_removal.as_ref().map(|tell| (tell, departed.info(self.clock.nanos())));
             let Departed { cause, topic, call, slot, .. } = departed;
-            // A capture that waits, when it is dropped, for its own handler to be dropped would wait for ever.
-            let frame = frames::enter(self.address());
-            if let Some(frame) = &frame {
-                frame.run(Some(slot.number()));
+            #[cfg(feature = "queue")]
+            if let Some(leave) = &slot.traits.on_leaving {
+                contained(&self.counters, leave);
             }
             contained(&self.counters, || drop(call));
-            drop(frame);
+            slot.left();
             drop(slot);
             contained(&self.counters, || drop(topic));
             if let Some((tell, info)) = told {
@@ -94,6 +102,13 @@ impl<T, E: 'static> Inner<T, E> {
         }
     }
 
+    /// Detaches all listeners that there are now; how many there were. Those that a callback registers meanwhile stay.
+    pub(super) fn clear(&self) -> usize {
+        let now = self.clock.nanos();
+        let before = self.table.lock().next();
+        self.take_all(|table, gone| table.clear(now, before, PIECE, gone))
+    }
+
     pub(super) fn stats(&self) -> Stats {
         let now = self.clock.nanos();
         self.table.lock().stats(now)
@@ -103,6 +118,10 @@ impl<T, E: 'static> Inner<T, E> {
         let now = self.clock.nanos();
         let mut left = budget;
         let mut more = true;
+        if budget == usize::MAX {
+            // All of them: from the beginning, wherever the pieces of others have come to.
+            *self.next_swept.lock() = 0;
+        }
         let freed = self.take_all(|table, gone| {
             let piece = left.min(PIECE);
             left -= piece;
@@ -130,7 +149,8 @@ pub(super) trait Control: Send + Sync {
 
 impl<T: Send + Sync, E: 'static> Control for Inner<T, E> {
     fn detach(&self, listener: u64) -> bool {
-        let gone = self.table.lock().remove(listener, RemovalCause::Removed);
+        let now = self.clock.nanos();
+        let gone = self.table.lock().remove_at(now, listener, RemovalCause::Removed);
         let was_there = gone.is_some();
         self.dismiss(gone);
         was_there
@@ -149,15 +169,18 @@ impl<T: Send + Sync, E: 'static> Control for Inner<T, E> {
     }
 
     fn close(&self, generation: u64) {
+        let now = self.clock.nanos();
         self.take_all(|table, gone| {
-            table.close(generation, gone);
+            table.close(now, generation, gone);
+            self.ended.fetch_add(1, Ordering::Release);
             true
         });
     }
 
     fn detach_all(&self, generation: u64) -> usize {
+        let now = self.clock.nanos();
         self.take_all(|table, gone| {
-            table.detach_all(generation, gone);
+            table.detach_all(now, generation, gone);
             true
         })
     }
@@ -165,6 +188,6 @@ impl<T: Send + Sync, E: 'static> Control for Inner<T, E> {
 
 impl<T, E: 'static> Drop for Inner<T, E> {
     fn drop(&mut self) {
-        self.take_all(|table, gone| table.clear(PIECE, gone));
+        self.clear();
     }
 }

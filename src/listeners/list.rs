@@ -10,6 +10,7 @@ use std::sync::Arc;
 use super::call::Call;
 use super::counters::{Counters, contained};
 use super::slot::{Key, NEVER, Slot};
+use super::table::is_sparse;
 use crate::clock::Nanos;
 use crate::sync::{
     self,
@@ -114,6 +115,10 @@ impl<E> List<E> {
     pub(super) fn remove(&mut self, at: usize) {
         self.calls.remove(at);
         self.slots.remove(at);
+        if is_sparse(self.slots.len(), self.slots.capacity()) {
+            self.calls.shrink_to(2 * self.calls.len());
+            self.slots.shrink_to(2 * self.slots.len());
+        }
     }
 
     /// Those whose deadline has come. The rest tell when the next one comes.

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use super::ListenerRegistry;
 use super::call::{Call, Checked, Conditions, Outcome, Plain};
-use super::counters::contained;
+use super::counters::{Counters, contained};
 use super::inner::Control;
 use super::rejected::Rejected;
 use super::scope::Scope;
@@ -51,7 +51,8 @@ impl<'a, T, E: 'static> Listen<'a, T, E> {
         self
     }
 
-    /// It ends with the scope's present generation. Its subscription may be dropped.
+    /// It ends with the scope's present generation; at once, where the scope is of another registry. Its subscription may be
+    /// dropped.
     pub fn scope(mut self, scope: &Scope) -> Self {
         self.traits.generation = Some(scope.generation().0);
         self
@@ -85,7 +86,8 @@ impl<'a, T, E: 'static> Listen<'a, T, E> {
         self
     }
 
-    /// It is called for those events alone for which this is true. A panic in it counts as one of the handler.
+    /// It is called for those events alone for which this is true. A panic in it counts as a failed call of the handler, but
+    /// not as one of its [`times`](Self::times). The time that counts for `max_age` is that before it runs.
     pub fn filter(mut self, filter: impl Fn(&E) -> bool + Send + Sync + 'static) -> Self {
         self.conditions.filter = Some(Box::new(filter));
         self
@@ -95,6 +97,12 @@ impl<'a, T, E: 'static> Listen<'a, T, E> {
         let times = self.conditions.times == Some(0);
         let max_age = self.traits.max_age == Some(Duration::ZERO);
         if times { Some("times") } else { max_age.then_some("max_age") }
+    }
+
+    #[cfg(feature = "queue")]
+    pub(super) fn on_leaving(mut self, work: impl Fn() + Send + Sync + 'static) -> Self {
+        self.traits.on_leaving = Some(Box::new(work));
+        self
     }
 
     #[cfg(feature = "queue")]
@@ -183,7 +191,7 @@ impl<T: Hash + Eq + Send + Sync + 'static, E: 'static> Listen<'_, T, E> {
         let registration = Registration { registry: self.registry, topic: self.topic, slot, now, detaches };
         let has_owner = self.conditions.owner.is_some();
         if self.conditions.are_none() {
-            registration.make(Plain::<F, R>::new(handler), has_owner, Plain::into_handler)
+            registration.make(Plain::<F, R>::new(handler), has_owner, |call, _| call.into_handler())
         } else {
             let call = Checked::<E, F, R>::new(handler, self.conditions, Arc::clone(&registration.slot));
             registration.make(call, has_owner, Checked::into_handler)
@@ -205,7 +213,7 @@ impl<T: Hash + Eq + Send + Sync + 'static, E: 'static> Registration<'_, T, E> {
         self,
         call: C,
         has_owner: bool,
-        handler: impl FnOnce(C) -> F,
+        handler: impl FnOnce(C, &Counters) -> F,
     ) -> Result<Subscription, Rejected<F>> {
         let inner = &self.registry.inner;
         let hash = inner.hash(&self.topic);
@@ -214,17 +222,22 @@ impl<T: Hash + Eq + Send + Sync + 'static, E: 'static> Registration<'_, T, E> {
         let mut gone = Vec::new();
         let newcomer = Newcomer { slot: Arc::clone(&self.slot), call: Arc::<C>::clone(&call), has_owner };
         let added = inner.table.lock().add(self.now, hash, &mut topic, newcomer, &mut gone);
-        inner.dismiss(gone);
         match added {
             Err(refusal) => {
+                inner.dismiss(gone);
                 let is_news = refusal.is_news;
-                let rejected = rejected(call, handler, refusal);
+                let rejected = rejected(call, |call| handler(call, &inner.counters), refusal);
                 if is_news {
                     contained(&inner.counters, || rejected.tell(self.slot.location));
                 }
+                contained(&inner.counters, || drop(topic));
                 Err(rejected)
             }
             Ok(()) => {
+                // Before any callback: this may be the last hold on a newcomer that is detached by the time.
+                contained(&inner.counters, || drop(call));
+                inner.dismiss(gone);
+                contained(&inner.counters, || drop(topic));
                 let registry: Weak<dyn Control> =
                     Arc::<super::inner::Inner<T, E>>::downgrade(inner) as Weak<dyn Control>;
                 let id = ListenerId(self.slot.number());

@@ -212,7 +212,7 @@ impl<T: Hash + Eq + Send + Sync + 'static, E: 'static> ListenerRegistry<T, E> {
     ///
     /// Handlers may emit in turn, up to 32 emits deep on a thread; see [`Emitted::check`].
     ///
-    /// The topic is hashed outside of the lock; its `Eq` runs under it, and must not call back into the registry.
+    /// The topic is hashed outside of the lock; its `Eq` and `Borrow` run under it, and must not call back into the registry.
     pub fn emit<Q>(&self, topic: &Q, event: &E) -> Emitted
     where
         T: Borrow<Q>,
@@ -222,7 +222,7 @@ impl<T: Hash + Eq + Send + Sync + 'static, E: 'static> ListenerRegistry<T, E> {
     }
 
     /// [`emit`](Self::emit)s on behalf of one generation of a scope: to its listeners, and to those that have no scope. Once
-    /// the generation has ended, nobody is called.
+    /// the generation has ended, nobody is called, but a listener without a scope of which the filter has ended it.
     ///
     /// ```
     /// # use leakproof::ListenerRegistry;
@@ -288,9 +288,9 @@ impl<T, E: 'static> ListenerRegistry<T, E> {
         all
     }
 
-    /// Detaches all listeners; how many there were.
+    /// Detaches all listeners that there are when it begins; how many there were.
     pub fn clear(&self) -> usize {
-        self.inner.take_all(|table, gone| table.clear(PIECE, gone))
+        self.inner.clear()
     }
 
     /// Frees listeners that are too old or whose owner is gone; how many there were. Works in bounded pieces per lock.

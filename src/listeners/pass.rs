@@ -49,7 +49,7 @@ pub(super) fn straight<E>(list: &List<E>, from: usize, to: usize, event: &E) -> 
     pass(list, from, to, event, |_| None)
 }
 
-/// Calls from `from` on those that this is for, as long as none is due to expire.
+/// Calls from `from` on those that this is for, as long as none of them may be due to leave.
 pub(super) fn with_care<E>(
     list: &List<E>,
     from: usize,
@@ -69,11 +69,10 @@ pub(super) fn with_care<E>(
 #[inline(always)]
 fn pass<E>(list: &List<E>, from: usize, to: usize, event: &E, against: impl Fn(usize) -> Option<Stop>) -> Stopped {
     const { assert!(Answer::Done as u8 == 0, "so that one test tells that all is well") };
-    let stale = |at| (at, if at == to { Stop::End } else { Stop::Outdated });
     let left = Cell::new(0);
     let calls = || {
         if list.staleness() != 0 {
-            return stale(from);
+            return (from, Stop::Outdated);
         }
         let mut rest = &list.calls[from..to];
         while let Some((call, behind)) = rest.split_first() {
@@ -87,7 +86,7 @@ fn pass<E>(list: &List<E>, from: usize, to: usize, event: &E, against: impl Fn(u
             let answer = call.call(event);
             mem::forget(unwound);
             if answer as u8 | list.staleness() != 0 {
-                return if answer == Answer::Done { stale(at + 1) } else { (at, Stop::At(Some(answer))) };
+                return if answer == Answer::Done { (at + 1, Stop::Outdated) } else { (at, Stop::At(Some(answer))) };
             }
         }
         (to, Stop::End)

@@ -1,7 +1,8 @@
 //! `Queue`: a listener that puts events into a bounded queue, for a consumer with a pace of its own.
 //!
-//! The handler owns the sending end, the queue the receiving one and the guard. So the queue ends, once it is empty, when
-//! the listener is detached by whatever way, and dropping the queue detaches the listener.
+//! The handler owns the sending end, the queue the receiving one and the guard: dropping the queue detaches the listener. And
+//! the listener closes the channel when it leaves, by whatever way, so that the queue ends once it is empty. To wait for
+//! the sending end to be dropped would take longer: an emit may still hold the handler, on the very thread that reads.
 
 use std::fmt;
 use std::panic::Location;
@@ -26,7 +27,7 @@ pub enum WhenFull {
     DropOldest,
     /// The new event is dropped, and counted.
     DropNewest,
-    /// The emit blocks its thread until there is room, or the queue is gone.
+    /// The emit blocks its thread until there is room. Where the listener leaves meanwhile, the event is dropped, and counted.
     ///
     /// An emit on the very thread that received last from the queue would wait for itself: there the event is dropped and
     /// counted, and the emit told of a failure. Until something has been received nobody knows who will, so do not fill a
@@ -73,38 +74,33 @@ struct Inlet<E> {
 }
 
 impl<E: Clone> Inlet<E> {
-    /// Whether the event is in the queue.
+    /// Whether the event is where it was to go; so it is where the queue has ended, and nobody waits for it.
     fn put(&self, event: &E) -> bool {
         let event = event.clone();
         match self.when_full {
-            WhenFull::DropOldest => match self.sender.force_send(event) {
-                Ok(oldest) => {
-                    if oldest.is_some() {
+            WhenFull::DropOldest => {
+                if let Ok(Some(_)) = self.sender.force_send(event) {
+                    self.count_dropped();
+                }
+            }
+            WhenFull::DropNewest => {
+                if let Err(TrySendError::Full(_)) = self.sender.try_send(event) {
+                    self.count_dropped();
+                }
+            }
+            WhenFull::Block => {
+                if let Err(TrySendError::Full(event)) = self.sender.try_send(event) {
+                    if *self.shared.consumer.lock() == Some(thread::current().id()) {
+                        self.count_dropped();
+                        return false;
+                    }
+                    if self.sender.send_blocking(event).is_err() {
                         self.count_dropped();
                     }
-                    true
                 }
-                Err(_) => false,
-            },
-            WhenFull::DropNewest => match self.sender.try_send(event) {
-                Ok(()) => true,
-                // As it was asked for: no failure.
-                Err(TrySendError::Full(_)) => {
-                    self.count_dropped();
-                    true
-                }
-                Err(TrySendError::Closed(_)) => false,
-            },
-            WhenFull::Block => match self.sender.try_send(event) {
-                Ok(()) => true,
-                Err(TrySendError::Full(_)) if *self.shared.consumer.lock() == Some(thread::current().id()) => {
-                    self.count_dropped();
-                    false
-                }
-                Err(TrySendError::Full(event)) => self.sender.send_blocking(event).is_ok(),
-                Err(TrySendError::Closed(_)) => false,
-            },
+            }
         }
+        true
     }
 
     fn count_dropped(&self) {
@@ -118,22 +114,27 @@ where
     T: std::hash::Hash + Eq + Send + Sync + 'static,
     E: Clone + Send + 'static,
 {
-    /// Registers a queue of clones of the events, at most `capacity` at a time.
+    /// Registers a queue of clones of the events, at most `capacity` at a time, for all of which memory is taken at once.
     ///
     /// # Errors
     ///
-    /// [`Rejected`] where a bound is reached and nothing may go for it, or an option or the capacity is zero.
+    /// [`Rejected`] where a bound is reached and nothing may go for it, or an option or the capacity is zero, or the capacity
+    /// above 2<sup>24</sup>.
     #[track_caller]
     pub fn queue(self, capacity: usize, when_full: WhenFull) -> Result<Queue<E>, Rejected<()>> {
-        if capacity == 0 {
-            return Err(Rejected::zero((), "capacity"));
+        if let Some(rejected) = Rejected::of_capacity(capacity) {
+            return Err(rejected);
         }
         let (sender, receiver) = async_channel::bounded(capacity);
+        let channel = sender.clone();
         let shared = Arc::<Shared>::default();
         let counters = self.counters();
         let inlet = Inlet { sender, when_full, shared: Arc::clone(&shared), counters };
         // The queue is the guard, whatever other end the listener may have.
-        let registered = self.register(move |event: &E| inlet.put(event), Location::caller(), true);
+        let listen = self.on_leaving(move || {
+            channel.close();
+        });
+        let registered = listen.register(move |event: &E| inlet.put(event), Location::caller(), true);
         let subscription = registered.map_err(|rejected| rejected.map(drop))?;
         Ok(Queue { receiver, shared, subscription })
     }
@@ -168,7 +169,7 @@ impl<E> Queue<E> {
         *self.shared.consumer.lock() = Some(thread::current().id());
     }
 
-    /// The events that come, until the listener is detached; blocks between them.
+    /// The events that come, until the listener is detached and the queue is empty; blocks between them.
     pub fn iter(&self) -> impl Iterator<Item = E> {
         std::iter::from_fn(|| self.recv_blocking())
     }

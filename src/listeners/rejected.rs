@@ -17,6 +17,8 @@ pub enum Limit {
     MaxPerTopic,
     /// `times`, `max_age` or a queue's capacity was given as zero: such a listener could never be called.
     Zero,
+    /// A queue's capacity was given as more than 2<sup>24</sup>.
+    Capacity,
 }
 
 /// A registration that was turned away. It gives the handler back.
@@ -50,13 +52,25 @@ impl<F> Rejected<F> {
         Self { handler, details: Box::new(Details { limit: Limit::Zero, max: 0, places: Vec::new(), what }) }
     }
 
+    /// What is to be said against such a capacity of a queue, if anything is.
+    #[cfg(feature = "queue")]
+    pub(super) fn of_capacity(capacity: usize) -> Option<Self>
+    where
+        F: Default,
+    {
+        const MOST: usize = 1 << 24;
+        let limit = if capacity == 0 { Limit::Zero } else { Limit::Capacity };
+        let details = || Details { limit, max: MOST, places: Vec::new(), what: "capacity" };
+        (!(1..=MOST).contains(&capacity)).then(|| Self { handler: F::default(), details: Box::new(details()) })
+    }
+
     /// Which bound it was.
     #[must_use]
     pub fn limit(&self) -> Limit {
         self.details.limit
     }
 
-    /// The value of that bound, and as such the number of listeners that are present.
+    /// The value of that bound: of one on listeners, how many are present.
     #[must_use]
     pub fn max(&self) -> usize {
         self.details.max
@@ -93,8 +107,10 @@ fn counted(mut places: Vec<&'static Location<'static>>) -> Vec<(&'static Locatio
 impl<F> fmt::Display for Rejected<F> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Details { limit, max, places, what } = &*self.details;
-        if *limit == Limit::Zero {
-            return write!(f, "the listener's `{what}` is zero; it could never be called");
+        match limit {
+            Limit::Zero => return write!(f, "the listener's `{what}` is zero; it could never be called"),
+            Limit::Capacity => return write!(f, "the queue's `{what}` is above {max}, the most there may be"),
+            Limit::MaxListeners | Limit::MaxPerTopic => {}
         }
         let places = Places(places);
         write!(f, "`{what}` is reached: {max} listeners are present, registered at {places}")?;

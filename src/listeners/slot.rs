@@ -6,8 +6,11 @@
 use std::cmp::Reverse;
 use std::fmt;
 use std::panic::Location;
+use std::sync::atomic::AtomicUsize;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
+
+use super::frames;
 
 use crate::clock::{Clock, Nanos, nanos};
 use crate::sync::atomic::{AtomicU8, AtomicU64, Ordering};
@@ -41,6 +44,9 @@ pub(super) struct Traits {
     pub(super) label: Option<Arc<str>>,
     pub(super) generation: Option<u64>,
     pub(super) max_age: Option<Duration>,
+    /// What is to be done when it has left, with no lock held.
+    #[cfg(feature = "queue")]
+    pub(super) on_leaving: Option<Box<dyn Fn() + Send + Sync>>,
 }
 
 pub(super) struct Slot {
@@ -48,6 +54,10 @@ pub(super) struct Slot {
     number: AtomicU64,
     topic: AtomicU64,
     state: AtomicU8,
+    /// Whether its last call failed.
+    failing: AtomicU8,
+    /// The thread that is about to drop what it captured, since it has left; zero before and after.
+    dropped_by: AtomicUsize,
     /// Calls that were counted one by one, less those that a pass was to make and did not: it may wrap below zero.
     counted: AtomicU64,
     /// The topic's count of passes when this came in.
@@ -66,6 +76,8 @@ impl Slot {
             number: AtomicU64::new(0),
             topic: AtomicU64::new(0),
             state: AtomicU8::new(DETACHED),
+            failing: AtomicU8::new(0),
+            dropped_by: AtomicUsize::new(0),
             counted: AtomicU64::new(0),
             base: AtomicU64::new(0),
             traits,
@@ -97,8 +109,33 @@ impl Slot {
         (Reverse(self.traits.priority), self.number())
     }
 
+    /// It has left. Who says so is going to drop what it captured, unless an emit holds that, and then calls
+    /// [`left`](Self::left).
     pub(super) fn detach(&self) {
+        self.dropped_by.store(frames::thread(), Ordering::Relaxed);
         self.state.store(DETACHED, Ordering::Release);
+    }
+
+    pub(super) fn left(&self) {
+        self.dropped_by.store(0, Ordering::Relaxed);
+    }
+
+    /// Whether this very thread is about to drop what it captured, so that it would wait for itself.
+    ///
+    /// Relaxed: a thread finds itself named only where it has done that.
+    pub(super) fn is_dropped_here(&self) -> bool {
+        self.dropped_by.load(Ordering::Relaxed) == frames::thread()
+    }
+
+    /// Under the registry's lock.
+    pub(super) fn note_failing(&self, failing: bool) {
+        self.failing.store(failing.into(), Ordering::Release);
+    }
+
+    /// Whether the call that ended last had failed, so that a success is to be told of.
+    #[inline]
+    pub(super) fn is_failing(&self) -> bool {
+        self.failing.load(Ordering::Acquire) != 0
     }
 
     /// Under the registry's lock, so that it cannot bring back a detached one.

@@ -38,7 +38,7 @@ pub struct Subscription {
 pub enum DetachError {
     /// Called from inside of the handler, or of an emit on this thread that holds it: waiting would never end.
     Inside,
-    /// It was still running when the time was over.
+    /// It was still running, or held by an emit, when the time was over.
     TimedOut,
 }
 
@@ -48,7 +48,7 @@ impl fmt::Display for DetachError {
             Self::Inside => {
                 "detached, but an emit on this very thread holds the handler, so it cannot be waited for here"
             }
-            Self::TimedOut => "detached, but the handler was still running when the time was over",
+            Self::TimedOut => "detached, but an emit still held the handler when the time was over",
         })
     }
 }
@@ -81,16 +81,18 @@ impl Subscription {
     }
 
     /// Detaches the listener and waits for calls of it that are running, in real time. When this returns `Ok`, none is,
-    /// and what the handler captured has been dropped, whoever detached it.
+    /// and what the handler captured has been dropped, whoever detached it. Where an emit holds all of its handlers (see
+    /// [`ListenerRegistry`](crate::ListenerRegistry)), it waits for the call under way, be it another listener's.
     ///
     /// # Errors
     ///
     /// The listener is detached in any case. [`DetachError::Inside`] when called from inside of the handler, or of another
-    /// one in the same emit if that holds all of its handlers (see [`emit`](crate::ListenerRegistry::emit)), which would
-    /// wait for itself; [`DetachError::TimedOut`] where a call takes longer than `timeout`.
+    /// one in the same emit if that holds all of its handlers, or from the drop of what was captured by one that leaves
+    /// together with it: each would wait for itself. [`DetachError::TimedOut`] where a call takes longer than `timeout`.
     pub fn detach_and_wait(mut self, timeout: Duration) -> Result<(), DetachError> {
         let Some(slot) = self.slot.upgrade() else { return Ok(()) };
-        let inside = self.registry.upgrade().is_some_and(|registry| registry.holds_here(&slot));
+        let emits = self.registry.upgrade().is_some_and(|registry| registry.holds_here(&slot));
+        let inside = emits || slot.is_dropped_here();
         let signal = slot.signal();
         drop(slot);
         self.detach_now();

@@ -91,6 +91,8 @@ pub(super) struct Departed<T, E> {
     pub(super) topic: Arc<T>,
     pub(super) calls: u64,
     pub(super) failures: u32,
+    pub(super) paused: bool,
+    pub(super) silenced: bool,
     pub(super) call: Arc<dyn Call<E>>,
     pub(super) slot: Arc<Slot>,
 }
@@ -131,19 +133,26 @@ impl<T, E: 'static> Table<T, E> {
     }
 
     fn hash_key(&self, topic: u64, key: &str) -> u64 {
-        self.hasher.hash_one((topic, key))
+        hash_key(&self.hasher, topic, key)
     }
 
     /// Takes a listener out, if it is in.
     pub(super) fn remove(&mut self, listener: u64, cause: RemovalCause) -> Option<Departed<T, E>> {
         let record = self.records.remove(&listener)?;
-        self.silenced -= usize::from(record.silenced_until.is_some());
+        let silenced = record.silenced_until.is_some();
+        self.silenced -= usize::from(silenced);
         let slot = record.slot;
+        let paused = slot.is_paused();
         slot.detach();
         if let Some(key) = &slot.traits.key {
             let hash = self.hash_key(record.topic.number, key);
             if let Ok(entry) = self.keyed.find_entry(hash, |keyed| keyed.listener == listener) {
                 entry.remove();
+            }
+            let (len, capacity) = (self.keyed.len(), self.keyed.capacity());
+            if is_sparse(len, capacity) {
+                let hasher = &self.hasher;
+                self.keyed.shrink_to(2 * len, |keyed| hash_key(hasher, keyed.topic, &keyed.key));
             }
         }
         if let Some(members) = slot.traits.generation.and_then(|generation| self.generations.get_mut(&generation)) {
@@ -162,8 +171,27 @@ impl<T, E: 'static> Table<T, E> {
         if topic.list.len() == 0 {
             let entry = self.topics.find_entry(record.topic.hash, |topic| topic.at == record.topic);
             entry.ok().expect("it was just there").remove();
+            let (len, capacity) = (self.topics.len(), self.topics.capacity());
+            if is_sparse(len, capacity) {
+                self.topics.shrink_to(2 * len, |topic| topic.at.hash);
+            }
         }
-        Some(Departed { cause, topic: name, calls, failures: record.failures, call: record.call, slot })
+        Some(Departed {
+            cause,
+            topic: name,
+            calls,
+            failures: record.failures,
+            paused,
+            silenced,
+            call: record.call,
+            slot,
+        })
+    }
+
+    /// Takes out a listener, if it is in, for this cause or because it had become too old before.
+    pub(super) fn remove_at(&mut self, now: Nanos, listener: u64, cause: RemovalCause) -> Option<Departed<T, E>> {
+        let is_too_old = self.records.get(&listener)?.slot.deadline <= now;
+        self.remove(listener, if is_too_old { RemovalCause::Expired } else { cause })
     }
 
     /// Takes out up to `budget` listeners that are too old; whether that may have been all.
@@ -190,11 +218,16 @@ impl<T, E: 'static> Table<T, E> {
         looked_at.last().filter(|_| looked_at.len() == budget).map(|last| last + 1)
     }
 
-    /// Takes out the oldest listeners, up to `budget`; whether that was all.
-    pub(super) fn clear(&mut self, budget: usize, gone: &mut Vec<Departed<T, E>>) -> bool {
-        let oldest: Vec<u64> = self.records.keys().copied().take(budget).collect();
-        gone.extend(oldest.into_iter().filter_map(|listener| self.remove(listener, RemovalCause::Removed)));
-        self.records.is_empty()
+    /// The number of the next listener.
+    pub(super) fn next(&self) -> u64 {
+        self.next
+    }
+
+    /// Takes out the oldest listeners with numbers below `before`, up to `budget`; whether that was all.
+    pub(super) fn clear(&mut self, now: Nanos, before: u64, budget: usize, gone: &mut Vec<Departed<T, E>>) -> bool {
+        let oldest: Vec<u64> = self.records.range(..before).map(|(number, _)| *number).take(budget).collect();
+        gone.extend(oldest.into_iter().filter_map(|listener| self.remove_at(now, listener, RemovalCause::Removed)));
+        self.records.range(..before).next().is_none()
     }
 
     pub(super) fn open(&mut self, generation: u64) {
@@ -202,15 +235,19 @@ impl<T, E: 'static> Table<T, E> {
     }
 
     /// Ends a generation.
-    pub(super) fn close(&mut self, generation: u64, gone: &mut Vec<Departed<T, E>>) {
-        self.detach_all(generation, gone);
+    pub(super) fn close(&mut self, now: Nanos, generation: u64, gone: &mut Vec<Departed<T, E>>) {
+        self.detach_all(now, generation, gone);
         self.generations.remove(&generation);
+        let (len, capacity) = (self.generations.len(), self.generations.capacity());
+        if is_sparse(len, capacity) {
+            self.generations.shrink_to(2 * len);
+        }
     }
 
     /// Takes out the members of a generation.
-    pub(super) fn detach_all(&mut self, generation: u64, gone: &mut Vec<Departed<T, E>>) {
+    pub(super) fn detach_all(&mut self, now: Nanos, generation: u64, gone: &mut Vec<Departed<T, E>>) {
         let members: Vec<u64> = self.generations.get(&generation).into_iter().flatten().copied().collect();
-        gone.extend(members.into_iter().filter_map(|listener| self.remove(listener, RemovalCause::ScopeEnded)));
+        gone.extend(members.into_iter().filter_map(|listener| self.remove_at(now, listener, RemovalCause::ScopeEnded)));
     }
 
     pub(super) fn len(&self, now: Nanos) -> usize {
@@ -260,11 +297,22 @@ impl<T, E: 'static> Table<T, E> {
     }
 }
 
+fn hash_key(hasher: &ahash::RandomState, topic: u64, key: &str) -> u64 {
+    hasher.hash_one((topic, key))
+}
+
+/// Whether a spike is over: then memory is given back, at a cost that those who left make up for.
+pub(super) fn is_sparse(len: usize, capacity: usize) -> bool {
+    capacity > 64 && len < capacity / 8
+}
+
 impl<T, E> Departed<T, E> {
     pub(super) fn info(&self, now: Nanos) -> ListenerInfo<T> {
         let mut info = ListenerInfo::new(&self.slot, Arc::clone(&self.topic), now);
         info.calls = self.calls;
         info.failures = self.failures;
+        info.paused = self.paused;
+        info.silenced = self.silenced;
         info
     }
 }

@@ -70,3 +70,27 @@ impl Log {
         std::mem::take(&mut self.0.lock().expect("not poisoned"))
     }
 }
+
+/// A place where a handler finds a guard that is made after it.
+pub type Later<V> = Arc<Mutex<Option<V>>>;
+
+pub fn later<V>() -> Later<V> {
+    Arc::default()
+}
+
+pub fn take<V>(later: &Later<V>) -> Option<V> {
+    later.lock().expect("not poisoned").take()
+}
+
+pub fn put<V>(later: &Later<V>, value: V) {
+    *later.lock().expect("not poisoned") = Some(value);
+}
+
+/// Something to be captured that does this when it is dropped.
+pub struct OnDrop<F: FnMut()>(pub F);
+
+impl<F: FnMut()> Drop for OnDrop<F> {
+    fn drop(&mut self) {
+        (self.0)();
+    }
+}

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use leakproof::{Breaker, BuildError, Limit, ListenersBuilder, ManualClock, Overflow, Subscription};
+use leakproof::{Breaker, BuildError, Limit, ListenersBuilder, ManualClock, Overflow, Subscription, Sweep};
 
 use super::helpers::{Bus, Count, captured};
 
@@ -110,4 +110,16 @@ fn by_default_a_topic_has_ten_and_a_registry_a_thousand() {
     }
     assert_eq!(bus_of_strings.on(topics[100].clone(), |_| ()).expect_err("full").limit(), Limit::MaxListeners);
     assert!(bus.is_empty());
+}
+
+#[test]
+fn a_sweep_looks_at_every_owner_wherever_pieces_of_sweeps_have_come_to() {
+    let bus = Bus::builder().max_per_topic(20).build().expect("sound limits");
+    let mut owners: Vec<Arc<()>> = (0..20).map(|_| Arc::new(())).collect();
+    for owner in &owners {
+        bus.listen("topic").owner(&Arc::downgrade(owner)).on(|_| ()).expect("room").forget();
+    }
+    assert!(bus.sweep_some(10).more);
+    owners.remove(0);
+    assert_eq!((bus.sweep(), bus.len()), (1, 19));
 }

@@ -3,9 +3,9 @@
 
 use std::sync::{Arc, Mutex};
 
-use leakproof::{ListenerRegistry, Subscription};
+use leakproof::{ListenerRegistry, Scope, Subscription};
 
-use super::helpers::{Bus, Log, bus, calm};
+use super::helpers::{Bus, Count, Log, both, bus, calm, later, put, take};
 
 /// Long enough for pieces, the last of which is not a whole one.
 const MANY: usize = 333;
@@ -132,4 +132,52 @@ fn topics_whose_hashes_are_equal_are_told_apart() {
     assert_eq!((bus.len_of(&Same(2)), bus.len_of(&Same(4))), (1, 0));
     bus.validate();
     drop(guards);
+}
+
+#[test]
+fn promise_8_once_its_generation_has_ended_an_emit_calls_nobody_more() {
+    both(|make_calm| {
+        for behind in [0, 1, 3] {
+            let (bus, scope, count) = (bus(), later(), Count::default());
+            let own = Arc::clone(&scope);
+            let ends = move |&event: &u32| {
+                if event == 1 {
+                    drop::<Option<Scope>>(take(&own));
+                }
+            };
+            bus.on("topic", ends).expect("room").forget();
+            for _ in 0..behind {
+                let count = count.clone();
+                bus.on("topic", move |_| count.up()).expect("room").forget();
+            }
+            // One about which the table is asked.
+            let paused = bus.on("topic", |_| ()).expect("room");
+            paused.pause();
+            let opened = bus.scope();
+            let generation = opened.generation();
+            put(&scope, opened);
+            make_calm(&bus);
+            count.take();
+            assert_eq!(bus.emit_to(generation, "topic", &1).called, 1);
+            assert_eq!(count.get(), 0);
+        }
+    });
+}
+
+#[test]
+fn promise_2_one_whose_owner_its_filter_drops_is_not_called() {
+    both(|make_calm| {
+        let (bus, owner) = (bus(), Arc::new(()));
+        let (weak, own) = (Arc::downgrade(&owner), later());
+        put(&own, owner);
+        let filter = move |&event: &u32| {
+            if event == 1 {
+                drop::<Option<Arc<()>>>(take(&own));
+            }
+            true
+        };
+        bus.listen("topic").owner(&weak).filter(filter).on(|_| ()).expect("room").forget();
+        make_calm(&bus);
+        assert_eq!((bus.emit("topic", &1).called, bus.len(), bus.stats().owner_gone), (0, 0, 1));
+    });
 }

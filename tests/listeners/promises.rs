@@ -6,24 +6,9 @@ use std::time::Duration;
 
 use leakproof::{DetachError, Emitted, ListenerRegistry, ManualClock, Subscription};
 
-use super::helpers::{Bus, Count, Log, both, builder, bus, calm, captured, timed};
+use super::helpers::{Bus, Count, Log, both, builder, bus, calm, captured, later, put, take, timed};
 
 const LONG: Duration = Duration::from_secs(3600);
-
-/// A place where a handler finds a guard that is made after it.
-type Later<V> = Arc<Mutex<Option<V>>>;
-
-fn later<V>() -> Later<V> {
-    Arc::default()
-}
-
-fn take<V>(later: &Later<V>) -> Option<V> {
-    later.lock().expect("not poisoned").take()
-}
-
-fn put<V>(later: &Later<V>, value: V) {
-    *later.lock().expect("not poisoned") = Some(value);
-}
 
 // Promise 1: a snapshot in order.
 

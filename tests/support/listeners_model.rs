@@ -99,6 +99,12 @@ impl Reference {
         taken
     }
 
+    /// The same for one who comes across those that are too old, which leave for that.
+    fn come_across(&mut self, cause: &'static str, gone: impl Fn(&Listener) -> bool) -> usize {
+        let now = self.now;
+        self.take_out("expired", |listener| listener.deadline <= now && gone(listener)) + self.take_out(cause, gone)
+    }
+
     fn take_mark(&mut self, cause: &'static str, mark: u32) {
         self.take_out(cause, |listener| listener.mark == mark);
     }
@@ -307,7 +313,7 @@ impl Run {
                     self.bus.sweep();
                     self.model.expire();
                     self.model.bury();
-                    let was_there = self.model.take_out("removed", |it| it.mark == guard.mark) == 1;
+                    let was_there = self.model.come_across("removed", |it| it.mark == guard.mark) == 1;
                     assert_eq!(guard.subscription.detach(), was_there);
                 }
             }
@@ -318,7 +324,7 @@ impl Run {
                 self.bus.sweep();
                 self.model.expire();
                 self.model.bury();
-                let ended = self.model.take_out("scope ended", |it| it.scope.is_some_and(|(scope, _)| scope == at));
+                let ended = self.model.come_across("scope ended", |it| it.scope.is_some_and(|(scope, _)| scope == at));
                 if matches!(op, Op::Renew(_)) {
                     self.model.generations[at] += 1;
                     self.scopes[at].renew();
@@ -344,7 +350,7 @@ impl Run {
                 self.bus.sweep();
                 self.model.expire();
                 self.model.bury();
-                let cleared = self.model.take_out("removed", |_| true);
+                let cleared = self.model.come_across("removed", |_| true);
                 assert_eq!(self.bus.clear(), cleared);
             }
         }

@@ -46,11 +46,13 @@ pub(in crate::listeners) struct Walk {
     pub(in crate::listeners) next: usize,
     /// The generation on whose behalf this is.
     pub(in crate::listeners) only: Option<u64>,
+    /// How many had ended when it was seen last that this one had not, or before.
+    pub(in crate::listeners) ended: u64,
 }
 
 impl Walk {
-    pub(in crate::listeners) fn new(snapshot: Snapshot, only: Option<u64>) -> Self {
-        Self { snapshot, last: None, next: 0, only }
+    pub(in crate::listeners) fn new(snapshot: Snapshot, only: Option<u64>, ended: u64) -> Self {
+        Self { snapshot, last: None, next: 0, only, ended }
     }
 
     pub(in crate::listeners) fn is_for(&self, slot: &Slot) -> bool {
@@ -62,8 +64,6 @@ impl Walk {
 pub(in crate::listeners) struct Claim<E> {
     pub(in crate::listeners) call: Arc<dyn Call<E>>,
     pub(in crate::listeners) slot: Arc<Slot>,
-    /// It has failed before, so that the table is to be told how this call ends.
-    pub(in crate::listeners) watched: bool,
     pub(in crate::listeners) probe: bool,
 }
 
@@ -158,7 +158,7 @@ impl<T, E: 'static> Table<T, E> {
         }
     }
 
-    fn has_ended(&self, only: Option<u64>) -> bool {
+    pub(in crate::listeners) fn has_ended(&self, only: Option<u64>) -> bool {
         only.is_some_and(|generation| !self.generations.contains_key(&generation))
     }
 
@@ -191,7 +191,7 @@ impl<T, E: 'static> Table<T, E> {
             let call = &list.calls[at];
             if slot.deadline > now && !Arc::ptr_eq(call, &self.asks) {
                 let (call, slot) = (Arc::clone(call), Arc::clone(slot));
-                return Some(Claim { call, slot, watched: false, probe: false });
+                return Some(Claim { call, slot, probe: false });
             }
             let listener = slot.number();
             if let Some(claim) = self.claim(listener, now, gone) {
@@ -219,7 +219,7 @@ impl<T, E: 'static> Table<T, E> {
         let probe = record.silenced_until.is_some();
         record.probed |= probe;
         let (call, slot) = (Arc::clone(&record.call), Arc::clone(&record.slot));
-        Some(Claim { call, slot, watched: record.failures > 0, probe })
+        Some(Claim { call, slot, probe })
     }
 
     /// Takes note of how a call ended: whether it failed, or nothing where it was not made after all.
@@ -235,6 +235,8 @@ impl<T, E: 'static> Table<T, E> {
         let mut breaker = None;
         match failed {
             None => {}
+            // A call that began before it was silenced is no probe.
+            Some(false) if record.silenced_until.is_some() && !probe => {}
             Some(false) => {
                 record.failures = 0;
                 if record.silenced_until.take().is_some() {
@@ -260,6 +262,7 @@ impl<T, E: 'static> Table<T, E> {
                 }
             }
         }
+        record.slot.note_failing(record.failures > 0);
         self.arm(listener);
         Settled { gone: None, breaker }
     }

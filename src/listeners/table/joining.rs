@@ -4,7 +4,7 @@ use std::mem;
 use std::panic::Location;
 use std::sync::Arc;
 
-use super::{Departed, Keyed, Place, Record, Table, Topic};
+use super::{Departed, Keyed, Place, Record, Table, Topic, hash_key};
 use crate::clock::Nanos;
 use crate::listeners::builder::Overflow;
 use crate::listeners::call::Call;
@@ -58,7 +58,7 @@ impl<T: Eq, E: 'static> Table<T, E> {
             return Ok(());
         }
         match topic.and_then(|topic| self.with_key(topic.number, newcomer.slot.traits.key.as_ref())) {
-            Some(replaced) => gone.extend(self.remove(replaced, RemovalCause::Replaced)),
+            Some(replaced) => gone.extend(self.remove_at(now, replaced, RemovalCause::Replaced)),
             None => {
                 if let Err(refusal) = self.make_room(now, topic, gone) {
                     self.departures.rejected += 1;
@@ -145,7 +145,7 @@ impl<T: Eq, E: 'static> Table<T, E> {
         if let Some(key) = &slot.traits.key {
             let keyed = Keyed { topic: topic.number, key: Arc::clone(key), listener: number };
             let (hash, hasher) = (self.hash_key(topic.number, key), &self.hasher);
-            self.keyed.insert_unique(hash, keyed, |keyed| hasher.hash_one((keyed.topic, &*keyed.key)));
+            self.keyed.insert_unique(hash, keyed, |keyed| hash_key(hasher, keyed.topic, &keyed.key));
         }
         if let Some(members) = slot.traits.generation.and_then(|generation| self.generations.get_mut(&generation)) {
             members.insert(number);
@@ -178,6 +178,15 @@ impl<T: Eq, E: 'static> Table<T, E> {
 impl<T, E> Departed<T, E> {
     fn at_once(topic: Arc<T>, newcomer: Newcomer<E>) -> Self {
         let Newcomer { slot, call, .. } = newcomer;
-        Self { cause: RemovalCause::ScopeEnded, topic, calls: 0, failures: 0, call, slot }
+        Self {
+            cause: RemovalCause::ScopeEnded,
+            topic,
+            calls: 0,
+            failures: 0,
+            paused: false,
+            silenced: false,
+            call,
+            slot,
+        }
     }
 }
