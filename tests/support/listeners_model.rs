@@ -302,7 +302,7 @@ impl Run {
                 if let Some(guard) = self.taken(which) {
                     let detaches = self.model.listeners.iter().find(|it| it.mark == guard.mark);
                     if detaches.is_some_and(|it| it.times.is_none() && it.scope.is_none() && it.owner.is_none()) {
-                        self.model.take_mark("removed", guard.mark);
+                        self.model.come_across("removed", |it| it.mark == guard.mark);
                     }
                     drop(guard.subscription);
                 }
