@@ -235,12 +235,7 @@ impl<T, E: 'static> Emission<'_, T, E> {
             self.settle(slot, false, made);
         }
         if answer == Some(Answer::Ask)
-            && let Some(claim) =
-                self.claim(
-                    |table, walk, now, gone| {
-                        if table.has_ended(walk.only) { None } else { table.claim(slot.number(), now, gone) }
-                    },
-                )
+            && let Some(claim) = self.claim(|table, walk, now, gone| table.claim(walk.only, slot.number(), now, gone))
         {
             self.claimed(claim);
         }

@@ -122,7 +122,7 @@ impl Slot {
 
     /// Whether this very thread is about to drop what it captured, so that it would wait for itself.
     ///
-    /// Relaxed: a thread finds itself named only where it has done that.
+    /// Relaxed, and not of the shim: a thread finds itself named only where it has done that itself.
     pub(super) fn is_dropped_here(&self) -> bool {
         self.dropped_by.load(Ordering::Relaxed) == frames::thread()
     }

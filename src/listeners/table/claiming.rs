@@ -158,7 +158,7 @@ impl<T, E: 'static> Table<T, E> {
         }
     }
 
-    pub(in crate::listeners) fn has_ended(&self, only: Option<u64>) -> bool {
+    fn has_ended(&self, only: Option<u64>) -> bool {
         only.is_some_and(|generation| !self.generations.contains_key(&generation))
     }
 
@@ -194,19 +194,23 @@ impl<T, E: 'static> Table<T, E> {
                 return Some(Claim { call, slot, probe: false });
             }
             let listener = slot.number();
-            if let Some(claim) = self.claim(listener, now, gone) {
+            if let Some(claim) = self.claim(walk.only, listener, now, gone) {
                 return Some(claim);
             }
         }
     }
 
-    /// A listener, to be called if it is due.
+    /// A listener, to be called if it is due, on behalf of a generation or not.
     pub(in crate::listeners) fn claim(
         &mut self,
+        only: Option<u64>,
         listener: u64,
         now: Nanos,
         gone: &mut Vec<Departed<T, E>>,
     ) -> Option<Claim<E>> {
+        if self.has_ended(only) {
+            return None;
+        }
         let record = self.records.get_mut(&listener)?;
         if record.slot.deadline <= now {
             gone.extend(self.remove(listener, RemovalCause::Expired));
