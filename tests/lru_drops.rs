@@ -2,17 +2,21 @@
 
 #[path = "support/fragile.rs"]
 mod fragile;
+#[path = "support/in_time.rs"]
+mod in_time;
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::collections::HashSet;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::Rc;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, OnceLock};
+use std::thread;
 use std::time::Duration;
 
 use fragile::{Counted, FUSE, Fused, burn};
-use leakproof::{LruCache, ManualClock, unsync};
+use in_time::in_time;
+use leakproof::{LruCache, ManualClock, RemovalCause, unsync};
 
 const MINUTE: Duration = Duration::from_secs(60);
 
@@ -143,4 +147,56 @@ fn explodes_at(fuse: usize) -> bool {
 fn a_panic_in_any_call_of_a_users_code_leaves_the_cache_consistent() {
     let calls = (0..10_000).take_while(|&fuse| explodes_at(fuse)).count();
     assert!(calls > 500, "panics at {calls} different calls");
+}
+
+/// A value that panics when it is dropped, if it is one of those, and does not do so already.
+struct Bomb(bool);
+
+impl Clone for Bomb {
+    fn clone(&self) -> Self {
+        Self(false)
+    }
+}
+
+impl Drop for Bomb {
+    fn drop(&mut self) {
+        assert!(!self.0 || thread::panicking(), "a user's code panics");
+    }
+}
+
+fn panics(work: impl FnOnce()) -> bool {
+    catch_unwind(AssertUnwindSafe(work)).is_err()
+}
+
+#[test]
+fn a_drop_that_panics_before_a_computation_begins_leaves_the_key_free() {
+    let time = ManualClock::new();
+    let builder = LruCache::<u32, Bomb>::builder().max_entries(10).max_age(MINUTE).shards(1);
+    let cache = Arc::new(builder.clock(&time).build().expect("sound limits"));
+    cache.insert(1, Bomb(true));
+    time.advance(MINUTE);
+    assert!(panics(|| drop(cache.get_or_insert_with(&2, || Bomb(false)))));
+    assert!(cache.try_get_or_insert_with(&2, || Ok::<_, ()>(Bomb(false))).is_ok(), "on the same thread");
+    cache.remove(&2);
+    in_time(move || drop(cache.get_or_insert_with(&2, || Bomb(false))));
+}
+
+/// What uses a cache, all of it, when it is dropped.
+#[derive(Clone)]
+struct Uses<V>(Arc<OnceLock<LruCache<u32, V>>>);
+
+impl<V> Drop for Uses<V> {
+    fn drop(&mut self) {
+        if let Some(cache) = self.0.get() {
+            cache.sweep();
+        }
+    }
+}
+
+type Told = Arc<Mutex<Vec<(u32, RemovalCause)>>>;
+
+/// A callback that notes what left.
+fn noting(told: &Told) -> impl Fn(&u32, &Bomb, RemovalCause) + Send + Sync + 'static {
+    let told = Arc::clone(told);
+    move |&key, _, cause| told.lock().expect("not poisoned").push((key, cause))
 }

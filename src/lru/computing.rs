@@ -13,6 +13,7 @@ use crate::removal::RemovalCause;
 
 /// What a caller is to do about a key.
 enum Turn<V> {
+    LookAgain,
     Take(V),
     Wait(Arc<Flight<V>>),
     Compute(Arc<Flight<V>>),
@@ -74,8 +75,10 @@ impl<K: Hash + Eq, V: Clone, S: BuildHasher> LruCache<K, V, S> {
         K: Borrow<Q>,
         Q: ?Sized + Hash + Eq + ToOwned<Owned = K>,
     {
+        let mut has_looked = false;
         loop {
-            match self.take_turn(key) {
+            match self.take_turn(key, has_looked) {
+                Turn::LookAgain => {}
                 Turn::Take(value) => return Ok(value),
                 Turn::Wait(flight) => match self.inner.waiting.wait_for(&flight) {
                     Ok(Some(value)) => return Ok(value),
@@ -89,17 +92,27 @@ impl<K: Hash + Eq, V: Clone, S: BuildHasher> LruCache<K, V, S> {
                     return Ok(value);
                 }
             }
+            has_looked = true;
         }
     }
 
-    fn take_turn<Q>(&self, key: &Q) -> Turn<V>
+    fn take_turn<Q>(&self, key: &Q, has_looked: bool) -> Turn<V>
     where
         K: Borrow<Q>,
         Q: ?Sized + Hash + Eq + ToOwned<Owned = K>,
     {
         self.on(key, |now, hash, shard, left| {
-            if let Some(at) = shard.core.get_at(now, hash, key, left) {
+            let found = match has_looked {
+                false => shard.core.get_at(now, hash, key, left),
+                true => shard.core.get_again_at(now, hash, key),
+            };
+            if let Some(at) = found {
                 return Turn::Take(shard.core.value(at).clone());
+            }
+            // No computation begins before what left is seen off: a callback may compute the same key, and where a drop
+            // panics, nobody would end what has begun.
+            if !left.is_empty() {
+                return Turn::LookAgain;
             }
             match shard.flights.find(hash, key) {
                 Some(flight) => Turn::Wait(Arc::clone(flight)),

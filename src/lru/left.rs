@@ -23,6 +23,10 @@ impl<K, V> Left<K, V> {
         Self { first: None, more: Vec::new() }
     }
 
+    pub(super) fn is_empty(&self) -> bool {
+        self.first.is_none()
+    }
+
     #[inline(always)]
     pub(super) fn push(&mut self, entry: Entry<K, V>, cause: RemovalCause) {
         let left = (entry.key, entry.value, cause);

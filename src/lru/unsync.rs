@@ -217,6 +217,19 @@ impl<K, V, S> LruCache<K, V, S> {
         found
     }
 
+    /// [`get_at`](Self::get_at) of a call that did so before: it counts no more, and lets nothing leave.
+    pub(super) fn get_again_at<Q: ?Sized + Eq>(&mut self, now: Nanos, hash: u64, key: &Q) -> Option<Place>
+    where
+        K: Borrow<Q>,
+    {
+        self.latest = self.latest.max(now);
+        let found = self.store.find(hash, key).filter(|&at| self.over(self.latest, at).is_none());
+        if let Some(at) = found {
+            self.store.used(at, *self.store.link(at), self.latest);
+        }
+        found
+    }
+
     #[inline(always)]
     pub(super) fn value(&self, at: Place) -> &V {
         &self.store.entry(at).value
