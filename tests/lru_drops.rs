@@ -200,3 +200,51 @@ fn noting(told: &Told) -> impl Fn(&u32, &Bomb, RemovalCause) + Send + Sync + 'st
     let told = Arc::clone(told);
     move |&key, _, cause| told.lock().expect("not poisoned").push((key, cause))
 }
+
+#[test]
+fn all_that_left_is_told_of_before_a_drop_panics() {
+    let (time, told) = (ManualClock::new(), Told::default());
+    let builder = LruCache::builder().max_entries(10).max_age(MINUTE).shards(1).clock(&time);
+    let cache = builder.on_removal(noting(&told)).build().expect("sound limits");
+    for key in 0..3 {
+        cache.insert(key, Bomb(key == 0));
+    }
+    time.advance(MINUTE);
+    assert!(panics(|| {
+        cache.sweep();
+    }));
+    assert_eq!(*told.lock().expect("not poisoned"), [0, 1, 2].map(|key| (key, RemovalCause::Expired)));
+}
+
+#[test]
+fn what_the_caller_takes_out_is_told_of_before_a_drop_panics() {
+    use RemovalCause::{Expired, Removed, Replaced};
+    let (time, told) = (ManualClock::new(), Told::default());
+    let builder = LruCache::builder().max_entries(10).max_age(MINUTE).shards(1).clock(&time);
+    let shared = builder.on_removal(noting(&told)).build().expect("sound limits");
+    let builder = unsync::LruCache::builder().max_entries(10).max_age(MINUTE).clock(&time);
+    let single = builder.on_removal(noting(&told)).build().expect("sound limits");
+    let single = RefCell::new(single);
+    let taking_out: [(&dyn Fn(), RemovalCause); 5] = [
+        (&|| drop(shared.insert(1, Bomb(false))), Replaced),
+        (&|| drop(shared.remove(&1)), Removed),
+        (&|| drop(single.borrow_mut().insert(1, Bomb(false))), Replaced),
+        (&|| drop(single.borrow_mut().remove(&1)), Removed),
+        (&|| drop(single.borrow_mut().pop_lru()), Removed),
+    ];
+    for (at, (take_out, cause)) in taking_out.into_iter().enumerate() {
+        let insert = |key, value| match at {
+            0..2 => drop(shared.insert(key, value)),
+            _ => drop(single.borrow_mut().insert(key, value)),
+        };
+        insert(0, Bomb(true));
+        time.advance(MINUTE / 2);
+        insert(1, Bomb(false));
+        time.advance(MINUTE / 2);
+        assert!(panics(take_out));
+        assert_eq!(std::mem::take(&mut *told.lock().expect("not poisoned")), [(0, Expired), (1, cause)], "{at}");
+        shared.clear();
+        single.borrow_mut().clear();
+        told.lock().expect("not poisoned").clear();
+    }
+}

@@ -22,9 +22,13 @@ impl<K, V, S> LruCache<K, V, S> {
             let (shard, _) =
                 times.enumerate().filter_map(|(shard, time)| Some((shard, time?))).min_by_key(|it| it.1)?;
             // Others may have emptied the shard meanwhile.
-            if let Some((key, value)) = self.inner.with(shard, |shard, left| shard.core.pop_at(now, end, left)) {
-                self.inner.listener.tell(&key, &value, RemovalCause::Removed);
-                return Some((key, value));
+            let popped = self.inner.with_telling(
+                shard,
+                |shard, left| shard.core.pop_at(now, end, left),
+                |listener, popped| popped.inspect(|(key, value)| listener.tell(key, value, RemovalCause::Removed)),
+            );
+            if popped.is_some() {
+                return popped;
             }
         }
     }

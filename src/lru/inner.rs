@@ -47,10 +47,23 @@ impl<K, V, S> Inner<K, V, S> {
     /// Calls `work` with a shard locked, and sees off what left the shard once it is not locked any more.
     #[inline(always)]
     pub(super) fn with<R>(&self, shard: usize, work: impl FnOnce(&mut Shard<K, V, S>, &mut Left<K, V>) -> R) -> R {
+        self.with_telling(shard, work, |_, result| result)
+    }
+
+    /// [`with`](Self::with), where `tell` tells of what left and is for the caller.
+    #[inline(always)]
+    pub(super) fn with_telling<R, T>(
+        &self,
+        shard: usize,
+        work: impl FnOnce(&mut Shard<K, V, S>, &mut Left<K, V>) -> R,
+        tell: impl FnOnce(&Listener<K, V>, R) -> T,
+    ) -> T {
         // Before the guard, so that it ends after it even where `work` panics.
         let mut call = Call::new(&*self.listener);
         let mut guard = self.shards.lock(shard);
-        work(&mut guard, &mut call.left)
+        let result = work(&mut guard, &mut call.left);
+        drop(guard);
+        call.end(|listener| tell(listener, result))
     }
 
     pub(super) fn stats(&self) -> Stats {

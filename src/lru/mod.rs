@@ -396,19 +396,21 @@ impl<K: Hash + Eq, V, S: BuildHasher> LruCache<K, V, S> {
         let superseded = guard.supersede(hash, &key);
         let left = guard.core.insert_light(hash, key, value);
         drop(guard);
+        let former = self.inner.listener.see_off_light(left);
         drop(superseded);
-        Ok(self.inner.listener.see_off_light(left))
+        Ok(former)
     }
 
     #[inline(never)]
     fn insert_in_any_case(&self, now: Nanos, hash: u64, key: K, value: V) -> Result<Option<V>, TooHeavy<K, V>> {
         let weight = weigh(&self.inner.weigher, &key, &value);
-        let (former, superseded) = self.inner.with(self.inner.shards.of(hash), |shard, left| {
+        let work = |shard: &mut Shard<K, V, S>, left: &mut Left<K, V>| {
             let superseded = shard.supersede(hash, &key);
             (shard.core.insert_at(now, hash, key, value, weight, left), superseded)
-        });
-        drop(superseded);
-        Ok(former?.map(|former| self.inner.listener.hand_back(former, RemovalCause::Replaced)))
+        };
+        self.inner.with_telling(self.inner.shards.of(hash), work, |listener, (former, _superseded)| {
+            Ok(former?.map(|former| listener.hand_back(former, RemovalCause::Replaced)))
+        })
     }
 
     /// Removes the live entry under a key; its value. A value that is being computed for the key is not stored.
@@ -417,10 +419,16 @@ impl<K: Hash + Eq, V, S: BuildHasher> LruCache<K, V, S> {
         K: Borrow<Q>,
         Q: ?Sized + Hash + Eq,
     {
-        let (removed, superseded) = self
-            .on(key, |now, hash, shard, left| (shard.core.remove_at(now, hash, key, left), shard.supersede(hash, key)));
-        drop(superseded);
-        removed.map(|removed| self.inner.listener.hand_back(removed, RemovalCause::Removed))
+        let hash = hash(&self.inner.hasher, key);
+        let now = self.now();
+        // Superseded first: that compares keys, which may panic, and what is taken out is to be told of.
+        let work = |shard: &mut Shard<K, V, S>, left: &mut Left<K, V>| {
+            let superseded = shard.supersede(hash, key);
+            (shard.core.remove_at(now, hash, key, left), superseded)
+        };
+        self.inner.with_telling(self.inner.shards.of(hash), work, |listener, (removed, _superseded)| {
+            removed.map(|removed| listener.hand_back(removed, RemovalCause::Removed))
+        })
     }
 }
 
