@@ -193,6 +193,28 @@ impl<V> Drop for Uses<V> {
     }
 }
 
+#[test]
+fn a_computed_value_that_is_not_stored_may_use_the_cache_when_it_is_dropped() {
+    struct Value(Uses<Value>);
+    impl Clone for Value {
+        fn clone(&self) -> Self {
+            Self(Uses(Arc::clone(&self.0.0)))
+        }
+    }
+    let slot = Arc::new(OnceLock::new());
+    let cache = LruCache::builder().max_entries(10).shards(1).build().expect("sound limits");
+    slot.set(cache).expect("the first");
+    in_time(move || {
+        let cache = slot.get().expect("it is there");
+        let got = cache.get_or_insert_with(&1, || {
+            cache.remove(&1);
+            Value(Uses(Arc::clone(&slot)))
+        });
+        drop(got);
+        assert!(cache.is_empty());
+    });
+}
+
 type Told = Arc<Mutex<Vec<(u32, RemovalCause)>>>;
 
 /// A callback that notes what left.

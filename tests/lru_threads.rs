@@ -195,6 +195,48 @@ fn a_removal_callback_may_compute_the_key_whose_time_is_over() {
 }
 
 #[test]
+fn who_waits_for_a_value_has_it_before_the_callbacks_of_its_insert_run() {
+    let (slot, told) = (Slot::default(), Arc::new(Mutex::new(Vec::new())));
+    // The value of 99 needs that of 1, for which 0 has to go.
+    let asks = {
+        let (slot, told) = (Arc::clone(&slot), Arc::clone(&told));
+        move |&key: &u32, _: &u32, _| {
+            if key == 0 {
+                let cache = slot.get().expect("it is there");
+                let got = cache.try_get_or_insert_with(&99, || Err::<u32, _>("it is being computed"));
+                told.lock().expect("not poisoned").push(got);
+            }
+        }
+    };
+    let builder = LruCache::builder().max_entries(1).shards(1).on_removal(asks);
+    slot.set(builder.build().expect("sound limits")).expect("the first");
+    let values = in_time(move || {
+        let cache = slot.get().expect("it is there");
+        cache.insert(0, 0);
+        let (begun, ready) = (Barrier::new(2), Barrier::new(2));
+        thread::scope(|scope| {
+            let needs = scope.spawn(|| {
+                cache.get_or_insert_with(&99, || {
+                    begun.wait();
+                    ready.wait();
+                    cache.get_or_insert_with(&1, || unreachable!("it is being computed")) + 1
+                })
+            });
+            begun.wait();
+            let value = cache.get_or_insert_with(&1, || {
+                ready.wait();
+                // Long enough for the other one to wait for this.
+                thread::sleep(Duration::from_millis(200));
+                1
+            });
+            (value, needs.join().expect("no panic"))
+        })
+    });
+    assert_eq!(values, (1, 2));
+    assert_eq!(*told.lock().expect("not poisoned"), [Ok(2)]);
+}
+
+#[test]
 fn a_call_is_a_hit_or_a_miss_and_counts_once_however_often_it_looks() {
     let time = ManualClock::new();
     let builder = LruCache::<u32, u32>::builder().max_entries(10).max_age(MINUTE).shards(1);

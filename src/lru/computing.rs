@@ -9,6 +9,8 @@ use super::LruCache;
 use super::builder::weigh;
 use super::error::{ComputeError, TooHeavy};
 use super::flight::{Cycle, Flight};
+use super::inner::Shard;
+use super::left::Left;
 use crate::removal::RemovalCause;
 
 /// What a caller is to do about a key.
@@ -102,9 +104,10 @@ impl<K: Hash + Eq, V: Clone, S: BuildHasher> LruCache<K, V, S> {
         Q: ?Sized + Hash + Eq + ToOwned<Owned = K>,
     {
         self.on(key, |now, hash, shard, left| {
-            let found = match has_looked {
-                false => shard.core.get_at(now, hash, key, left),
-                true => shard.core.get_again_at(now, hash, key),
+            let found = if has_looked {
+                shard.core.get_again_at(now, hash, key)
+            } else {
+                shard.core.get_at(now, hash, key, left)
             };
             if let Some(at) = found {
                 return Turn::Take(shard.core.value(at).clone());
@@ -135,17 +138,23 @@ impl<K: Hash + Eq, V: Clone, S: BuildHasher> Landing<'_, K, V, S> {
         let for_others = value.clone();
         let hash = self.flight.hash;
         let now = inner.clock.nanos();
-        let stored = inner.with(inner.shards.of(hash), |shard, left| {
-            let noted = shard.flights.end(&self.flight)?;
-            Some((shard.core.insert_at(now, hash, key, value, weight, left), noted))
-        });
-        self.flight.land(Some(for_others));
-        match stored.map(|(stored, _noted)| stored) {
+        let work = |shard: &mut Shard<K, V, S>, left: &mut Left<K, V>| {
+            let noted = shard.flights.end(&self.flight);
+            let stored = match noted {
+                Some(_) => Ok(shard.core.insert_at(now, hash, key, value, weight, left)),
+                // Superseded. Dropped by the caller, where nothing is locked.
+                None => Err((key, value)),
+            };
+            // Before callbacks run, which may need what those who wait for this compute.
+            self.flight.land(Some(for_others));
+            (stored, noted)
+        };
+        inner.with_telling(inner.shards.of(hash), work, |listener, (stored, _noted)| match stored {
             // What was there was past its time when this began, or came from elsewhere meanwhile.
-            Some(Ok(Some((key, former)))) => inner.listener.tell(&key, &former, RemovalCause::Replaced),
-            Some(Err(TooHeavy { key, value, .. })) => inner.listener.tell(&key, &value, RemovalCause::Rejected),
-            Some(Ok(None)) | None => {}
-        }
+            Ok(Ok(Some((key, former)))) => listener.tell(&key, &former, RemovalCause::Replaced),
+            Ok(Err(TooHeavy { key, value, .. })) => listener.tell(&key, &value, RemovalCause::Rejected),
+            Ok(Ok(None)) | Err(_) => {}
+        });
     }
 }
 
