@@ -215,6 +215,28 @@ fn a_computed_value_that_is_not_stored_may_use_the_cache_when_it_is_dropped() {
     });
 }
 
+#[test]
+fn what_a_closure_that_is_not_called_has_captured_may_use_the_cache_when_it_is_dropped() {
+    for expired in [false, true] {
+        let (time, slot) = (ManualClock::new(), Arc::new(OnceLock::new()));
+        let builder = LruCache::<u32, u32>::builder().max_entries(10).max_age(MINUTE).shards(1).clock(&time);
+        slot.set(builder.build().expect("sound limits")).expect("the first");
+        in_time(move || {
+            let cache = slot.get().expect("it is there");
+            if expired {
+                cache.insert(1, 1);
+                time.advance(MINUTE);
+            }
+            let captured = Uses(Arc::clone(&slot));
+            let read = move |value: &u32| {
+                let _captured = &captured;
+                *value
+            };
+            assert_eq!(cache.get_with(&1, read), None);
+        });
+    }
+}
+
 type Told = Arc<Mutex<Vec<(u32, RemovalCause)>>>;
 
 /// A callback that notes what left.

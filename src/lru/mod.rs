@@ -336,10 +336,14 @@ impl<K: Hash + Eq, V, S: BuildHasher> LruCache<K, V, S> {
         Q: ?Sized + Eq,
     {
         let now = self.now();
-        self.inner.with(self.inner.shards.of(hash), |shard, left| {
-            let at = shard.core.get_at(now, hash, key, left)?;
-            Some(read(shard.core.value(at)))
-        })
+        let result = self.inner.with(self.inner.shards.of(hash), |shard, left| {
+            match shard.core.get_at(now, hash, key, left) {
+                Some(at) => Ok(read(shard.core.value(at))),
+                // Out of the lock with it: what it has captured may use the cache when it is dropped.
+                None => Err(read),
+            }
+        });
+        result.ok()
     }
 
     /// A clone of the live value under a key. Refreshes nothing, and counts as neither hit nor miss.
