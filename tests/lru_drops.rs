@@ -292,3 +292,20 @@ fn what_the_caller_takes_out_is_told_of_before_a_drop_panics() {
         told.lock().expect("not poisoned").clear();
     }
 }
+
+#[test]
+fn clear_empties_every_shard_where_a_drop_panics() {
+    let cache = LruCache::<u32, Bomb>::builder().max_entries(400).shards(4).build().expect("sound limits");
+    for key in 0..100 {
+        cache.insert(key, Bomb(key % 50 == 0));
+    }
+    assert!(panics(|| cache.clear()));
+    assert_eq!((cache.len(), cache.stats().removed), (0, 100));
+    let during = cache.get_or_insert_with(&1, || {
+        cache.insert(2, Bomb(true));
+        assert!(panics(|| cache.clear()));
+        Bomb(false)
+    });
+    drop(during);
+    assert!(cache.is_empty(), "what was being computed is not stored");
+}

@@ -251,19 +251,6 @@ impl<K, V, S> LruCache<K, V, S> {
         self.inner.stats()
     }
 
-    /// Removes all entries, in time proportional to their number, and gives their memory back. A value that is being
-    /// computed is not stored.
-    pub fn clear(&self) {
-        let now = self.now();
-        for shard in 0..self.inner.shards.len() {
-            let superseded = self.inner.with(shard, |shard, left| {
-                shard.core.clear_at(now, left);
-                shard.flights.supersede_all()
-            });
-            drop(superseded);
-        }
-    }
-
     /// Checks every invariant of the structure, in time proportional to its size; for tests and fuzzing.
     ///
     /// # Panics
@@ -271,7 +258,7 @@ impl<K, V, S> LruCache<K, V, S> {
     /// Where one does not hold.
     #[doc(hidden)]
     pub fn validate(&self) {
-        self.each_shard(|shard, _| shard.core.validate()).for_each(drop);
+        self.each_shard(|shard, _| shard.core.check()).for_each(drop);
     }
 }
 

@@ -172,6 +172,7 @@ impl<K, V, S> LruCache<K, V, S> {
     #[doc(hidden)]
     pub fn validate(&self) {
         self.check();
+        assert!(!self.is_above_bounds(), "the bounds");
     }
 }
 
