@@ -309,3 +309,15 @@ fn clear_empties_every_shard_where_a_drop_panics() {
     drop(during);
     assert!(cache.is_empty(), "what was being computed is not stored");
 }
+
+#[test]
+fn a_changed_bound_holds_for_every_shard_where_a_drop_panics() {
+    let cache = LruCache::<u32, Bomb>::builder().max_entries(400).shards(4).build().expect("sound limits");
+    for key in 0..300 {
+        cache.insert(key, Bomb(key % 50 == 0));
+    }
+    assert!(panics(|| cache.resize(40).expect("a sound limit")));
+    assert!(cache.stats().max_entries == 40 && cache.len() <= 40, "{}", cache.stats());
+    cache.validate();
+    assert!(panics(|| cache.clear()) | cache.is_empty());
+}

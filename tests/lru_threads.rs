@@ -226,7 +226,7 @@ fn who_waits_for_a_value_has_it_before_the_callbacks_of_its_insert_run() {
             let value = cache.get_or_insert_with(&1, || {
                 ready.wait();
                 // Long enough for the other one to wait for this.
-                thread::sleep(Duration::from_millis(200));
+                thread::park_timeout(Duration::from_millis(200));
                 1
             });
             (value, needs.join().expect("no panic"))
@@ -234,6 +234,25 @@ fn who_waits_for_a_value_has_it_before_the_callbacks_of_its_insert_run() {
     });
     assert_eq!(values, (1, 2));
     assert_eq!(*told.lock().expect("not poisoned"), [Ok(2)]);
+}
+
+#[test]
+fn a_removal_callback_may_change_the_bound_that_is_being_changed() {
+    let slot = Slot::default();
+    let resize = {
+        let slot = Arc::clone(&slot);
+        move |_: &u32, _: &u32, _| slot.get().expect("it is there").resize(3).expect("a sound limit")
+    };
+    let builder = LruCache::builder().max_entries(100).shards(2).on_removal(resize);
+    slot.set(builder.build().expect("sound limits")).expect("the first");
+    in_time(move || {
+        let cache = slot.get().expect("it is there");
+        (0..10).for_each(|key| assert_eq!(cache.insert(key, key), None));
+        cache.resize(4).expect("a sound limit");
+        assert_eq!((cache.stats().max_entries, cache.stats().panics), (3, 0));
+        assert!(cache.len() <= 3);
+        cache.validate();
+    });
 }
 
 #[test]
@@ -250,7 +269,7 @@ fn a_call_is_a_hit_or_a_miss_and_counts_once_however_often_it_looks() {
         let failed = cache.try_get_or_insert_with(&1, || {
             begun.wait();
             // Long enough for the other one to wait for this.
-            thread::sleep(Duration::from_millis(200));
+            thread::park_timeout(Duration::from_millis(200));
             Err(())
         });
         assert_eq!(failed, Err(ComputeError::Failed(())));
