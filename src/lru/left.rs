@@ -1,7 +1,7 @@
 //! `Left` and `Listener`: what left a cache, and who is told.
 //!
 //! Whatever leaves is handed out of the core, and out of the lock of a shard, in a `Left`. Only there is the callback called,
-//! and only there are keys and values dropped.
+//! and only there are keys and values dropped, when all that left has been told of.
 
 use std::mem::replace;
 use std::sync::Arc;
