@@ -5,12 +5,13 @@ use super::unsync::End;
 use crate::removal::RemovalCause;
 
 impl<K, V, S> LruCache<K, V, S> {
-    /// Removes the live entry that was used longest ago. Locks each shard once.
+    /// Removes the live entry that was used longest ago. Locks each shard once, and frees what it passes over there, which
+    /// is past its time.
     pub fn pop_lru(&self) -> Option<(K, V)> {
         self.pop_end(End::LeastRecent)
     }
 
-    /// Removes the live entry that was written longest ago. Locks each shard once.
+    /// Removes the live entry that was written longest ago. As [`pop_lru`](Self::pop_lru).
     pub fn pop_oldest(&self) -> Option<(K, V)> {
         self.pop_end(End::Oldest)
     }

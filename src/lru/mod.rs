@@ -53,8 +53,11 @@ pub use scan::{Cursor, InvalidCursor};
 /// # Cost
 ///
 /// `get`, `insert`, `remove`, an eviction and an expiry take constant time; an insert of much weight evicts as many as
-/// have to go for it. No call moves more than some dozens of entries: the index grows and shrinks by the line, the slab by
-/// the chunk, and memory is given back as entries leave.
+/// have to go for it. No such call moves more than some dozens of entries: the index grows and shrinks by the line, the slab
+/// by the chunk, and memory is given back as entries leave. Calls that go through many take as long as there are:
+/// [`clear`](Self::clear), [`retain`](Self::retain), [`resize`](Self::resize), [`sweep`](Self::sweep), and
+/// [`pop_lru`](Self::pop_lru) and [`pop_oldest`](Self::pop_oldest), which free all that is past its time and stands before
+/// the live entry.
 ///
 /// # Memory
 ///
@@ -75,8 +78,9 @@ pub use scan::{Cursor, InvalidCursor};
 /// of use, and evicts when it is full, which may be a little before the whole is. With `shards(1)` the order is global.
 ///
 /// A key's `Hash`, `Eq` and `Clone`, a value's `Clone`, and closures where it is said run while a shard is locked, and
-/// must not call back into the cache. `Drop`, weigher, computations and the removal callback never do. A panic in any of
-/// them leaves the cache consistent.
+/// must not call back into the cache. Weigher, computations and the removal callback never do, nor does `Drop`, but for
+/// that of what a call was given or has computed, where a key's `Eq` panics in it. A panic in any of them leaves the cache
+/// consistent.
 ///
 /// # Examples
 ///
@@ -225,7 +229,7 @@ impl<K, V, S> LruCache<K, V, S> {
     }
 
     /// The number of live entries. Locks each shard once, and takes a step for each entry that is held though its time is
-    /// over; calls that write or find something free a few of those each.
+    /// over; each write, and each `get` that finds something, frees a few of those.
     #[must_use]
     pub fn len(&self) -> usize {
         let now = self.now();

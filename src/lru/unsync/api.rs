@@ -72,8 +72,8 @@ impl<K, V, S> LruCache<K, V, S> {
         call.end(|listener| tell(listener, result))
     }
 
-    /// The number of live entries. Takes a step for each that is held though its time is over; each call that
-    /// writes or finds something frees a few of those.
+    /// The number of live entries. Takes a step for each that is held though its time is over; each write, and each
+    /// `get` that finds something, frees a few of those.
     #[must_use]
     pub fn len(&self) -> usize {
         self.len_at(self.now())
