@@ -47,18 +47,20 @@ impl<K, V, S> Inner<K, V, S> {
     /// Calls `work` with a shard locked, and sees off what left the shard once it is not locked any more.
     #[inline(always)]
     pub(super) fn with<R>(&self, shard: usize, work: impl FnOnce(&mut Shard<K, V, S>, &mut Left<K, V>) -> R) -> R {
-        self.with_telling(shard, work, |_, result| result)
+        // Before the guard, so that it ends after it even where `work` panics.
+        let mut call = Call::new(&*self.listener);
+        let mut guard = self.shards.lock(shard);
+        work(&mut guard, &mut call.left)
     }
 
-    /// [`with`](Self::with), where `tell` tells of what left and is for the caller.
-    #[inline(always)]
+    /// [`with`](Self::with), where `tell` tells of what left and is for the caller. (Apart from it, since that moves what
+    /// left once more, which a look that finds something would feel.)
     pub(super) fn with_telling<R, T>(
         &self,
         shard: usize,
         work: impl FnOnce(&mut Shard<K, V, S>, &mut Left<K, V>) -> R,
         tell: impl FnOnce(&Listener<K, V>, R) -> T,
     ) -> T {
-        // Before the guard, so that it ends after it even where `work` panics.
         let mut call = Call::new(&*self.listener);
         let mut guard = self.shards.lock(shard);
         let result = work(&mut guard, &mut call.left);
