@@ -4,10 +4,10 @@ use std::hash::{BuildHasher, Hash};
 
 /// The hash of a key, its bits spread.
 ///
-/// The upper half chooses the line of an index, and its lowest eight bits are the hint in the ring; the lowest bits are
-/// the tag in the index, the upper 16 of the lower half choose the shard. Hashers that leave some of these bits constant
-/// (identity hashing of small integers, say) must not send all keys to one line, so the bits are folded once more: one
-/// multiplication.
+/// The upper half chooses the line of an index, the upper 16 bits of the lower half choose the shard. In a window the lowest
+/// bits are the tag in the index, and the lowest eight of the upper half the hint in the ring; a cache's index knows the
+/// upper half alone, of which the lower bits are its tag. Hashers that leave some of these bits constant (identity hashing of
+/// small integers, say) must not send all keys to one line, so the bits are folded once more: one multiplication.
 #[inline]
 pub(crate) fn hash<K: ?Sized + Hash>(hasher: &impl BuildHasher, key: &K) -> u64 {
     let product = u128::from(hasher.hash_one(key)) * 0x9E37_79B9_7F4A_7C15;

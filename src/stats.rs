@@ -32,7 +32,7 @@ pub struct Stats {
     pub(crate) of: Of,
     /// Live entries.
     pub len: usize,
-    /// The bound on them. In a cache that is bounded by weight alone it is that bound, since no entry weighs nothing.
+    /// The bound on them. In a cache with a `max_weight` it is no more than that, since no entry weighs nothing.
     pub max_entries: usize,
     /// The most entries that were ever held at once; with several shards, the sum of what each held at most.
     pub high_water: usize,
@@ -62,9 +62,9 @@ pub struct Stats {
     pub duplicates: u64,
     /// Calls that were told that the id is in flight.
     pub in_flight_hits: u64,
-    /// Calls that found what they looked for in a cache.
+    /// Calls that found what they looked for in a cache at their first look.
     pub hits: u64,
-    /// Calls that did not.
+    /// Calls that did not, those included that then waited for another's computation.
     pub misses: u64,
     /// Entries that left because their time was over.
     pub expired: u64,

@@ -96,3 +96,17 @@ fn threads_that_need_each_others_values_do_not_wait_for_ever() {
         assert!(other.join().expect("no panic") | here, "one of them at least gets a value");
     });
 }
+
+#[test]
+fn no_circle_is_told_where_there_is_none() {
+    loom::model(|| {
+        let cache = cache();
+        let there = Arc::clone(&cache);
+        let other = thread::spawn(move || {
+            there.try_get_or_insert_with(&2, || there.try_get_or_insert_with(&1, || Ok::<u32, ()>(10)))
+        });
+        let first = cache.try_get_or_insert_with(&1, || Ok::<u32, ()>(10));
+        let then = cache.try_get_or_insert_with(&2, || Ok::<u32, ()>(10));
+        assert_eq!((first, then, other.join().expect("no panic")), (Ok(10), Ok(10), Ok(10)));
+    });
+}

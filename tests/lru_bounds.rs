@@ -83,6 +83,27 @@ fn the_largest_bounds_allocate_as_they_fill() {
     assert_eq!((smallest.len(), smallest.get(&9)), (1, Some(&9)));
 }
 
+#[test]
+fn what_is_past_its_time_stays_so_at_the_end_of_time() {
+    for (age, idle) in [(MINUTE, Duration::MAX), (Duration::MAX, MINUTE), (MINUTE, 2 * MINUTE), (2 * MINUTE, MINUTE)] {
+        let time = ManualClock::new();
+        let cache = || {
+            let builder = LruCache::<u32, u32>::builder().max_entries(10).max_age(age).max_idle(idle).shards(1);
+            builder.clock(&time).build().expect("sound limits")
+        };
+        let (early, late) = (cache(), cache());
+        early.insert(1, 1);
+        time.set(Duration::from_nanos(u64::MAX - 1));
+        late.insert(1, 1);
+        time.set(Duration::MAX);
+        assert_eq!((early.peek(&1), early.get(&1), early.len()), (None, None, 0));
+        assert_eq!((early.stats().expired, early.stats().idle), (u64::from(age < idle), u64::from(idle < age)));
+        assert_eq!((late.peek(&1), late.get(&1), late.insert(2, 2), late.get(&2)), (Some(1), Some(1), None, Some(2)));
+        early.validate();
+        late.validate();
+    }
+}
+
 /// Sends all keys to one place, or all to a few.
 struct Hostile<const MASK: u64>(u64);
 

@@ -2,17 +2,21 @@
 
 #[path = "support/fragile.rs"]
 mod fragile;
+#[path = "support/in_time.rs"]
+mod in_time;
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::collections::HashSet;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::Rc;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, OnceLock};
+use std::thread;
 use std::time::Duration;
 
 use fragile::{Counted, FUSE, Fused, burn};
-use leakproof::{LruCache, ManualClock, unsync};
+use in_time::in_time;
+use leakproof::{LruCache, ManualClock, RemovalCause, unsync};
 
 const MINUTE: Duration = Duration::from_secs(60);
 
@@ -143,4 +147,177 @@ fn explodes_at(fuse: usize) -> bool {
 fn a_panic_in_any_call_of_a_users_code_leaves_the_cache_consistent() {
     let calls = (0..10_000).take_while(|&fuse| explodes_at(fuse)).count();
     assert!(calls > 500, "panics at {calls} different calls");
+}
+
+/// A value that panics when it is dropped, if it is one of those, and does not do so already.
+struct Bomb(bool);
+
+impl Clone for Bomb {
+    fn clone(&self) -> Self {
+        Self(false)
+    }
+}
+
+impl Drop for Bomb {
+    fn drop(&mut self) {
+        assert!(!self.0 || thread::panicking(), "a user's code panics");
+    }
+}
+
+fn panics(work: impl FnOnce()) -> bool {
+    catch_unwind(AssertUnwindSafe(work)).is_err()
+}
+
+#[test]
+fn a_drop_that_panics_before_a_computation_begins_leaves_the_key_free() {
+    let time = ManualClock::new();
+    let builder = LruCache::<u32, Bomb>::builder().max_entries(10).max_age(MINUTE).shards(1);
+    let cache = Arc::new(builder.clock(&time).build().expect("sound limits"));
+    cache.insert(1, Bomb(true));
+    time.advance(MINUTE);
+    assert!(panics(|| drop(cache.get_or_insert_with(&2, || Bomb(false)))));
+    assert!(cache.try_get_or_insert_with(&2, || Ok::<_, ()>(Bomb(false))).is_ok(), "on the same thread");
+    cache.remove(&2);
+    in_time(move || drop(cache.get_or_insert_with(&2, || Bomb(false))));
+}
+
+/// What uses a cache, all of it, when it is dropped.
+#[derive(Clone)]
+struct Uses<V>(Arc<OnceLock<LruCache<u32, V>>>);
+
+impl<V> Drop for Uses<V> {
+    fn drop(&mut self) {
+        if let Some(cache) = self.0.get() {
+            cache.sweep();
+        }
+    }
+}
+
+#[test]
+fn a_computed_value_that_is_not_stored_may_use_the_cache_when_it_is_dropped() {
+    struct Value(Uses<Value>);
+    impl Clone for Value {
+        fn clone(&self) -> Self {
+            Self(Uses(Arc::clone(&self.0.0)))
+        }
+    }
+    let slot = Arc::new(OnceLock::new());
+    let cache = LruCache::builder().max_entries(10).shards(1).build().expect("sound limits");
+    slot.set(cache).expect("the first");
+    in_time(move || {
+        let cache = slot.get().expect("it is there");
+        let got = cache.get_or_insert_with(&1, || {
+            cache.remove(&1);
+            Value(Uses(Arc::clone(&slot)))
+        });
+        drop(got);
+        assert!(cache.is_empty());
+    });
+}
+
+#[test]
+fn what_a_closure_that_is_not_called_has_captured_may_use_the_cache_when_it_is_dropped() {
+    for expired in [false, true] {
+        let (time, slot) = (ManualClock::new(), Arc::new(OnceLock::new()));
+        let builder = LruCache::<u32, u32>::builder().max_entries(10).max_age(MINUTE).shards(1).clock(&time);
+        slot.set(builder.build().expect("sound limits")).expect("the first");
+        in_time(move || {
+            let cache = slot.get().expect("it is there");
+            if expired {
+                cache.insert(1, 1);
+                time.advance(MINUTE);
+            }
+            let captured = Uses(Arc::clone(&slot));
+            let read = move |value: &u32| {
+                let _captured = &captured;
+                *value
+            };
+            assert_eq!(cache.get_with(&1, read), None);
+        });
+    }
+}
+
+type Told = Arc<Mutex<Vec<(u32, RemovalCause)>>>;
+
+/// A callback that notes what left.
+fn noting(told: &Told) -> impl Fn(&u32, &Bomb, RemovalCause) + Send + Sync + 'static {
+    let told = Arc::clone(told);
+    move |&key, _, cause| told.lock().expect("not poisoned").push((key, cause))
+}
+
+#[test]
+fn all_that_left_is_told_of_before_a_drop_panics() {
+    let (time, told) = (ManualClock::new(), Told::default());
+    let builder = LruCache::builder().max_entries(10).max_age(MINUTE).shards(1).clock(&time);
+    let cache = builder.on_removal(noting(&told)).build().expect("sound limits");
+    for key in 0..3 {
+        cache.insert(key, Bomb(key == 0));
+    }
+    time.advance(MINUTE);
+    assert!(panics(|| {
+        cache.sweep();
+    }));
+    assert_eq!(*told.lock().expect("not poisoned"), [0, 1, 2].map(|key| (key, RemovalCause::Expired)));
+}
+
+#[test]
+fn what_the_caller_takes_out_is_told_of_before_a_drop_panics() {
+    use RemovalCause::{Expired, Removed, Replaced};
+    let (time, told) = (ManualClock::new(), Told::default());
+    let builder = LruCache::builder().max_entries(10).max_age(MINUTE).shards(1).clock(&time);
+    let shared = builder.on_removal(noting(&told)).build().expect("sound limits");
+    let builder = unsync::LruCache::builder().max_entries(10).max_age(MINUTE).clock(&time);
+    let single = builder.on_removal(noting(&told)).build().expect("sound limits");
+    let single = RefCell::new(single);
+    let taking_out: [(&dyn Fn(), RemovalCause); 5] = [
+        (&|| drop(shared.insert(1, Bomb(false))), Replaced),
+        (&|| drop(shared.remove(&1)), Removed),
+        (&|| drop(single.borrow_mut().insert(1, Bomb(false))), Replaced),
+        (&|| drop(single.borrow_mut().remove(&1)), Removed),
+        (&|| drop(single.borrow_mut().pop_lru()), Removed),
+    ];
+    for (at, (take_out, cause)) in taking_out.into_iter().enumerate() {
+        let insert = |key, value| match at {
+            0..2 => drop(shared.insert(key, value)),
+            _ => drop(single.borrow_mut().insert(key, value)),
+        };
+        insert(0, Bomb(true));
+        time.advance(MINUTE / 2);
+        insert(1, Bomb(false));
+        time.advance(MINUTE / 2);
+        assert!(panics(take_out));
+        assert_eq!(std::mem::take(&mut *told.lock().expect("not poisoned")), [(0, Expired), (1, cause)], "{at}");
+        shared.clear();
+        single.borrow_mut().clear();
+        told.lock().expect("not poisoned").clear();
+    }
+}
+
+#[test]
+fn clear_empties_every_shard_where_a_drop_panics() {
+    let cache = LruCache::<u32, Bomb>::builder().max_entries(400).shards(4).build().expect("sound limits");
+    for key in 0..100 {
+        cache.insert(key, Bomb(key % 50 == 0));
+    }
+    assert!(panics(|| cache.clear()));
+    assert_eq!((cache.len(), cache.stats().removed), (0, 100));
+    let during = cache.get_or_insert_with(&1, || {
+        cache.insert(2, Bomb(true));
+        assert!(panics(|| cache.clear()));
+        Bomb(false)
+    });
+    drop(during);
+    assert!(cache.is_empty(), "what was being computed is not stored");
+}
+
+#[test]
+fn a_changed_bound_holds_for_every_shard_where_a_drop_panics() {
+    let cache = LruCache::<u32, Bomb>::builder().max_entries(400).shards(4).build().expect("sound limits");
+    for key in 0..300 {
+        cache.insert(key, Bomb(key % 50 == 0));
+    }
+    assert!(panics(|| cache.resize(40).expect("a sound limit")));
+    assert!(cache.stats().max_entries == 40 && cache.len() <= 40, "{}", cache.stats());
+    cache.validate();
+    assert!(panics(|| cache.clear()) | cache.is_empty());
 }

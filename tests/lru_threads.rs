@@ -1,14 +1,17 @@
 //! What real threads do to a cache at once.
 
+#[path = "support/in_time.rs"]
+mod in_time;
 #[path = "support/together.rs"]
 mod together;
 
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
-use std::sync::{Arc, Barrier};
+use std::sync::{Arc, Barrier, Mutex, OnceLock};
 use std::thread;
 use std::time::Duration;
 
-use leakproof::{ComputeError, LruCache, ManualClock};
+use in_time::in_time;
+use leakproof::{ComputeError, LruCache, ManualClock, RemovalCause};
 use together::{THREADS, together};
 
 const MINUTE: Duration = Duration::from_secs(60);
@@ -168,6 +171,113 @@ fn a_computed_value_that_is_too_heavy_is_returned_told_of_and_not_stored() {
         .expect("sound limits");
     assert_eq!(cache.get_or_insert_with(&1, || 11), 11);
     assert_eq!((cache.len(), rejected.load(Ordering::SeqCst), cache.stats().rejected), (0, 11, 1));
+}
+
+/// A cache that its own removal callback can reach.
+type Slot = Arc<OnceLock<LruCache<u32, u32>>>;
+
+#[test]
+fn a_removal_callback_may_compute_the_key_whose_time_is_over() {
+    let (time, slot) = (ManualClock::new(), Slot::default());
+    let refill = {
+        let slot = Arc::clone(&slot);
+        move |key: &u32, _: &u32, cause| {
+            if cause == RemovalCause::Expired {
+                slot.get().expect("it is there").get_or_insert_with(key, || 7);
+            }
+        }
+    };
+    let builder = LruCache::builder().max_entries(10).max_age(MINUTE).shards(1).clock(&time).on_removal(refill);
+    let cache = slot.get_or_init(|| builder.build().expect("sound limits"));
+    cache.insert(1, 1);
+    time.advance(MINUTE);
+    assert_eq!((cache.get_or_insert_with(&1, || 8), cache.stats().panics), (7, 0));
+}
+
+#[test]
+fn who_waits_for_a_value_has_it_before_the_callbacks_of_its_insert_run() {
+    let (slot, told) = (Slot::default(), Arc::new(Mutex::new(Vec::new())));
+    // The value of 99 needs that of 1, for which 0 has to go.
+    let asks = {
+        let (slot, told) = (Arc::clone(&slot), Arc::clone(&told));
+        move |&key: &u32, _: &u32, _| {
+            if key == 0 {
+                let cache = slot.get().expect("it is there");
+                let got = cache.try_get_or_insert_with(&99, || Err::<u32, _>("it is being computed"));
+                told.lock().expect("not poisoned").push(got);
+            }
+        }
+    };
+    let builder = LruCache::builder().max_entries(1).shards(1).on_removal(asks);
+    slot.set(builder.build().expect("sound limits")).expect("the first");
+    let values = in_time(move || {
+        let cache = slot.get().expect("it is there");
+        cache.insert(0, 0);
+        let (begun, ready) = (Barrier::new(2), Barrier::new(2));
+        thread::scope(|scope| {
+            let needs = scope.spawn(|| {
+                cache.get_or_insert_with(&99, || {
+                    begun.wait();
+                    ready.wait();
+                    cache.get_or_insert_with(&1, || unreachable!("it is being computed")) + 1
+                })
+            });
+            begun.wait();
+            let value = cache.get_or_insert_with(&1, || {
+                ready.wait();
+                // Long enough for the other one to wait for this.
+                thread::park_timeout(Duration::from_millis(200));
+                1
+            });
+            (value, needs.join().expect("no panic"))
+        })
+    });
+    assert_eq!(values, (1, 2));
+    assert_eq!(*told.lock().expect("not poisoned"), [Ok(2)]);
+}
+
+#[test]
+fn a_removal_callback_may_change_the_bound_that_is_being_changed() {
+    let slot = Slot::default();
+    let resize = {
+        let slot = Arc::clone(&slot);
+        move |_: &u32, _: &u32, _| slot.get().expect("it is there").resize(3).expect("a sound limit")
+    };
+    let builder = LruCache::builder().max_entries(100).shards(2).on_removal(resize);
+    slot.set(builder.build().expect("sound limits")).expect("the first");
+    in_time(move || {
+        let cache = slot.get().expect("it is there");
+        (0..10).for_each(|key| assert_eq!(cache.insert(key, key), None));
+        cache.resize(4).expect("a sound limit");
+        assert_eq!((cache.stats().max_entries, cache.stats().panics), (3, 0));
+        assert!(cache.len() <= 3);
+        cache.validate();
+    });
+}
+
+#[test]
+fn a_call_is_a_hit_or_a_miss_and_counts_once_however_often_it_looks() {
+    let time = ManualClock::new();
+    let builder = LruCache::<u32, u32>::builder().max_entries(10).max_age(MINUTE).shards(1);
+    let cache = builder.clock(&time).build().expect("sound limits");
+    let begun = Barrier::new(2);
+    thread::scope(|scope| {
+        scope.spawn(|| {
+            begun.wait();
+            assert_eq!(cache.get_or_insert_with(&1, || 5), 5);
+        });
+        let failed = cache.try_get_or_insert_with(&1, || {
+            begun.wait();
+            // Long enough for the other one to wait for this.
+            thread::park_timeout(Duration::from_millis(200));
+            Err(())
+        });
+        assert_eq!(failed, Err(ComputeError::Failed(())));
+    });
+    assert_eq!((cache.stats().hits, cache.stats().misses), (0, 2));
+    time.advance(MINUTE);
+    assert_eq!((cache.get_or_insert_with(&1, || 6), cache.get_or_insert_with(&1, || 7)), (6, 6));
+    assert_eq!((cache.stats().hits, cache.stats().misses), (1, 3));
 }
 
 #[test]

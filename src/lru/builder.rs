@@ -104,8 +104,8 @@ impl<K, V, S, M> LruBuilder<K, V, S, M> {
 
     /// How many entries are held at most. At most 2<sup>31</sup> a shard.
     ///
-    /// With several shards, as large caches have, eviction begins when the first of them is full, at some 99% of this:
-    /// ask for a little more where that matters, or for one shard.
+    /// With several shards, as large caches have, eviction begins when the first of them is full: at some 92% of this with
+    /// 1,000 entries a shard, at 99% with 60,000. Ask for a tenth more where that matters, or for one shard.
     #[must_use]
     pub fn max_entries(mut self, max: usize) -> Self {
         self.max_entries = Some(max);
@@ -144,8 +144,8 @@ impl<K, V, S, M> LruBuilder<K, V, S, M> {
         self
     }
 
-    /// Has `call` told of every entry that leaves and why, once each, and of every one that `insert` or
-    /// `get_or_insert_with` could not store; `try_insert` gives that back to its caller instead.
+    /// Has `call` told of every entry that leaves and why, once each, and of every one that was too heavy for `insert` or
+    /// `get_or_insert_with` to store; `try_insert` gives that back to its caller instead.
     ///
     /// It is called by whoever caused the departure, a sweeper for example, while no lock is held; so it may use the cache.
     /// Where that makes others leave, it is called for those within: let that come to an end. A panic in it is

@@ -9,10 +9,13 @@ use super::LruCache;
 use super::builder::weigh;
 use super::error::{ComputeError, TooHeavy};
 use super::flight::{Cycle, Flight};
+use super::inner::Shard;
+use super::left::Left;
 use crate::removal::RemovalCause;
 
 /// What a caller is to do about a key.
 enum Turn<V> {
+    LookAgain,
     Take(V),
     Wait(Arc<Flight<V>>),
     Compute(Arc<Flight<V>>),
@@ -74,8 +77,10 @@ impl<K: Hash + Eq, V: Clone, S: BuildHasher> LruCache<K, V, S> {
         K: Borrow<Q>,
         Q: ?Sized + Hash + Eq + ToOwned<Owned = K>,
     {
+        let mut has_looked = false;
         loop {
-            match self.take_turn(key) {
+            match self.take_turn(key, has_looked) {
+                Turn::LookAgain => {}
                 Turn::Take(value) => return Ok(value),
                 Turn::Wait(flight) => match self.inner.waiting.wait_for(&flight) {
                     Ok(Some(value)) => return Ok(value),
@@ -89,17 +94,28 @@ impl<K: Hash + Eq, V: Clone, S: BuildHasher> LruCache<K, V, S> {
                     return Ok(value);
                 }
             }
+            has_looked = true;
         }
     }
 
-    fn take_turn<Q>(&self, key: &Q) -> Turn<V>
+    fn take_turn<Q>(&self, key: &Q, has_looked: bool) -> Turn<V>
     where
         K: Borrow<Q>,
         Q: ?Sized + Hash + Eq + ToOwned<Owned = K>,
     {
         self.on(key, |now, hash, shard, left| {
-            if let Some(at) = shard.core.get_at(now, hash, key, left) {
+            let found = if has_looked {
+                shard.core.get_again_at(now, hash, key)
+            } else {
+                shard.core.get_at(now, hash, key, left)
+            };
+            if let Some(at) = found {
                 return Turn::Take(shard.core.value(at).clone());
+            }
+            // No computation begins before what left is seen off: a callback may compute the same key, and where a drop
+            // panics, nobody would end what has begun.
+            if !left.is_empty() {
+                return Turn::LookAgain;
             }
             match shard.flights.find(hash, key) {
                 Some(flight) => Turn::Wait(Arc::clone(flight)),
@@ -122,17 +138,23 @@ impl<K: Hash + Eq, V: Clone, S: BuildHasher> Landing<'_, K, V, S> {
         let for_others = value.clone();
         let hash = self.flight.hash;
         let now = inner.clock.nanos();
-        let stored = inner.with(inner.shards.of(hash), |shard, left| {
-            let noted = shard.flights.end(&self.flight)?;
-            Some((shard.core.insert_at(now, hash, key, value, weight, left), noted))
-        });
-        self.flight.land(Some(for_others));
-        match stored.map(|(stored, _noted)| stored) {
+        let work = |shard: &mut Shard<K, V, S>, left: &mut Left<K, V>| {
+            let noted = shard.flights.end(&self.flight);
+            let stored = match noted {
+                Some(_) => Ok(shard.core.insert_at(now, hash, key, value, weight, left)),
+                // Superseded. Dropped by the caller, where nothing is locked.
+                None => Err((key, value)),
+            };
+            // Before callbacks run, which may need what those who wait for this compute.
+            self.flight.land(Some(for_others));
+            (stored, noted)
+        };
+        inner.with_telling(inner.shards.of(hash), work, |listener, (stored, _noted)| match stored {
             // What was there was past its time when this began, or came from elsewhere meanwhile.
-            Some(Ok(Some((key, former)))) => inner.listener.tell(&key, &former, RemovalCause::Replaced),
-            Some(Err(TooHeavy { key, value, .. })) => inner.listener.tell(&key, &value, RemovalCause::Rejected),
-            Some(Ok(None)) | None => {}
-        }
+            Ok(Ok(Some((key, former)))) => listener.tell(&key, &former, RemovalCause::Replaced),
+            Ok(Err(TooHeavy { key, value, .. })) => listener.tell(&key, &value, RemovalCause::Rejected),
+            Ok(Ok(None)) | Err(_) => {}
+        });
     }
 }
 

@@ -5,12 +5,13 @@ use super::unsync::End;
 use crate::removal::RemovalCause;
 
 impl<K, V, S> LruCache<K, V, S> {
-    /// Removes the live entry that was used longest ago. Locks each shard once.
+    /// Removes the live entry that was used longest ago. Locks each shard once, and frees what it passes over there, which
+    /// is past its time.
     pub fn pop_lru(&self) -> Option<(K, V)> {
         self.pop_end(End::LeastRecent)
     }
 
-    /// Removes the live entry that was written longest ago. Locks each shard once.
+    /// Removes the live entry that was written longest ago. As [`pop_lru`](Self::pop_lru).
     pub fn pop_oldest(&self) -> Option<(K, V)> {
         self.pop_end(End::Oldest)
     }
@@ -22,9 +23,13 @@ impl<K, V, S> LruCache<K, V, S> {
             let (shard, _) =
                 times.enumerate().filter_map(|(shard, time)| Some((shard, time?))).min_by_key(|it| it.1)?;
             // Others may have emptied the shard meanwhile.
-            if let Some((key, value)) = self.inner.with(shard, |shard, left| shard.core.pop_at(now, end, left)) {
-                self.inner.listener.tell(&key, &value, RemovalCause::Removed);
-                return Some((key, value));
+            let popped = self.inner.with_telling(
+                shard,
+                |shard, left| shard.core.pop_at(now, end, left),
+                |listener, popped| popped.inspect(|(key, value)| listener.tell(key, value, RemovalCause::Removed)),
+            );
+            if popped.is_some() {
+                return popped;
             }
         }
     }

@@ -136,18 +136,21 @@ impl<V> Waiting<V> {
 
     fn enter(&self, me: ThreadId, flight: &Arc<Flight<V>>) -> Result<(), Cycle> {
         let mut threads = self.threads.lock();
-        // The threads that wait, each for the next, begin with the owner of this flight. They cannot go in a circle,
-        // since none was let in that would have closed it.
-        let mut owner = flight.owner;
-        while owner != me {
-            let waits = threads.iter().find(|(thread, flight)| *thread == owner && flight.is_computing());
-            let Some((_, next)) = waits else {
-                threads.push((me, Arc::clone(flight)));
-                return Ok(());
-            };
-            owner = next.owner;
+        // Each owner waits for the next flight, up to one that waits for none. They cannot go in a circle, since none was
+        // let in that would have closed it. A flight that has landed keeps nobody waiting, the first one included: its
+        // owner may be on the way to what this thread computes.
+        let mut next = flight;
+        while next.is_computing() {
+            if next.owner == me {
+                return Err(Cycle);
+            }
+            match threads.iter().find(|(thread, _)| *thread == next.owner) {
+                Some((_, flight)) => next = flight,
+                None => break,
+            }
         }
-        Err(Cycle)
+        threads.push((me, Arc::clone(flight)));
+        Ok(())
     }
 }
 

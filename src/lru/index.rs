@@ -4,9 +4,10 @@
 //! others still in the old: there is one table to look into for any hash.
 //!
 //! A table of `n` lines is left for one of up to `2n` at 10 entries a line, and one line is moved with every entry that
-//! is added: so at the end there are at most 11 of 15 a line, in the old table as in the new one. It is left for one
-//! of `n / 4` at an eighth of that, and a line is moved with every entry that is added, two with one that is removed:
-//! then at most about 9.
+//! is added: so at the end there are at most 11 of 15 a line, in the old table as in the new one. Where the bound allows for
+//! hardly more lines, and is raised meanwhile, the new table is left in turn as soon as the move to it ends, at 11 entries a
+//! line: then there are up to 12. A table is left for one of `n / 4` at an eighth of 10, and a line is moved with every
+//! entry that is added, two with one that is removed: then at most about 9.
 
 use std::mem::replace;
 

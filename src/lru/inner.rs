@@ -53,6 +53,21 @@ impl<K, V, S> Inner<K, V, S> {
         work(&mut guard, &mut call.left)
     }
 
+    /// [`with`](Self::with), where `tell` tells of what left and is for the caller. (Apart from it, since that moves what
+    /// left once more, which a look that finds something would feel.)
+    pub(super) fn with_telling<R, T>(
+        &self,
+        shard: usize,
+        work: impl FnOnce(&mut Shard<K, V, S>, &mut Left<K, V>) -> R,
+        tell: impl FnOnce(&Listener<K, V>, R) -> T,
+    ) -> T {
+        let mut call = Call::new(&*self.listener);
+        let mut guard = self.shards.lock(shard);
+        let result = work(&mut guard, &mut call.left);
+        drop(guard);
+        call.end(|listener| tell(listener, result))
+    }
+
     pub(super) fn stats(&self) -> Stats {
         let now = self.clock.nanos();
         let of = |shard| self.with(shard, |shard, _| shard.core.stats_at(now));

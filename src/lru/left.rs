@@ -1,7 +1,7 @@
 //! `Left` and `Listener`: what left a cache, and who is told.
 //!
 //! Whatever leaves is handed out of the core, and out of the lock of a shard, in a `Left`. Only there is the callback called,
-//! and only there are keys and values dropped.
+//! and only there are keys and values dropped, when all that left has been told of.
 
 use std::mem::replace;
 use std::sync::Arc;
@@ -21,6 +21,10 @@ impl<K, V> Left<K, V> {
     #[inline(always)]
     pub(super) const fn new() -> Self {
         Self { first: None, more: Vec::new() }
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.first.is_none()
     }
 
     #[inline(always)]
@@ -58,12 +62,24 @@ impl<K, V, C: Tells<K, V>> Call<K, V, C> {
     pub(super) fn new(by: C) -> Self {
         Self { left: Left::new(), by }
     }
+
+    /// Ends the call: `tell` tells of what left and is for the caller, after the others, and before these are dropped,
+    /// since a drop may panic.
+    #[inline(always)]
+    pub(super) fn end<R>(mut self, tell: impl FnOnce(&Listener<K, V>) -> R) -> R {
+        let left = replace(&mut self.left, Left::new());
+        let listener = self.by.listener();
+        listener.tell_of(&left);
+        let result = tell(listener);
+        drop(left);
+        result
+    }
 }
 
 impl<K, V, C: Tells<K, V>> Drop for Call<K, V, C> {
     #[inline(always)]
     fn drop(&mut self) {
-        self.by.listener().see_off(replace(&mut self.left, Left::new()));
+        self.by.listener().tell_of(&self.left);
     }
 }
 
@@ -114,23 +130,21 @@ impl<K, V> Listener<K, V> {
         (cause == RemovalCause::Replaced).then_some(value)
     }
 
-    /// Tells of all that left, then drops it.
+    /// Tells of all that left.
     #[inline(always)]
-    pub(super) fn see_off(&self, left: Left<K, V>) {
-        let Left { first, more } = left;
-        if let Some((key, value, cause)) = first {
-            self.tell(&key, &value, cause);
-            drop((key, value));
-            if !more.is_empty() {
-                self.see_off_more(more);
+    fn tell_of(&self, left: &Left<K, V>) {
+        if let Some((key, value, cause)) = &left.first {
+            self.tell(key, value, *cause);
+            if !left.more.is_empty() {
+                self.tell_of_more(&left.more);
             }
         }
     }
 
     #[cold]
-    fn see_off_more(&self, more: Vec<(K, V, RemovalCause)>) {
+    fn tell_of_more(&self, more: &[(K, V, RemovalCause)]) {
         for (key, value, cause) in more {
-            self.tell(&key, &value, cause);
+            self.tell(key, value, *cause);
         }
     }
 }

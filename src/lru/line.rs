@@ -127,7 +127,7 @@ pub(super) struct Table {
 impl Table {
     /// A table of `count` lines. It allocates, and touches nothing.
     pub(super) fn new(count: usize) -> Self {
-        // One more entry for each line may come while the table is being left for a larger one.
+        // Two more entries for each line may come: one while the table is being moved to, and one while it is being left.
         let places = (count as u64 * (LOAD as u64 + 2)).next_power_of_two();
         Self { lines: Vec::with_capacity(count), count, bits: places.ilog2().min(31) }
     }

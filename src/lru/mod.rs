@@ -53,8 +53,11 @@ pub use scan::{Cursor, InvalidCursor};
 /// # Cost
 ///
 /// `get`, `insert`, `remove`, an eviction and an expiry take constant time; an insert of much weight evicts as many as
-/// have to go for it. No call moves more than some dozens of entries: the index grows and shrinks by the line, the slab by
-/// the chunk, and memory is given back as entries leave.
+/// have to go for it. No such call moves more than some dozens of entries: the index grows and shrinks by the line, the slab
+/// by the chunk, and memory is given back as entries leave. Calls that go through many take as long as there are:
+/// [`clear`](Self::clear), [`retain`](Self::retain), [`resize`](Self::resize), [`sweep`](Self::sweep), and
+/// [`pop_lru`](Self::pop_lru) and [`pop_oldest`](Self::pop_oldest), which free all that is past its time and stands before
+/// the live entry.
 ///
 /// # Memory
 ///
@@ -75,8 +78,9 @@ pub use scan::{Cursor, InvalidCursor};
 /// of use, and evicts when it is full, which may be a little before the whole is. With `shards(1)` the order is global.
 ///
 /// A key's `Hash`, `Eq` and `Clone`, a value's `Clone`, and closures where it is said run while a shard is locked, and
-/// must not call back into the cache. `Drop`, weigher, computations and the removal callback never do. A panic in any of
-/// them leaves the cache consistent.
+/// must not call back into the cache. Weigher, computations and the removal callback never do, nor does `Drop`, but for
+/// that of what a call was given or has computed, where a key's `Eq` panics in it. A panic in any of them leaves the cache
+/// consistent.
 ///
 /// # Examples
 ///
@@ -225,7 +229,7 @@ impl<K, V, S> LruCache<K, V, S> {
     }
 
     /// The number of live entries. Locks each shard once, and takes a step for each entry that is held though its time is
-    /// over; calls that write or find something free a few of those each.
+    /// over; each write, and each `get` that finds something, frees a few of those.
     #[must_use]
     pub fn len(&self) -> usize {
         let now = self.now();
@@ -251,19 +255,6 @@ impl<K, V, S> LruCache<K, V, S> {
         self.inner.stats()
     }
 
-    /// Removes all entries, in time proportional to their number, and gives their memory back. A value that is being
-    /// computed is not stored.
-    pub fn clear(&self) {
-        let now = self.now();
-        for shard in 0..self.inner.shards.len() {
-            let superseded = self.inner.with(shard, |shard, left| {
-                shard.core.clear_at(now, left);
-                shard.flights.supersede_all()
-            });
-            drop(superseded);
-        }
-    }
-
     /// Checks every invariant of the structure, in time proportional to its size; for tests and fuzzing.
     ///
     /// # Panics
@@ -271,7 +262,7 @@ impl<K, V, S> LruCache<K, V, S> {
     /// Where one does not hold.
     #[doc(hidden)]
     pub fn validate(&self) {
-        self.each_shard(|shard, _| shard.core.validate()).for_each(drop);
+        self.each_shard(|shard, _| shard.core.check()).for_each(drop);
     }
 }
 
@@ -336,10 +327,14 @@ impl<K: Hash + Eq, V, S: BuildHasher> LruCache<K, V, S> {
         Q: ?Sized + Eq,
     {
         let now = self.now();
-        self.inner.with(self.inner.shards.of(hash), |shard, left| {
-            let at = shard.core.get_at(now, hash, key, left)?;
-            Some(read(shard.core.value(at)))
-        })
+        let result = self.inner.with(self.inner.shards.of(hash), |shard, left| {
+            match shard.core.get_at(now, hash, key, left) {
+                Some(at) => Ok(read(shard.core.value(at))),
+                // Out of the lock with it: what it has captured may use the cache when it is dropped.
+                None => Err(read),
+            }
+        });
+        result.ok()
     }
 
     /// A clone of the live value under a key. Refreshes nothing, and counts as neither hit nor miss.
@@ -396,19 +391,21 @@ impl<K: Hash + Eq, V, S: BuildHasher> LruCache<K, V, S> {
         let superseded = guard.supersede(hash, &key);
         let left = guard.core.insert_light(hash, key, value);
         drop(guard);
+        let former = self.inner.listener.see_off_light(left);
         drop(superseded);
-        Ok(self.inner.listener.see_off_light(left))
+        Ok(former)
     }
 
     #[inline(never)]
     fn insert_in_any_case(&self, now: Nanos, hash: u64, key: K, value: V) -> Result<Option<V>, TooHeavy<K, V>> {
         let weight = weigh(&self.inner.weigher, &key, &value);
-        let (former, superseded) = self.inner.with(self.inner.shards.of(hash), |shard, left| {
+        let work = |shard: &mut Shard<K, V, S>, left: &mut Left<K, V>| {
             let superseded = shard.supersede(hash, &key);
             (shard.core.insert_at(now, hash, key, value, weight, left), superseded)
-        });
-        drop(superseded);
-        Ok(former?.map(|former| self.inner.listener.hand_back(former, RemovalCause::Replaced)))
+        };
+        self.inner.with_telling(self.inner.shards.of(hash), work, |listener, (former, _superseded)| {
+            Ok(former?.map(|former| listener.hand_back(former, RemovalCause::Replaced)))
+        })
     }
 
     /// Removes the live entry under a key; its value. A value that is being computed for the key is not stored.
@@ -417,10 +414,16 @@ impl<K: Hash + Eq, V, S: BuildHasher> LruCache<K, V, S> {
         K: Borrow<Q>,
         Q: ?Sized + Hash + Eq,
     {
-        let (removed, superseded) = self
-            .on(key, |now, hash, shard, left| (shard.core.remove_at(now, hash, key, left), shard.supersede(hash, key)));
-        drop(superseded);
-        removed.map(|removed| self.inner.listener.hand_back(removed, RemovalCause::Removed))
+        let hash = hash(&self.inner.hasher, key);
+        let now = self.now();
+        // Superseded first: that compares keys, which may panic, and what is taken out is to be told of.
+        let work = |shard: &mut Shard<K, V, S>, left: &mut Left<K, V>| {
+            let superseded = shard.supersede(hash, key);
+            (shard.core.remove_at(now, hash, key, left), superseded)
+        };
+        self.inner.with_telling(self.inner.shards.of(hash), work, |listener, (removed, _superseded)| {
+            removed.map(|removed| listener.hand_back(removed, RemovalCause::Removed))
+        })
     }
 }
 

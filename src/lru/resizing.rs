@@ -3,6 +3,7 @@
 use super::builder::{MAX_ENTRIES_PER_SHARD, share_of_weight};
 use super::{LruCache, unsync};
 use crate::bounds::{self, BuildError};
+use crate::contained::FirstPanic;
 use crate::shards::share_of_count;
 
 /// The most entries that are evicted under one lock.
@@ -10,6 +11,8 @@ const PIECE: usize = 1024;
 
 impl<K, V, S> LruCache<K, V, S> {
     /// Sets another bound on the number of entries; what is above it is evicted, in time proportional to its number.
+    ///
+    /// In pieces of 1,024 a lock; an insert that comes meanwhile evicts what its shard still has to.
     ///
     /// # Errors
     ///
@@ -23,7 +26,8 @@ impl<K, V, S> LruCache<K, V, S> {
         Ok(())
     }
 
-    /// Sets another bound on the weight of all entries; what is above it is evicted, in time proportional to its number.
+    /// Sets another bound on the weight of all entries; what is above it is evicted, in time proportional to its number,
+    /// as by [`resize`](Self::resize).
     ///
     /// # Errors
     ///
@@ -38,12 +42,21 @@ impl<K, V, S> LruCache<K, V, S> {
     }
 
     fn rebound(&self, set: impl Fn(&mut unsync::LruCache<K, V, S>, usize)) {
-        let _one_at_a_time = self.inner.resizing.lock();
-        for at in 0..self.inner.shards.len() {
-            self.inner.with(at, |shard, _| set(&mut shard.core, at));
+        let shards = 0..self.inner.shards.len();
+        // In all shards before anything leaves: then callbacks and drops, which may change a bound too, find one bound, and
+        // no lock.
+        let one_at_a_time = self.inner.resizing.lock();
+        shards.clone().for_each(|at| self.inner.with(at, |shard, _| set(&mut shard.core, at)));
+        drop(one_at_a_time);
+        let mut panics = FirstPanic::default();
+        for at in shards {
             let now = self.now();
-            while self.inner.with(at, |shard, left| shard.core.evict_at(now, PIECE, left)) {}
-            while self.inner.with(at, |shard, left| shard.core.sweep_at(now, PIECE, left)).more {}
+            let evict = || self.inner.with(at, |shard, left| shard.core.evict_at(now, PIECE, left));
+            // Where a drop panicked, something left, and there may be more.
+            while panics.hold(evict).unwrap_or(true) {}
+            let sweep = || self.inner.with(at, |shard, left| shard.core.sweep_at(now, PIECE, left)).more;
+            while panics.hold(sweep).unwrap_or(true) {}
         }
+        panics.go_on();
     }
 }

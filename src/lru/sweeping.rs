@@ -1,7 +1,8 @@
-//! Sweeping the shared cache.
+//! Freeing what is past its time, and all at once.
 
 use super::LruCache;
 use super::inner::Inner;
+use crate::contained::FirstPanic;
 use crate::stats::Stats;
 use crate::sweep::{PIECE, Sweep, Swept, Task};
 
@@ -23,6 +24,23 @@ impl<K, V, S> LruCache<K, V, S> {
     /// Works in bounded pieces per lock.
     pub fn sweep(&self) -> usize {
         self.inner.shards.sweep_all(|shard, piece| self.inner.sweep_piece(shard, piece))
+    }
+
+    /// Removes all entries, in time proportional to their number, and gives their memory back. A value that is being
+    /// computed is not stored.
+    pub fn clear(&self) {
+        let now = self.now();
+        let mut panics = FirstPanic::default();
+        for shard in 0..self.inner.shards.len() {
+            let empty = || {
+                self.inner.with(shard, |shard, left| {
+                    shard.core.clear_at(now, left);
+                    shard.flights.supersede_all()
+                })
+            };
+            panics.hold(|| drop(empty()));
+        }
+        panics.go_on();
     }
 }
 

@@ -119,10 +119,12 @@ impl<K, V, S> LruCache<K, V, S> {
         if now < self.next_due {
             return None;
         }
-        let too_old = self.store.writes().time(at).saturating_add(self.limits.max_age);
-        let unused = self.store.recency().time(at).saturating_add(self.limits.max_idle);
-        let cause = if too_old <= unused { RemovalCause::Expired } else { RemovalCause::Idle };
-        (now >= too_old.min(unused) && now != Nanos::MAX).then_some(cause)
+        // Since when, as differences, which no time is too late for; the largest limit is none.
+        let since = |time: Nanos, limit: Nanos| (now - time).checked_sub(limit).filter(|_| limit != Nanos::MAX);
+        let too_old = since(self.store.writes().time(at), self.limits.max_age);
+        let unused = since(self.store.recency().time(at), self.limits.max_idle);
+        let cause = if too_old >= unused { RemovalCause::Expired } else { RemovalCause::Idle };
+        too_old.or(unused).map(|_| cause)
     }
 
     /// An entry whose time is over, if there is one: then one end of one order has it.
@@ -213,6 +215,19 @@ impl<K, V, S> LruCache<K, V, S> {
                 self.store.used(at, *self.store.link(at), now);
             }
             None => self.counts.misses += 1,
+        }
+        found
+    }
+
+    /// [`get_at`](Self::get_at) of a call that did so before: it counts no more, and lets nothing leave.
+    pub(super) fn get_again_at<Q: ?Sized + Eq>(&mut self, now: Nanos, hash: u64, key: &Q) -> Option<Place>
+    where
+        K: Borrow<Q>,
+    {
+        self.latest = self.latest.max(now);
+        let found = self.store.find(hash, key).filter(|&at| self.over(self.latest, at).is_none());
+        if let Some(at) = found {
+            self.store.used(at, *self.store.link(at), self.latest);
         }
         found
     }

@@ -56,13 +56,24 @@ impl<K, V, S> LruCache<K, V, S> {
     /// Calls `work` with the time, and sees off what left.
     #[inline(always)]
     fn at<R>(&mut self, work: impl FnOnce(&mut Self, Nanos, &mut Left<K, V>) -> R) -> R {
-        let now = self.clock.nanos();
-        let mut call = Call::new(self);
-        work(call.by, now, &mut call.left)
+        self.at_telling(work, |_, result| result)
     }
 
-    /// The number of live entries. Takes a step for each that is held though its time is over; each call that
-    /// writes or finds something frees a few of those.
+    /// [`at`](Self::at), where `tell` tells of what left and is for the caller.
+    #[inline(always)]
+    fn at_telling<R, T>(
+        &mut self,
+        work: impl FnOnce(&mut Self, Nanos, &mut Left<K, V>) -> R,
+        tell: impl FnOnce(&Listener<K, V>, R) -> T,
+    ) -> T {
+        let now = self.clock.nanos();
+        let mut call = Call::new(self);
+        let result = work(call.by, now, &mut call.left);
+        call.end(|listener| tell(listener, result))
+    }
+
+    /// The number of live entries. Takes a step for each that is held though its time is over; each write, and each
+    /// `get` that finds something, frees a few of those.
     #[must_use]
     pub fn len(&self) -> usize {
         self.len_at(self.now())
@@ -102,8 +113,10 @@ impl<K, V, S> LruCache<K, V, S> {
     }
 
     fn pop_end(&mut self, end: End) -> Option<(K, V)> {
-        let popped = self.at(|core, now, left| core.pop_at(now, end, left));
-        popped.inspect(|(key, value)| self.listener.tell(key, value, RemovalCause::Removed))
+        self.at_telling(
+            |core, now, left| core.pop_at(now, end, left),
+            |listener, popped| popped.inspect(|(key, value)| listener.tell(key, value, RemovalCause::Removed)),
+        )
     }
 
     /// Removes every entry that `keep` does not want. In time proportional to the number of entries.
@@ -159,6 +172,7 @@ impl<K, V, S> LruCache<K, V, S> {
     #[doc(hidden)]
     pub fn validate(&self) {
         self.check();
+        assert!(!self.is_above_bounds(), "the bounds");
     }
 }
 
@@ -245,8 +259,10 @@ impl<K: Hash + Eq, V, S: BuildHasher> LruCache<K, V, S> {
     #[inline(never)]
     fn insert_in_any_case(&mut self, hash: u64, key: K, value: V) -> Result<Option<V>, TooHeavy<K, V>> {
         let weight = weigh(&self.weigher, &key, &value);
-        let former = self.at(|core, now, left| core.insert_at(now, hash, key, value, weight, left))?;
-        Ok(former.map(|former| self.listener.hand_back(former, RemovalCause::Replaced)))
+        self.at_telling(
+            |core, now, left| core.insert_at(now, hash, key, value, weight, left),
+            |listener, former| Ok(former?.map(|former| listener.hand_back(former, RemovalCause::Replaced))),
+        )
     }
 
     /// The live value under a key, or else the one that `compute` returns, which is stored.
@@ -289,8 +305,10 @@ impl<K: Hash + Eq, V, S: BuildHasher> LruCache<K, V, S> {
         Q: ?Sized + Hash + Eq,
     {
         let hash = hash(&self.hasher, key);
-        let removed = self.at(|core, now, left| core.remove_at(now, hash, key, left));
-        removed.map(|removed| self.listener.hand_back(removed, RemovalCause::Removed))
+        self.at_telling(
+            |core, now, left| core.remove_at(now, hash, key, left),
+            |listener, removed| removed.map(|removed| listener.hand_back(removed, RemovalCause::Removed)),
+        )
     }
 }
 
