@@ -70,6 +70,26 @@ fn no_sweep_changes_an_answer() {
 }
 
 #[test]
+fn ids_expire_in_their_time_after_most_of_the_others_were_removed() {
+    for stays in [1, 10] {
+        let time = ManualClock::new();
+        let builder = unsync::DedupSet::<u64>::builder().ttl(Duration::from_secs(10_000)).max_entries(10_000);
+        let mut seen = builder.clock(time.clock()).build().expect("sound limits");
+        for id in 0..5_120 {
+            time.set(Duration::from_secs(id));
+            seen.insert(&id);
+        }
+        (stays..3_600).for_each(|id| assert!(seen.remove(&id)));
+        // Ids up to 3,800 expire.
+        time.set(Duration::from_secs(13_800));
+        assert_eq!((seen.len(), seen.stats().oldest_entry_age), (1_319, Some(Duration::from_secs(9_999))));
+        assert!(seen.insert(&3_700) && !seen.insert(&3_801));
+        (10_000..10_020).for_each(|id| assert!(seen.insert(&id)));
+        seen.validate();
+    }
+}
+
+#[test]
 fn every_eviction_is_counted_and_the_shortest_window_reported() {
     let time = ManualClock::new();
     let seen = set(&time, 3);

@@ -275,8 +275,10 @@ impl<K: ?Sized + Key, V> Ring<K, V> {
             }
             low.checked_sub(1).filter(|last| slots.contains(last))
         };
-        let (emptied, target) = self.emptied_by_packing();
-        not_after(target..self.slots.len()).or_else(|| not_after(0..emptied)).expect("an entry came before the cutoff")
+        // The times of those before `head`, and of those that packing has emptied, say nothing.
+        let ((head, _), emptied) = (self.locate(self.head), self.emptied_by_packing());
+        let found = not_after(head.max(emptied.end)..self.slots.len()).or_else(|| not_after(head..emptied.start));
+        found.expect("an entry came before the cutoff")
     }
 
     /// Lets the oldest live entry go and returns when it came.

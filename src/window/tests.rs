@@ -120,6 +120,19 @@ impl Checked {
             next = self.window.next(Some(seq.wrapping_add(1)));
         }
         assert_eq!(next, None);
+        self.check_what_expires_later();
+    }
+
+    /// Asks what will be live when some of the entries, up to each eighth of them, have expired.
+    fn check_what_expires_later(&self) {
+        let len = self.reference.len();
+        for (_, last) in (0..len).step_by(len / 8 + 1).map(|at| &self.reference[at]) {
+            let then = last + TTL;
+            let live = self.reference.range(self.reference.partition_point(|entry| entry.1 <= *last)..);
+            let bytes = live.clone().map(|entry| entry.0.len() as u64).sum();
+            let oldest = live.clone().next().map(|entry| then - entry.1);
+            assert_eq!(self.window.live_at(then), (live.len(), bytes, oldest), "once what came at {last} expires");
+        }
     }
 }
 
@@ -312,6 +325,27 @@ fn a_packed_slot_with_the_head_in_it_is_packed_again() {
 }
 
 #[test]
+fn what_packing_moves_expires_in_its_time_however_far_packing_has_come() {
+    for stays in [1, 10] {
+        let mut checked = Checked::starting_at(0);
+        for id in 0..5 * BLOCK {
+            checked.push(&id.to_string());
+        }
+        // What is removed last begins to pack the others, and leaves that half done.
+        for _ in stays..3_600 {
+            checked.remove(stays);
+        }
+        checked.check();
+        // The 200 that are next to expire, one by one.
+        checked.now = checked.reference[stays].1 + TTL - 1;
+        for id in 0..200 {
+            checked.push(&format!("new {id}"));
+        }
+        checked.check();
+    }
+}
+
+#[test]
 fn after_a_spike_memory_is_given_back() {
     let mut checked = Checked::starting_at(7 * BLOCK as u32);
     for id in 0..100 * BLOCK {
@@ -344,6 +378,8 @@ enum Op {
     Evict(usize),
     Remove(usize, usize),
     Advance(u64),
+    /// Advances to the time at which what came so long after the oldest expires.
+    Expire(u64),
     Sweep(usize),
     /// To groups of so many bits of a number: as where numbers span more, or less, than they do.
     Regroup(u32),
@@ -366,6 +402,7 @@ fn small_op() -> impl Strategy<Value = Op> {
         3 => (0..BLOCK).prop_map(Op::Push),
         2 => (0..BLOCK / 4).prop_map(Op::Evict),
         4 => (0..BLOCK, any::<usize>()).prop_map(|(count, step)| Op::Remove(count, step)),
+        1 => (0..BLOCK as u64).prop_map(Op::Expire),
         1 => (0..BLOCK).prop_map(Op::Sweep),
         1 => (6..=14_u32).prop_map(Op::Regroup),
     ]
@@ -397,6 +434,10 @@ fn run(start: u32, ops: Vec<Op>) {
                 }
             }
             Op::Advance(by) => checked.advance(by),
+            Op::Expire(after) => {
+                let oldest = checked.reference.front().map_or(0, |entry| entry.1);
+                checked.advance((oldest + after + TTL).saturating_sub(checked.now));
+            }
             Op::Sweep(budget) => {
                 let Checked { window, hasher, trash, .. } = &mut checked;
                 window.sweep(budget, hasher, trash);
