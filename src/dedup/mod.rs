@@ -214,8 +214,9 @@ impl<K: ?Sized + Key, V, S: BuildHasher> DedupMap<K, V, S> {
     where
         V: Clone,
     {
+        let mut value = Some(value);
         self.on(key, |now, hash, core| {
-            let found = core.record_at(now, hash, key, value);
+            let found = core.record_at(now, hash, key, &mut value);
             core.seen(&found)
         })
     }
@@ -309,8 +310,8 @@ impl<K: ?Sized + Key, V, S: BuildHasher> DedupMap<K, V, S> {
     }
 
     fn commit(&self, token: &Token, value: V) -> Result<(), LeaseLapsed<V>> {
-        let now = self.now();
-        self.inner.with(self.inner.shards.of(token.hash), |core| core.commit_at(now, token, value))
+        let (now, mut value) = (self.now(), Some(value));
+        self.inner.with(self.inner.shards.of(token.hash), |core| core.commit_at(now, token, &mut value))
     }
 
     fn release(&self, token: &Token) {
@@ -346,7 +347,7 @@ impl<K: ?Sized + Key, S: BuildHasher> DedupMap<K, (), S> {
     /// The id is borrowed, and copied only where it is new: pass `&id`, and clone nothing.
     #[inline]
     pub fn insert(&self, key: &K) -> bool {
-        self.on(key, |now, hash, core| matches!(core.record_at(now, hash, key, ()), Found::Fresh(())))
+        self.on(key, |now, hash, core| matches!(core.record_at(now, hash, key, &mut Some(())), Found::Fresh(())))
     }
 
     /// [`insert`](Self::insert)s many ids: an answer for each. Of equal ids the first is new.
@@ -373,7 +374,7 @@ impl<K: ?Sized + Key, S: BuildHasher> DedupMap<K, (), S> {
                     core.touch(batch.iter().map(|&at| keys[at].0));
                     for &at in batch {
                         let (hash, key) = &keys[at];
-                        let found = core.record_at(now, *hash, key.as_key(), ());
+                        let found = core.record_at(now, *hash, key.as_key(), &mut Some(()));
                         answers[at] = matches!(found, Found::Fresh(()));
                     }
                 });

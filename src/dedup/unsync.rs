@@ -227,7 +227,7 @@ impl<K: ?Sized + Key, V, S: BuildHasher> DedupMap<K, V, S> {
     where
         V: Clone,
     {
-        let found = self.record_at(self.now(), self.hash(key), key, value);
+        let found = self.record_at(self.now(), self.hash(key), key, &mut Some(value));
         let seen = self.seen(&found);
         drop(self.take_garbage());
         seen
@@ -250,8 +250,9 @@ impl<K: ?Sized + Key, V, S: BuildHasher> DedupMap<K, V, S> {
         Duration::from_nanos(self.recorded.age(self.latest, seq))
     }
 
+    /// Takes the value if it is stored. One that is not stays with the caller, to be dropped where no lock is held.
     #[inline]
-    pub(super) fn record_at(&mut self, now: Nanos, hash: u64, key: &K, value: V) -> Found<()> {
+    pub(super) fn record_at(&mut self, now: Nanos, hash: u64, key: &K, value: &mut Option<V>) -> Found<()> {
         let now = self.catch_up(now);
         if let Some(found) = self.look_up(hash, key) {
             return found;

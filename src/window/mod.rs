@@ -160,9 +160,11 @@ impl<K: ?Sized + Key, V> Window<K, V> {
         self.ring.next(from.unwrap_or(head))
     }
 
-    /// Adds an entry whose key is not there. May panic in the key's `Clone`, and then adds nothing.
+    /// Adds an entry whose key is not there, with the value that is. May panic in the key's `Clone`, and then adds nothing.
+    ///
+    /// A value is the caller's until it is stored: whatever happens, it is not dropped here.
     #[inline]
-    pub(crate) fn push(&mut self, now: Nanos, hash: u64, key: &K, value: V) {
+    pub(crate) fn push(&mut self, now: Nanos, hash: u64, key: &K, value: &mut Option<V>) {
         if self.index.is_full(self.ring.len()) || !self.ring.has_room() {
             self.make_room(now);
         }

@@ -170,7 +170,7 @@ impl<K: ?Sized + Key, V> Ring<K, V> {
     /// Adds the newest entry, where there is room. `time` is not below that of the one before. May panic in the key's
     /// `Clone`, then no entry was added.
     #[inline]
-    pub(crate) fn push(&mut self, time: Nanos, hint: u8, key: &K, value: V) -> Seq {
+    pub(crate) fn push(&mut self, time: Nanos, hint: u8, key: &K, value: &mut Option<V>) -> Seq {
         let bytes = K::Store::weigh(key);
         let slot = self.slots.back_mut().expect("there is a last slot");
         slot.block.as_mut().expect("the last slot has a block").push_back(time, hint, key, value);

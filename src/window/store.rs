@@ -69,11 +69,12 @@ impl<T> Lane<T> {
         if Self::REMAINS { self.owning[at].as_ref().expect("the place was not emptied") } else { &self.bare[at] }
     }
 
-    pub(crate) fn push_back(&mut self, value: T) {
+    /// Takes the value that is there.
+    pub(crate) fn push_back(&mut self, value: &mut Option<T>) {
         if Self::REMAINS {
-            self.owning.push_back(Some(value));
+            self.owning.push_back(value.take());
         } else {
-            self.bare.push_back(value);
+            self.bare.extend(value.take());
         }
     }
 }
@@ -144,7 +145,7 @@ impl<T: Hash + Eq + Clone> Store<T> for Lane<T> {
     }
 
     fn push_back(&mut self, key: &T) {
-        self.push_back(key.clone());
+        self.push_back(&mut Some(key.clone()));
     }
 }
 

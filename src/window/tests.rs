@@ -70,7 +70,7 @@ impl Checked {
         window.expire(self.now);
         window.maintain(hasher, trash);
         assert_eq!(window.find(hash, id), None, "a new id");
-        window.push(self.now, hash, id, self.now);
+        window.push(self.now, hash, id, &mut Some(self.now));
         self.reference.push_back((id.to_owned(), self.now));
         self.expire_reference();
     }
