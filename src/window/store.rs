@@ -73,8 +73,8 @@ impl<T> Lane<T> {
     pub(crate) fn push_back(&mut self, value: &mut Option<T>) {
         if Self::REMAINS {
             self.owning.push_back(value.take());
-        } else {
-            self.bare.extend(value.take());
+        } else if let Some(value) = value.take() {
+            self.bare.push_back(value);
         }
     }
 }

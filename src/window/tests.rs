@@ -10,6 +10,7 @@ use super::group::Grouping;
 use super::index::Index;
 use super::line::Live;
 use super::store::{Heap, Store};
+use super::table::Table;
 use super::{Trash, Window};
 
 const TTL: u64 = 1_000_000;
@@ -197,6 +198,36 @@ fn numbers_that_span_much_are_kept_in_larger_groups() {
         checked.push(&id.to_string());
     }
     checked.check();
+}
+
+#[test]
+fn of_ids_with_equal_slots_each_is_found_whichever_slot_another_gave_up() {
+    let grouping = Grouping::of_span(1 << 25);
+    assert_eq!(grouping.size(), 4_096);
+    let mut table = Table::with_lines(3, grouping);
+    let hash = |line: u64, tag: u64| ((line * 0x6000_0000) << 32) | tag;
+    let first = 1 << 20;
+    let live = |seq| Live::between(first, seq + 1);
+    // Two lines are full, so that an id which belongs into the first of them comes to stand in the third.
+    for seq in first..first + 40 {
+        table.insert(hash(u64::from(seq - first) / 20, 100 + u64::from(seq)), seq, live(seq));
+    }
+    let (id, older) = (hash(0, 7), first + 40);
+    table.insert(id, older, live(older));
+    // One leaves the second line, and takes its place: an id of the same hash and the same group.
+    table.remove(hash(1, 100 + u64::from(older) - 1), older - 1);
+    let newer = older + 2_500;
+    table.insert(id, newer, live(newer));
+    let find = |table: &Table, from: u32| {
+        table.find(id, Live::between(from, newer + 1), |first, size| {
+            (first..first + size).contains(&newer).then_some(newer)
+        })
+    };
+    assert_eq!(find(&table, first), Some(newer));
+    // Gives up the slot in the second line.
+    table.remove(id, older);
+    assert_eq!(find(&table, first), Some(newer));
+    assert_eq!(find(&table, newer), Some(newer), "all that came before it has left");
 }
 
 #[test]
