@@ -1,7 +1,11 @@
 //! The promises of `DedupMap`, one by one, on the shared map and on the single-threaded core.
 
+#[path = "support/ends.rs"]
+mod ends;
+
 use std::time::Duration;
 
+use ends::ends;
 use leakproof::{Claim, DedupMap, DedupSet, ManualClock, Seen, unsync};
 
 const TTL: Duration = Duration::from_secs(3600);
@@ -440,6 +444,26 @@ fn for_each_visits_live_ids_oldest_first_across_shards() {
         visited.push(id);
     });
     assert_eq!(visited, (1_400..5_000).collect::<Vec<_>>());
+}
+
+#[test]
+fn for_each_ends_however_much_is_recorded_meanwhile() {
+    for (shards, step) in [(1, Duration::ZERO), (1, NANO), (4, Duration::ZERO), (4, NANO)] {
+        ends(move || {
+            let time = ManualClock::new();
+            let builder = DedupSet::<u64>::builder().ttl(TTL).max_entries(100_000).shards(shards);
+            let seen = builder.clock(time.clock()).build().expect("sound limits");
+            (0..1_000).for_each(|id| assert!(seen.insert(&id)));
+            let mut visited = Vec::new();
+            seen.for_each(|&id, (), _| {
+                time.advance(step);
+                assert!(seen.insert(&(1_000 + visited.len() as u64)));
+                visited.push(id);
+            });
+            visited.sort_unstable();
+            assert!(visited.into_iter().eq(0..1_000), "what there was when it began, and nothing else");
+        });
+    }
 }
 
 #[test]

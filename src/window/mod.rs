@@ -145,6 +145,15 @@ impl<K: ?Sized + Key, V> Window<K, V> {
         now.saturating_sub(self.ring.time(seq))
     }
 
+    pub(crate) fn time(&self, seq: Seq) -> Nanos {
+        self.ring.time(seq)
+    }
+
+    /// The number that the next entry will have, or a lower one.
+    pub(crate) fn end(&self) -> Seq {
+        self.ring.tail()
+    }
+
     pub(crate) fn key(&self, seq: Seq) -> &K {
         self.ring.key(seq)
     }
