@@ -331,6 +331,10 @@ mod deserialized {
             (r#"{"ttl": "59s"}"#, ["ttl is \"59s\"", "too small", "60000 (1 min 0 s)"]),
             (r#"{"ttl": 59999}"#, ["ttl is \"59999\"", "too small", "60000 (1 min 0 s)"]),
             (r#"{"ttl": "a day"}"#, ["ttl is \"a day\"", "neither a whole number nor a time", "60000"]),
+            (
+                r#"{"ttl": "1.5h"}"#,
+                ["neither a whole number nor a time", "60000 (1 min 0 s)", ", or a time such as 24h"],
+            ),
             (r#"{"ttl": null}"#, ["ttl is \"null\"", "not a whole number", "60000"]),
             (r#"{"max_entries": 0}"#, ["max_entries is \"0\"", "too small", "1 to 268435456"]),
             (r#"{"max_entries": -1}"#, ["max_entries is \"-1\"", "too small", "1 to 268435456"]),
