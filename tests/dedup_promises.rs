@@ -351,6 +351,19 @@ fn a_key_that_alone_exceeds_the_bytes_is_answered_as_new_and_not_stored() {
     assert!(seen.contains(b"kept"), "nothing had to go for it");
 }
 
+#[test]
+fn a_key_for_which_the_ids_in_flight_leave_no_room_is_answered_as_new_and_not_stored() {
+    let builder = DedupSet::<str>::builder().ttl(TTL).max_entries(100).max_bytes(10).shards(1);
+    let seen = builder.build().expect("sound limits");
+    let Claim::Fresh(ticket) = seen.claim("in flight") else { panic!("fresh") };
+    assert!(seen.insert("bb") && seen.insert("bb"), "handled twice at worst, never lost");
+    assert!(matches!(seen.claim("bb"), Claim::Full));
+    let stats = seen.stats();
+    assert_eq!((stats.rejected, stats.shed, stats.weight), (2, 1, 9), "the bound holds");
+    drop(ticket);
+    assert!(seen.insert("bb") && !seen.insert("bb"));
+}
+
 // Promise 7: what is counted is live.
 
 #[test]

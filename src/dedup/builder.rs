@@ -176,7 +176,8 @@ impl Limits {
 impl<K: ?Sized + ByteKey, V, S, M> DedupBuilder<K, V, S, M> {
     /// How many bytes of keys are held at most, those in flight included; no bound unless given.
     ///
-    /// A key that alone exceeds its shard's share of this is answered as new and not stored; by default no shard has
+    /// A key that alone exceeds its shard's share of this is answered as new and not stored. So is one for which the ids in
+    /// flight leave no room, as nothing of theirs can be evicted; `claim` then answers `Full`. By default no shard has
     /// a share below 1 MiB unless there is only one.
     #[must_use]
     pub fn max_bytes(mut self, max: usize) -> Self {

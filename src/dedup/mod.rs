@@ -208,8 +208,8 @@ impl<K: ?Sized + Key, V, S: BuildHasher> DedupMap<K, V, S> {
     /// Records an id with a value, unless it was recorded within the ttl or is in flight.
     ///
     /// Checking and recording are one step: of any number of concurrent calls exactly one gets [`Seen::New`]. At
-    /// the bound the oldest id is evicted, never the new one. A key that alone exceeds the bound on bytes is answered
-    /// as new, and not stored. About one cache miss for a new id.
+    /// the bound the oldest id is evicted, never the new one. A key that alone exceeds the bound on bytes, or for which the
+    /// ids in flight leave no room within it, is answered as new, and not stored. About one cache miss for a new id.
     pub fn record(&self, key: &K, value: V) -> Seen<V>
     where
         V: Clone,
@@ -251,6 +251,9 @@ impl<K: ?Sized + Key, V, S: BuildHasher> DedupMap<K, V, S> {
     /// `insert` and `record` of that id answers that it is in flight.
     ///
     /// A ticket that is dropped uncommitted makes the next delivery fresh, so that a handler that fails loses nothing.
+    ///
+    /// A key that alone exceeds `max_bytes` is [`Fresh`](Claim::Fresh) for everyone, and never in flight: its `commit`
+    /// succeeds and records nothing.
     ///
     /// The ticket borrows the map. One that is to be moved into a thread or a task comes from
     /// [`claim_owned`](Self::claim_owned).
@@ -319,7 +322,7 @@ impl<K: ?Sized + Key, V, S: BuildHasher> DedupMap<K, V, S> {
         self.inner.with(self.inner.shards.of(token.hash), |core| core.release_at(now, token));
     }
 
-    /// Frees the memory of ids that expired; how many were freed. Changes no answer.
+    /// Frees the memory of ids that left (expired or evicted); how many were freed. Changes no answer.
     ///
     /// Works in bounded pieces per lock.
     pub fn sweep(&self) -> usize {

@@ -348,7 +348,7 @@ impl<K: ?Sized + Key, V, S: BuildHasher> DedupMap<K, V, S> {
         true
     }
 
-    /// Frees the memory of ids that expired; how many were freed. Changes no answer.
+    /// Frees the memory of ids that left (expired or evicted); how many were freed. Changes no answer.
     pub fn sweep(&mut self) -> usize {
         let mut freed = 0;
         loop {

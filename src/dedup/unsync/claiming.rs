@@ -11,7 +11,8 @@ use crate::window::Seq;
 use crate::window::store::Store;
 
 impl<K: ?Sized + Key, V, S: BuildHasher> DedupMap<K, V, S> {
-    /// Claims an id: it is in flight until the token is committed or released, or the lease runs out.
+    /// Claims an id: it is in flight until the token is committed or released, or the lease runs out. A key that alone
+    /// exceeds `max_bytes` is always fresh, and never in flight.
     pub fn claim(&mut self, key: &K) -> Claim<Token, V>
     where
         V: Clone,
@@ -66,7 +67,7 @@ impl<K: ?Sized + Key, V, S: BuildHasher> DedupMap<K, V, S> {
         Found::Fresh(Token { hash, number: Some(self.next_number - 1) })
     }
 
-    /// Records a claimed id as handled; its ttl begins now.
+    /// Records a claimed id as handled; its ttl begins now. Of a key that alone exceeds `max_bytes` nothing is recorded.
     ///
     /// # Errors
     ///
