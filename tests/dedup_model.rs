@@ -52,7 +52,7 @@ proptest! {
 /// Some thousands of ids, of which most are removed.
 fn many_op() -> impl Strategy<Value = Op> {
     prop_oneof![
-        2 => (0..6_000_u16).prop_map(Op::RecordNew),
+        2 => (0..4_096_u16).prop_map(Op::RecordNew),
         4 => (0..20_u8, 0..4_000_u16).prop_map(|(from, count)| Op::RemoveMany(from, count)),
         2 => (0..6_000_u16).prop_map(Op::Advance),
         1 => Just(Op::Sweep),

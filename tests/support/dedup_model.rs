@@ -22,7 +22,7 @@ pub enum Op {
     SetBack(u16),
     Sweep,
     Clear,
-    /// Records so many ids that were never seen, one after the other in time.
+    /// Records some thousands of ids that were never seen, one after the other in time.
     RecordNew(u16),
     /// Removes so many ids, beginning with one of the oldest: a map with few left of many is packed.
     RemoveMany(u8, u16),
@@ -79,6 +79,14 @@ impl Reference {
         self.recorded.drain(..evicted);
         self.count("evicted", evicted);
         true
+    }
+
+    fn record_new(&mut self, limits: &Limits, key: &str, value: u32) {
+        let has_room = self.make_room(limits, 1, key.len());
+        if has_room {
+            self.recorded.push((key.to_owned(), self.now, value));
+        }
+        self.count(if has_room { "inserted" } else { "rejected" }, 1);
     }
 }
 
@@ -140,10 +148,13 @@ pub fn run(limits: Limits, ops: &[Op]) {
                 model.count("removed", to - from);
             }
             Op::RecordNew(count) => {
-                for number in 0..*count {
+                for number in 0..*count % 4_096 {
                     model.now += 1;
                     time.set(Duration::from_nanos(model.now));
-                    record(&mut map, &mut model, &limits, &format!("{step}-{number}"), value);
+                    model.expire(&limits);
+                    let key = format!("{step}-{number}");
+                    assert_eq!(map.record(&key, value), Seen::New);
+                    model.record_new(&limits, &key, value);
                 }
             }
             Op::Claim(key) => claim(&mut map, &mut model, &limits, &id(*key), value, &mut tokens),
@@ -199,12 +210,7 @@ fn record(map: &mut DedupMap<str, u32>, model: &mut Reference, limits: &Limits, 
         model.count("in_flight_hits", 1);
         Seen::InFlight
     } else {
-        if model.make_room(limits, 1, key.len()) {
-            model.recorded.push((key.to_owned(), model.now, value));
-            model.count("inserted", 1);
-        } else {
-            model.count("rejected", 1);
-        }
+        model.record_new(limits, key, value);
         Seen::New
     };
     assert_eq!(map.record(key, value), expected);
