@@ -5,7 +5,7 @@ use std::cell::Cell;
 use std::hash::{BuildHasher, Hash, Hasher};
 use std::time::Duration;
 
-use leakproof::{Claim, ManualClock, unsync};
+use leakproof::{Claim, Clock, ManualClock, unsync};
 
 const TTL: Duration = Duration::from_secs(3600);
 /// What any one call may touch.
@@ -117,6 +117,30 @@ fn no_call_touches_more_than_64_entries_at_the_bound_and_with_claims() {
         }
         most.see("looking", || seen.contains(&Probe(id)));
     }
+}
+
+#[test]
+fn a_long_key_evicts_as_many_as_it_takes_in_no_time() {
+    let (time, real) = (ManualClock::new(), Clock::precise());
+    let (entries, bytes) = (100_000, 100_000 * 8);
+    let mut ratio = f64::INFINITY;
+    for _ in 0..5 {
+        let builder = unsync::DedupMap::<str, Probe>::builder().ttl(TTL).max_entries(1 << 20).max_bytes(bytes);
+        let mut seen = builder.clock(time.clock()).build().expect("sound limits");
+        let begun = real.now();
+        for id in 0..entries {
+            time.advance(Duration::from_millis(1));
+            seen.record(&format!("{id:08}"), Probe(id));
+        }
+        let filled = real.now();
+        Most::default().see("a long key", || seen.record(&"x".repeat(bytes - 8 * 10_000), Probe(0)));
+        ratio = ratio.min((real.now() - filled).as_secs_f64() / (filled - begun).as_secs_f64());
+        let stats = seen.stats();
+        assert_eq!((stats.evicted, stats.len, stats.weight), (90_000, 10_001, bytes as u64));
+        assert_eq!(stats.shortest_window, Some(Duration::from_millis(10_000)));
+        seen.validate();
+    }
+    assert!(ratio < 0.01, "evicting took {ratio:.3} of the time that filling took");
 }
 
 /// Counts the keys that are hashed.

@@ -120,6 +120,14 @@ impl<K: ?Sized + Key, V> Window<K, V> {
         time
     }
 
+    /// Lets the oldest entries go until their keys come to `bytes`, which is not above [`bytes`](Self::bytes) and not zero:
+    /// how many, and when the youngest of them came.
+    pub(crate) fn evict_bytes(&mut self, bytes: u64) -> (usize, Nanos) {
+        let evicted = self.ring.evict_bytes(bytes);
+        self.head_moved();
+        evicted
+    }
+
     /// The entry with this key, live or expired since the last [`expire`](Self::expire).
     #[inline]
     pub(crate) fn find(&self, hash: u64, key: &K) -> Option<Seq> {

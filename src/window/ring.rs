@@ -299,6 +299,34 @@ impl<K: ?Sized + Key, V> Ring<K, V> {
         time
     }
 
+    /// Lets the oldest live entries go until their keys come to `bytes`, which is not above [`bytes`](Self::bytes) and not
+    /// zero: how many, and when the youngest of them came. Looks at one slot a thousand entries, and into one of these.
+    pub(crate) fn evict_bytes(&mut self, mut bytes: u64) -> (usize, Nanos) {
+        let before = self.live;
+        let (mut slot, mut from) = self.locate(self.head);
+        loop {
+            let (live, its_bytes) = self.slots[slot].tally(&(from..BLOCK));
+            if its_bytes >= bytes {
+                break;
+            }
+            self.live -= live;
+            bytes -= its_bytes;
+            (slot, from) = (slot + 1, 0);
+        }
+        let slots = &self.slots;
+        let enough = |until: usize| slots[slot].tally(&(from..until)).1 >= bytes;
+        let (mut low, mut high) = (from, BLOCK);
+        while low + 1 < high {
+            let middle = (low + high) / 2;
+            if enough(middle) { high = middle } else { low = middle }
+        }
+        // The one before is what it took, and so it is present.
+        let youngest = self.time(self.seq(slot, high - 1));
+        self.live -= self.slots[slot].tally(&(from..high)).0;
+        self.advance_head(slot, high);
+        (before - self.live, youngest)
+    }
+
     /// Moves `head` to the oldest present entry at or after a position, or to `tail`.
     #[cold]
     fn advance_head(&mut self, slot: usize, from: usize) {
