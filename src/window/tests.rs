@@ -1,7 +1,6 @@
 //! What the window's owners cannot reach: numbers that wrap, packing, resizing seen from inside.
 
-use std::collections::VecDeque;
-use std::hash::{BuildHasher, Hasher};
+mod checked;
 
 use proptest::prelude::*;
 
@@ -9,133 +8,8 @@ use super::block::BLOCK;
 use super::group::Grouping;
 use super::index::Index;
 use super::line::Live;
-use super::store::{Heap, Store};
 use super::table::Table;
-use super::{Trash, Window};
-
-const TTL: u64 = 1_000_000;
-
-/// Hashes of which there are only so many different ones.
-struct Few {
-    hasher: ahash::RandomState,
-    different: u64,
-}
-
-impl BuildHasher for Few {
-    type Hasher = FewHasher;
-
-    fn build_hasher(&self) -> FewHasher {
-        FewHasher { hasher: self.hasher.build_hasher(), different: self.different }
-    }
-}
-
-struct FewHasher {
-    hasher: ahash::AHasher,
-    different: u64,
-}
-
-impl Hasher for FewHasher {
-    fn write(&mut self, bytes: &[u8]) {
-        self.hasher.write(bytes);
-    }
-
-    fn finish(&self) -> u64 {
-        self.hasher.finish() % self.different
-    }
-}
-
-/// A window with a reference beside it: ids in order of arrival, with the time of each.
-struct Checked {
-    window: Window<str, u64>,
-    reference: VecDeque<(String, u64)>,
-    hasher: Few,
-    trash: Trash<str, u64>,
-    now: u64,
-}
-
-impl Checked {
-    fn starting_at(start: u32) -> Self {
-        let hasher = Few { hasher: ahash::RandomState::with_seeds(1, 2, 3, 4), different: u64::MAX };
-        let window = Window::starting_at(start, TTL, 1 << 20);
-        Self { window, reference: VecDeque::new(), hasher, trash: Trash::default(), now: 0 }
-    }
-
-    fn hash(&self, id: &str) -> u64 {
-        <Heap as Store<str>>::hash(&self.hasher, id)
-    }
-
-    fn push(&mut self, id: &str) {
-        let hash = self.hash(id);
-        let Self { window, hasher, trash, .. } = self;
-        self.now += 1;
-        window.expire(self.now);
-        window.maintain(hasher, trash);
-        assert_eq!(window.find(hash, id), None, "a new id");
-        window.push(self.now, hash, id, &mut Some(self.now));
-        self.reference.push_back((id.to_owned(), self.now));
-        self.expire_reference();
-    }
-
-    fn remove(&mut self, at: usize) {
-        let (id, time) = self.reference.remove(at).expect("it is there");
-        let hash = self.hash(&id);
-        let Self { window, hasher, trash, .. } = self;
-        window.maintain(hasher, trash);
-        let seq = window.find(hash, &id).expect("it is known");
-        assert_eq!((window.key(seq), *window.value(seq)), (id.as_str(), time));
-        window.remove(hash, seq, hasher, trash);
-    }
-
-    fn advance(&mut self, by: u64) {
-        self.now += by;
-        self.window.expire(self.now);
-        self.expire_reference();
-    }
-
-    fn evict(&mut self) {
-        if let Some((_, time)) = self.reference.pop_front() {
-            assert_eq!(self.window.evict(), time);
-        }
-    }
-
-    fn regroup(&mut self, bits: u32) {
-        let Window { ring, index, .. } = &mut self.window;
-        if index.mark().is_none() && ring.len() > 0 {
-            index.resize(ring.len(), ring.live(), Grouping::of_span(1 << (bits + 13)));
-        }
-        self.window.due = 0;
-    }
-
-    fn expire_reference(&mut self) {
-        while self.reference.front().is_some_and(|entry| self.now - entry.1 >= TTL) {
-            self.reference.pop_front();
-        }
-    }
-
-    fn check(&self) {
-        self.window.validate(&self.hasher);
-        let mut next = self.window.next(None);
-        for (id, time) in &self.reference {
-            let seq = next.expect("an entry is left");
-            assert_eq!((self.window.key(seq), self.window.value(seq)), (id.as_str(), time));
-            next = self.window.next(Some(seq.wrapping_add(1)));
-        }
-        assert_eq!(next, None);
-        self.check_what_expires_later();
-    }
-
-    /// Asks what will be live when some of the entries, up to each eighth of them, have expired.
-    fn check_what_expires_later(&self) {
-        let len = self.reference.len();
-        for (_, last) in (0..len).step_by(len / 8 + 1).map(|at| &self.reference[at]) {
-            let then = last + TTL;
-            let live = self.reference.range(self.reference.partition_point(|entry| entry.1 <= *last)..);
-            let bytes = live.clone().map(|entry| entry.0.len() as u64).sum();
-            let oldest = live.clone().next().map(|entry| then - entry.1);
-            assert_eq!(self.window.live_at(then), (live.len(), bytes, oldest), "once what came at {last} expires");
-        }
-    }
-}
+use checked::{Checked, TTL};
 
 #[test]
 fn numbers_wrap_and_number_zero_is_never_given() {
@@ -407,6 +281,7 @@ fn after_a_spike_memory_is_given_back() {
 enum Op {
     Push(usize),
     Evict(usize),
+    EvictBytes(u64),
     Remove(usize, usize),
     Advance(u64),
     /// Advances to the time at which what came so long after the oldest expires.
@@ -420,6 +295,7 @@ fn op() -> impl Strategy<Value = Op> {
     prop_oneof![
         4 => (0..3 * BLOCK).prop_map(Op::Push),
         1 => (0..BLOCK).prop_map(Op::Evict),
+        1 => (0..200_000_u64).prop_map(Op::EvictBytes),
         4 => (0..3 * BLOCK, any::<usize>()).prop_map(|(count, step)| Op::Remove(count, step)),
         1 => (0..TTL / 2).prop_map(Op::Advance),
         1 => (0..3 * BLOCK).prop_map(Op::Sweep),
@@ -432,6 +308,7 @@ fn small_op() -> impl Strategy<Value = Op> {
     prop_oneof![
         3 => (0..BLOCK).prop_map(Op::Push),
         2 => (0..BLOCK / 4).prop_map(Op::Evict),
+        1 => (0..10_000_u64).prop_map(Op::EvictBytes),
         4 => (0..BLOCK, any::<usize>()).prop_map(|(count, step)| Op::Remove(count, step)),
         1 => (0..BLOCK as u64).prop_map(Op::Expire),
         1 => (0..BLOCK).prop_map(Op::Sweep),
@@ -456,6 +333,7 @@ fn run(start: u32, ops: Vec<Op>) {
                 }
             }
             Op::Evict(count) => (0..count).for_each(|_| checked.evict()),
+            Op::EvictBytes(bytes) => checked.evict_bytes(bytes),
             Op::Remove(count, step) => {
                 for at in 0..count {
                     if checked.reference.is_empty() {
