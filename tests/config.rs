@@ -229,10 +229,13 @@ fn a_config_applies_to_a_builder_and_what_comes_after_it_counts() {
 
 #[test]
 fn limits_of_bytes_do_not_bind_keys_that_have_none() {
-    let config = DedupConfig { max_bytes: Some(1), ..DedupConfig::default() };
+    let config = DedupConfig { max_bytes: Some(1), shards: Some(8), ..DedupConfig::default() };
     let seen = DedupSet::<u64>::builder().config(&config).build().expect("sound");
     assert!(seen.insert(&1) && seen.insert(&2));
     assert!(!seen.insert(&1) && !seen.insert(&2));
+    assert_eq!(seen.stats().max_weight, None);
+    let error = DedupSet::<str>::builder().config(&config).build().expect_err("seven shards would have no byte");
+    assert_eq!(error, BuildError::TooManyShards { shards: 8, max: 1 });
 }
 
 /// A variable's value: mostly a number near what is allowed.

@@ -12,6 +12,8 @@ use crate::hash::hash;
 pub trait Places: Default {
     /// Whether places leave anything to drop when they are given up.
     const REMAINS: bool;
+    /// Whether places count for anything in a bound on bytes.
+    const WEIGHS: bool;
 
     /// An empty queue with room for as much as `previous` held, so that a steady stream never reallocates.
     fn like(previous: Option<&Self>) -> Self;
@@ -81,6 +83,7 @@ impl<T> Lane<T> {
 
 impl<T> Places for Lane<T> {
     const REMAINS: bool = needs_drop::<T>();
+    const WEIGHS: bool = false;
 
     fn like(previous: Option<&Self>) -> Self {
         let places = previous.map_or(0, Self::len);
@@ -210,6 +213,7 @@ impl Heap {
 
 impl Places for Heap {
     const REMAINS: bool = false;
+    const WEIGHS: bool = true;
 
     fn like(previous: Option<&Self>) -> Self {
         let (keys, bytes) = previous.map_or((0, 0), |heap| (heap.offsets.len(), heap.bytes.len()));
