@@ -131,8 +131,24 @@ fn a_ttl_beyond_all_time_never_expires() {
     let seen =
         DedupSet::<str>::builder().ttl(Duration::MAX).max_entries(2).clock(time.clock()).build().expect("sound limits");
     seen.insert("a");
-    time.set(Duration::from_nanos(u64::MAX - 1));
-    assert!(!seen.insert("a"));
+    for end in [Duration::from_nanos(u64::MAX - 1), Duration::MAX] {
+        time.set(end);
+        assert!(!seen.insert("a"));
+        assert_eq!((seen.contains("a"), seen.len(), seen.stats().expired), (true, 1, 0));
+        seen.for_each(|id, (), _| assert_eq!(id, "a"));
+        assert_eq!(seen.sweep(), 0);
+    }
+}
+
+#[test]
+fn a_lease_beyond_all_time_never_runs_out() {
+    let time = ManualClock::new();
+    let builder = DedupSet::<str>::builder().ttl(TTL).max_entries(2).lease(Duration::MAX);
+    let seen = builder.clock(time.clock()).build().expect("sound limits");
+    let Claim::Fresh(ticket) = seen.claim("a") else { panic!("fresh") };
+    time.set(Duration::MAX);
+    assert!(matches!(seen.claim("a"), Claim::InFlight { .. }));
+    ticket.commit(()).expect("within the lease");
 }
 
 // Promise 2 is in `threads.rs`.

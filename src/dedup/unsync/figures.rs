@@ -85,9 +85,9 @@ impl<K: ?Sized + Key, V, S> DedupMap<K, V, S> {
                 return None;
             }
             cursor.next = Some(seq.wrapping_add(1));
-            let age = self.recorded.age(now, seq);
-            if age < self.limits.ttl {
-                return Some((self.recorded.key(seq), self.recorded.value(seq), Duration::from_nanos(age)));
+            if self.recorded.is_live(now, seq) {
+                let age = Duration::from_nanos(self.recorded.age(now, seq));
+                return Some((self.recorded.key(seq), self.recorded.value(seq), age));
             }
         }
     }
