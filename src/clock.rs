@@ -180,7 +180,7 @@ impl ManualClock {
         self.time.update(Ordering::Relaxed, Ordering::Relaxed, |time| time.saturating_add(by));
     }
 
-    /// Sets the time since the origin. Setting it back leaves the clocks made from it where they are.
+    /// Sets the time since the origin. Setting it back leaves the clocks made from it where they were last read.
     pub fn set(&self, to: Duration) {
         self.time.store(nanos(to), Ordering::Relaxed);
     }

@@ -76,7 +76,8 @@ pub struct Stats {
     pub replaced: u64,
     /// Entries that were removed by call or by a guard's drop, `clear` included.
     pub removed: u64,
-    /// What was not let in: entries that alone are above a bound, listeners that found no free place.
+    /// What was not let in: entries that alone are above a bound, ids for which those in flight leave no room, listeners
+    /// that found no free place.
     pub rejected: u64,
     /// Listeners whose scope ended.
     pub scope_ended: u64,
@@ -102,7 +103,7 @@ pub struct Stats {
     pub released: u64,
     /// Claims whose lease ran out.
     pub lapsed: u64,
-    /// Claims that were turned away because too many were in flight.
+    /// Claims that were turned away because too many were in flight, or their keys left no room within `max_bytes`.
     pub shed: u64,
 }
 
@@ -164,7 +165,7 @@ impl Stats {
             (LRU | LISTENERS, "panics", "Panics of callbacks and listeners, all contained", &mut self.panics),
             (DEDUP, "released", "Claims that were released", &mut self.released),
             (DEDUP, "lapsed", "Claims whose lease ran out", &mut self.lapsed),
-            (DEDUP, "shed", "Claims that were turned away because too many were in flight", &mut self.shed),
+            (DEDUP, "shed", "Claims that were turned away because too much was in flight", &mut self.shed),
         ]
     }
 

@@ -63,7 +63,8 @@ pub(crate) const PIECE: usize = 8192;
 /// A background thread that sweeps collections at intervals, until it is dropped.
 ///
 /// It holds them weakly: one that is gone is forgotten. A panic in one collection's sweep (in a value's `Drop`, say) is
-/// contained, and the others are swept all the same. Dropping the sweeper stops it after at most one piece of work.
+/// contained, and the others are swept all the same; but where two values of one piece panic when they are dropped, the
+/// second ends the process. Dropping the sweeper stops it after at most one piece of work.
 ///
 /// ```
 /// use leakproof::{DedupSet, Sweeper};

@@ -229,10 +229,13 @@ fn a_config_applies_to_a_builder_and_what_comes_after_it_counts() {
 
 #[test]
 fn limits_of_bytes_do_not_bind_keys_that_have_none() {
-    let config = DedupConfig { max_bytes: Some(1), ..DedupConfig::default() };
+    let config = DedupConfig { max_bytes: Some(1), shards: Some(8), ..DedupConfig::default() };
     let seen = DedupSet::<u64>::builder().config(&config).build().expect("sound");
     assert!(seen.insert(&1) && seen.insert(&2));
     assert!(!seen.insert(&1) && !seen.insert(&2));
+    assert_eq!(seen.stats().max_weight, None);
+    let error = DedupSet::<str>::builder().config(&config).build().expect_err("seven shards would have no byte");
+    assert_eq!(error, BuildError::TooManyShards { shards: 8, max: 1 });
 }
 
 /// A variable's value: mostly a number near what is allowed.
@@ -331,6 +334,10 @@ mod deserialized {
             (r#"{"ttl": "59s"}"#, ["ttl is \"59s\"", "too small", "60000 (1 min 0 s)"]),
             (r#"{"ttl": 59999}"#, ["ttl is \"59999\"", "too small", "60000 (1 min 0 s)"]),
             (r#"{"ttl": "a day"}"#, ["ttl is \"a day\"", "neither a whole number nor a time", "60000"]),
+            (
+                r#"{"ttl": "1.5h"}"#,
+                ["neither a whole number nor a time", "60000 (1 min 0 s)", ", or a time such as 24h"],
+            ),
             (r#"{"ttl": null}"#, ["ttl is \"null\"", "not a whole number", "60000"]),
             (r#"{"max_entries": 0}"#, ["max_entries is \"0\"", "too small", "1 to 268435456"]),
             (r#"{"max_entries": -1}"#, ["max_entries is \"-1\"", "too small", "1 to 268435456"]),

@@ -1,5 +1,7 @@
 //! Every value is dropped exactly once, on every path, and a panic in a user's code leaves the map consistent.
 
+#[path = "support/ends.rs"]
+mod ends;
 #[path = "support/fragile.rs"]
 mod fragile;
 
@@ -7,16 +9,17 @@ use std::cell::Cell;
 use std::hash::{Hash, Hasher};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::Rc;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
+use ends::ends;
 use fragile::{Counted, FUSE, Fused};
-use leakproof::{Claim, DedupMap, ManualClock, unsync};
+use leakproof::{Claim, DedupMap, Key, ManualClock, Seen, unsync};
 
 const TTL: Duration = Duration::from_secs(60);
 
-fn map<K: leakproof::Key + ?Sized, V>(time: &ManualClock, max: usize) -> unsync::DedupMap<K, V> {
+fn map<K: Key + ?Sized, V>(time: &ManualClock, max: usize) -> unsync::DedupMap<K, V> {
     unsync::DedupMap::builder().ttl(TTL).max_entries(max).clock(time.clock()).build().expect("sound limits")
 }
 
@@ -121,6 +124,66 @@ fn a_value_may_call_back_into_the_map_when_it_is_dropped() {
     seen.record(&1, Reenters(Arc::clone(&seen), Arc::clone(&calls)));
     seen.clear();
     assert!(calls.load(Ordering::Relaxed) > 0, "and no deadlock");
+}
+
+/// A value that uses its map when it is dropped, and does not keep it alive.
+struct Uses<K: Key + ?Sized>(Weak<DedupMap<K, Self>>);
+
+impl<K: Key + ?Sized> Clone for Uses<K> {
+    fn clone(&self) -> Self {
+        Self(Weak::clone(&self.0))
+    }
+}
+
+impl<K: Key + ?Sized> Drop for Uses<K> {
+    fn drop(&mut self) {
+        if let Some(seen) = self.0.upgrade() {
+            assert_eq!(seen.stats().panics, 0);
+        }
+    }
+}
+
+#[test]
+fn a_value_that_is_not_stored_may_call_back_into_the_map_when_it_is_dropped() {
+    type Call = fn(&DedupMap<str, Uses<str>>, Uses<str>);
+    let calls: [Call; 4] = [
+        |seen, value| assert!(matches!(seen.record("stored", value), Seen::Duplicate { .. })),
+        |seen, value| {
+            let Claim::Fresh(_ticket) = seen.claim("claimed") else { panic!("fresh") };
+            assert!(matches!(seen.record("claimed", value), Seen::InFlight));
+        },
+        |seen, value| assert!(matches!(seen.record("longer than may be", value), Seen::New)),
+        |seen, value| {
+            let Claim::Fresh(ticket) = seen.claim("longer than may be") else { panic!("fresh") };
+            ticket.commit(value).expect("nothing to record");
+        },
+    ];
+    for call in calls {
+        ends(move || {
+            let builder = DedupMap::builder().ttl(TTL).max_entries(10).max_bytes(16).shards(1);
+            let seen = Arc::new(builder.build().expect("sound limits"));
+            seen.record("stored", Uses(Arc::downgrade(&seen)));
+            call(&seen, Uses(Arc::downgrade(&seen)));
+        });
+    }
+}
+
+#[test]
+fn a_value_may_call_back_into_the_map_when_the_clone_of_its_key_panics() {
+    #[derive(PartialEq, Eq, Hash)]
+    struct Unclonable;
+    impl Clone for Unclonable {
+        fn clone(&self) -> Self {
+            panic!("a key's clone")
+        }
+    }
+    ends(|| {
+        let builder = DedupMap::<Unclonable, Uses<Unclonable>>::builder().ttl(TTL).max_entries(10);
+        let seen = Arc::new(builder.build().expect("sound limits"));
+        let value = Uses(Arc::downgrade(&seen));
+        assert!(catch_unwind(AssertUnwindSafe(|| seen.record(&Unclonable, value))).is_err());
+        assert!(seen.is_empty());
+    });
 }
 
 #[test]

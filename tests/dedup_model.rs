@@ -48,3 +48,24 @@ proptest! {
         run(limits, &ops);
     }
 }
+
+/// Some thousands of ids, of which most are removed.
+fn many_op() -> impl Strategy<Value = Op> {
+    prop_oneof![
+        2 => (0..4_096_u16).prop_map(Op::RecordNew),
+        4 => (0..20_u8, 0..4_000_u16).prop_map(|(from, count)| Op::RemoveMany(from, count)),
+        2 => (0..6_000_u16).prop_map(Op::Advance),
+        1 => Just(Op::Sweep),
+        1 => op(6),
+    ]
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 40, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn many_ids_of_which_most_are_removed(ops in vec(many_op(), 0..16)) {
+        let limits = Limits { ttl: 6_000, lease: 500, max_entries: 6_000, max_in_flight: 20, max_bytes: 100_000 };
+        run(limits, &ops);
+    }
+}

@@ -1,7 +1,11 @@
 //! The promises of `DedupMap`, one by one, on the shared map and on the single-threaded core.
 
+#[path = "support/ends.rs"]
+mod ends;
+
 use std::time::Duration;
 
+use ends::ends;
 use leakproof::{Claim, DedupMap, DedupSet, ManualClock, Seen, unsync};
 
 const TTL: Duration = Duration::from_secs(3600);
@@ -70,6 +74,26 @@ fn no_sweep_changes_an_answer() {
 }
 
 #[test]
+fn ids_expire_in_their_time_after_most_of_the_others_were_removed() {
+    for stays in [1, 10] {
+        let time = ManualClock::new();
+        let builder = unsync::DedupSet::<u64>::builder().ttl(Duration::from_secs(10_000)).max_entries(10_000);
+        let mut seen = builder.clock(time.clock()).build().expect("sound limits");
+        for id in 0..5_120 {
+            time.set(Duration::from_secs(id));
+            seen.insert(&id);
+        }
+        (stays..3_600).for_each(|id| assert!(seen.remove(&id)));
+        // Ids up to 3,800 expire.
+        time.set(Duration::from_secs(13_800));
+        assert_eq!((seen.len(), seen.stats().oldest_entry_age), (1_319, Some(Duration::from_secs(9_999))));
+        assert!(seen.insert(&3_700) && !seen.insert(&3_801));
+        (10_000..10_020).for_each(|id| assert!(seen.insert(&id)));
+        seen.validate();
+    }
+}
+
+#[test]
 fn every_eviction_is_counted_and_the_shortest_window_reported() {
     let time = ManualClock::new();
     let seen = set(&time, 3);
@@ -107,8 +131,24 @@ fn a_ttl_beyond_all_time_never_expires() {
     let seen =
         DedupSet::<str>::builder().ttl(Duration::MAX).max_entries(2).clock(time.clock()).build().expect("sound limits");
     seen.insert("a");
-    time.set(Duration::from_nanos(u64::MAX - 1));
-    assert!(!seen.insert("a"));
+    for end in [Duration::from_nanos(u64::MAX - 1), Duration::MAX] {
+        time.set(end);
+        assert!(!seen.insert("a"));
+        assert_eq!((seen.contains("a"), seen.len(), seen.stats().expired), (true, 1, 0));
+        seen.for_each(|id, (), _| assert_eq!(id, "a"));
+        assert_eq!(seen.sweep(), 0);
+    }
+}
+
+#[test]
+fn a_lease_beyond_all_time_never_runs_out() {
+    let time = ManualClock::new();
+    let builder = DedupSet::<str>::builder().ttl(TTL).max_entries(2).lease(Duration::MAX);
+    let seen = builder.clock(time.clock()).build().expect("sound limits");
+    let Claim::Fresh(ticket) = seen.claim("a") else { panic!("fresh") };
+    time.set(Duration::MAX);
+    assert!(matches!(seen.claim("a"), Claim::InFlight { .. }));
+    ticket.commit(()).expect("within the lease");
 }
 
 // Promise 2 is in `threads.rs`.
@@ -327,6 +367,19 @@ fn a_key_that_alone_exceeds_the_bytes_is_answered_as_new_and_not_stored() {
     assert!(seen.contains(b"kept"), "nothing had to go for it");
 }
 
+#[test]
+fn a_key_for_which_the_ids_in_flight_leave_no_room_is_answered_as_new_and_not_stored() {
+    let builder = DedupSet::<str>::builder().ttl(TTL).max_entries(100).max_bytes(10).shards(1);
+    let seen = builder.build().expect("sound limits");
+    let Claim::Fresh(ticket) = seen.claim("in flight") else { panic!("fresh") };
+    assert!(seen.insert("bb") && seen.insert("bb"), "handled twice at worst, never lost");
+    assert!(matches!(seen.claim("bb"), Claim::Full));
+    let stats = seen.stats();
+    assert_eq!((stats.rejected, stats.shed, stats.weight), (2, 1, 9), "the bound holds");
+    drop(ticket);
+    assert!(seen.insert("bb") && !seen.insert("bb"));
+}
+
 // Promise 7: what is counted is live.
 
 #[test]
@@ -420,6 +473,26 @@ fn for_each_visits_live_ids_oldest_first_across_shards() {
         visited.push(id);
     });
     assert_eq!(visited, (1_400..5_000).collect::<Vec<_>>());
+}
+
+#[test]
+fn for_each_ends_however_much_is_recorded_meanwhile() {
+    for (shards, step) in [(1, Duration::ZERO), (1, NANO), (4, Duration::ZERO), (4, NANO)] {
+        ends(move || {
+            let time = ManualClock::new();
+            let builder = DedupSet::<u64>::builder().ttl(TTL).max_entries(100_000).shards(shards);
+            let seen = builder.clock(time.clock()).build().expect("sound limits");
+            (0..1_000).for_each(|id| assert!(seen.insert(&id)));
+            let mut visited = Vec::new();
+            seen.for_each(|&id, (), _| {
+                time.advance(step);
+                assert!(seen.insert(&(1_000 + visited.len() as u64)));
+                visited.push(id);
+            });
+            visited.sort_unstable();
+            assert!(visited.into_iter().eq(0..1_000), "what there was when it began, and nothing else");
+        });
+    }
 }
 
 #[test]

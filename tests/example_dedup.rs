@@ -116,6 +116,7 @@ fn wrong_options_and_missing_files_end_with_code_2_and_say_why() {
         (&["--ttl", "h"], "a time is a whole number"),
         (&["--ttl", "99999999999999999d"], "a time is a whole number"),
         (&["--ttl"], "--ttl"),
+        (&["--events", "18446744073709551615"], "at most 1,000,000,000"),
         (&["--max-entries", "0"], "`max_entries` is zero"),
         (&["--max-entries", "many"], "many"),
         (&["--time-unit", "s", "-"], "needs --timestamped"),

@@ -21,7 +21,8 @@ use lexopt::prelude::*;
 
 use input::Events;
 use support::lines::Source;
-use support::terminal::{exit, print, progress};
+use support::output::print;
+use support::terminal::{exit, progress};
 use support::text::{human, thousands};
 use support::time::{DAY, SECONDS, decimals, duration};
 use support::{MILLION, Result};
@@ -43,6 +44,8 @@ Without it, a day of a busy bot's traffic is generated.
   --help                this text
 ";
 
+/// More than any machine holds.
+const MOST_EVENTS: usize = 1_000_000_000;
 /// Below so many ids, the memory that a set takes is lost among the pages that a process touches anyway.
 const FEWEST_WEIGHED: usize = 50_000;
 
@@ -74,7 +77,7 @@ fn run() -> Result<()> {
         }
         seen.insert(id)
     });
-    print(&report(&options, &events, (&ours, &seen.stats()), (&theirs, unbounded.len())))
+    print(report(&options, &events, (&ours, &seen.stats()), (&theirs, unbounded.len())))
 }
 
 struct Options {
@@ -111,6 +114,9 @@ fn options() -> Result<Option<Options>> {
     }
     if file.is_some() && events.is_some() {
         return Err("--events is for generated input, and a file was given".into());
+    }
+    if events.is_some_and(|events| events > MOST_EVENTS) {
+        return Err(format!("--events is at most {}", thousands(MOST_EVENTS)).into());
     }
     if file.is_none() && options.timestamped {
         return Err("--timestamped needs a file, or - for standard input".into());

@@ -8,12 +8,13 @@
 
 mod clients;
 mod curves;
+#[path = "../support/output.rs"]
+mod output;
 #[path = "../support/svg.rs"]
 mod svg;
 
 use std::error::Error;
 use std::fs;
-use std::io::{self, ErrorKind, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -21,6 +22,7 @@ use lexopt::prelude::*;
 
 use clients::{Client, Keyed, Naive, Scoped};
 use curves::Curve;
+use output::{note, print};
 
 const HELP: &str = "\
 A client that reconnects and registers three handlers each time, without ever detaching one:
@@ -44,7 +46,7 @@ fn main() -> ExitCode {
     match run() {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            writeln!(io::stderr(), "reconnect: {error}").ok();
+            note(format_args!("reconnect: {error}"));
             ExitCode::from(2)
         }
     }
@@ -82,7 +84,7 @@ fn run() -> Result<()> {
         ("with keys", played(&mut Keyed::default(), options.reconnects)),
         ("with scopes", played(&mut Scoped::default(), options.reconnects)),
     ];
-    print(&report(&runs, options.reconnects))?;
+    print(report(&runs, options.reconnects))?;
     if let Some(path) = options.svg {
         if let Some(folder) = path.parent() {
             fs::create_dir_all(folder)?;
@@ -96,7 +98,7 @@ fn run() -> Result<()> {
             })
             .collect();
         fs::write(&path, curves::svg("handlers alive, by reconnects", &curves))?;
-        print(&format!("\nthe curves: {}\n", path.display()))?;
+        print(format_args!("\nthe curves: {}\n", path.display()))?;
     }
     Ok(())
 }
@@ -146,13 +148,4 @@ fn report(runs: &[(&str, Vec<State>)], reconnects: usize) -> String {
         );
     }
     text
-}
-
-/// Whoever reads may have seen enough, as `head` does: that is no error.
-fn print(text: &str) -> Result<()> {
-    let mut stdout = io::stdout().lock();
-    match stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()) {
-        Err(error) if error.kind() != ErrorKind::BrokenPipe => Err(error.into()),
-        _ => Ok(()),
-    }
 }

@@ -26,7 +26,8 @@ use options::Options;
 use replay::Replay;
 use support::Result;
 use support::lines::{Input, Source};
-use support::terminal::{exit, print};
+use support::output::print;
+use support::terminal::exit;
 
 const HELP: &str = "\
 Replays a log of requests through a cache that keeps the most recently used, and shows its hit ratio, for one size or
@@ -71,12 +72,12 @@ fn run() -> Result<()> {
         }
         Source::Read(input) => read(input, &options, &mut replay)?,
     };
-    print(&report::report(&options, &input, &replay))?;
+    print(report::report(&options, &input, &replay))?;
     if replay.runs.len() > 1 {
         let file = options.svg.display();
         fs::write(&options.svg, curve::svg(&options, &input, &replay))
             .map_err(|error| format!("cannot write {file}: {error}"))?;
-        print(&format!("\ncurve: {file}\n"))?;
+        print(format_args!("\ncurve: {file}\n"))?;
     }
     Ok(())
 }

@@ -14,6 +14,8 @@
 
 mod limits;
 mod operations;
+#[path = "../support/output.rs"]
+mod output;
 mod receive;
 mod service;
 
@@ -30,6 +32,7 @@ use tokio::net::TcpListener;
 use tokio::signal;
 
 use limits::Limits;
+use output::{note, print};
 use service::Service;
 
 /// No message is longer, in bytes.
@@ -41,7 +44,7 @@ async fn main() -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         // As text: the errors of limits say which variable it is, and what would be right.
         Err(error) => {
-            eprintln!("service: {error}");
+            note(format_args!("service: {error}"));
             ExitCode::FAILURE
         }
     }
@@ -63,11 +66,10 @@ async fn run() -> Result<(), Box<dyn Error>> {
         .with_state(service.clone());
     let address = env::var("SERVICE_ADDR").unwrap_or_else(|_| "127.0.0.1:8080".to_owned());
     let listener = TcpListener::bind(&address).await?;
-    println!("listening on http://{}", listener.local_addr()?);
+    print(format_args!("listening on http://{}\n", listener.local_addr()?))?;
     axum::serve(listener, app).with_graceful_shutdown(asked_to_stop()).await?;
 
-    print!("{}", service.monitor.report());
-    Ok(())
+    print(service.monitor.report())
 }
 
 /// Waits for Ctrl-C or SIGTERM.

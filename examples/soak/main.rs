@@ -13,6 +13,8 @@ mod cell;
 mod dedup;
 mod listeners;
 mod options;
+#[path = "../support/output.rs"]
+mod output;
 #[path = "../support/random.rs"]
 mod random;
 mod report;
@@ -24,7 +26,6 @@ mod watchdog;
 
 use std::alloc::System;
 use std::error::Error;
-use std::io::{self, ErrorKind, Write};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::process::ExitCode;
 use std::time::Duration;
@@ -33,6 +34,7 @@ use cap::Cap;
 use leakproof::Clock;
 
 use options::Options;
+use output::{note, print};
 use report::Report;
 use round::{Round, panic_text, silence_deliberate_panics};
 use text::{human, thousands};
@@ -54,7 +56,7 @@ fn main() -> ExitCode {
     match run() {
         Ok(code) => code,
         Err(error) => {
-            note(&format!("soak: {error}"));
+            note(format_args!("soak: {error}"));
             ExitCode::from(2)
         }
     }
@@ -67,7 +69,7 @@ fn run() -> Result<ExitCode> {
     };
     silence_deliberate_panics();
     let mut report = Report::new(&options, ALLOCATOR.allocated());
-    note(&format!("soak: seed {}, {} threads, {}", options.seed, options.threads, human(options.time)));
+    note(format_args!("soak: seed {}, {} threads, {}", options.seed, options.threads, human(options.time)));
     let clock = Clock::precise();
     let watchdog = Watchdog::new(options.seed);
     let mut told = TOLD_EVERY;
@@ -78,14 +80,14 @@ fn run() -> Result<ExitCode> {
         report.rounds += 1;
         if let Some(promise) = broken {
             let seed = options.seed;
-            note(&format!(
+            note(format_args!(
                 "soak: a promise is broken: {promise}\nseed {seed}, round {number}; again: --seed {seed} --round {number}"
             ));
             return Ok(ExitCode::FAILURE);
         }
         let now = clock.now();
         if now >= told {
-            note(&format!("{}: {} rounds", human(now), thousands(report.rounds)));
+            note(format_args!("{}: {} rounds", human(now), thousands(report.rounds)));
             told = now + TOLD_EVERY;
         }
         if now >= options.time {
@@ -94,7 +96,7 @@ fn run() -> Result<ExitCode> {
         number += 1;
     }
     drop(watchdog);
-    print(&report.text())?;
+    print(report.text())?;
     Ok(ExitCode::SUCCESS)
 }
 
@@ -119,18 +121,4 @@ fn play(options: &Options, number: u64, report: &mut Report) -> Option<String> {
         let [allocated, first] = [allocated, first].map(thousands);
         format!("{allocated} bytes are allocated after the round, {first} were after the first")
     })
-}
-
-/// Whoever reads may have seen enough, as `head` does: that is no error.
-fn print(text: &str) -> Result<()> {
-    let mut stdout = io::stdout().lock();
-    match stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()) {
-        Err(error) if error.kind() != ErrorKind::BrokenPipe => Err(error.into()),
-        _ => Ok(()),
-    }
-}
-
-/// `eprintln` would panic where nobody reads.
-fn note(text: &str) {
-    writeln!(io::stderr(), "{text}").ok();
 }

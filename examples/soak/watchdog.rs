@@ -7,7 +7,7 @@ use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
-use crate::note;
+use crate::output::note;
 use crate::round::PROGRESS;
 
 /// No operation takes that long, however busy the machine is.
@@ -30,7 +30,7 @@ impl Watchdog {
                 let now = PROGRESS.load(SeqCst);
                 if now == seen {
                     let round = of_thread.load(SeqCst);
-                    note(&format!(
+                    note(format_args!(
                         "soak: no operation has ended for {} s: a deadlock\nseed {seed}, round {round}",
                         PATIENCE.as_secs()
                     ));

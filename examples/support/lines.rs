@@ -8,7 +8,8 @@ use std::path::PathBuf;
 
 use flate2::read::MultiGzDecoder;
 
-use super::terminal::{note, progress};
+use super::output::note;
+use super::terminal::progress;
 use super::{MILLION, Result};
 
 const NAMED_BAD_LINES: usize = 5;

@@ -1,6 +1,7 @@
 //! What the examples share.
 
 pub(crate) mod lines;
+pub(crate) mod output;
 pub(crate) mod random;
 pub(crate) mod terminal;
 pub(crate) mod text;

@@ -1,9 +1,9 @@
 //! What is told to whoever started the example.
 
-use std::fmt::Display;
-use std::io::{self, ErrorKind, IsTerminal, Write};
+use std::io::{self, IsTerminal};
 use std::process::ExitCode;
 
+use super::output::note;
 use super::text::thousands;
 use super::{MILLION, Result};
 
@@ -23,18 +23,4 @@ pub(crate) fn progress(what: &str, done: usize) {
     if done.is_multiple_of(MILLION) && (done > 2 * MILLION || io::stderr().is_terminal()) {
         note(format_args!("{} {what} ...", thousands(done)));
     }
-}
-
-/// Whoever reads may have seen enough, as `head` does: that is no error.
-pub(crate) fn print(text: &str) -> Result<()> {
-    let mut stdout = io::stdout().lock();
-    match stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()) {
-        Err(error) if error.kind() != ErrorKind::BrokenPipe => Err(error.into()),
-        _ => Ok(()),
-    }
-}
-
-/// `eprintln` would panic where nobody reads.
-pub(crate) fn note(text: impl Display) {
-    writeln!(io::stderr(), "{text}").ok();
 }

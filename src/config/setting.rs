@@ -128,7 +128,10 @@ impl<C> Setting<C> {
         match parse(value) {
             Some(millis) if self.unit == Unit::Milliseconds => self.judge(i128::from(millis), config),
             _ => self.read_number(value, config).map_err(|wrong| match (wrong.kind, self.unit) {
-                (ConfigErrorKind::NotANumber, Unit::Milliseconds) => self.wrong(ConfigErrorKind::NotATime),
+                (ConfigErrorKind::NotANumber, Unit::Milliseconds) => Wrong {
+                    kind: ConfigErrorKind::NotATime,
+                    allowed: format!("{}, or a time such as 24h or 1h30m", wrong.allowed),
+                },
                 _ => wrong,
             }),
         }

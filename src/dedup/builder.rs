@@ -14,6 +14,7 @@ use crate::config::DedupConfig;
 use crate::key::{ByteKey, Key};
 use crate::knobs::Knobs;
 use crate::shards::{Shards, share_of_count};
+use crate::window::store::Places;
 
 /// The entries that one shard can hold at most: the index tells 2<sup>30</sup> numbers apart, of which some are holes.
 const MAX_ENTRIES_PER_SHARD: usize = 1 << 28;
@@ -76,13 +77,13 @@ impl<K: ?Sized + Key, V, M> DedupBuilder<K, V, ahash::RandomState, M> {
 impl<K: ?Sized + Key, V, S, M> DedupBuilder<K, V, S, M> {
     /// All limits of a config. Those given before are replaced, those given afterwards replace the config's.
     ///
-    /// Its `max_bytes` bounds keys that are `str` or `[u8]`; others have no bytes in this sense. Single-threaded maps
-    /// have neither shards nor a background thread.
+    /// Its `max_bytes` bounds keys that are `str` or `[u8]`; others have no bytes in this sense, and are built as without
+    /// it. Single-threaded maps have neither shards nor a background thread.
     #[must_use]
     pub fn config(mut self, config: &DedupConfig) -> Self {
         self.ttl = Some(config.ttl);
         self.max_entries = Some(config.max_entries);
-        self.max_bytes = config.max_bytes;
+        self.max_bytes = config.max_bytes.filter(|_| K::Store::WEIGHS);
         self.lease = config.lease;
         self.max_in_flight = config.max_in_flight;
         self.knobs.shards = config.shards;
@@ -176,7 +177,8 @@ impl Limits {
 impl<K: ?Sized + ByteKey, V, S, M> DedupBuilder<K, V, S, M> {
     /// How many bytes of keys are held at most, those in flight included; no bound unless given.
     ///
-    /// A key that alone exceeds its shard's share of this is answered as new and not stored; by default no shard has
+    /// A key that alone exceeds its shard's share of this is answered as new and not stored. So is one for which the ids in
+    /// flight leave no room, as nothing of theirs can be evicted; `claim` then answers `Full`. By default no shard has
     /// a share below 1 MiB unless there is only one.
     #[must_use]
     pub fn max_bytes(mut self, max: usize) -> Self {

@@ -47,7 +47,7 @@ pub enum Claim<T, V> {
         /// What was recorded with it.
         value: V,
     },
-    /// As many ids as allowed are in flight: shed load, or wait.
+    /// As many ids as allowed are in flight, or their keys leave no room within `max_bytes`: shed load, or wait.
     Full,
 }
 
@@ -90,6 +90,8 @@ impl<V> Error for LeaseLapsed<V> {}
 
 /// A claim on an id in an [`unsync::DedupMap`](crate::unsync::DedupMap), to be handed back to its `commit` or
 /// `release`. One that is not is void once its lease has run out.
+///
+/// It is for the map that it comes from: one with an equal hasher may take it for a claim of its own.
 #[derive(Debug)]
 #[must_use = "until it is committed or released, the id stays in flight for the whole lease"]
 pub struct Token {
@@ -122,7 +124,8 @@ impl<'a, K: ?Sized + Key, V, S: std::hash::BuildHasher> Ticket<'a, K, V, S> {
         Self { map: Map::Owned(map), token: Some(token) }
     }
 
-    /// Records the id as handled, with `value`; its ttl begins now.
+    /// Records the id as handled, with `value`; its ttl begins now. Of a key that alone exceeds `max_bytes` nothing is
+    /// recorded, whenever that is.
     ///
     /// # Errors
     ///

@@ -208,14 +208,15 @@ impl<K: ?Sized + Key, V, S: BuildHasher> DedupMap<K, V, S> {
     /// Records an id with a value, unless it was recorded within the ttl or is in flight.
     ///
     /// Checking and recording are one step: of any number of concurrent calls exactly one gets [`Seen::New`]. At
-    /// the bound the oldest id is evicted, never the new one. A key that alone exceeds the bound on bytes is answered
-    /// as new, and not stored. About one cache miss for a new id.
+    /// the bound the oldest id is evicted, never the new one. A key that alone exceeds the bound on bytes, or for which the
+    /// ids in flight leave no room within it, is answered as new, and not stored. About one cache miss for a new id.
     pub fn record(&self, key: &K, value: V) -> Seen<V>
     where
         V: Clone,
     {
+        let mut value = Some(value);
         self.on(key, |now, hash, core| {
-            let found = core.record_at(now, hash, key, value);
+            let found = core.record_at(now, hash, key, &mut value);
             core.seen(&found)
         })
     }
@@ -250,6 +251,9 @@ impl<K: ?Sized + Key, V, S: BuildHasher> DedupMap<K, V, S> {
     /// `insert` and `record` of that id answers that it is in flight.
     ///
     /// A ticket that is dropped uncommitted makes the next delivery fresh, so that a handler that fails loses nothing.
+    ///
+    /// A key that alone exceeds `max_bytes` is [`Fresh`](Claim::Fresh) for everyone, and never in flight: its `commit`
+    /// succeeds and records nothing.
     ///
     /// The ticket borrows the map. One that is to be moved into a thread or a task comes from
     /// [`claim_owned`](Self::claim_owned).
@@ -309,8 +313,8 @@ impl<K: ?Sized + Key, V, S: BuildHasher> DedupMap<K, V, S> {
     }
 
     fn commit(&self, token: &Token, value: V) -> Result<(), LeaseLapsed<V>> {
-        let now = self.now();
-        self.inner.with(self.inner.shards.of(token.hash), |core| core.commit_at(now, token, value))
+        let (now, mut value) = (self.now(), Some(value));
+        self.inner.with(self.inner.shards.of(token.hash), |core| core.commit_at(now, token, &mut value))
     }
 
     fn release(&self, token: &Token) {
@@ -318,7 +322,7 @@ impl<K: ?Sized + Key, V, S: BuildHasher> DedupMap<K, V, S> {
         self.inner.with(self.inner.shards.of(token.hash), |core| core.release_at(now, token));
     }
 
-    /// Frees the memory of ids that expired; how many were freed. Changes no answer.
+    /// Frees the memory of ids that left (expired or evicted); how many were freed. Changes no answer.
     ///
     /// Works in bounded pieces per lock.
     pub fn sweep(&self) -> usize {
@@ -346,7 +350,7 @@ impl<K: ?Sized + Key, S: BuildHasher> DedupMap<K, (), S> {
     /// The id is borrowed, and copied only where it is new: pass `&id`, and clone nothing.
     #[inline]
     pub fn insert(&self, key: &K) -> bool {
-        self.on(key, |now, hash, core| matches!(core.record_at(now, hash, key, ()), Found::Fresh(())))
+        self.on(key, |now, hash, core| matches!(core.record_at(now, hash, key, &mut Some(())), Found::Fresh(())))
     }
 
     /// [`insert`](Self::insert)s many ids: an answer for each. Of equal ids the first is new.
@@ -373,7 +377,7 @@ impl<K: ?Sized + Key, S: BuildHasher> DedupMap<K, (), S> {
                     core.touch(batch.iter().map(|&at| keys[at].0));
                     for &at in batch {
                         let (hash, key) = &keys[at];
-                        let found = core.record_at(now, *hash, key.as_key(), ());
+                        let found = core.record_at(now, *hash, key.as_key(), &mut Some(()));
                         answers[at] = matches!(found, Found::Fresh(()));
                     }
                 });

@@ -181,17 +181,33 @@ impl<K: ?Sized + Key, V, S> DedupMap<K, V, S> {
     fn make_room_for_bytes(&mut self, now: Nanos, bytes: u64) -> bool {
         let max_bytes = self.limits.max_bytes.map_or(u64::MAX, |max| max as u64);
         let kept = self.in_flight.bytes().saturating_add(bytes);
-        while kept <= max_bytes && self.recorded.bytes() > max_bytes - kept {
+        let Some(left) = max_bytes.checked_sub(kept) else { return false };
+        // Where keys are about as long as each other, one or two have to go. For a much longer one it may be thousands.
+        for _ in 0..4 {
+            if self.recorded.bytes() <= left {
+                return true;
+            }
             self.evict(now);
         }
-        kept <= max_bytes
+        let over = self.recorded.bytes().saturating_sub(left);
+        if over > 0 {
+            let (evicted, youngest) = self.recorded.evict_bytes(over);
+            self.count_evicted(now, evicted, youngest);
+        }
+        true
     }
 
     #[inline]
     fn evict(&mut self, now: Nanos) {
-        let window = now - self.recorded.evict();
-        self.counts.evicted += 1;
-        self.counts.shortest_window = self.counts.shortest_window.min(window);
+        let time = self.recorded.evict();
+        self.count_evicted(now, 1, time);
+    }
+
+    /// Counts entries that were evicted, of which the youngest came at `time`.
+    #[inline]
+    fn count_evicted(&mut self, now: Nanos, count: usize, time: Nanos) {
+        self.counts.evicted += count as u64;
+        self.counts.shortest_window = self.counts.shortest_window.min(now - time);
     }
 
     fn is_too_long(&self, bytes: u64) -> bool {
@@ -227,7 +243,7 @@ impl<K: ?Sized + Key, V, S: BuildHasher> DedupMap<K, V, S> {
     where
         V: Clone,
     {
-        let found = self.record_at(self.now(), self.hash(key), key, value);
+        let found = self.record_at(self.now(), self.hash(key), key, &mut Some(value));
         let seen = self.seen(&found);
         drop(self.take_garbage());
         seen
@@ -250,8 +266,9 @@ impl<K: ?Sized + Key, V, S: BuildHasher> DedupMap<K, V, S> {
         Duration::from_nanos(self.recorded.age(self.latest, seq))
     }
 
+    /// Takes the value if it is stored. One that is not stays with the caller, to be dropped where no lock is held.
     #[inline]
-    pub(super) fn record_at(&mut self, now: Nanos, hash: u64, key: &K, value: V) -> Found<()> {
+    pub(super) fn record_at(&mut self, now: Nanos, hash: u64, key: &K, value: &mut Option<V>) -> Found<()> {
         let now = self.catch_up(now);
         if let Some(found) = self.look_up(hash, key) {
             return found;
@@ -347,7 +364,7 @@ impl<K: ?Sized + Key, V, S: BuildHasher> DedupMap<K, V, S> {
         true
     }
 
-    /// Frees the memory of ids that expired; how many were freed. Changes no answer.
+    /// Frees the memory of ids that left (expired or evicted); how many were freed. Changes no answer.
     pub fn sweep(&mut self) -> usize {
         let mut freed = 0;
         loop {

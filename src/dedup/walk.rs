@@ -22,13 +22,14 @@ struct Part<K: ?Sized + ToOwned, V> {
 impl<K: ?Sized + Key + ToOwned, V: Clone, S> DedupMap<K, V, S> {
     /// Calls `visit` with every live id, its value and its age, oldest first.
     ///
-    /// Ids recorded or removed meanwhile may be missed, or not; an id may be visited twice where many are removed
-    /// meanwhile. Locks a shard for 64 entries at a time, which it clones; `visit` is called while no lock is held.
+    /// It ends however much is recorded meanwhile, since it visits nothing that is. Ids that leave meanwhile may be missed, or
+    /// not; where many are removed meanwhile, an id may be visited twice, and one that was recorded in the very step of
+    /// the clock in which the walk began be missed. Locks a shard for 64 entries at a time, which it clones; `visit` is
+    /// called while no lock is held.
     pub fn for_each(&self, mut visit: impl FnMut(&K, &V, Duration)) {
         let now = self.now();
-        let mut parts: Vec<Part<K, V>> = (0..self.inner.shards.len())
-            .map(|_| Part { copied: VecDeque::new(), cursor: Some(Cursor::default()) })
-            .collect();
+        let mut parts: Vec<Part<K, V>> =
+            self.each_shard(|core| Part { copied: VecDeque::new(), cursor: Some(core.cursor_at(now)) }).collect();
         loop {
             for (shard, part) in parts.iter_mut().enumerate() {
                 if !part.copied.is_empty() {

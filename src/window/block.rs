@@ -132,9 +132,9 @@ impl<K: ?Sized + Key, V> Block<K, V> {
         self.lo > 0 && self.keys.has_room()
     }
 
-    /// Adds an entry at the back. May panic in the key's `Clone`, then changes nothing.
+    /// Adds an entry at the back, and takes the value that is there. May panic in the key's `Clone`, then changes nothing.
     #[inline]
-    pub(crate) fn push_back(&mut self, time: Nanos, hint: u8, key: &K, value: V) {
+    pub(crate) fn push_back(&mut self, time: Nanos, hint: u8, key: &K, value: &mut Option<V>) {
         let at = self.positions().end;
         self.keys.push_back(key);
         self.values.push_back(value);

@@ -22,6 +22,8 @@ pub(crate) struct Grouping(u32);
 impl Grouping {
     const SMALLEST: u32 = 6;
     const LARGEST: u32 = 14;
+    /// How many numbers a group has at most.
+    pub(super) const LARGEST_SIZE: u32 = 1 << Self::LARGEST;
 
     /// Groups so large that numbers which span this much now may span four times as much, where that is to be had.
     pub(crate) fn of_span(span: u32) -> Self {
@@ -33,6 +35,11 @@ impl Grouping {
     #[inline]
     pub(crate) fn size(self) -> u32 {
         1 << self.0
+    }
+
+    /// The last number of the group that `seq` is of.
+    pub(super) fn last(self, seq: Seq) -> Seq {
+        seq | (self.size() - 1)
     }
 
     /// Whether the groups tell old from new among live numbers that span this much.
@@ -49,7 +56,7 @@ impl Grouping {
     /// Whether `seq` is not to be given, because it might be of group 0, whatever the grouping. So is all of its slot of the
     /// ring, or none.
     pub(crate) fn is_reserved(seq: Seq) -> bool {
-        seq % (1 << (GROUP_BITS + Self::SMALLEST)) < 1 << Self::LARGEST
+        seq % (1 << (GROUP_BITS + Self::SMALLEST)) < Self::LARGEST_SIZE
     }
 
     #[inline]
@@ -93,4 +100,4 @@ impl LiveGroups {
     }
 }
 
-const _: () = assert!(1 << Grouping::LARGEST >= BLOCK, "all of a slot of the ring is reserved, or none");
+const _: () = assert!(Grouping::LARGEST_SIZE as usize >= BLOCK, "all of a slot of the ring is reserved, or none");

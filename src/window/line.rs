@@ -171,9 +171,9 @@ impl Line {
         (self.groups[at], self.tags[at]) = (entry.group, entry.tag);
     }
 
-    /// Notes that `seq`, which is live, overflows.
-    pub(super) fn overflow(&mut self, hash: u64, seq: Seq, live: Live) {
-        self.state = self.state.with_overflow(hash, seq, live);
+    /// Notes that a live number overflows, by the last one of its group.
+    pub(super) fn overflow(&mut self, hash: u64, last: Seq, live: Live) {
+        self.state = self.state.with_overflow(hash, last, live);
     }
 }
 
@@ -184,12 +184,12 @@ fn tag(hash: u64) -> u8 {
 
 /// What a line knows beside its slots: which of them is to be filled next, and what had to overflow.
 ///
-/// The lowest five bits are the slot whose turn it is. The upper 21 are the newest number that overflowed into the next
-/// line, in units of 2,048. The six between are set by the tags of those that did, so that only every few searches
-/// have to go on there; they are forgotten once that number has left.
+/// The lowest five bits are the slot whose turn it is. The upper 21 are the newest number that may have overflowed
+/// into the next line, in units of 2,048. The six between are set by the tags of those that did, so that only every few
+/// searches have to go on there; they are forgotten once that number has left.
 ///
-/// By tags and nothing else: two entries of one group and one tag have equal slots, and which of the two slots is whose
-/// must not matter.
+/// By tags and whole groups, and nothing else: two entries of one group and one tag have equal slots, and which of the two
+/// slots is whose must not matter. So with one number all of its group count as overflowed, to the last one.
 #[derive(Clone, Copy)]
 pub(super) struct State(u32);
 
@@ -222,7 +222,9 @@ impl State {
 
     #[inline]
     fn is_live(self, live: Live) -> bool {
-        Self::age(self.0, live) <= Self::age(live.from.wrapping_add(live.len), live)
+        // The newest group may end beyond the newest number.
+        let end = live.from.wrapping_add(live.len).wrapping_add(Grouping::LARGEST_SIZE);
+        Self::age(self.0, live) <= Self::age(end, live)
     }
 
     /// How many units a number lies after the oldest live one.
@@ -231,11 +233,11 @@ impl State {
         (seq >> Self::UNIT).wrapping_sub(live.from >> Self::UNIT) & (u32::MAX >> Self::UNIT)
     }
 
-    fn with_overflow(self, hash: u64, seq: Seq, live: Live) -> Self {
+    fn with_overflow(self, hash: u64, last: Seq, live: Live) -> Self {
         let (newest, tags) = match self.is_live(live) {
-            true if Self::age(self.0, live) >= Self::age(seq, live) => (self.0, self.0),
-            true => (seq, self.0),
-            false => (seq, 0),
+            true if Self::age(self.0, live) >= Self::age(last, live) => (self.0, self.0),
+            true => (last, self.0),
+            false => (last, 0),
         };
         let newest = newest >> Self::UNIT << Self::UNIT;
         Self(newest | tags & Self::TAGS | Self::bit(hash) | self.0 & Self::TURN)

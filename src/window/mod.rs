@@ -81,9 +81,14 @@ impl<K: ?Sized + Key, V> Window<K, V> {
         self.ring.bytes()
     }
 
+    /// What came at this time or before has expired. A ttl beyond all time never ends, at the end of time either.
+    fn cutoff(&self, now: Nanos) -> Option<Nanos> {
+        now.checked_sub(self.ttl).filter(|_| self.ttl < Nanos::MAX)
+    }
+
     /// The number of entries that are live at `now`, the bytes of their keys, and the age of the oldest.
     pub(crate) fn live_at(&self, now: Nanos) -> (usize, u64, Option<Nanos>) {
-        let (live, bytes, oldest) = match now.checked_sub(self.ttl) {
+        let (live, bytes, oldest) = match self.cutoff(now) {
             Some(cutoff) => self.ring.after(cutoff),
             None => (self.ring.len(), self.ring.bytes(), self.ring.oldest()),
         };
@@ -103,7 +108,7 @@ impl<K: ?Sized + Key, V> Window<K, V> {
 
     /// Lets entries whose time is over expire; how many did.
     pub(crate) fn expire(&mut self, now: Nanos) -> usize {
-        let expired = now.checked_sub(self.ttl).map_or(0, |cutoff| self.ring.expire(cutoff));
+        let expired = self.cutoff(now).map_or(0, |cutoff| self.ring.expire(cutoff));
         if expired > 0 {
             self.head_moved();
         }
@@ -118,6 +123,14 @@ impl<K: ?Sized + Key, V> Window<K, V> {
             self.head_moved();
         }
         time
+    }
+
+    /// Lets the oldest entries go until their keys come to `bytes`, which is not above [`bytes`](Self::bytes) and not zero:
+    /// how many, and when the youngest of them came.
+    pub(crate) fn evict_bytes(&mut self, bytes: u64) -> (usize, Nanos) {
+        let evicted = self.ring.evict_bytes(bytes);
+        self.head_moved();
+        evicted
     }
 
     /// The entry with this key, live or expired since the last [`expire`](Self::expire).
@@ -138,11 +151,25 @@ impl<K: ?Sized + Key, V> Window<K, V> {
 
     /// The entry with this key that is live at `now`.
     pub(crate) fn find_live(&self, now: Nanos, hash: u64, key: &K) -> Option<Seq> {
-        self.find(hash, key).filter(|&seq| self.age(now, seq) < self.ttl)
+        self.find(hash, key).filter(|&seq| self.is_live(now, seq))
+    }
+
+    /// Whether an entry's time is not over at `now`.
+    pub(crate) fn is_live(&self, now: Nanos, seq: Seq) -> bool {
+        self.age(now, seq) < self.ttl || self.ttl == Nanos::MAX
     }
 
     pub(crate) fn age(&self, now: Nanos, seq: Seq) -> Nanos {
         now.saturating_sub(self.ring.time(seq))
+    }
+
+    pub(crate) fn time(&self, seq: Seq) -> Nanos {
+        self.ring.time(seq)
+    }
+
+    /// The number that the next entry will have, or a lower one.
+    pub(crate) fn end(&self) -> Seq {
+        self.ring.tail()
     }
 
     pub(crate) fn key(&self, seq: Seq) -> &K {
@@ -160,9 +187,11 @@ impl<K: ?Sized + Key, V> Window<K, V> {
         self.ring.next(from.unwrap_or(head))
     }
 
-    /// Adds an entry whose key is not there. May panic in the key's `Clone`, and then adds nothing.
+    /// Adds an entry whose key is not there, with the value that is. May panic in the key's `Clone`, and then adds nothing.
+    ///
+    /// A value is the caller's until it is stored: whatever happens, it is not dropped here.
     #[inline]
-    pub(crate) fn push(&mut self, now: Nanos, hash: u64, key: &K, value: V) {
+    pub(crate) fn push(&mut self, now: Nanos, hash: u64, key: &K, value: &mut Option<V>) {
         if self.index.is_full(self.ring.len()) || !self.ring.has_room() {
             self.make_room(now);
         }

@@ -10,6 +10,8 @@
 //! The slot being filled has its entries in `packed`, which grows at its front, while the blocks of older slots
 //! shrink at their backs. The slots between the two are empty.
 
+use std::ops::Range;
+
 use super::block::{BLOCK, Block};
 use super::group::Grouping;
 use super::ring::{Ring, Seq};
@@ -87,7 +89,8 @@ impl<K: ?Sized + Key, V> Ring<K, V> {
         let (old, time, bytes) = (self.seq(source, last), from.time(last), from.weight(last));
         let slot = &mut self.slots[target];
         let at = from.move_last(slot.packed.get_or_insert_with(|| Box::new(Block::new(BLOCK, None))));
-        slot.first = time;
+        // Not above the older entries that the slot may have of its own.
+        slot.first = slot.first.min(time);
         slot.present += 1;
         slot.bytes += bytes;
         let slot = &mut self.slots[source];
@@ -132,9 +135,13 @@ impl<K: ?Sized + Key, V> Ring<K, V> {
             || self.slots[target].packed.as_ref().is_some_and(|packed| !packed.has_room_in_front())
     }
 
-    /// Goes on to fill the next older slot.
+    /// Goes on to fill the next older slot. If that has been emptied, nothing in it is as old as its time says: all that
+    /// comes there came before what is in the slot just filled.
     fn leave_target(&mut self, source: usize, target: usize) {
         self.settle(target);
+        if source < target {
+            self.slots[target - 1].first = self.slots[target - 1].first.min(self.slots[target].first);
+        }
         let older = self.seq(target, 0).wrapping_sub(BLOCK as u32);
         let source = if source == target { older } else { self.seq(source, 0) };
         self.pack = Some(Pack { source, target: older });
@@ -161,13 +168,13 @@ impl<K: ?Sized + Key, V> Ring<K, V> {
     }
 
     /// The slots that packing has emptied: their times say nothing.
-    pub(super) fn emptied_by_packing(&self) -> (usize, usize) {
-        let Some(pack) = self.pack else { return (0, 0) };
+    pub(super) fn emptied_by_packing(&self) -> Range<usize> {
+        let Some(pack) = self.pack else { return 0..0 };
         let ((source, _), (target, _)) = (self.locate(pack.source), self.locate(pack.target));
         match (source < self.slots.len(), target < self.slots.len()) {
-            (true, true) => (source + 1, target.max(source + 1)),
-            (false, true) => (0, target),
-            (_, false) => (0, 0),
+            (true, true) => source + 1..target.max(source + 1),
+            (false, true) => 0..target,
+            (_, false) => 0..0,
         }
     }
 }

@@ -170,7 +170,7 @@ impl<K: ?Sized + Key, V> Ring<K, V> {
     /// Adds the newest entry, where there is room. `time` is not below that of the one before. May panic in the key's
     /// `Clone`, then no entry was added.
     #[inline]
-    pub(crate) fn push(&mut self, time: Nanos, hint: u8, key: &K, value: V) -> Seq {
+    pub(crate) fn push(&mut self, time: Nanos, hint: u8, key: &K, value: &mut Option<V>) -> Seq {
         let bytes = K::Store::weigh(key);
         let slot = self.slots.back_mut().expect("there is a last slot");
         slot.block.as_mut().expect("the last slot has a block").push_back(time, hint, key, value);
@@ -275,8 +275,10 @@ impl<K: ?Sized + Key, V> Ring<K, V> {
             }
             low.checked_sub(1).filter(|last| slots.contains(last))
         };
-        let (emptied, target) = self.emptied_by_packing();
-        not_after(target..self.slots.len()).or_else(|| not_after(0..emptied)).expect("an entry came before the cutoff")
+        // The times of those before `head`, and of those that packing has emptied, say nothing.
+        let ((head, _), emptied) = (self.locate(self.head), self.emptied_by_packing());
+        let found = not_after(head.max(emptied.end)..self.slots.len()).or_else(|| not_after(head..emptied.start));
+        found.expect("an entry came before the cutoff")
     }
 
     /// Lets the oldest live entry go and returns when it came.
@@ -295,6 +297,34 @@ impl<K: ?Sized + Key, V> Ring<K, V> {
             self.advance_head(slot, at + 1);
         }
         time
+    }
+
+    /// Lets the oldest live entries go until their keys come to `bytes`, which is not above [`bytes`](Self::bytes) and not
+    /// zero: how many, and when the youngest of them came. Looks at one slot a thousand entries, and into one of these.
+    pub(crate) fn evict_bytes(&mut self, mut bytes: u64) -> (usize, Nanos) {
+        let before = self.live;
+        let (mut slot, mut from) = self.locate(self.head);
+        loop {
+            let (live, its_bytes) = self.slots[slot].tally(&(from..BLOCK));
+            if its_bytes >= bytes {
+                break;
+            }
+            self.live -= live;
+            bytes -= its_bytes;
+            (slot, from) = (slot + 1, 0);
+        }
+        let slots = &self.slots;
+        let enough = |until: usize| slots[slot].tally(&(from..until)).1 >= bytes;
+        let (mut low, mut high) = (from, BLOCK);
+        while low + 1 < high {
+            let middle = (low + high) / 2;
+            if enough(middle) { high = middle } else { low = middle }
+        }
+        // The one before is what it took, and so it is present.
+        let youngest = self.time(self.seq(slot, high - 1));
+        self.live -= self.slots[slot].tally(&(from..high)).0;
+        self.advance_head(slot, high);
+        (before - self.live, youngest)
     }
 
     /// Moves `head` to the oldest present entry at or after a position, or to `tail`.

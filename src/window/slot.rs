@@ -8,7 +8,8 @@ use crate::key::Key;
 
 /// The place of the 1,024 consecutive sequence numbers of one block.
 pub(crate) struct Slot<K: ?Sized + Key, V> {
-    /// When the oldest entry that ever stood here came. Non-decreasing along the ring.
+    /// No entry from here on came before this time, and none further back came after it. So it is for slots from the
+    /// ring's `head` on, but those that packing has emptied.
     pub(crate) first: Nanos,
     /// Entries that are present, and the bytes of their keys; those before the ring's head count until they are freed.
     pub(crate) present: usize,

@@ -12,6 +12,8 @@ use crate::hash::hash;
 pub trait Places: Default {
     /// Whether places leave anything to drop when they are given up.
     const REMAINS: bool;
+    /// Whether places count for anything in a bound on bytes.
+    const WEIGHS: bool;
 
     /// An empty queue with room for as much as `previous` held, so that a steady stream never reallocates.
     fn like(previous: Option<&Self>) -> Self;
@@ -69,10 +71,11 @@ impl<T> Lane<T> {
         if Self::REMAINS { self.owning[at].as_ref().expect("the place was not emptied") } else { &self.bare[at] }
     }
 
-    pub(crate) fn push_back(&mut self, value: T) {
+    /// Takes the value that is there.
+    pub(crate) fn push_back(&mut self, value: &mut Option<T>) {
         if Self::REMAINS {
-            self.owning.push_back(Some(value));
-        } else {
+            self.owning.push_back(value.take());
+        } else if let Some(value) = value.take() {
             self.bare.push_back(value);
         }
     }
@@ -80,6 +83,7 @@ impl<T> Lane<T> {
 
 impl<T> Places for Lane<T> {
     const REMAINS: bool = needs_drop::<T>();
+    const WEIGHS: bool = false;
 
     fn like(previous: Option<&Self>) -> Self {
         let places = previous.map_or(0, Self::len);
@@ -144,7 +148,7 @@ impl<T: Hash + Eq + Clone> Store<T> for Lane<T> {
     }
 
     fn push_back(&mut self, key: &T) {
-        self.push_back(key.clone());
+        self.push_back(&mut Some(key.clone()));
     }
 }
 
@@ -209,6 +213,7 @@ impl Heap {
 
 impl Places for Heap {
     const REMAINS: bool = false;
+    const WEIGHS: bool = true;
 
     fn like(previous: Option<&Self>) -> Self {
         let (keys, bytes) = previous.map_or((0, 0), |heap| (heap.offsets.len(), heap.bytes.len()));

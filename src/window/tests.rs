@@ -1,7 +1,6 @@
 //! What the window's owners cannot reach: numbers that wrap, packing, resizing seen from inside.
 
-use std::collections::VecDeque;
-use std::hash::{BuildHasher, Hasher};
+mod checked;
 
 use proptest::prelude::*;
 
@@ -9,119 +8,8 @@ use super::block::BLOCK;
 use super::group::Grouping;
 use super::index::Index;
 use super::line::Live;
-use super::store::{Heap, Store};
-use super::{Trash, Window};
-
-const TTL: u64 = 1_000_000;
-
-/// Hashes of which there are only so many different ones.
-struct Few {
-    hasher: ahash::RandomState,
-    different: u64,
-}
-
-impl BuildHasher for Few {
-    type Hasher = FewHasher;
-
-    fn build_hasher(&self) -> FewHasher {
-        FewHasher { hasher: self.hasher.build_hasher(), different: self.different }
-    }
-}
-
-struct FewHasher {
-    hasher: ahash::AHasher,
-    different: u64,
-}
-
-impl Hasher for FewHasher {
-    fn write(&mut self, bytes: &[u8]) {
-        self.hasher.write(bytes);
-    }
-
-    fn finish(&self) -> u64 {
-        self.hasher.finish() % self.different
-    }
-}
-
-/// A window with a reference beside it: ids in order of arrival, with the time of each.
-struct Checked {
-    window: Window<str, u64>,
-    reference: VecDeque<(String, u64)>,
-    hasher: Few,
-    trash: Trash<str, u64>,
-    now: u64,
-}
-
-impl Checked {
-    fn starting_at(start: u32) -> Self {
-        let hasher = Few { hasher: ahash::RandomState::with_seeds(1, 2, 3, 4), different: u64::MAX };
-        let window = Window::starting_at(start, TTL, 1 << 20);
-        Self { window, reference: VecDeque::new(), hasher, trash: Trash::default(), now: 0 }
-    }
-
-    fn hash(&self, id: &str) -> u64 {
-        <Heap as Store<str>>::hash(&self.hasher, id)
-    }
-
-    fn push(&mut self, id: &str) {
-        let hash = self.hash(id);
-        let Self { window, hasher, trash, .. } = self;
-        self.now += 1;
-        window.expire(self.now);
-        window.maintain(hasher, trash);
-        assert_eq!(window.find(hash, id), None, "a new id");
-        window.push(self.now, hash, id, self.now);
-        self.reference.push_back((id.to_owned(), self.now));
-        self.expire_reference();
-    }
-
-    fn remove(&mut self, at: usize) {
-        let (id, time) = self.reference.remove(at).expect("it is there");
-        let hash = self.hash(&id);
-        let Self { window, hasher, trash, .. } = self;
-        window.maintain(hasher, trash);
-        let seq = window.find(hash, &id).expect("it is known");
-        assert_eq!((window.key(seq), *window.value(seq)), (id.as_str(), time));
-        window.remove(hash, seq, hasher, trash);
-    }
-
-    fn advance(&mut self, by: u64) {
-        self.now += by;
-        self.window.expire(self.now);
-        self.expire_reference();
-    }
-
-    fn evict(&mut self) {
-        if let Some((_, time)) = self.reference.pop_front() {
-            assert_eq!(self.window.evict(), time);
-        }
-    }
-
-    fn regroup(&mut self, bits: u32) {
-        let Window { ring, index, .. } = &mut self.window;
-        if index.mark().is_none() && ring.len() > 0 {
-            index.resize(ring.len(), ring.live(), Grouping::of_span(1 << (bits + 13)));
-        }
-        self.window.due = 0;
-    }
-
-    fn expire_reference(&mut self) {
-        while self.reference.front().is_some_and(|entry| self.now - entry.1 >= TTL) {
-            self.reference.pop_front();
-        }
-    }
-
-    fn check(&self) {
-        self.window.validate(&self.hasher);
-        let mut next = self.window.next(None);
-        for (id, time) in &self.reference {
-            let seq = next.expect("an entry is left");
-            assert_eq!((self.window.key(seq), self.window.value(seq)), (id.as_str(), time));
-            next = self.window.next(Some(seq.wrapping_add(1)));
-        }
-        assert_eq!(next, None);
-    }
-}
+use super::table::Table;
+use checked::{Checked, TTL};
 
 #[test]
 fn numbers_wrap_and_number_zero_is_never_given() {
@@ -184,6 +72,36 @@ fn numbers_that_span_much_are_kept_in_larger_groups() {
         checked.push(&id.to_string());
     }
     checked.check();
+}
+
+#[test]
+fn of_ids_with_equal_slots_each_is_found_whichever_slot_another_gave_up() {
+    let grouping = Grouping::of_span(1 << 25);
+    assert_eq!(grouping.size(), 4_096);
+    let mut table = Table::with_lines(3, grouping);
+    let hash = |line: u64, tag: u64| ((line * 0x6000_0000) << 32) | tag;
+    let first = 1 << 20;
+    let live = |seq| Live::between(first, seq + 1);
+    // Two lines are full, so that an id which belongs into the first of them comes to stand in the third.
+    for seq in first..first + 40 {
+        table.insert(hash(u64::from(seq - first) / 20, 100 + u64::from(seq)), seq, live(seq));
+    }
+    let (id, older) = (hash(0, 7), first + 40);
+    table.insert(id, older, live(older));
+    // One leaves the second line, and takes its place: an id of the same hash and the same group.
+    table.remove(hash(1, 100 + u64::from(older) - 1), older - 1);
+    let newer = older + 2_500;
+    table.insert(id, newer, live(newer));
+    let find = |table: &Table, from: u32| {
+        table.find(id, Live::between(from, newer + 1), |first, size| {
+            (first..first + size).contains(&newer).then_some(newer)
+        })
+    };
+    assert_eq!(find(&table, first), Some(newer));
+    // Gives up the slot in the second line.
+    table.remove(id, older);
+    assert_eq!(find(&table, first), Some(newer));
+    assert_eq!(find(&table, newer), Some(newer), "all that came before it has left");
 }
 
 #[test]
@@ -312,6 +230,27 @@ fn a_packed_slot_with_the_head_in_it_is_packed_again() {
 }
 
 #[test]
+fn what_packing_moves_expires_in_its_time_however_far_packing_has_come() {
+    for stays in [1, 10] {
+        let mut checked = Checked::starting_at(0);
+        for id in 0..5 * BLOCK {
+            checked.push(&id.to_string());
+        }
+        // What is removed last begins to pack the others, and leaves that half done.
+        for _ in stays..3_600 {
+            checked.remove(stays);
+        }
+        checked.check();
+        // The 200 that are next to expire, one by one.
+        checked.now = checked.reference[stays].1 + TTL - 1;
+        for id in 0..200 {
+            checked.push(&format!("new {id}"));
+        }
+        checked.check();
+    }
+}
+
+#[test]
 fn after_a_spike_memory_is_given_back() {
     let mut checked = Checked::starting_at(7 * BLOCK as u32);
     for id in 0..100 * BLOCK {
@@ -342,8 +281,11 @@ fn after_a_spike_memory_is_given_back() {
 enum Op {
     Push(usize),
     Evict(usize),
+    EvictBytes(u64),
     Remove(usize, usize),
     Advance(u64),
+    /// Advances to the time at which what came so long after the oldest expires.
+    Expire(u64),
     Sweep(usize),
     /// To groups of so many bits of a number: as where numbers span more, or less, than they do.
     Regroup(u32),
@@ -353,6 +295,7 @@ fn op() -> impl Strategy<Value = Op> {
     prop_oneof![
         4 => (0..3 * BLOCK).prop_map(Op::Push),
         1 => (0..BLOCK).prop_map(Op::Evict),
+        1 => (0..200_000_u64).prop_map(Op::EvictBytes),
         4 => (0..3 * BLOCK, any::<usize>()).prop_map(|(count, step)| Op::Remove(count, step)),
         1 => (0..TTL / 2).prop_map(Op::Advance),
         1 => (0..3 * BLOCK).prop_map(Op::Sweep),
@@ -365,7 +308,9 @@ fn small_op() -> impl Strategy<Value = Op> {
     prop_oneof![
         3 => (0..BLOCK).prop_map(Op::Push),
         2 => (0..BLOCK / 4).prop_map(Op::Evict),
+        1 => (0..10_000_u64).prop_map(Op::EvictBytes),
         4 => (0..BLOCK, any::<usize>()).prop_map(|(count, step)| Op::Remove(count, step)),
+        1 => (0..BLOCK as u64).prop_map(Op::Expire),
         1 => (0..BLOCK).prop_map(Op::Sweep),
         1 => (6..=14_u32).prop_map(Op::Regroup),
     ]
@@ -388,6 +333,7 @@ fn run(start: u32, ops: Vec<Op>) {
                 }
             }
             Op::Evict(count) => (0..count).for_each(|_| checked.evict()),
+            Op::EvictBytes(bytes) => checked.evict_bytes(bytes),
             Op::Remove(count, step) => {
                 for at in 0..count {
                     if checked.reference.is_empty() {
@@ -397,6 +343,10 @@ fn run(start: u32, ops: Vec<Op>) {
                 }
             }
             Op::Advance(by) => checked.advance(by),
+            Op::Expire(after) => {
+                let oldest = checked.reference.front().map_or(0, |entry| entry.1);
+                checked.advance((oldest + after + TTL).saturating_sub(checked.now));
+            }
             Op::Sweep(budget) => {
                 let Checked { window, hasher, trash, .. } = &mut checked;
                 window.sweep(budget, hasher, trash);

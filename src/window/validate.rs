@@ -20,8 +20,12 @@ impl<K: ?Sized + Key, V> Window<K, V> {
         assert!(self.index.spans(ring.live().len), "the numbers span too much");
         let (mut live, mut bytes, mut holes, mut hole_bytes) = (0, 0, 0, 0);
         let mut last_time: Nanos = 0;
+        let (head, _) = ring.locate(ring.head());
+        let emptied = ring.emptied_by_packing();
         for (index, slot) in ring.slots.iter().enumerate() {
             let (mut slot_present, mut slot_bytes, mut end) = (0, 0, 0);
+            let is_searched = index >= head && !emptied.contains(&index);
+            assert!(!is_searched || slot.first >= last_time, "a slot's time is below that of an older entry");
             for block in slot.parts() {
                 assert!(block.positions().start >= end, "two parts of a slot overlap");
                 end = block.positions().end;
@@ -32,6 +36,7 @@ impl<K: ?Sized + Key, V> Window<K, V> {
                 for at in block.positions() {
                     assert!(block.time(at) >= last_time, "times decrease");
                     last_time = block.time(at);
+                    assert!(!is_searched || slot.first <= last_time, "a slot's time is above that of its oldest entry");
                     if !block.is_present(at) {
                         continue;
                     }

@@ -22,6 +22,10 @@ pub enum Op {
     SetBack(u16),
     Sweep,
     Clear,
+    /// Records some thousands of ids that were never seen, one after the other in time.
+    RecordNew(u16),
+    /// Removes so many ids, beginning with one of the oldest: a map with few left of many is packed.
+    RemoveMany(u8, u16),
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -45,8 +49,10 @@ struct Reference {
 impl Reference {
     fn expire(&mut self, limits: &Limits) {
         let now = self.now;
-        let expired = self.recorded.extract_if(.., |entry| now - entry.1 >= limits.ttl).count();
-        let lapsed = self.in_flight.extract_if(.., |entry| now - entry.1 >= limits.lease).count();
+        let expired = self.recorded.partition_point(|entry| now - entry.1 >= limits.ttl);
+        let lapsed = self.in_flight.partition_point(|entry| now - entry.1 >= limits.lease);
+        self.recorded.drain(..expired);
+        self.in_flight.drain(..lapsed);
         self.count("expired", expired);
         self.count("lapsed", lapsed);
     }
@@ -64,13 +70,23 @@ impl Reference {
         if kept > limits.max_bytes {
             return false;
         }
-        while self.recorded.len() + entries > limits.max_entries
-            || Self::bytes(&self.recorded) + kept > limits.max_bytes
-        {
-            self.recorded.remove(0);
-            self.count("evicted", 1);
+        let mut bytes = Self::bytes(&self.recorded) + kept;
+        let (mut evicted, mut left) = (0, self.recorded.len());
+        while left + entries > limits.max_entries || bytes > limits.max_bytes {
+            bytes -= self.recorded[evicted].0.len();
+            (evicted, left) = (evicted + 1, left - 1);
         }
+        self.recorded.drain(..evicted);
+        self.count("evicted", evicted);
         true
+    }
+
+    fn record_new(&mut self, limits: &Limits, key: &str, value: u32) {
+        let has_room = self.make_room(limits, 1, key.len());
+        if has_room {
+            self.recorded.push((key.to_owned(), self.now, value));
+        }
+        self.count(if has_room { "inserted" } else { "rejected" }, 1);
     }
 }
 
@@ -121,6 +137,25 @@ pub fn run(limits: Limits, ops: &[Op]) {
                 at.map(|at| model.recorded.remove(at));
                 model.count("removed", usize::from(at.is_some()));
                 assert_eq!(map.remove(&key), at.is_some());
+            }
+            Op::RemoveMany(from, count) => {
+                model.expire(&limits);
+                let from = usize::from(*from).min(model.recorded.len());
+                let to = (from + usize::from(*count)).min(model.recorded.len());
+                for (key, ..) in model.recorded.drain(from..to) {
+                    assert!(map.remove(&key));
+                }
+                model.count("removed", to - from);
+            }
+            Op::RecordNew(count) => {
+                for number in 0..*count % 4_096 {
+                    model.now += 1;
+                    time.set(Duration::from_nanos(model.now));
+                    model.expire(&limits);
+                    let key = format!("{step}-{number}");
+                    assert_eq!(map.record(&key, value), Seen::New);
+                    model.record_new(&limits, &key, value);
+                }
             }
             Op::Claim(key) => claim(&mut map, &mut model, &limits, &id(*key), value, &mut tokens),
             Op::Commit(which) if !tokens.is_empty() => {
@@ -175,12 +210,7 @@ fn record(map: &mut DedupMap<str, u32>, model: &mut Reference, limits: &Limits, 
         model.count("in_flight_hits", 1);
         Seen::InFlight
     } else {
-        if model.make_room(limits, 1, key.len()) {
-            model.recorded.push((key.to_owned(), model.now, value));
-            model.count("inserted", 1);
-        } else {
-            model.count("rejected", 1);
-        }
+        model.record_new(limits, key, value);
         Seen::New
     };
     assert_eq!(map.record(key, value), expected);

@@ -11,7 +11,8 @@ use crate::window::Seq;
 use crate::window::store::Store;
 
 impl<K: ?Sized + Key, V, S: BuildHasher> DedupMap<K, V, S> {
-    /// Claims an id: it is in flight until the token is committed or released, or the lease runs out.
+    /// Claims an id: it is in flight until the token is committed or released, or the lease runs out. A key that alone
+    /// exceeds `max_bytes` is always fresh, and never in flight.
     pub fn claim(&mut self, key: &K) -> Claim<Token, V>
     where
         V: Clone,
@@ -60,28 +61,35 @@ impl<K: ?Sized + Key, V, S: BuildHasher> DedupMap<K, V, S> {
         let Some(permit) = permits.take().filter(|_| self.make_room(now, 0, bytes)) else {
             return Found::Full;
         };
-        self.in_flight.push(now, hash, key, self.next_number);
+        self.in_flight.push(now, hash, key, &mut Some(self.next_number));
         permit.keep();
         self.next_number += 1;
         Found::Fresh(Token { hash, number: Some(self.next_number - 1) })
     }
 
-    /// Records a claimed id as handled; its ttl begins now.
+    /// Records a claimed id as handled; its ttl begins now. Of a key that alone exceeds `max_bytes` nothing is recorded.
     ///
     /// # Errors
     ///
     /// [`LeaseLapsed`], with the value, where the lease had run out. Nothing is changed then.
     pub fn commit(&mut self, token: Token, value: V) -> Result<(), LeaseLapsed<V>> {
-        let result = self.commit_at(self.now(), &token, value);
+        let result = self.commit_at(self.now(), &token, &mut Some(value));
         drop(self.take_garbage());
         result
     }
 
-    pub(in crate::dedup) fn commit_at(&mut self, now: Nanos, token: &Token, value: V) -> Result<(), LeaseLapsed<V>> {
+    /// Takes the value if it is stored or given back. One that is not stays with the caller, to be dropped where no lock
+    /// is held.
+    pub(in crate::dedup) fn commit_at(
+        &mut self,
+        now: Nanos,
+        token: &Token,
+        value: &mut Option<V>,
+    ) -> Result<(), LeaseLapsed<V>> {
         let Some(number) = token.number else { return Ok(()) };
         let now = self.catch_up(now);
         let Some(seq) = self.in_flight.find_by_value(token.hash, |&claimed| claimed == number) else {
-            return Err(LeaseLapsed { value });
+            return Err(LeaseLapsed { value: value.take().expect("a commit has a value") });
         };
         self.make_room(now, 1, 0);
         self.recorded.push(now, token.hash, self.in_flight.key(seq), value);

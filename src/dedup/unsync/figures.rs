@@ -66,29 +66,49 @@ impl<K: ?Sized + Key, V, S> DedupMap<K, V, S> {
 
     /// The live ids with their values and ages, oldest first.
     pub fn iter(&self) -> impl Iterator<Item = (&K, &V, Duration)> + '_ {
-        let mut cursor = Cursor::default();
         let now = self.now();
+        let mut cursor = self.cursor_at(now);
         std::iter::from_fn(move || self.next_at(now, &mut cursor))
     }
 
-    /// The next live entry of a walk that begins with `Cursor::default()`.
+    /// Where a walk begins.
+    pub(in crate::dedup) fn cursor_at(&self, now: Nanos) -> Cursor {
+        Cursor { next: None, begun: self.latest.max(now), end: self.recorded.end() }
+    }
+
+    /// The next live entry of a walk.
     pub(in crate::dedup) fn next_at(&self, now: Nanos, cursor: &mut Cursor) -> Option<(&K, &V, Duration)> {
         let now = self.latest.max(now);
         loop {
             let seq = self.recorded.next(cursor.next)?;
+            if cursor.is_over(seq, self.recorded.time(seq)) {
+                return None;
+            }
             cursor.next = Some(seq.wrapping_add(1));
-            let age = self.recorded.age(now, seq);
-            if age < self.limits.ttl {
-                return Some((self.recorded.key(seq), self.recorded.value(seq), Duration::from_nanos(age)));
+            if self.recorded.is_live(now, seq) {
+                let age = Duration::from_nanos(self.recorded.age(now, seq));
+                return Some((self.recorded.key(seq), self.recorded.value(seq), age));
             }
         }
     }
 }
 
-/// How far a walk through the entries has come.
-#[derive(Clone, Default)]
+/// How far a walk through the entries has come, and what it began with.
+///
+/// Of what is recorded meanwhile there may be more than the walk can catch up with, so it ends there. Times tell that, as
+/// entries that are packed have their numbers changed; numbers do while the clock stands still.
+#[derive(Clone)]
 pub(in crate::dedup) struct Cursor {
     next: Option<Seq>,
+    begun: Nanos,
+    end: Seq,
+}
+
+impl Cursor {
+    /// Whether an entry was recorded after the walk began.
+    fn is_over(&self, seq: Seq, time: Nanos) -> bool {
+        time > self.begun || (time == self.begun && seq.wrapping_sub(self.end).cast_signed() >= 0)
+    }
 }
 
 impl<K: ?Sized + Key, V, S: BuildHasher> DedupMap<K, V, S> {

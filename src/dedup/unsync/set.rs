@@ -9,7 +9,7 @@ impl<K: ?Sized + Key, S: BuildHasher> DedupMap<K, (), S> {
     /// Records an id; whether it is new, as of [`HashSet::insert`](std::collections::HashSet::insert). `false` where
     /// it was recorded within the ttl, or is in flight.
     pub fn insert(&mut self, key: &K) -> bool {
-        let new = matches!(self.record_at(self.now(), self.hash(key), key, ()), Found::Fresh(()));
+        let new = matches!(self.record_at(self.now(), self.hash(key), key, &mut Some(())), Found::Fresh(()));
         drop(self.take_garbage());
         new
     }
@@ -28,7 +28,7 @@ impl<K: ?Sized + Key, S: BuildHasher> DedupMap<K, (), S> {
             let now = self.now();
             self.touch(batch.iter().map(|&(hash, _)| hash));
             for (hash, key) in batch.drain(..) {
-                answers.push(matches!(self.record_at(now, hash, key.as_key(), ()), Found::Fresh(())));
+                answers.push(matches!(self.record_at(now, hash, key.as_key(), &mut Some(())), Found::Fresh(())));
             }
             drop(self.take_garbage());
         }
