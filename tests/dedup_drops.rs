@@ -1,9 +1,9 @@
 //! Every value is dropped exactly once, on every path, and a panic in a user's code leaves the map consistent.
 
-#[path = "support/ends.rs"]
-mod ends;
 #[path = "support/fragile.rs"]
 mod fragile;
+#[path = "support/in_time.rs"]
+mod in_time;
 
 use std::cell::Cell;
 use std::hash::{Hash, Hasher};
@@ -13,8 +13,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
-use ends::ends;
 use fragile::{Counted, FUSE, Fused};
+use in_time::in_time;
 use leakproof::{Claim, DedupMap, Key, ManualClock, Seen, unsync};
 
 const TTL: Duration = Duration::from_secs(60);
@@ -159,7 +159,7 @@ fn a_value_that_is_not_stored_may_call_back_into_the_map_when_it_is_dropped() {
         },
     ];
     for call in calls {
-        ends(move || {
+        in_time(move || {
             let builder = DedupMap::builder().ttl(TTL).max_entries(10).max_bytes(16).shards(1);
             let seen = Arc::new(builder.build().expect("sound limits"));
             seen.record("stored", Uses(Arc::downgrade(&seen)));
@@ -177,7 +177,7 @@ fn a_value_may_call_back_into_the_map_when_the_clone_of_its_key_panics() {
             panic!("a key's clone")
         }
     }
-    ends(|| {
+    in_time(|| {
         let builder = DedupMap::<Unclonable, Uses<Unclonable>>::builder().ttl(TTL).max_entries(10);
         let seen = Arc::new(builder.build().expect("sound limits"));
         let value = Uses(Arc::downgrade(&seen));

@@ -1,11 +1,11 @@
 //! The promises of `DedupMap`, one by one, on the shared map and on the single-threaded core.
 
-#[path = "support/ends.rs"]
-mod ends;
+#[path = "support/in_time.rs"]
+mod in_time;
 
 use std::time::Duration;
 
-use ends::ends;
+use in_time::in_time;
 use leakproof::{Claim, DedupMap, DedupSet, ManualClock, Seen, unsync};
 
 const TTL: Duration = Duration::from_secs(3600);
@@ -478,7 +478,7 @@ fn for_each_visits_live_ids_oldest_first_across_shards() {
 #[test]
 fn for_each_ends_however_much_is_recorded_meanwhile() {
     for (shards, step) in [(1, Duration::ZERO), (1, NANO), (4, Duration::ZERO), (4, NANO)] {
-        ends(move || {
+        in_time(move || {
             let time = ManualClock::new();
             let builder = DedupSet::<u64>::builder().ttl(TTL).max_entries(100_000).shards(shards);
             let seen = builder.clock(time.clock()).build().expect("sound limits");

@@ -10,7 +10,6 @@ use std::sync::Arc;
 use super::call::Call;
 use super::counters::{Counters, contained};
 use super::slot::{Key, NEVER, Slot};
-use super::table::is_sparse;
 use crate::clock::Nanos;
 use crate::sync::{
     self,
@@ -115,9 +114,9 @@ impl<E> List<E> {
     pub(super) fn remove(&mut self, at: usize) {
         self.calls.remove(at);
         self.slots.remove(at);
-        if is_sparse(self.slots.len(), self.slots.capacity()) {
-            self.calls.shrink_to(2 * self.calls.len());
-            self.slots.shrink_to(2 * self.slots.len());
+        if let Some(room) = after_a_spike(self.slots.len(), self.slots.capacity()) {
+            self.calls.shrink_to(room);
+            self.slots.shrink_to(room);
         }
     }
 
@@ -127,6 +126,11 @@ impl<E> List<E> {
         self.earliest = rest.iter().map(|slot| slot.deadline).min().unwrap_or(NEVER);
         due.iter().map(|slot| slot.number()).collect()
     }
+}
+
+/// The room to be kept where a spike is over: the rest is given back, at a cost that those who left make up for.
+pub(super) fn after_a_spike(len: usize, capacity: usize) -> Option<usize> {
+    (capacity > 64 && len < capacity / 8).then_some(2 * len)
 }
 
 impl<E> Drop for List<E> {

@@ -20,7 +20,7 @@ use super::builder::Limits;
 use super::call::{Asks, Call};
 use super::counters::{Counters, Departures};
 use super::info::ListenerInfo;
-use super::list::{List, Pin};
+use super::list::{List, Pin, after_a_spike};
 use super::slot::Slot;
 use crate::clock::Nanos;
 use crate::removal::RemovalCause;
@@ -149,10 +149,9 @@ impl<T, E: 'static> Table<T, E> {
             if let Ok(entry) = self.keyed.find_entry(hash, |keyed| keyed.listener == listener) {
                 entry.remove();
             }
-            let (len, capacity) = (self.keyed.len(), self.keyed.capacity());
-            if is_sparse(len, capacity) {
+            if let Some(room) = after_a_spike(self.keyed.len(), self.keyed.capacity()) {
                 let hasher = &self.hasher;
-                self.keyed.shrink_to(2 * len, |keyed| hash_key(hasher, keyed.topic, &keyed.key));
+                self.keyed.shrink_to(room, |keyed| hash_key(hasher, keyed.topic, &keyed.key));
             }
         }
         if let Some(members) = slot.traits.generation.and_then(|generation| self.generations.get_mut(&generation)) {
@@ -171,9 +170,8 @@ impl<T, E: 'static> Table<T, E> {
         if topic.list.len() == 0 {
             let entry = self.topics.find_entry(record.topic.hash, |topic| topic.at == record.topic);
             entry.ok().expect("it was just there").remove();
-            let (len, capacity) = (self.topics.len(), self.topics.capacity());
-            if is_sparse(len, capacity) {
-                self.topics.shrink_to(2 * len, |topic| topic.at.hash);
+            if let Some(room) = after_a_spike(self.topics.len(), self.topics.capacity()) {
+                self.topics.shrink_to(room, |topic| topic.at.hash);
             }
         }
         Some(Departed {
@@ -238,9 +236,8 @@ impl<T, E: 'static> Table<T, E> {
     pub(super) fn close(&mut self, now: Nanos, generation: u64, gone: &mut Vec<Departed<T, E>>) {
         self.detach_all(now, generation, gone);
         self.generations.remove(&generation);
-        let (len, capacity) = (self.generations.len(), self.generations.capacity());
-        if is_sparse(len, capacity) {
-            self.generations.shrink_to(2 * len);
+        if let Some(room) = after_a_spike(self.generations.len(), self.generations.capacity()) {
+            self.generations.shrink_to(room);
         }
     }
 
@@ -299,11 +296,6 @@ impl<T, E: 'static> Table<T, E> {
 
 fn hash_key(hasher: &ahash::RandomState, topic: u64, key: &str) -> u64 {
     hasher.hash_one((topic, key))
-}
-
-/// Whether a spike is over: then memory is given back, at a cost that those who left make up for.
-pub(super) fn is_sparse(len: usize, capacity: usize) -> bool {
-    capacity > 64 && len < capacity / 8
 }
 
 impl<T, E> Departed<T, E> {
