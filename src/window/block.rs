@@ -5,7 +5,6 @@
 //! grows at its back while entries arrive, shrinks at its front as they expire, and while a window is packed
 //! one block grows at its front as the older one shrinks at its back.
 
-use std::collections::VecDeque;
 use std::hash::BuildHasher;
 use std::ops::Range;
 
@@ -22,9 +21,11 @@ const GROUP: usize = u32::BITS as usize;
 
 pub(crate) struct Block<K: ?Sized + Key, V> {
     lo: usize,
-    times: VecDeque<Nanos>,
+    hi: usize,
     keys: K::Store,
     values: Lane<V>,
+    /// When each entry came, by position.
+    times: [Nanos; BLOCK],
     /// Eight bits of the hash of each entry, by position: which of a group it may be that the index refers to.
     hints: [u8; BLOCK],
     /// Which positions hold an entry that was removed, a bit each.
@@ -44,9 +45,10 @@ impl<K: ?Sized + Key, V> Block<K, V> {
     pub(crate) fn new(lo: usize, previous: Option<&Self>) -> Self {
         Self {
             lo,
-            times: VecDeque::with_capacity(previous.map_or(0, |block| block.times.len())),
+            hi: lo,
             keys: K::Store::like(previous.map(|block| &block.keys)),
             values: Lane::like(previous.map(|block| &block.values)),
+            times: [0; BLOCK],
             hints: [0; BLOCK],
             removed: [0; BLOCK / GROUP],
             removed_bytes: [0; BLOCK / GROUP],
@@ -57,11 +59,11 @@ impl<K: ?Sized + Key, V> Block<K, V> {
 
     /// The positions held.
     pub(crate) fn positions(&self) -> Range<usize> {
-        self.lo..self.lo + self.times.len()
+        self.lo..self.hi
     }
 
     pub(crate) fn is_empty(&self) -> bool {
-        self.times.is_empty()
+        self.lo == self.hi
     }
 
     #[inline]
@@ -71,7 +73,7 @@ impl<K: ?Sized + Key, V> Block<K, V> {
     }
 
     pub(crate) fn time(&self, at: usize) -> Nanos {
-        self.times[at - self.lo]
+        self.times[at]
     }
 
     pub(crate) fn key(&self, at: usize) -> &K {
@@ -119,12 +121,12 @@ impl<K: ?Sized + Key, V> Block<K, V> {
 
     /// The newest position held.
     pub(crate) fn last(&self) -> Option<usize> {
-        (!self.is_empty()).then(|| self.positions().end - 1)
+        (!self.is_empty()).then(|| self.hi - 1)
     }
 
     /// Whether an entry may be pushed at the back.
     pub(crate) fn has_room(&self) -> bool {
-        self.positions().end < BLOCK && self.keys.has_room()
+        self.hi < BLOCK && self.keys.has_room()
     }
 
     /// Whether an entry may be moved to the front.
@@ -135,28 +137,25 @@ impl<K: ?Sized + Key, V> Block<K, V> {
     /// Adds an entry at the back, and takes the value that is there. May panic in the key's `Clone`, then changes nothing.
     #[inline]
     pub(crate) fn push_back(&mut self, time: Nanos, hint: u8, key: &K, value: &mut Option<V>) {
-        let at = self.positions().end;
         self.keys.push_back(key);
         self.values.push_back(value);
-        self.times.push_back(time);
-        self.hints[at] = hint;
+        (self.times[self.hi], self.hints[self.hi]) = (time, hint);
+        self.hi += 1;
     }
 
     /// Moves the newest entry, which must be present, before the oldest one of `to`; returns its position there.
     pub(crate) fn move_last(&mut self, to: &mut Self) -> usize {
-        let last = self.positions().end - 1;
+        (self.hi, to.lo) = (self.hi - 1, to.lo - 1);
         self.keys.move_last(&mut to.keys);
         self.values.move_last(&mut to.values);
-        to.times.push_front(self.times.pop_back().expect("the last position is held"));
-        to.lo -= 1;
-        to.hints[to.lo] = self.hints[last];
+        (to.times[to.lo], to.hints[to.lo]) = (self.times[self.hi], self.hints[self.hi]);
         to.lo
     }
 
     /// Gives up the newest position, which must be a hole.
     pub(crate) fn pop_hole(&mut self) {
-        self.forget_hole(self.positions().end - 1);
-        self.times.pop_back();
+        self.forget_hole(self.hi - 1);
+        self.hi -= 1;
         self.keys.pop_back();
         self.values.pop_back();
     }
@@ -167,7 +166,6 @@ impl<K: ?Sized + Key, V> Block<K, V> {
         if present.is_none() {
             self.forget_hole(self.lo);
         }
-        self.times.pop_front();
         self.keys.pop_front(&mut trash.keys);
         self.values.pop_front(&mut trash.values);
         self.lo += 1;
@@ -187,7 +185,6 @@ impl<K: ?Sized + Key, V> Block<K, V> {
 
     /// Gives back unused capacity, once nothing will be pushed any more.
     pub(crate) fn seal(&mut self) {
-        self.times.shrink_to_fit();
         self.keys.shrink();
         self.values.shrink();
     }
@@ -216,7 +213,7 @@ impl<K: ?Sized + Key, V> Block<K, V> {
 
     /// The first position that is younger than `cutoff`.
     pub(crate) fn first_after(&self, cutoff: Nanos) -> usize {
-        self.lo + self.times.partition_point(|&time| time <= cutoff)
+        self.lo + self.times[self.lo..self.hi].partition_point(|&time| time <= cutoff)
     }
 
     /// How many entries are present in `range`.
