@@ -16,6 +16,8 @@ use crate::key::Key;
 ///
 /// Large, so that whole blocks leave with a handful of frees; small, so that a part of one is a small piece of work.
 pub(crate) const BLOCK: usize = 1024;
+/// Hints that are compared together: those of the smallest group.
+const HINTS: usize = 64;
 /// Entries whose presence and bytes are kept together.
 const GROUP: usize = u32::BITS as usize;
 
@@ -96,7 +98,7 @@ impl<K: ?Sized + Key, V> Block<K, V> {
         self.keys.matches(at - self.lo, key)
     }
 
-    /// The first position in `range`, whose ends are multiples of 16, with this hint for which `is` holds.
+    /// Some position in `range`, whose ends are multiples of 64, with this hint for which `is` holds.
     #[inline]
     pub(crate) fn find_hinted(
         &self,
@@ -104,17 +106,16 @@ impl<K: ?Sized + Key, V> Block<K, V> {
         hint: u8,
         mut is: impl FnMut(usize) -> bool,
     ) -> Option<usize> {
-        // One look tells of sixteen hints that none is equal, which is so of most.
-        let mut first = range.start;
-        for sixteen in self.hints[range].as_chunks::<16>().0 {
-            if sixteen.iter().fold(false, |any, &its| any | (its == hint)) {
-                let mut equal = (first..).zip(sixteen).filter(|&(_, &its)| its == hint).map(|(at, _)| at);
-                let found = equal.find(|&at| is(at));
+        let start = range.start;
+        for (nth, hints) in self.hints[range].as_chunks::<HINTS>().0.iter().enumerate() {
+            // In large groups most have none.
+            if hints.iter().fold(false, |any, &its| any | (its == hint)) {
+                let mut found = equal(hints, hint).map(|at| start + nth * HINTS + at);
+                let found = found.find(|&at| is(at));
                 if found.is_some() {
                     return found;
                 }
             }
-            first += 16;
         }
         None
     }
@@ -279,11 +280,50 @@ impl<K: ?Sized + Key, V> Default for Trash<K, V> {
     }
 }
 
+/// The positions of the hints that are equal to `hint`, in some order.
+///
+/// Eight at a time in a word, without a branch until there is one: which of them it is, no processor predicts.
+#[inline]
+fn equal(hints: &[u8; HINTS], hint: u8) -> impl Iterator<Item = usize> {
+    const LOW: u64 = u64::from_ne_bytes([0x7f; 8]);
+    let all = u64::from_ne_bytes([hint; 8]);
+    let words = hints.as_chunks::<8>().0.iter().enumerate();
+    let found = words.fold(0, |found, (word, &eight)| {
+        let different = u64::from_le_bytes(eight) ^ all;
+        // The highest bit of each byte that has no bit. The sum carries into no other byte.
+        let none = !(((different & LOW) + LOW) | different | LOW);
+        found | none >> 7 << word
+    });
+    ones(found).map(|bit| bit % 8 * 8 + bit / 8)
+}
+
 /// The positions of the bits that are set.
-fn ones(mut word: u32) -> impl Iterator<Item = usize> {
+fn ones(word: impl Into<u64>) -> impl Iterator<Item = usize> {
+    let mut word: u64 = word.into();
     std::iter::from_fn(move || {
         let bit = (word != 0).then(|| word.trailing_zeros() as usize)?;
         word &= word - 1;
         Some(bit)
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_equal_hint_is_found_and_no_other() {
+        for at in 0..HINTS {
+            for (hint, other) in [(0, 1), (0, 0x80), (0x7f, 0xff), (0x80, 0), (0xff, 0xfe)] {
+                let mut hints = [other; HINTS];
+                (hints[at], hints[HINTS / 2]) = (hint, hint);
+                let mut found: Vec<usize> = equal(&hints, hint).collect();
+                found.sort_unstable();
+                let mut expected = vec![at, HINTS / 2];
+                expected.sort_unstable();
+                expected.dedup();
+                assert_eq!(found, expected, "{hint} among {other}");
+            }
+        }
+    }
 }

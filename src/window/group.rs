@@ -15,6 +15,9 @@ use super::ring::Seq;
 /// Bits of a group.
 const GROUP_BITS: u32 = u16::BITS;
 
+/// Groups that lines count together when they note how new one is that overflowed.
+pub(super) const UNIT: u32 = 512;
+
 /// How many numbers form a group: 2 to the power of this.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Grouping(u32);
@@ -37,15 +40,10 @@ impl Grouping {
         1 << self.0
     }
 
-    /// The last number of the group that `seq` is of.
-    pub(super) fn last(self, seq: Seq) -> Seq {
-        seq | (self.size() - 1)
-    }
-
-    /// Whether the groups tell old from new among live numbers that span this much.
+    /// Whether the groups, and units of them, tell old from new among live numbers that span this much.
     #[inline]
     pub(crate) fn spans(self, span: u32) -> bool {
-        span >> self.0 < 1 << GROUP_BITS
+        span >> self.0 < (1 << GROUP_BITS) - UNIT
     }
 
     /// Whether larger groups are called for, while there is time.
@@ -99,6 +97,16 @@ impl LiveGroups {
         // One comparison: compilers make two branches of two, and which slots have never been filled, none can predict.
         let far = u32::from(group == 0) << (u32::BITS - 1);
         (far | u32::from(group.wrapping_sub(self.from))) < self.len
+    }
+
+    /// How many units of groups a unit lies after that of the oldest live group.
+    pub(super) fn age_of_unit(self, unit: u32) -> u32 {
+        unit.wrapping_sub(u32::from(self.from) / UNIT) % ((1 << GROUP_BITS) / UNIT)
+    }
+
+    /// The same of the unit of the newest live group, or of the one after it.
+    pub(super) fn last_age(self) -> u32 {
+        (u32::from(self.from) % UNIT + self.len) / UNIT
     }
 }
 

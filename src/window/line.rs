@@ -12,7 +12,7 @@
 //! the line is full. A new id so looks at one group of twenty. Removal and packing may leave others free; they are looked
 //! for only where the one whose turn it is is taken.
 
-use super::group::{Grouping, LiveGroups};
+use super::group::{Grouping, LiveGroups, UNIT};
 use super::ring::Seq;
 
 const SLOTS: usize = 20;
@@ -171,9 +171,9 @@ impl Line {
         (self.groups[at], self.tags[at]) = (entry.group, entry.tag);
     }
 
-    /// Notes that a live number overflows, by the last one of its group.
-    pub(super) fn overflow(&mut self, hash: u64, last: Seq, live: Live) {
-        self.state = self.state.with_overflow(hash, last, live);
+    /// Notes that an entry of a live group overflows.
+    pub(super) fn overflow(&mut self, hash: u64, group: u16, live: LiveGroups) {
+        self.state = self.state.with_overflow(hash, group, live);
     }
 }
 
@@ -184,19 +184,19 @@ fn tag(hash: u64) -> u8 {
 
 /// What a line knows beside its slots: which of them is to be filled next, and what had to overflow.
 ///
-/// The lowest five bits are the slot whose turn it is. The upper 21 are the newest number that may have overflowed
-/// into the next line, in units of 2,048. The six between are set by the tags of those that did, so that only every few
-/// searches have to go on there; they are forgotten once that number has left.
+/// The lowest five bits are the slot whose turn it is. The highest seven are the newest group that may have overflowed
+/// into the next line, in [`UNIT`]s of groups. The twenty between are set by the tags of those that did, so that only every
+/// few searches have to go on there; they are forgotten once that group has left.
 ///
-/// By tags and whole groups, and nothing else: two entries of one group and one tag have equal slots, and which of the two
-/// slots is whose must not matter. So with one number all of its group count as overflowed, to the last one.
+/// By tags and groups, and nothing else: two entries of one group and one tag have equal slots, and which of the two slots
+/// is whose must not matter.
 #[derive(Clone, Copy)]
 pub(super) struct State(u32);
 
 impl State {
     const TURN: u32 = 0x1f;
-    const TAGS: u32 = 0x7e0;
-    const UNIT: u32 = 11;
+    const TAGS: u32 = 0x01ff_ffe0;
+    const NEWEST: u32 = 25;
 
     #[inline]
     fn turn(self) -> usize {
@@ -211,35 +211,65 @@ impl State {
 
     #[inline]
     fn bit(hash: u64) -> u32 {
-        0x20 << ((u32::from(tag(hash)) * 6) >> u8::BITS)
+        0x20 << ((u32::from(tag(hash)) * 20) >> u8::BITS)
     }
 
     /// Whether an entry with such a hash may have overflowed and be live.
     #[inline]
-    pub(super) fn overflowed(self, hash: u64, live: Live) -> bool {
-        self.0 & Self::bit(hash) != 0 && self.is_live(live)
+    pub(super) fn overflowed(self, hash: u64, live: Live, grouping: Grouping) -> bool {
+        self.0 & Self::bit(hash) != 0 && self.is_live(grouping.groups(live))
     }
 
-    #[inline]
-    fn is_live(self, live: Live) -> bool {
-        // The newest group may end beyond the newest number.
-        let end = live.from.wrapping_add(live.len).wrapping_add(Grouping::LARGEST_SIZE);
-        Self::age(self.0, live) <= Self::age(end, live)
+    fn newest(self) -> u32 {
+        self.0 >> Self::NEWEST
     }
 
-    /// How many units a number lies after the oldest live one.
-    #[inline]
-    fn age(seq: Seq, live: Live) -> u32 {
-        (seq >> Self::UNIT).wrapping_sub(live.from >> Self::UNIT) & (u32::MAX >> Self::UNIT)
+    fn is_live(self, live: LiveGroups) -> bool {
+        self.0 & Self::TAGS != 0 && live.age_of_unit(self.newest()) <= live.last_age()
     }
 
-    fn with_overflow(self, hash: u64, last: Seq, live: Live) -> Self {
+    fn with_overflow(self, hash: u64, group: u16, live: LiveGroups) -> Self {
+        let unit = u32::from(group) / UNIT;
         let (newest, tags) = match self.is_live(live) {
-            true if Self::age(self.0, live) >= Self::age(last, live) => (self.0, self.0),
-            true => (last, self.0),
-            false => (last, 0),
+            true if live.age_of_unit(self.newest()) >= live.age_of_unit(unit) => (self.newest(), self.0),
+            true => (unit, self.0),
+            false => (unit, 0),
         };
-        let newest = newest >> Self::UNIT << Self::UNIT;
-        Self(newest | tags & Self::TAGS | Self::bit(hash) | self.0 & Self::TURN)
+        Self(newest << Self::NEWEST | tags & Self::TAGS | Self::bit(hash) | self.0 & Self::TURN)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_overflowed_is_known_until_it_has_left_and_forgotten_soon_after() {
+        let (grouping, hash) = (Grouping::default(), 0xab);
+        let numbers = |groups: u32| groups * grouping.size();
+        let most = (0..=u32::from(u16::MAX)).rev().find(|&groups| grouping.spans(numbers(groups))).expect("some");
+        for from in (0..1 << 16).step_by(997) {
+            for span in [1, 2, UNIT, 5 * UNIT + 1, most] {
+                for newest in [0, span / 3, span - 1] {
+                    let live = |gone| Live { from: numbers(from + gone), len: numbers(span) };
+                    let group = grouping.group(numbers(from + newest));
+                    let older = grouping.group(numbers(from + newest / 2));
+                    let mut state = State(0);
+                    for group in [older, group, older] {
+                        state = state.with_overflow(hash, group, grouping.groups(live(0)));
+                    }
+                    for gone in [0, newest / 2, newest] {
+                        assert!(state.overflowed(hash, live(gone), grouping), "{from} {span} {newest} {gone}");
+                        assert!(!state.overflowed(!hash, live(gone), grouping), "the tag of none");
+                    }
+                    if span < most / 2 {
+                        let live = live(newest + UNIT);
+                        assert!(!state.overflowed(hash, live, grouping), "{from} {span} {newest}");
+                        let state = state.with_overflow(!hash, grouping.group(live.from), grouping.groups(live));
+                        assert!(!state.overflowed(hash, live, grouping), "tags go with the group that left");
+                    }
+                }
+            }
+        }
     }
 }

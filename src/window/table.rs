@@ -72,7 +72,7 @@ impl Table {
         let home = self.home(hash);
         let line = self.line(home)?;
         let found = line.find(hash, live, self.grouping, &mut search);
-        if found.is_none() && line.state().overflowed(hash, live) {
+        if found.is_none() && line.state().overflowed(hash, live, self.grouping) {
             return self.find_beyond(home, hash, live, search);
         }
         found
@@ -91,7 +91,7 @@ impl Table {
         while at != home {
             let line = self.line(at)?;
             let found = line.find(hash, live, self.grouping, &mut search);
-            if found.is_some() || !line.state().overflowed(hash, live) {
+            if found.is_some() || !line.state().overflowed(hash, live, self.grouping) {
                 return found;
             }
             at = self.after(at);
@@ -130,7 +130,7 @@ impl Table {
     /// Notes a number in the first line from its home on that `fill` can fill.
     fn insert_by(&mut self, fill: impl Fn(&mut Line, Entry, LiveGroups) -> bool, hash: u64, seq: Seq, live: Live) {
         let (entry, groups) = (self.entry(hash, seq), self.grouping.groups(live));
-        let last = self.grouping.last(seq);
+        let group = self.grouping.group(seq);
         let mut at = self.home(hash);
         loop {
             let next = self.after(at);
@@ -138,7 +138,7 @@ impl Table {
             if fill(line, entry, groups) {
                 return;
             }
-            line.overflow(hash, last, live);
+            line.overflow(hash, group, groups);
             at = next;
         }
     }
@@ -151,8 +151,8 @@ impl Table {
     /// Replaces a number that was noted under this hash by another one, which is live.
     pub(crate) fn replace(&mut self, hash: u64, seq: Seq, by: Seq, live: Live) {
         let (entry, by_entry) = (self.entry(hash, seq), self.entry(hash, by));
-        let last = self.grouping.last(by);
-        self.replace_entry(hash, entry, by_entry, |passed| passed.overflow(hash, last, live));
+        let (group, groups) = (self.grouping.group(by), self.grouping.groups(live));
+        self.replace_entry(hash, entry, by_entry, |passed| passed.overflow(hash, group, groups));
     }
 
     fn replace_entry(&mut self, hash: u64, entry: Entry, by: Entry, pass: impl Fn(&mut Line)) {
