@@ -6,6 +6,7 @@
 use std::num::NonZeroUsize;
 use std::time::Duration;
 
+use coarsetime::Instant;
 use hashlink::linked_hash_map::RawEntryMut;
 use leakproof::unsync;
 use moka::policy::EvictionPolicy;
@@ -84,6 +85,21 @@ fn unsync_peers<K: Key>() -> Vec<Entry<K>> {
             |cache, key: &K, value| match cache.get(key) {
                 Some(found) => *found == value,
                 None => !cache.insert(key.clone(), value),
+            },
+        ),
+        Entry::unsync(
+            "`schnellru`, age by hand",
+            traits("`get` and a look at the age, or `insert`; reads the clock of ours", AHASH, EXACT),
+            |capacity| {
+                let length = u32::try_from(capacity).expect("a small capacity");
+                schnellru::LruMap::<K, (u64, Instant)>::new(schnellru::ByLength::new(length))
+            },
+            |cache, key: &K, value| {
+                let now = Instant::now_without_cache_update();
+                match cache.get(key) {
+                    Some((found, written)) if now.duration_since(*written) < DAY.into() => *found == value,
+                    _ => !cache.insert(key.clone(), (value, now)),
+                }
             },
         ),
         Entry::unsync(

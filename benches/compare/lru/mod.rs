@@ -54,6 +54,9 @@ fn text(sizes: &Sizes, measured: &[Measured]) -> String {
          Before, LRU and FIFO are filled to the steady state ({filling}). Other policies learn which keys come often, \
          and are filled by up to {learning} events, or {learning_slow} where they are slow; in the long run their hit \
          ratio rises by some hundredths more.\n\n\
+         In the row *age by hand* a cache without ages is given what a hand gives it: the time beside each value, and a \
+         look at the clock for each event. That is the least that an exact age costs with this cache. Nothing \
+         there tells how old the oldest entry is, or frees what is too old.\n\n\
          The *hit ratio* is that of the timed events with `u64` keys. What another one is worth depends on what a miss \
          costs the caller; here it costs nothing but the insertion.",
         rounds = sizes.rounds,
