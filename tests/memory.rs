@@ -294,6 +294,19 @@ fn an_id_of_45_bytes_takes_at_most_70_bytes_at_its_bound() {
 }
 
 #[test]
+fn a_map_of_a_few_ids_takes_13_kilobytes_and_an_empty_one_hardly_any() {
+    let _alone = alone();
+    for (ids, at_most) in [(0, 1_500.0), (1, 13_000.0), (10, 14_000.0)] {
+        let (bytes, _map) = grown(|| {
+            let map = DedupSet::<str>::new(HOUR, 1_000);
+            (0..ids).for_each(|number| assert!(map.insert(&id_of_45_bytes(number))));
+            map
+        });
+        assert!(bytes <= at_most, "{bytes} bytes for {ids} ids");
+    }
+}
+
+#[test]
 fn a_map_gives_its_memory_back_when_it_is_cleared_swept_or_written_to() {
     let _alone = alone();
     let entries = 200_000_u64;
