@@ -52,7 +52,7 @@ use unsync::{BATCH, Found};
 /// and meanwhile old and new are both there: that is up to 12 bytes an id more, for an eighth as many calls as there are ids.
 ///
 /// Memory comes, and is given back, in blocks of 1,024 ids: a shard has one that is being filled, and one that is being
-/// emptied. So one that holds anything takes 13 KB at least: many small maps are better one, whose keys a
+/// emptied. So one that holds anything takes some 13 KB: many small maps are better one, whose keys a
 /// [`CompoundKey`](crate::CompoundKey) makes. An id in flight takes what one with a value of 8 bytes takes.
 ///
 /// # Shards
