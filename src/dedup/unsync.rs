@@ -48,15 +48,17 @@ pub(super) const BATCH: usize = 32;
 /// assert_eq!(seen.get("b"), Some(&4));
 /// # Ok::<(), leakproof::LeaseLapsed<u32>>(())
 /// ```
+// In this order, as in a shard: see `Shards`.
+#[repr(C)]
 pub struct DedupMap<K: ?Sized + Key, V, S = ahash::RandomState> {
-    recorded: Window<K, V>,
-    in_flight: Window<K, u64>,
-    permits: Arc<Permits>,
-    limits: Limits,
-    next_number: u64,
     /// The latest time that a write was told; later ones are never taken to be earlier.
     latest: Nanos,
     counts: Counts,
+    permits: Arc<Permits>,
+    next_number: u64,
+    recorded: Window<K, V>,
+    in_flight: Window<K, u64>,
+    limits: Limits,
     garbage: Garbage<K, V>,
     clock: Clock,
     hasher: S,
@@ -66,20 +68,21 @@ pub struct DedupMap<K: ?Sized + Key, V, S = ahash::RandomState> {
 pub type DedupSet<K, S = ahash::RandomState> = DedupMap<K, (), S>;
 
 #[derive(Default)]
+#[repr(C)]
 struct Counts {
     inserted: u64,
     duplicates: u64,
+    evicted: u64,
+    high_water: usize,
+    /// `Nanos::MAX` while nothing was evicted.
+    shortest_window: Nanos,
     in_flight_hits: u64,
     expired: u64,
-    evicted: u64,
     removed: u64,
     rejected: u64,
     released: u64,
     lapsed: u64,
     shed: u64,
-    high_water: usize,
-    /// `Nanos::MAX` while nothing was evicted.
-    shortest_window: Nanos,
 }
 
 /// What left and is still to be dropped.

@@ -22,7 +22,7 @@ pub(super) const MAX_ENTRIES_PER_SHARD: usize = 1 << 31;
 
 /// By default no shard has less of a bound on entries. A cache, unlike a map of ids, loses nothing but a few hits where a
 /// small shard fills before the others, and its callers are in the shard for longer, since a hit changes it too.
-const ENTRIES_PER_SHARD: usize = 1024;
+const ENTRIES_PER_SHARD: usize = 512;
 /// By default no shard has less of a bound on weight: where that is bytes, large entries are common, and one that is
 /// larger than its shard could not be stored.
 const WEIGHT_PER_SHARD: usize = 1 << 24;
@@ -104,8 +104,8 @@ impl<K, V, S, M> LruBuilder<K, V, S, M> {
 
     /// How many entries are held at most. At most 2<sup>31</sup> a shard.
     ///
-    /// With several shards, as large caches have, eviction begins when the first of them is full: at some 92% of this with
-    /// 1,000 entries a shard, at 99% with 60,000. Ask for a tenth more where that matters, or for one shard.
+    /// With several shards, as large caches have, eviction begins when the first of them is full: at some 90% of this with
+    /// 500 entries a shard, at 99% with 60,000. Ask for a tenth more where that matters, or for one shard.
     #[must_use]
     pub fn max_entries(mut self, max: usize) -> Self {
         self.max_entries = Some(max);
@@ -249,7 +249,7 @@ pub(super) fn share_of_weight(max_weight: u64, shard: usize, shards: usize) -> u
 impl<K, V, S> LruBuilder<K, V, S, Shared> {
     /// Into how many independently locked parts the cache is cut.
     ///
-    /// Unless given, this suits the machine's cores, and no shard has less than 1,024 entries. The bounds are split
+    /// Unless given, this suits the machine's cores, and no shard has less than 512 entries. The bounds are split
     /// exactly among the shards, each of which keeps its own order of use: with one shard the order is global.
     #[must_use]
     pub fn shards(mut self, shards: usize) -> Self {

@@ -26,6 +26,7 @@ pub(super) struct Inner<K, V, S> {
     pub(super) listener: Arc<Listener<K, V>>,
 }
 
+#[repr(C)]
 pub(super) struct Shard<K, V, S> {
     pub(super) core: unsync::LruCache<K, V, S>,
     pub(super) flights: Flights<K, V>,

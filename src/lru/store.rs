@@ -89,13 +89,14 @@ impl<K, V> Linked<Writes> for Node<K, V> {
     }
 }
 
+#[repr(C)]
 pub(super) struct Store<K, V> {
-    nodes: Slab<Node<K, V>>,
-    index: Index,
-    recency: Order<Recency>,
-    writes: Order<Writes>,
     /// A hash that a look has found to be that of no entry: what is looked for in vain is often stored next.
     missing: Option<u32>,
+    recency: Order<Recency>,
+    writes: Order<Writes>,
+    nodes: Slab<Node<K, V>>,
+    index: Index,
 }
 
 /// What the index knows of a hash: its upper half. The lower one chooses the shard.

@@ -50,15 +50,17 @@ pub(super) enum End {
 /// assert_eq!(cache.get("b"), None);
 /// assert!(cache.iter().map(|(key, _)| key).eq(["c", "a"]));
 /// ```
+// In this order, as in a shard: see `Shards`.
+#[repr(C)]
 pub struct LruCache<K, V, S = ahash::RandomState> {
-    store: Store<K, V>,
-    pub(super) limits: Limits,
-    weight: u64,
+    counts: Counts,
     /// The latest time that a call was told; later ones are never taken to be earlier.
     latest: Nanos,
     /// No entry's time is over before this.
     next_due: Nanos,
-    counts: Counts,
+    store: Store<K, V>,
+    weight: u64,
+    pub(super) limits: Limits,
     clock: Clock,
     hasher: S,
     weigher: Weigher<K, V>,
@@ -66,13 +68,14 @@ pub struct LruCache<K, V, S = ahash::RandomState> {
 }
 
 #[derive(Default)]
+#[repr(C)]
 struct Counts {
-    inserted: u64,
     hits: u64,
     misses: u64,
+    inserted: u64,
+    evicted: u64,
     expired: u64,
     idle: u64,
-    evicted: u64,
     replaced: u64,
     removed: u64,
     rejected: u64,

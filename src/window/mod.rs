@@ -50,14 +50,15 @@ const SKIPPED: usize = 64;
 /// Numbers that the next entry may take up: those left in a slot of the ring, those that are not given, a slot.
 const RESERVE: u32 = 1 << 15;
 
+#[repr(C)]
 pub(crate) struct Window<K: ?Sized + Key, V> {
+    /// Before this time nothing expires, and no standing work is left: then a call that writes has its own entry to see
+    /// to and nothing else, and finds that out with one comparison. 0 where it has to look.
+    due: Nanos,
     ring: Ring<K, V>,
     index: Index,
     ttl: Nanos,
     max: usize,
-    /// Before this time nothing expires, and no standing work is left: then a call that writes has its own entry to see
-    /// to and nothing else, and finds that out with one comparison. 0 where it has to look.
-    due: Nanos,
 }
 
 impl<K: ?Sized + Key, V> Window<K, V> {

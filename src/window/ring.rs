@@ -30,10 +30,8 @@ use crate::key::Key;
 /// The number of an entry. Numbers wrap, and are compared by their distance from `head`.
 pub(crate) type Seq = u32;
 
+#[repr(C)]
 pub(crate) struct Ring<K: ?Sized + Key, V> {
-    pub(super) slots: VecDeque<Slot<K, V>>,
-    /// The number of position 0 of the first slot.
-    pub(super) base: Seq,
     pub(super) head: Seq,
     pub(super) tail: Seq,
     /// The time of the oldest live entry, `u64::MAX` when there is none.
@@ -41,6 +39,9 @@ pub(crate) struct Ring<K: ?Sized + Key, V> {
     pub(super) live: usize,
     /// The bytes of the keys in the slots from that of `head` on.
     pub(super) held_bytes: u64,
+    pub(super) slots: VecDeque<Slot<K, V>>,
+    /// The number of position 0 of the first slot.
+    pub(super) base: Seq,
     pub(super) holes: usize,
     pub(super) hole_bytes: u64,
     pub(super) pack: Option<Pack>,
