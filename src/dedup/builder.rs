@@ -14,7 +14,7 @@ use crate::config::DedupConfig;
 use crate::key::{ByteKey, Key};
 use crate::knobs::Knobs;
 use crate::shards::{Shards, share_of_count};
-use crate::window::store::Places;
+use crate::window::store::{Places, SendStore};
 
 /// The entries that one shard can hold at most: the index tells 2<sup>30</sup> numbers apart, of which some are holes.
 const MAX_ENTRIES_PER_SHARD: usize = 1 << 28;
@@ -216,7 +216,7 @@ impl<K: ?Sized + Key, V, S> DedupBuilder<K, V, S, Shared> {
 
 impl<K, V, S> DedupBuilder<K, V, S, Shared>
 where
-    K: ?Sized + Key<Store: Send> + 'static,
+    K: ?Sized + Key<Store: SendStore> + 'static,
     V: Send + 'static,
     S: BuildHasher + Clone + Send + Sync + 'static,
 {

@@ -18,7 +18,7 @@ use crate::clock::{Clock, Nanos};
 use crate::key::{AsKey, Key};
 use crate::shards::Shards;
 use crate::stats::Stats;
-use crate::window::store::Store;
+use crate::window::store::{SendStore, Store};
 pub use builder::DedupBuilder;
 pub use claim::{Claim, LeaseLapsed, Seen, Ticket, Token};
 use unsync::{BATCH, Found};
@@ -52,7 +52,7 @@ use unsync::{BATCH, Found};
 /// and meanwhile old and new are both there: that is up to 12 bytes an id more, for an eighth as many calls as there are ids.
 ///
 /// Memory comes, and is given back, in blocks of 1,024 ids: a shard has one that is being filled, and one that is being
-/// emptied. So one that holds anything takes some 13 KB: many small maps are better one, whose keys a
+/// emptied. So one that holds anything takes some 15 KB: many small maps are better one, whose keys a
 /// [`CompoundKey`](crate::CompoundKey) makes. An id in flight takes what one with a value of 8 bytes takes.
 ///
 /// # Shards
@@ -108,7 +108,7 @@ pub(crate) struct Inner<K: ?Sized + Key, V, S> {
 
 impl<K, V> DedupMap<K, V>
 where
-    K: ?Sized + Key<Store: Send> + 'static,
+    K: ?Sized + Key<Store: SendStore> + 'static,
     V: Send + 'static,
 {
     /// A map that remembers up to `max_entries` ids for `ttl` each. (Time first; of

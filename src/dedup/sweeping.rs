@@ -6,6 +6,7 @@ use super::{DedupMap, Inner};
 use crate::key::Key;
 use crate::stats::Stats;
 use crate::sweep::{PIECE, Sweep, Swept, Task};
+use crate::window::store::SendStore;
 
 impl<K: ?Sized + Key, V, S: BuildHasher> Inner<K, V, S> {
     /// Frees up to `budget` entries of one shard, under one lock.
@@ -22,7 +23,7 @@ impl<K: ?Sized + Key, V, S: BuildHasher> Inner<K, V, S> {
 /// The process-wide sweeper holds this, and not the map, which is but a handle on it.
 impl<K, V, S> Task for Inner<K, V, S>
 where
-    K: ?Sized + Key<Store: Send>,
+    K: ?Sized + Key<Store: SendStore>,
     V: Send,
     S: BuildHasher + Send + Sync,
 {
@@ -33,7 +34,7 @@ where
 
 impl<K, V, S> Sweep for DedupMap<K, V, S>
 where
-    K: ?Sized + Key<Store: Send>,
+    K: ?Sized + Key<Store: SendStore>,
     V: Send,
     S: BuildHasher + Send + Sync,
 {

@@ -21,22 +21,24 @@ const HINTS: usize = 64;
 /// Entries whose presence and bytes are kept together.
 const GROUP: usize = u32::BITS as usize;
 
+/// In this order, what a look reads stands together, mostly in one page of memory.
+#[repr(C)]
 pub(crate) struct Block<K: ?Sized + Key, V> {
     lo: usize,
     hi: usize,
-    keys: K::Store,
+    /// Entries that were removed, and the bytes that their keys still take up.
+    pub(super) holes: usize,
+    pub(super) hole_bytes: u64,
     values: Lane<V>,
-    /// When each entry came, by position.
-    times: [Nanos; BLOCK],
+    keys: K::Store,
     /// Eight bits of the hash of each entry, by position: which of a group it may be that the index refers to.
     hints: [u8; BLOCK],
     /// Which positions hold an entry that was removed, a bit each.
     removed: [u32; BLOCK / GROUP],
     /// The bytes of the removed keys of each group, so that those of a range can be summed without looking at each.
     removed_bytes: [u64; BLOCK / GROUP],
-    /// Entries that were removed, and the bytes that their keys still take up.
-    pub(super) holes: usize,
-    pub(super) hole_bytes: u64,
+    /// When each entry came, by position.
+    times: [Nanos; BLOCK],
 }
 
 impl<K: ?Sized + Key, V> Block<K, V> {
@@ -48,8 +50,8 @@ impl<K: ?Sized + Key, V> Block<K, V> {
         Self {
             lo,
             hi: lo,
-            keys: K::Store::like(previous.map(|block| &block.keys)),
-            values: Lane::like(previous.map(|block| &block.values)),
+            keys: K::Store::new(lo, previous.map(|block| &block.keys)),
+            values: Lane::new(lo, previous.map(|block| &block.values)),
             times: [0; BLOCK],
             hints: [0; BLOCK],
             removed: [0; BLOCK / GROUP],
@@ -262,21 +264,21 @@ impl<K: ?Sized + Key, V> Block<K, V> {
 /// What left a window and is still to be dropped, by whoever holds no lock.
 pub(crate) struct Trash<K: ?Sized + Key, V> {
     pub(super) blocks: Vec<Box<Block<K, V>>>,
-    keys: K::Store,
-    values: Lane<V>,
+    keys: Vec<<K::Store as Places>::Remains>,
+    values: Vec<V>,
 }
 
 impl<K: ?Sized + Key, V> Trash<K, V> {
     #[inline]
     pub(crate) fn is_empty(&self) -> bool {
-        let nothing_single = !Block::<K, V>::REMAINS || (self.keys.len() == 0 && self.values.len() == 0);
+        let nothing_single = !Block::<K, V>::REMAINS || (self.keys.is_empty() && self.values.is_empty());
         self.blocks.is_empty() && nothing_single
     }
 }
 
 impl<K: ?Sized + Key, V> Default for Trash<K, V> {
     fn default() -> Self {
-        Self { blocks: Vec::new(), keys: K::Store::default(), values: Lane::default() }
+        Self { blocks: Vec::new(), keys: Vec::new(), values: Vec::new() }
     }
 }
 

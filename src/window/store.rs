@@ -1,23 +1,27 @@
 //! How the keys and values of one block are held: in lanes, and `str` and `[u8]` keys in a heap of bytes.
 
 use std::collections::VecDeque;
+use std::convert::Infallible;
 use std::fmt;
 use std::hash::{BuildHasher, Hash};
 use std::mem::needs_drop;
 use std::ops::Range;
 
+use super::block::BLOCK;
 use crate::hash::hash;
 
 /// A queue of places, counted from the oldest one held, in which single places can be emptied.
-pub trait Places: Default {
-    /// Whether places leave anything to drop when they are given up.
-    const REMAINS: bool;
+pub trait Places {
+    /// What is left to be dropped of a place that is given up.
+    type Remains;
+    /// Whether that needs to be dropped at all.
+    const REMAINS: bool = needs_drop::<Self::Remains>();
     /// Whether places count for anything in a bound on bytes.
     const WEIGHS: bool;
 
-    /// An empty queue with room for as much as `previous` held, so that a steady stream never reallocates.
-    fn like(previous: Option<&Self>) -> Self;
-    fn len(&self) -> usize;
+    /// An empty queue whose first place will stand at position `lo` of its block, with room for as much as `previous`
+    /// held, so that a steady stream never reallocates.
+    fn new(lo: usize, previous: Option<&Self>) -> Self;
     /// Whether one more place may be pushed.
     fn has_room(&self) -> bool;
     /// How much a place counts for in a bound on bytes.
@@ -31,9 +35,9 @@ pub trait Places: Default {
     /// Gives up the newest place, which was emptied.
     fn pop_back(&mut self);
     /// Gives up the oldest place; what is to be dropped goes to `trash`.
-    fn pop_front(&mut self, trash: &mut Self);
+    fn pop_front(&mut self, trash: &mut Vec<Self::Remains>);
     /// Empties a place, which stays a place; what is to be dropped goes to `trash`.
-    fn discard(&mut self, at: usize, trash: &mut Self);
+    fn discard(&mut self, at: usize, trash: &mut Vec<Self::Remains>);
     fn shrink(&mut self);
 }
 
@@ -55,6 +59,11 @@ pub trait Store<K: ?Sized + Hash>: Places {
     /// May panic in the key's `Clone`, and then changes nothing.
     fn push_back(&mut self, key: &K);
 }
+
+/// A store that may go to another thread.
+pub trait SendStore: Places<Remains: Send> + Send {}
+
+impl<S: Places<Remains: Send> + Send> SendStore for S {}
 
 /// Places that hold a `T` each.
 ///
@@ -82,17 +91,12 @@ impl<T> Lane<T> {
 }
 
 impl<T> Places for Lane<T> {
-    const REMAINS: bool = needs_drop::<T>();
+    type Remains = T;
     const WEIGHS: bool = false;
 
-    fn like(previous: Option<&Self>) -> Self {
-        let places = previous.map_or(0, Self::len);
-        let (bare, owning) = if Self::REMAINS { (0, places) } else { (places, 0) };
+    fn new(_: usize, previous: Option<&Self>) -> Self {
+        let (bare, owning) = previous.map_or((0, 0), |lane| (lane.bare.len(), lane.owning.len()));
         Self { bare: VecDeque::with_capacity(bare), owning: VecDeque::with_capacity(owning) }
-    }
-
-    fn len(&self) -> usize {
-        if Self::REMAINS { self.owning.len() } else { self.bare.len() }
     }
 
     fn has_room(&self) -> bool {
@@ -117,14 +121,14 @@ impl<T> Places for Lane<T> {
         self.owning.pop_back();
     }
 
-    fn pop_front(&mut self, trash: &mut Self) {
+    fn pop_front(&mut self, trash: &mut Vec<T>) {
         self.bare.pop_front();
-        trash.owning.extend(self.owning.pop_front());
+        trash.extend(self.owning.pop_front().flatten());
     }
 
-    fn discard(&mut self, at: usize, trash: &mut Self) {
+    fn discard(&mut self, at: usize, trash: &mut Vec<T>) {
         if Self::REMAINS {
-            trash.owning.push_back(self.owning[at].take());
+            trash.extend(self.owning[at].take());
         }
     }
 
@@ -152,15 +156,9 @@ impl<T: Hash + Eq + Clone> Store<T> for Lane<T> {
     }
 }
 
-impl<T> Default for Lane<T> {
-    fn default() -> Self {
-        Self { bare: VecDeque::new(), owning: VecDeque::new() }
-    }
-}
-
 impl<T> fmt::Debug for Lane<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Lane").field("len", &self.len()).finish()
+        f.debug_struct("Lane").field("len", &(self.bare.len() + self.owning.len())).finish()
     }
 }
 
@@ -168,27 +166,33 @@ impl<T> fmt::Debug for Lane<T> {
 ///
 /// A heap takes no further key once it is 64 KiB long, so that every key *begins* below 64 KiB and two bytes hold
 /// its offset; the last one may be as long as it likes.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Heap {
-    offsets: VecDeque<u16>,
+    /// The positions held.
+    lo: usize,
+    hi: usize,
     bytes: Vec<u8>,
     /// Whether keys were written at the front: then the one written last is the oldest.
     backwards: bool,
+    /// Where each key begins, by position.
+    offsets: [u16; BLOCK],
 }
 
 impl Heap {
     /// The length at which a heap takes no further key.
     pub(crate) const ROOM: usize = 1 << 16;
 
-    fn begin(&self, at: usize) -> Option<usize> {
-        self.offsets.get(at).copied().map(usize::from)
+    fn begin(&self, position: usize) -> usize {
+        usize::from(self.offsets[position])
     }
 
     #[inline]
     fn extent(&self, at: usize) -> Range<usize> {
-        let written_next = if self.backwards { at.checked_sub(1) } else { Some(at + 1) };
-        let end = written_next.and_then(|next| self.begin(next)).unwrap_or(self.bytes.len());
-        usize::from(self.offsets[at])..end
+        let at = self.lo + at;
+        let written_last = if self.backwards { at == self.lo } else { at + 1 == self.hi };
+        let written_next = if self.backwards { at.wrapping_sub(1) } else { at + 1 };
+        let end = if written_last { self.bytes.len() } else { self.begin(written_next) };
+        self.begin(at)..end
     }
 
     #[inline]
@@ -202,28 +206,17 @@ impl Heap {
         self.bytes.extend_from_slice(key);
         offset
     }
-
-    /// Forgets the bytes of the key that was written last, whose place is gone.
-    fn truncate(&mut self, offset: Option<u16>) {
-        if let Some(offset) = offset {
-            self.bytes.truncate(usize::from(offset));
-        }
-    }
 }
 
 impl Places for Heap {
-    const REMAINS: bool = false;
+    type Remains = Infallible;
     const WEIGHS: bool = true;
 
-    fn like(previous: Option<&Self>) -> Self {
-        let (keys, bytes) = previous.map_or((0, 0), |heap| (heap.offsets.len(), heap.bytes.len()));
+    fn new(lo: usize, previous: Option<&Self>) -> Self {
+        let bytes = previous.map_or(0, |heap| heap.bytes.len());
         // A sixty-fourth more, so that ids whose length varies a little do not double the heap at its end.
         let bytes = (bytes + bytes / 64).min(Self::ROOM);
-        Self { offsets: VecDeque::with_capacity(keys), bytes: Vec::with_capacity(bytes), backwards: false }
-    }
-
-    fn len(&self) -> usize {
-        self.offsets.len()
+        Self { lo, hi: lo, bytes: Vec::with_capacity(bytes), backwards: false, offsets: [0; BLOCK] }
     }
 
     #[inline]
@@ -237,31 +230,30 @@ impl Places for Heap {
     }
 
     fn move_last(&mut self, to: &mut Self) {
-        let offset = to.append(self.bytes(self.len() - 1));
-        to.offsets.push_front(offset);
+        let offset = to.append(self.bytes(self.hi - 1 - self.lo));
+        to.lo -= 1;
+        to.offsets[to.lo] = offset;
         to.backwards = true;
         self.pop_back();
     }
 
     fn pop_back(&mut self) {
-        let offset = self.offsets.pop_back();
+        self.hi -= 1;
         if !self.backwards {
-            self.truncate(offset);
+            self.bytes.truncate(self.begin(self.hi));
         }
     }
 
-    #[inline]
-    fn pop_front(&mut self, _: &mut Self) {
-        let offset = self.offsets.pop_front();
+    fn pop_front(&mut self, _: &mut Vec<Infallible>) {
         if self.backwards {
-            self.truncate(offset);
+            self.bytes.truncate(self.begin(self.lo));
         }
+        self.lo += 1;
     }
 
-    fn discard(&mut self, _: usize, _: &mut Self) {}
+    fn discard(&mut self, _: usize, _: &mut Vec<Infallible>) {}
 
     fn shrink(&mut self) {
-        self.offsets.shrink_to_fit();
         self.bytes.shrink_to_fit();
     }
 }
@@ -282,8 +274,8 @@ impl Store<[u8]> for Heap {
 
     #[inline]
     fn push_back(&mut self, key: &[u8]) {
-        let offset = self.append(key);
-        self.offsets.push_back(offset);
+        self.offsets[self.hi] = self.append(key);
+        self.hi += 1;
     }
 }
 
