@@ -89,7 +89,7 @@ fn unsync_peers<K: Key>() -> Vec<Entry<K>> {
         ),
         Entry::unsync(
             "`schnellru`, age by hand",
-            traits("`get` and a look at the age, or `insert`; reads the clock of ours", AHASH, EXACT),
+            traits("`get` and a look at the age, or `insert`; reads the clock of `coarsetime`", AHASH, EXACT),
             |capacity| {
                 let length = u32::try_from(capacity).expect("a small capacity");
                 schnellru::LruMap::<K, (u64, Instant)>::new(schnellru::ByLength::new(length))
