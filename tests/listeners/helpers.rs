@@ -86,6 +86,13 @@ pub fn put<V>(later: &Later<V>, value: V) {
     *later.lock().expect("not poisoned") = Some(value);
 }
 
+/// A handler that does nothing but hold what it captured.
+pub fn holding<C>(capture: C) -> impl Fn(&u32) {
+    move |_| {
+        let _held = &capture;
+    }
+}
+
 /// Something to be captured that does this when it is dropped.
 pub struct OnDrop<F: FnMut()>(pub F);
 

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use leakproof::{Breaker, ListenerRegistry, ManualClock, Overflow, RemovalCause, WeakRegistry};
 
-use super::helpers::{Bus, Count, Later, Log, OnDrop, both, builder, bus, captured, later, put, take};
+use super::helpers::{Bus, Count, Later, Log, OnDrop, both, builder, bus, captured, holding, later, put, take};
 
 const MINUTE: Duration = Duration::from_secs(60);
 
@@ -121,8 +121,7 @@ fn promise_5_a_panic_in_the_drop_of_a_capture_a_condition_or_a_topic_does_not_co
     let scope = bus.scope();
     let late = bus.listen("topic").scope(&scope);
     drop(scope);
-    let held = bomb();
-    drop(late.on(move |_| assert!(std::ptr::from_ref(&held).is_aligned())).expect("it is detached"));
+    drop(late.on(holding(bomb())).expect("it is detached"));
     assert_eq!(bus.stats().panics, 1);
 
     let full = Bus::builder().max_per_topic(1).build().expect("sound limits");

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use leakproof::{DetachError, Subscription};
 
-use super::helpers::{Bus, Count, Later, OnDrop, bus, later, put, take};
+use super::helpers::{Bus, Count, Later, OnDrop, bus, holding, later, put, take};
 
 /// Longer than anything here takes on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -44,8 +44,7 @@ fn promise_2_a_capture_does_not_wait_for_one_that_leaves_with_it() {
     for way in [(|bus, _scope| assert_eq!(bus.clear(), 2)) as Way, |_, scope| drop(scope)] {
         let (bus, waiting) = (bus(), Waiting::new());
         let (scope, capture) = (bus.scope(), waiting.capture());
-        let holding = move |_: &u32| assert!(std::ptr::from_ref(&capture).is_aligned());
-        bus.listen("topic").scope(&scope).on(holding).expect("room").forget();
+        bus.listen("topic").scope(&scope).on(holding(capture)).expect("room").forget();
         put(&waiting.guard, bus.listen("topic").scope(&scope).on(|_| ()).expect("room"));
         waiting.asserts_inside(|| way(&bus, scope));
     }
@@ -55,7 +54,7 @@ fn promise_2_a_capture_does_not_wait_for_one_that_leaves_with_it() {
 fn promise_2_a_capture_does_not_wait_for_itself_while_the_last_handle_is_dropped() {
     let (bus, waiting) = (bus(), Waiting::new());
     let capture = waiting.capture();
-    let guard = bus.on("topic", move |_| assert!(std::ptr::from_ref(&capture).is_aligned()));
+    let guard = bus.on("topic", holding(capture));
     put(&waiting.guard, guard.expect("room"));
     waiting.asserts_inside(|| drop(bus));
 }
@@ -65,7 +64,7 @@ fn promise_2_a_capture_does_not_wait_for_itself_however_deep_emits_are_nested() 
     for deepest in [1, 31, 32] {
         let (bus, waiting, depth) = (bus(), Waiting::new(), Count::default());
         let capture = waiting.capture();
-        let guard = bus.on("other", move |_| assert!(std::ptr::from_ref(&capture).is_aligned())).expect("room");
+        let guard = bus.on("other", holding(capture)).expect("room");
         let (id, weak) = (guard.id(), bus.downgrade());
         put(&waiting.guard, guard);
         let nest = move |_: &u32| {
@@ -88,7 +87,7 @@ fn promise_10_what_a_handler_captured_may_emit_when_it_is_dropped_as_deep_as_a_h
     let (bus, depth, answer) = (bus(), Count::default(), later());
     let (weak, telling) = (bus.downgrade(), Arc::clone(&answer));
     let capture = OnDrop(move || put(&telling, weak.upgrade().expect("it emits").emit("last", &1)));
-    let id = bus.on("other", move |_| assert!(std::ptr::from_ref(&capture).is_aligned())).expect("room").forget();
+    let id = bus.on("other", holding(capture)).expect("room").forget();
     let weak = bus.downgrade();
     let nest = move |_: &u32| {
         let bus = weak.upgrade().expect("it emits");
