@@ -21,7 +21,7 @@ use crate::stats::Stats;
 use crate::window::store::{SendStore, Store};
 pub use builder::DedupBuilder;
 pub use claim::{Claim, LeaseLapsed, Seen, Ticket, Token};
-use unsync::{BATCH, Found};
+use unsync::BATCH;
 
 /// Remembers ids for a time, at most so many, and for each a value.
 ///
@@ -351,7 +351,7 @@ impl<K: ?Sized + Key, S: BuildHasher> DedupMap<K, (), S> {
     /// The id is borrowed, and copied only where it is new: pass `&id`, and clone nothing.
     #[inline]
     pub fn insert(&self, key: &K) -> bool {
-        self.on(key, |now, hash, core| matches!(core.record_at(now, hash, key, &mut Some(())), Found::Fresh(())))
+        self.on(key, |now, hash, core| core.insert_at(now, hash, key))
     }
 
     /// [`insert`](Self::insert)s many ids: an answer for each. Of equal ids the first is new.
@@ -378,8 +378,7 @@ impl<K: ?Sized + Key, S: BuildHasher> DedupMap<K, (), S> {
                     core.touch(batch.iter().map(|&at| keys[at].0));
                     for &at in batch {
                         let (hash, key) = &keys[at];
-                        let found = core.record_at(now, *hash, key.as_key(), &mut Some(()));
-                        answers[at] = matches!(found, Found::Fresh(()));
+                        answers[at] = core.insert_at(now, *hash, key.as_key());
                     }
                 });
             }

@@ -8,6 +8,7 @@
 use std::hash::BuildHasher;
 use std::ops::Range;
 
+use super::group::Grouping;
 use super::store::{Lane, Places, Store};
 use crate::clock::Nanos;
 use crate::key::Key;
@@ -16,8 +17,8 @@ use crate::key::Key;
 ///
 /// Large, so that whole blocks leave with a handful of frees; small, so that a part of one is a small piece of work.
 pub(crate) const BLOCK: usize = 1024;
-/// Hints that are compared together: those of the smallest group.
-const HINTS: usize = 64;
+/// Hints that are compared together: those of the smallest group, of which all others are multiples.
+const HINTS: usize = Grouping::SMALLEST_SIZE as usize;
 /// Entries whose presence and bytes are kept together.
 const GROUP: usize = u32::BITS as usize;
 
@@ -100,7 +101,7 @@ impl<K: ?Sized + Key, V> Block<K, V> {
         self.keys.matches(at - self.lo, key)
     }
 
-    /// Some position in `range`, whose ends are multiples of 64, with this hint for which `is` holds.
+    /// Some position in `range`, which is of whole groups, with this hint for which `is` holds.
     #[inline]
     pub(crate) fn find_hinted(
         &self,
@@ -287,6 +288,7 @@ impl<K: ?Sized + Key, V> Default for Trash<K, V> {
 /// Eight at a time in a word, without a branch until there is one: which of them it is, no processor predicts.
 #[inline]
 fn equal(hints: &[u8; HINTS], hint: u8) -> impl Iterator<Item = usize> {
+    const { assert!(HINTS == u64::BITS as usize, "a bit of a word for each") };
     const LOW: u64 = u64::from_ne_bytes([0x7f; 8]);
     let all = u64::from_ne_bytes([hint; 8]);
     let words = hints.as_chunks::<8>().0.iter().enumerate();

@@ -15,8 +15,10 @@ use super::ring::Seq;
 /// Bits of a group.
 const GROUP_BITS: u32 = u16::BITS;
 
-/// Groups that lines count together when they note how new one is that overflowed.
-pub(super) const UNIT: u32 = 512;
+/// Groups that lines count together when they note how new one is that overflowed: so many that seven bits tell.
+pub(super) const UNIT: u32 = 1 << (GROUP_BITS - UNIT_BITS);
+/// Bits of what tells one such unit from another.
+pub(super) const UNIT_BITS: u32 = 7;
 
 /// How many numbers form a group: 2 to the power of this.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -25,6 +27,8 @@ pub(crate) struct Grouping(u32);
 impl Grouping {
     const SMALLEST: u32 = 6;
     const LARGEST: u32 = 14;
+    /// How many numbers a group has at least.
+    pub(super) const SMALLEST_SIZE: u32 = 1 << Self::SMALLEST;
     /// How many numbers a group has at most.
     pub(super) const LARGEST_SIZE: u32 = 1 << Self::LARGEST;
 
@@ -101,7 +105,7 @@ impl LiveGroups {
 
     /// How many units of groups a unit lies after that of the oldest live group.
     pub(super) fn age_of_unit(self, unit: u32) -> u32 {
-        unit.wrapping_sub(u32::from(self.from) / UNIT) % ((1 << GROUP_BITS) / UNIT)
+        unit.wrapping_sub(u32::from(self.from) / UNIT) % (1 << UNIT_BITS)
     }
 
     /// The same of the unit of the newest live group, or of the one after it.

@@ -12,7 +12,7 @@
 //! the line is full. A new id so looks at one group of twenty. Removal and packing may leave others free; they are looked
 //! for only where the one whose turn it is is taken.
 
-use super::group::{Grouping, LiveGroups, UNIT};
+use super::group::{Grouping, LiveGroups, UNIT, UNIT_BITS};
 use super::ring::Seq;
 
 const SLOTS: usize = 20;
@@ -194,9 +194,10 @@ fn tag(hash: u64) -> u8 {
 pub(super) struct State(u32);
 
 impl State {
-    const TURN: u32 = 0x1f;
-    const TAGS: u32 = 0x01ff_ffe0;
-    const NEWEST: u32 = 25;
+    const TAGS_FROM: u32 = 5;
+    const NEWEST_FROM: u32 = u32::BITS - UNIT_BITS;
+    const TURN: u32 = (1 << Self::TAGS_FROM) - 1;
+    const TAGS: u32 = (1 << Self::NEWEST_FROM) - (1 << Self::TAGS_FROM);
 
     #[inline]
     fn turn(self) -> usize {
@@ -211,7 +212,7 @@ impl State {
 
     #[inline]
     fn bit(hash: u64) -> u32 {
-        0x20 << ((u32::from(tag(hash)) * 20) >> u8::BITS)
+        1 << (Self::TAGS_FROM + ((u32::from(tag(hash)) * Self::TAGS.count_ones()) >> u8::BITS))
     }
 
     /// Whether an entry with such a hash may have overflowed and be live.
@@ -221,7 +222,7 @@ impl State {
     }
 
     fn newest(self) -> u32 {
-        self.0 >> Self::NEWEST
+        self.0 >> Self::NEWEST_FROM
     }
 
     fn is_live(self, live: LiveGroups) -> bool {
@@ -235,7 +236,7 @@ impl State {
             true => (unit, self.0),
             false => (unit, 0),
         };
-        Self(newest << Self::NEWEST | tags & Self::TAGS | Self::bit(hash) | self.0 & Self::TURN)
+        Self(newest << Self::NEWEST_FROM | tags & Self::TAGS | Self::bit(hash) | self.0 & Self::TURN)
     }
 }
 

@@ -3,15 +3,21 @@
 use std::hash::BuildHasher;
 
 use super::{BATCH, DedupMap, Found};
+use crate::clock::Nanos;
 use crate::key::{AsKey, Key};
 
 impl<K: ?Sized + Key, S: BuildHasher> DedupMap<K, (), S> {
     /// Records an id; whether it is new, as of [`HashSet::insert`](std::collections::HashSet::insert). `false` where
     /// it was recorded within the ttl, or is in flight.
     pub fn insert(&mut self, key: &K) -> bool {
-        let new = matches!(self.record_at(self.now(), self.hash(key), key, &mut Some(())), Found::Fresh(()));
+        let new = self.insert_at(self.now(), self.hash(key), key);
         drop(self.take_garbage());
         new
+    }
+
+    #[inline]
+    pub(in crate::dedup) fn insert_at(&mut self, now: Nanos, hash: u64, key: &K) -> bool {
+        matches!(self.record_at(now, hash, key, &mut Some(())), Found::Fresh(()))
     }
 
     /// [`insert`](Self::insert)s many ids: an answer for each. Of equal ids the first is new. Faster than one by one,
@@ -28,7 +34,7 @@ impl<K: ?Sized + Key, S: BuildHasher> DedupMap<K, (), S> {
             let now = self.now();
             self.touch(batch.iter().map(|&(hash, _)| hash));
             for (hash, key) in batch.drain(..) {
-                answers.push(matches!(self.record_at(now, hash, key.as_key(), &mut Some(())), Found::Fresh(())));
+                answers.push(self.insert_at(now, hash, key.as_key()));
             }
             drop(self.take_garbage());
         }
