@@ -1,33 +1,21 @@
 //! What collections take from the allocator, by its own count, and that they give it back.
 
-use std::alloc::System;
 use std::time::Duration;
 
-use cap::Cap;
 use leakproof::{DedupSet, ListenerRegistry, LruCache, ManualClock, unsync};
-use parking_lot::{Mutex, MutexGuard};
 
-#[global_allocator]
-static ALLOCATOR: Cap<System> = Cap::new(System, usize::MAX);
-
-/// Tests that measure memory take turns.
-fn alone() -> MutexGuard<'static, ()> {
-    static TURN: Mutex<()> = Mutex::new(());
-    TURN.lock()
-}
-
-/// By how many bytes `work` made what is allocated grow, and what it made.
+/// By how many bytes `work` made what this thread has allocated grow, and what it made. Other threads are not counted: the
+/// harness allocates on its own while a test runs.
 fn grown<R>(work: impl FnOnce() -> R) -> (f64, R) {
-    let before = ALLOCATOR.allocated();
-    let made = work();
-    (ALLOCATOR.allocated() as f64 - before as f64, made)
+    let mut made = None;
+    let counted = allocation_counter::measure(|| made = Some(work()));
+    (counted.bytes_current as f64, made.expect("`measure` calls what it is given"))
 }
 
 const HOUR: Duration = Duration::from_secs(3600);
 
 #[test]
 fn a_cache_of_numbers_takes_at_most_64_bytes_an_entry_at_its_bound() {
-    let _alone = alone();
     // The smaller caches have a last chunk that is not full; the second is full just after its index began to grow, and is
     // left with the larger one all the same.
     for (entries, at_most) in [(10_000, 66.0), (10_300, 66.0), (300_000_usize, 64.0)] {
@@ -45,7 +33,6 @@ fn a_cache_of_numbers_takes_at_most_64_bytes_an_entry_at_its_bound() {
 
 #[test]
 fn a_cache_that_is_not_full_takes_little_more_than_what_it_holds() {
-    let _alone = alone();
     let (bytes, _cache) = grown(|| {
         let mut cache = unsync::LruCache::<u64, u64>::new(1 << 30, HOUR);
         for key in 0..100_000 {
@@ -60,7 +47,6 @@ fn a_cache_that_is_not_full_takes_little_more_than_what_it_holds() {
 
 #[test]
 fn a_cache_gives_its_memory_back_when_it_is_cleared_resized_or_past_its_time() {
-    let _alone = alone();
     let entries = 200_000;
     let time = ManualClock::new();
     let build = || {
@@ -138,7 +124,6 @@ fn id_of_45_bytes(number: u64) -> String {
 
 #[test]
 fn a_dedup_map_takes_what_its_documentation_states() {
-    let _alone = alone();
     for entries in SIZES {
         let (bytes, _map) = grown(|| {
             let mut map = unsync::DedupMap::<u64, [u8; 16]>::new(HOUR, entries);
@@ -169,28 +154,24 @@ fn a_dedup_map_takes_what_its_documentation_states() {
 
 #[test]
 fn a_dedup_map_that_grows_takes_7_bytes_an_id_more_and_12_while_its_index_is_resized() {
-    let _alone = alone();
     let mut most = 0.0_f64;
-    let before = ALLOCATOR.allocated();
-    let mut map = unsync::DedupMap::<u64, [u8; 16]>::new(HOUR, 1_200_000);
+    let (mut bytes, mut map) = grown(|| unsync::DedupMap::<u64, [u8; 16]>::new(HOUR, 1_200_000));
     for key in 0..320_000_u64 {
-        map.record(&key, [0; 16]);
+        bytes += grown(|| map.record(&key, [0; 16])).0;
         let entries = map.len();
         if entries >= 10_000 {
-            let bytes = (ALLOCATOR.allocated() - before) as f64;
             let stated = of_ids(entries, 8, 16, false);
             assert!(bytes >= 0.9 * stated as f64, "{bytes} bytes for {entries}");
             most = most.max((bytes - stated as f64) / entries as f64);
         }
     }
     assert!((10.8..=13.2).contains(&most), "{most} bytes an id more at the worst time");
-    let settled = (ALLOCATOR.allocated() - before) as f64 - of_ids(map.len(), 8, 16, false) as f64;
+    let settled = bytes - of_ids(map.len(), 8, 16, false) as f64;
     assert!(settled <= 7.0 * map.len() as f64, "{settled} bytes more after the resizing");
 }
 
 #[test]
 fn a_cache_takes_what_its_documentation_states() {
-    let _alone = alone();
     for entries in SIZES {
         let (bytes, _cache) = grown(|| {
             let mut cache = unsync::LruCache::<u64, [u8; 16]>::new(entries, HOUR);
@@ -215,15 +196,12 @@ fn a_cache_takes_what_its_documentation_states() {
 
 #[test]
 fn a_cache_that_grows_takes_7_bytes_an_entry_more_and_14_while_its_index_is_resized() {
-    let _alone = alone();
     let mut most = 0.0_f64;
-    let before = ALLOCATOR.allocated();
-    let mut cache = unsync::LruCache::<u64, [u8; 16]>::new(1 << 30, HOUR);
+    let (mut bytes, mut cache) = grown(|| unsync::LruCache::<u64, [u8; 16]>::new(1 << 30, HOUR));
     for key in 0..320_000_u64 {
-        cache.insert(key, [0; 16]);
+        bytes += grown(|| cache.insert(key, [0; 16])).0;
         let entries = cache.len();
         if entries >= 10_000 {
-            let bytes = (ALLOCATOR.allocated() - before) as f64;
             let stated = of_cached(entries, 8, 16) as f64;
             assert!(bytes >= 0.9 * stated, "{bytes} bytes for {entries}");
             most = most.max((bytes - stated) / entries as f64);
@@ -234,7 +212,6 @@ fn a_cache_that_grows_takes_7_bytes_an_entry_more_and_14_while_its_index_is_resi
 
 #[test]
 fn listeners_take_what_the_documentation_of_their_registry_states() {
-    let _alone = alone();
     for listeners in [1_000, 33_333, 100_000] {
         for per_topic in [1, 10, 1_000] {
             for_captures::<0>(listeners, per_topic);
@@ -261,7 +238,6 @@ fn for_captures<const CAPTURED: usize>(listeners: usize, per_topic: usize) {
 
 #[test]
 fn a_registry_gives_its_memory_back_after_a_spike() {
-    let _alone = alone();
     let (bytes, bus) = grown(|| {
         let bus = ListenerRegistry::<u64, u64>::builder().max_listeners(100_000).max_per_topic(100_000).build();
         let bus = bus.expect("sound limits");
@@ -280,7 +256,6 @@ fn a_registry_gives_its_memory_back_after_a_spike() {
 
 #[test]
 fn an_id_of_45_bytes_takes_at_most_70_bytes_at_its_bound() {
-    let _alone = alone();
     let entries = 200_000;
     let (bytes, seen) = grown(|| {
         let mut seen = unsync::DedupSet::<str>::new(HOUR, entries);
@@ -295,7 +270,6 @@ fn an_id_of_45_bytes_takes_at_most_70_bytes_at_its_bound() {
 
 #[test]
 fn a_map_of_a_few_ids_takes_15_kilobytes_and_an_empty_one_hardly_any() {
-    let _alone = alone();
     for (ids, at_most) in [(0, 1_500.0), (1, 15_500.0), (10, 16_500.0)] {
         let (bytes, _map) = grown(|| {
             let map = DedupSet::<str>::new(HOUR, 1_000);
@@ -308,7 +282,6 @@ fn a_map_of_a_few_ids_takes_15_kilobytes_and_an_empty_one_hardly_any() {
 
 #[test]
 fn a_map_gives_its_memory_back_when_it_is_cleared_swept_or_written_to() {
-    let _alone = alone();
     let entries = 200_000_u64;
     let time = ManualClock::new();
     let left = |what: &str, empty: &dyn Fn(&DedupSet<str>)| {
