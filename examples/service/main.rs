@@ -29,7 +29,10 @@ use axum::extract::DefaultBodyLimit;
 use axum::routing::{get, post};
 use metrics_exporter_prometheus::PrometheusBuilder;
 use tokio::net::TcpListener;
-use tokio::signal;
+#[cfg(unix)]
+use tokio::signal::unix::{SignalKind, signal};
+#[cfg(windows)]
+use tokio::signal::windows::ctrl_c;
 
 use limits::Limits;
 use output::{note, print};
@@ -66,24 +69,32 @@ async fn run() -> Result<(), Box<dyn Error>> {
         .with_state(service.clone());
     let address = env::var("SERVICE_ADDR").unwrap_or_else(|_| "127.0.0.1:8080".to_owned());
     let listener = TcpListener::bind(&address).await?;
+    // Before it says that it runs: whoever reads that may stop it at once.
+    let stop = asked_to_stop()?;
     print(format_args!("listening on http://{}\n", listener.local_addr()?))?;
-    axum::serve(listener, app).with_graceful_shutdown(asked_to_stop()).await?;
+    axum::serve(listener, app).with_graceful_shutdown(stop).await?;
 
     print(service.monitor.report())
 }
 
-/// Waits for Ctrl-C or SIGTERM.
-async fn asked_to_stop() {
-    #[cfg(unix)]
-    if let Ok(mut terminate) = signal::unix::signal(signal::unix::SignalKind::terminate()) {
+/// Listens for Ctrl-C and SIGTERM from now on; what is returned ends with the first of them.
+#[cfg(unix)]
+fn asked_to_stop() -> io::Result<impl Future<Output = ()>> {
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let mut terminate = signal(SignalKind::terminate())?;
+    Ok(async move {
         tokio::select! {
+            _ = interrupt.recv() => {}
             _ = terminate.recv() => {}
-            _ = signal::ctrl_c() => {}
         }
-        return;
-    }
-    // Where there is nothing to wait for, it runs until it is killed.
-    if signal::ctrl_c().await.is_err() {
-        std::future::pending::<()>().await;
-    }
+    })
+}
+
+/// Listens for Ctrl-C from now on; what is returned ends with it.
+#[cfg(windows)]
+fn asked_to_stop() -> io::Result<impl Future<Output = ()>> {
+    let mut interrupt = ctrl_c()?;
+    Ok(async move {
+        interrupt.recv().await;
+    })
 }
