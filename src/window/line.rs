@@ -172,8 +172,8 @@ impl Line {
     }
 
     /// Notes that an entry of a live group overflows.
-    pub(super) fn overflow(&mut self, hash: u64, group: u16, live: LiveGroups) {
-        self.state = self.state.with_overflow(hash, group, live);
+    pub(super) fn overflow(&mut self, entry: Entry, live: LiveGroups) {
+        self.state = self.state.with_overflow(entry, live);
     }
 }
 
@@ -211,14 +211,14 @@ impl State {
     }
 
     #[inline]
-    fn bit(hash: u64) -> u32 {
-        1 << (Self::TAGS_FROM + ((u32::from(tag(hash)) * Self::TAGS.count_ones()) >> u8::BITS))
+    fn bit(tag: u8) -> u32 {
+        1 << (Self::TAGS_FROM + ((u32::from(tag) * Self::TAGS.count_ones()) >> u8::BITS))
     }
 
     /// Whether an entry with such a hash may have overflowed and be live.
     #[inline]
     pub(super) fn overflowed(self, hash: u64, live: Live, grouping: Grouping) -> bool {
-        self.0 & Self::bit(hash) != 0 && self.is_live(grouping.groups(live))
+        self.0 & Self::bit(tag(hash)) != 0 && self.is_live(grouping.groups(live))
     }
 
     fn newest(self) -> u32 {
@@ -229,14 +229,14 @@ impl State {
         self.0 & Self::TAGS != 0 && live.age_of_unit(self.newest()) <= live.last_age()
     }
 
-    fn with_overflow(self, hash: u64, group: u16, live: LiveGroups) -> Self {
-        let unit = u32::from(group) / UNIT;
+    fn with_overflow(self, entry: Entry, live: LiveGroups) -> Self {
+        let unit = u32::from(entry.group) / UNIT;
         let (newest, tags) = match self.is_live(live) {
             true if live.age_of_unit(self.newest()) >= live.age_of_unit(unit) => (self.newest(), self.0),
             true => (unit, self.0),
             false => (unit, 0),
         };
-        Self(newest << Self::NEWEST_FROM | tags & Self::TAGS | Self::bit(hash) | self.0 & Self::TURN)
+        Self(newest << Self::NEWEST_FROM | tags & Self::TAGS | Self::bit(entry.tag) | self.0 & Self::TURN)
     }
 }
 
@@ -253,20 +253,21 @@ mod tests {
             for span in [1, 2, UNIT, 5 * UNIT + 1, most] {
                 for newest in [0, span / 3, span - 1] {
                     let live = |gone| Live { from: numbers(from + gone), len: numbers(span) };
-                    let group = grouping.group(numbers(from + newest));
-                    let older = grouping.group(numbers(from + newest / 2));
+                    let entry = |hash, at| Entry::new(hash, grouping.group(numbers(from + at)));
+                    let (last, older) = (entry(hash, newest), entry(hash, newest / 2));
                     let mut state = State(0);
-                    for group in [older, group, older] {
-                        state = state.with_overflow(hash, group, grouping.groups(live(0)));
+                    for entry in [older, last, older] {
+                        state = state.with_overflow(entry, grouping.groups(live(0)));
                     }
                     for gone in [0, newest / 2, newest] {
                         assert!(state.overflowed(hash, live(gone), grouping), "{from} {span} {newest} {gone}");
                         assert!(!state.overflowed(!hash, live(gone), grouping), "the tag of none");
                     }
                     if span < most / 2 {
-                        let live = live(newest + UNIT);
+                        let gone = newest + UNIT;
+                        let live = live(gone);
                         assert!(!state.overflowed(hash, live, grouping), "{from} {span} {newest}");
-                        let state = state.with_overflow(!hash, grouping.group(live.from), grouping.groups(live));
+                        let state = state.with_overflow(entry(!hash, gone), grouping.groups(live));
                         assert!(!state.overflowed(hash, live, grouping), "tags go with the group that left");
                     }
                 }

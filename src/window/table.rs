@@ -130,7 +130,6 @@ impl Table {
     /// Notes a number in the first line from its home on that `fill` can fill.
     fn insert_by(&mut self, fill: impl Fn(&mut Line, Entry, LiveGroups) -> bool, hash: u64, seq: Seq, live: Live) {
         let (entry, groups) = (self.entry(hash, seq), self.grouping.groups(live));
-        let group = self.grouping.group(seq);
         let mut at = self.home(hash);
         loop {
             let next = self.after(at);
@@ -138,7 +137,7 @@ impl Table {
             if fill(line, entry, groups) {
                 return;
             }
-            line.overflow(hash, group, groups);
+            line.overflow(entry, groups);
             at = next;
         }
     }
@@ -150,9 +149,8 @@ impl Table {
 
     /// Replaces a number that was noted under this hash by another one, which is live.
     pub(crate) fn replace(&mut self, hash: u64, seq: Seq, by: Seq, live: Live) {
-        let (entry, by_entry) = (self.entry(hash, seq), self.entry(hash, by));
-        let (group, groups) = (self.grouping.group(by), self.grouping.groups(live));
-        self.replace_entry(hash, entry, by_entry, |passed| passed.overflow(hash, group, groups));
+        let (entry, by, groups) = (self.entry(hash, seq), self.entry(hash, by), self.grouping.groups(live));
+        self.replace_entry(hash, entry, by, |passed| passed.overflow(by, groups));
     }
 
     fn replace_entry(&mut self, hash: u64, entry: Entry, by: Entry, pass: impl Fn(&mut Line)) {
