@@ -1,21 +1,16 @@
 //! The example `reconnect`, run as its users run it: as a process.
 
+#[path = "support/process.rs"]
+mod process;
+
 use std::env;
 use std::fs;
-use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
+use std::process::Output;
 
-/// Where cargo puts an example: beside the directory of this test.
-fn example() -> PathBuf {
-    let test = env::current_exe().expect("a test has a path");
-    let profile = test.parent().and_then(Path::parent).expect("a test lies in target/<profile>/deps");
-    let example = profile.join("examples").join("reconnect").with_extension(env::consts::EXE_EXTENSION);
-    assert!(example.exists(), "no example there: `cargo build --example reconnect`");
-    example
-}
+use process::command;
 
 fn reconnect(args: &[&str]) -> Output {
-    Command::new(example()).args(args).output().expect("the example runs")
+    command("reconnect", args).output().expect("the example runs")
 }
 
 fn stdout(output: &Output) -> String {

@@ -1,16 +1,14 @@
 //! The example `soak`, run as its users run it: as a process.
 
-use std::env;
-use std::path::Path;
-use std::process::{Command, Output};
+#[path = "support/process.rs"]
+mod process;
 
-/// Cargo puts an example beside the directory of this test.
+use std::process::Output;
+
+use process::command;
+
 fn soak(args: &[&str]) -> Output {
-    let test = env::current_exe().expect("a test has a path");
-    let profile = test.parent().and_then(Path::parent).expect("a test lies in target/<profile>/deps");
-    let example = profile.join("examples").join("soak").with_extension(env::consts::EXE_EXTENSION);
-    assert!(example.exists(), "no example there: `cargo build --example soak`");
-    Command::new(example).args(args).output().expect("the example runs")
+    command("soak", args).output().expect("the example runs")
 }
 
 fn text(bytes: &[u8]) -> &str {
