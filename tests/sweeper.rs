@@ -58,10 +58,11 @@ fn sweep_every_registers_with_the_process_wide_sweeper() {
     assert!(dropped(&receiver));
 }
 
-/// Ends while the process-wide sweeper, one of its own, and what they sweep are all still there.
-#[test]
-#[ignore = "run as a process of its own, by the test below"]
-fn leaves_a_sweeper_behind() {
+/// Set in the process that `a_sweeper_never_keeps_the_process_alive` starts: itself once more.
+const LEAVES_SWEEPERS: &str = "LEAKPROOF_TEST_LEAVES_SWEEPERS";
+
+/// Returns while the process-wide sweeper, one of its own, and what they sweep are all still there.
+fn leave_sweepers_behind() {
     let seen = DedupSet::<u64>::builder().ttl(LONG).max_entries(10).sweep_every(LONG).build().expect("sound limits");
     let seen = Arc::new(seen);
     let sweeper = Sweeper::new();
@@ -71,18 +72,23 @@ fn leaves_a_sweeper_behind() {
 
 #[test]
 fn a_sweeper_never_keeps_the_process_alive() {
+    if env::var_os(LEAVES_SWEEPERS).is_some() {
+        return leave_sweepers_behind();
+    }
     let mut itself = Command::new(env::current_exe().expect("a test has a path"));
-    itself.args(["--exact", "leaves_a_sweeper_behind", "--ignored"]).stdout(Stdio::piped());
+    itself.args(["--exact", "a_sweeper_never_keeps_the_process_alive"]).env(LEAVES_SWEEPERS, "").stdout(Stdio::piped());
     let mut child = itself.spawn().expect("it can be run");
-    let mut output = child.stdout.take().expect("it is piped");
+    let output = child.stdout.take().expect("it is piped");
     let (sender, receiver) = channel();
     // The pipe ends with the process.
-    std::thread::spawn(move || sender.send(std::io::copy(&mut output, &mut std::io::sink()).is_ok()));
-    let ended = receiver.recv_timeout(PATIENCE);
-    if ended.is_err() {
+    std::thread::spawn(move || sender.send(std::io::read_to_string(output)));
+    let printed = receiver.recv_timeout(PATIENCE);
+    if printed.is_err() {
         child.kill().expect("it can be killed");
     }
     assert!(child.wait().expect("it can be waited for").success(), "it should have ended by itself");
+    let printed = printed.expect("it ended").expect("text");
+    assert!(printed.contains("1 passed"), "it left no sweeper behind: {printed}");
 }
 
 #[test]
