@@ -28,7 +28,10 @@ impl Ids {
             let mixed = number.wrapping_mul(0x9E37_79B9_7F4A_7C15);
             format!("1203630{:012}@g.us:3EB0{mixed:016X}", mixed >> 40)
         });
-        Self { ids: ids.collect(), next: Cell::new(0) }
+        Self {
+            ids: ids.collect(),
+            next: Cell::new(0),
+        }
     }
 
     /// An id that a full collection has evicted since it was handed out last.
@@ -57,7 +60,10 @@ fn shared_set(ids: &Ids) -> DedupSet<str> {
 
 fn group<'a>(criterion: &'a mut Criterion, name: &str) -> BenchmarkGroup<'a, WallTime> {
     let mut group = criterion.benchmark_group(name);
-    group.warm_up_time(Duration::from_millis(300)).measurement_time(Duration::from_secs(1)).sample_size(30);
+    group
+        .warm_up_time(Duration::from_millis(300))
+        .measurement_time(Duration::from_secs(1))
+        .sample_size(30);
     group
 }
 
@@ -66,7 +72,9 @@ fn unsync(criterion: &mut Criterion) {
     let mut set = unsync_set(&ids);
     let known = ids.ids[LIVE / 2].as_str();
     let mut group = group(criterion, "unsync");
-    group.bench_function("insert, new", |bench| bench.iter(|| set.insert(black_box(ids.next()))));
+    group.bench_function("insert, new", |bench| {
+        bench.iter(|| set.insert(black_box(ids.next())));
+    });
     group.bench_function("claim and commit", |bench| {
         bench.iter(|| {
             if let Claim::Fresh(token) = set.claim(black_box(ids.next())) {
@@ -75,11 +83,19 @@ fn unsync(criterion: &mut Criterion) {
         });
     });
     set.insert(known);
-    group.bench_function("insert, duplicate", |bench| bench.iter(|| set.insert(black_box(known))));
-    group.bench_function("contains", |bench| bench.iter(|| set.contains(black_box(known))));
+    group.bench_function("insert, duplicate", |bench| {
+        bench.iter(|| set.insert(black_box(known)));
+    });
+    group.bench_function("contains", |bench| {
+        bench.iter(|| set.contains(black_box(known)));
+    });
     group.throughput(Throughput::Elements(BATCH as u64));
     group.bench_function("insert_batch of 256, new", |bench| {
-        bench.iter_batched(|| ids.batch(), |batch| set.insert_batch(batch), BatchSize::SmallInput);
+        bench.iter_batched(
+            || ids.batch(),
+            |batch| set.insert_batch(batch),
+            BatchSize::SmallInput,
+        );
     });
 }
 
@@ -88,7 +104,9 @@ fn shared(criterion: &mut Criterion) {
     let set = shared_set(&ids);
     let known = ids.ids[LIVE / 2].as_str();
     let mut group = group(criterion, "shared");
-    group.bench_function("insert, new", |bench| bench.iter(|| set.insert(black_box(ids.next()))));
+    group.bench_function("insert, new", |bench| {
+        bench.iter(|| set.insert(black_box(ids.next())));
+    });
     group.bench_function("claim and commit", |bench| {
         bench.iter(|| {
             if let Claim::Fresh(ticket) = set.claim(black_box(ids.next())) {
@@ -97,11 +115,19 @@ fn shared(criterion: &mut Criterion) {
         });
     });
     set.insert(known);
-    group.bench_function("insert, duplicate", |bench| bench.iter(|| set.insert(black_box(known))));
-    group.bench_function("contains", |bench| bench.iter(|| set.contains(black_box(known))));
+    group.bench_function("insert, duplicate", |bench| {
+        bench.iter(|| set.insert(black_box(known)));
+    });
+    group.bench_function("contains", |bench| {
+        bench.iter(|| set.contains(black_box(known)));
+    });
     group.throughput(Throughput::Elements(BATCH as u64));
     group.bench_function("insert_batch of 256, new", |bench| {
-        bench.iter_batched(|| ids.batch(), |batch| set.insert_batch(batch), BatchSize::SmallInput);
+        bench.iter_batched(
+            || ids.batch(),
+            |batch| set.insert_batch(batch),
+            BatchSize::SmallInput,
+        );
     });
 }
 
@@ -123,7 +149,13 @@ fn threads(criterion: &mut Criterion) {
 }
 
 /// How long `threads` threads take for `each` inserts each, of ids from `first` on.
-fn inserted_by(set: &DedupSet<str>, ids: &[String], first: usize, threads: usize, each: usize) -> Duration {
+fn inserted_by(
+    set: &DedupSet<str>,
+    ids: &[String],
+    first: usize,
+    threads: usize,
+    each: usize,
+) -> Duration {
     let clock = Clock::precise();
     let start = clock.now();
     thread::scope(|scope| {

@@ -17,7 +17,11 @@ const COUNTS: [usize; 4] = [1, 10, 100, 1_000];
 
 /// So many listeners on each of so many topics, and emits enough for them to be calm.
 fn bus(topics: u32, listeners: usize) -> Bus {
-    let bus = Bus::builder().max_listeners(100_000).max_per_topic(10_000).build().expect("sound limits");
+    let bus = Bus::builder()
+        .max_listeners(100_000)
+        .max_per_topic(10_000)
+        .build()
+        .expect("sound limits");
     let counter = Arc::new(AtomicU64::new(0));
     for topic in 0..topics {
         for _ in 0..listeners {
@@ -34,7 +38,10 @@ fn bus(topics: u32, listeners: usize) -> Bus {
 
 fn group<'a>(criterion: &'a mut Criterion, name: &str) -> BenchmarkGroup<'a, WallTime> {
     let mut group = criterion.benchmark_group(name);
-    group.warm_up_time(Duration::from_millis(300)).measurement_time(Duration::from_secs(1)).sample_size(30);
+    group
+        .warm_up_time(Duration::from_millis(300))
+        .measurement_time(Duration::from_secs(1))
+        .sample_size(30);
     group
 }
 
@@ -48,11 +55,19 @@ fn emit(criterion: &mut Criterion) {
         });
     }
     let bus = bus(1, 100);
-    let _aged = bus.listen(0).max_age(Duration::from_secs(3600)).on(|_| ()).expect("room");
-    group.bench_function("listeners: 100, and one with an age", |bench| bench.iter(|| bus.emit(black_box(&0), &1)));
+    let _aged = bus
+        .listen(0)
+        .max_age(Duration::from_secs(3600))
+        .on(|_| ())
+        .expect("room");
+    group.bench_function("listeners: 100, and one with an age", |bench| {
+        bench.iter(|| bus.emit(black_box(&0), &1));
+    });
     let paused = bus.on(0, |_| ()).expect("room");
     paused.pause();
-    group.bench_function("the same, and one that is paused", |bench| bench.iter(|| bus.emit(black_box(&0), &1)));
+    group.bench_function("the same, and one that is paused", |bench| {
+        bench.iter(|| bus.emit(black_box(&0), &1));
+    });
 }
 
 fn topics(criterion: &mut Criterion) {
@@ -78,7 +93,10 @@ fn threads(criterion: &mut Criterion) {
                 let clock = Clock::precise();
                 thread::scope(|scope| {
                     for _ in 0..count {
-                        scope.spawn(|| (0..iterations).for_each(|_| assert!(bus.emit(black_box(&0), &1).called > 0)));
+                        scope.spawn(|| {
+                            (0..iterations)
+                                .for_each(|_| assert!(bus.emit(black_box(&0), &1).called > 0));
+                        });
                     }
                 });
                 clock.now()
@@ -95,7 +113,13 @@ fn register(criterion: &mut Criterion) {
             bench.iter(|| bus.on(black_box(0), |_| ()).expect("room").detach());
         });
         group.bench_function(format!("by key, present: {count}"), |bench| {
-            bench.iter(|| bus.listen(black_box(0)).key("key").on(|_| ()).expect("room").forget());
+            bench.iter(|| {
+                bus.listen(black_box(0))
+                    .key("key")
+                    .on(|_| ())
+                    .expect("room")
+                    .forget()
+            });
         });
     }
 }

@@ -52,7 +52,9 @@ macro_rules! impl_cache {
     ($cache:ty) => {
         impl<K: Key> Cache<K> for $cache {
             fn with(max_entries: usize, clock: Clock) -> Self {
-                let builder = <$cache>::builder().max_entries(max_entries).max_age(MAX_AGE);
+                let builder = <$cache>::builder()
+                    .max_entries(max_entries)
+                    .max_age(MAX_AGE);
                 builder.clock(clock).build().expect("bounds are set")
             }
 
@@ -86,7 +88,10 @@ struct Keys<K> {
 
 impl<K: Key> Keys<K> {
     fn new(keys: impl Iterator<Item = u64>) -> Self {
-        Self { keys: keys.map(K::new).collect(), next: Cell::new(0) }
+        Self {
+            keys: keys.map(K::new).collect(),
+            next: Cell::new(0),
+        }
     }
 
     fn next(&self) -> &K {
@@ -104,7 +109,10 @@ fn skewed() -> impl Iterator<Item = u64> {
 
 fn group<'a>(criterion: &'a mut Criterion, name: &str) -> BenchmarkGroup<'a, WallTime> {
     let mut group = criterion.benchmark_group(name);
-    group.warm_up_time(Duration::from_millis(300)).measurement_time(Duration::from_secs(1)).sample_size(30);
+    group
+        .warm_up_time(Duration::from_millis(300))
+        .measurement_time(Duration::from_secs(1))
+        .sample_size(30);
     group
 }
 
@@ -123,15 +131,21 @@ fn operations<K: Key, C: Cache<K>>(criterion: &mut Criterion, name: &str) {
     };
     let mut group = group(criterion, name);
     let mut cache = full();
-    group.bench_function("get, hit", |bench| bench.iter(|| cache.look_up(black_box(known.next()))));
-    group.bench_function("get, miss", |bench| bench.iter(|| cache.look_up(black_box(unknown.next()))));
+    group.bench_function("get, hit", |bench| {
+        bench.iter(|| cache.look_up(black_box(known.next())));
+    });
+    group.bench_function("get, miss", |bench| {
+        bench.iter(|| cache.look_up(black_box(unknown.next())));
+    });
     group.bench_function("get_or_insert_with, hit", |bench| {
         bench.iter(|| cache.look_up_or_compute(black_box(known.next())));
     });
     group.bench_function("get_or_insert_with, evicting", |bench| {
         bench.iter(|| cache.look_up_or_compute(black_box(all.next())));
     });
-    group.bench_function("insert, evicting", |bench| bench.iter(|| cache.store(black_box(all.next()))));
+    group.bench_function("insert, evicting", |bench| {
+        bench.iter(|| cache.store(black_box(all.next())));
+    });
     group.bench_function("get, or else insert", |bench| {
         bench.iter(|| {
             let key = black_box(skewed.next());
@@ -149,7 +163,9 @@ fn expired<K: Key, C: Cache<K>>(keys: &Keys<K>) -> C {
     let time = ManualClock::new();
     // With room to spare: shards are not equally full.
     let mut cache = C::with(2 * EXPIRED, time.clock());
-    keys.keys[..EXPIRED].iter().for_each(|key| assert!(!cache.store(key)));
+    keys.keys[..EXPIRED]
+        .iter()
+        .for_each(|key| assert!(!cache.store(key)));
     time.advance(MAX_AGE);
     cache
 }

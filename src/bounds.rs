@@ -55,19 +55,35 @@ pub enum BuildError {
 impl fmt::Display for BuildError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Missing { limit } => write!(f, "no `{limit}` was given; it is a bound, and has no default"),
+            Self::Missing { limit } => write!(
+                f,
+                "no `{limit}` was given; it is a bound, and has no default"
+            ),
             Self::Zero { limit } => write!(f, "`{limit}` is zero; it must be above zero"),
             Self::TooLarge { limit, value, max } => {
-                write!(f, "`{limit}` is {value}, a bound that cannot be reached; at most {max} is possible")
+                write!(
+                    f,
+                    "`{limit}` is {value}, a bound that cannot be reached; at most {max} is possible"
+                )
             }
-            Self::NoWeigher => f.write_str("`max_weight` was given without a `weigher`; it says what an entry weighs"),
+            Self::NoWeigher => f.write_str(
+                "`max_weight` was given without a `weigher`; it says what an entry weighs",
+            ),
             Self::TooManyShards { shards, max } => {
-                write!(f, "`shards` is {shards}; with these limits at most {max} can each have a part")
+                write!(
+                    f,
+                    "`shards` is {shards}; with these limits at most {max} can each have a part"
+                )
             }
             Self::OutOfOrder { lower, upper } => {
-                write!(f, "`{lower}` and `{upper}` must be numbers from zero up, and the first not above the second")
+                write!(
+                    f,
+                    "`{lower}` and `{upper}` must be numbers from zero up, and the first not above the second"
+                )
             }
-            Self::NoSweeper { reason } => write!(f, "the sweeper's thread could not be started: {reason}"),
+            Self::NoSweeper { reason } => {
+                write!(f, "the sweeper's thread could not be started: {reason}")
+            }
         }
     }
 }
@@ -75,7 +91,11 @@ impl fmt::Display for BuildError {
 impl Error for BuildError {}
 
 /// A count that must be given and lie in `1..=max`.
-pub(crate) fn count(limit: &'static str, value: Option<usize>, max: usize) -> Result<usize, BuildError> {
+pub(crate) fn count(
+    limit: &'static str,
+    value: Option<usize>,
+    max: usize,
+) -> Result<usize, BuildError> {
     match value {
         None => Err(BuildError::Missing { limit }),
         Some(0) => Err(BuildError::Zero { limit }),
@@ -96,17 +116,29 @@ pub(crate) fn time(limit: &'static str, value: Option<Duration>) -> Result<Durat
 /// A bound on weight, which may be left out, but must be above zero and come with a weigher.
 pub(crate) fn weight(value: Option<u64>, has_weigher: bool) -> Result<Option<u64>, BuildError> {
     match value {
-        Some(0) => Err(BuildError::Zero { limit: "max_weight" }),
+        Some(0) => Err(BuildError::Zero {
+            limit: "max_weight",
+        }),
         Some(_) if !has_weigher => Err(BuildError::NoWeigher),
         value => Ok(value),
     }
 }
 
 /// A number of shards of which each can have a part of every one of these limits.
-pub(crate) fn shards(shards: usize, limits: impl IntoIterator<Item = usize>) -> Result<usize, BuildError> {
+pub(crate) fn shards(
+    shards: usize,
+    limits: impl IntoIterator<Item = usize>,
+) -> Result<usize, BuildError> {
     let shards = count("shards", Some(shards), usize::MAX)?;
-    let max = limits.into_iter().filter(|&limit| limit > 0).fold(MAX_SHARDS, Ord::min);
-    if shards > max { Err(BuildError::TooManyShards { shards, max }) } else { Ok(shards) }
+    let max = limits
+        .into_iter()
+        .filter(|&limit| limit > 0)
+        .fold(MAX_SHARDS, Ord::min);
+    if shards > max {
+        Err(BuildError::TooManyShards { shards, max })
+    } else {
+        Ok(shards)
+    }
 }
 
 /// Says that a builder makes a shared collection.

@@ -57,14 +57,18 @@ impl Clock {
     #[must_use]
     pub fn coarse() -> Self {
         // `now` would also store the reading in a static that all threads share, a contended cache line.
-        Self { source: Source::Coarse(coarsetime::Instant::now_without_cache_update()) }
+        Self {
+            source: Source::Coarse(coarsetime::Instant::now_without_cache_update()),
+        }
     }
 
     /// [`Instant`], to the nanosecond where the system has them: some 25 ns a reading.
     #[must_use]
     #[allow(clippy::disallowed_methods, reason = "this is the door")]
     pub fn precise() -> Self {
-        Self { source: Source::Precise(Instant::now()) }
+        Self {
+            source: Source::Precise(Instant::now()),
+        }
     }
 
     /// A clock of your own: `now` returns the time since an origin of its choice.
@@ -73,7 +77,12 @@ impl Clock {
     /// 584 years saturate there.
     #[must_use]
     pub fn custom(now: impl Fn() -> Duration + Send + Sync + 'static) -> Self {
-        Self { source: Source::Custom(Arc::new(Custom { latest: AtomicU64::new(0), now: Box::new(now) })) }
+        Self {
+            source: Source::Custom(Arc::new(Custom {
+                latest: AtomicU64::new(0),
+                now: Box::new(now),
+            })),
+        }
     }
 
     /// The time since the clock's origin: its creation, or whatever a custom source chose.
@@ -85,7 +94,11 @@ impl Clock {
     #[inline(always)]
     pub(crate) fn nanos(&self) -> Nanos {
         // One comparison for the default.
-        if let Source::Coarse(origin) = &self.source { coarse(*origin) } else { self.nanos_of_any() }
+        if let Source::Coarse(origin) = &self.source {
+            coarse(*origin)
+        } else {
+            self.nanos_of_any()
+        }
     }
 
     #[inline(never)]
@@ -102,13 +115,19 @@ impl Clock {
     /// to be needed, though a lock be held then.
     #[inline(always)]
     pub(crate) fn early_nanos(&self) -> Option<Nanos> {
-        if matches!(self.source, Source::Coarse(_)) { None } else { Some(self.nanos_of_any()) }
+        if matches!(self.source, Source::Coarse(_)) {
+            None
+        } else {
+            Some(self.nanos_of_any())
+        }
     }
 }
 
 #[inline(always)]
 fn coarse(origin: coarsetime::Instant) -> Nanos {
-    coarsetime::Instant::now_without_cache_update().duration_since(origin).as_nanos()
+    coarsetime::Instant::now_without_cache_update()
+        .duration_since(origin)
+        .as_nanos()
 }
 
 impl Custom {
@@ -118,7 +137,11 @@ impl Custom {
         // Relaxed: the latest reading guards no other data. Writing it only where time has moved on keeps threads from
         // fighting over its cache line.
         let latest = self.latest.load(Ordering::Relaxed);
-        if reading <= latest { latest } else { reading.max(self.latest.fetch_max(reading, Ordering::Relaxed)) }
+        if reading <= latest {
+            latest
+        } else {
+            reading.max(self.latest.fetch_max(reading, Ordering::Relaxed))
+        }
     }
 }
 
@@ -136,7 +159,10 @@ impl fmt::Debug for Clock {
             Source::Precise(_) => "precise",
             Source::Custom(_) => "custom",
         };
-        f.debug_struct("Clock").field("source", &source).field("now", &self.now()).finish()
+        f.debug_struct("Clock")
+            .field("source", &source)
+            .field("now", &self.now())
+            .finish()
     }
 }
 
@@ -177,7 +203,10 @@ impl ManualClock {
     /// Moves the time forward; it stops at 584 years.
     pub fn advance(&self, by: Duration) {
         let by = nanos(by);
-        self.time.update(Ordering::Relaxed, Ordering::Relaxed, |time| time.saturating_add(by));
+        self.time
+            .update(Ordering::Relaxed, Ordering::Relaxed, |time| {
+                time.saturating_add(by)
+            });
     }
 
     /// Sets the time since the origin. Setting it back leaves the clocks made from it where they were last read.

@@ -48,7 +48,11 @@ impl CompoundKey {
             push_length(&mut bytes, part.len());
             bytes.extend_from_slice(part);
         }
-        if bytes.is_empty() { Err(MissingPart { index: 0 }) } else { Ok(Self { bytes }) }
+        if bytes.is_empty() {
+            Err(MissingPart { index: 0 })
+        } else {
+            Ok(Self { bytes })
+        }
     }
 
     /// The parts of a key that was made by [`new`](Self::new), as when walking through a map. Of other bytes, what can
@@ -122,17 +126,32 @@ mod tests {
     fn parts_cannot_run_into_each_other() {
         assert_ne!(CompoundKey::new(["ab", "c"]), CompoundKey::new(["a", "bc"]));
         assert_ne!(CompoundKey::new(["ab"]), CompoundKey::new(["a", "b"]));
-        assert_ne!(CompoundKey::new([b"\x01a\x01b".as_slice()]), CompoundKey::new([b"a".as_slice(), b"b"]));
+        assert_ne!(
+            CompoundKey::new([b"\x01a\x01b".as_slice()]),
+            CompoundKey::new([b"a".as_slice(), b"b"])
+        );
         let long = "x".repeat(1_000);
-        assert_ne!(CompoundKey::new([long.as_str(), "y"]), CompoundKey::new([long.as_str(), "z"]));
+        assert_ne!(
+            CompoundKey::new([long.as_str(), "y"]),
+            CompoundKey::new([long.as_str(), "z"])
+        );
     }
 
     #[test]
     fn parts_come_back_and_other_bytes_do_no_harm() {
         let long = "x".repeat(70_000);
         let key = CompoundKey::new(["chat", long.as_str(), "i"]).expect("no part is empty");
-        assert_eq!(CompoundKey::parts(&key).collect::<Vec<_>>(), [b"chat", long.as_bytes(), b"i"]);
-        for bytes in [&[][..], &[0x80], &[5, 1], &[0xff; 20], &[0xff, 0xff, 0x7f, 1]] {
+        assert_eq!(
+            CompoundKey::parts(&key).collect::<Vec<_>>(),
+            [b"chat", long.as_bytes(), b"i"]
+        );
+        for bytes in [
+            &[][..],
+            &[0x80],
+            &[5, 1],
+            &[0xff; 20],
+            &[0xff, 0xff, 0x7f, 1],
+        ] {
             assert_eq!(CompoundKey::parts(bytes).count(), 0, "{bytes:?}");
         }
     }
@@ -140,7 +159,10 @@ mod tests {
     #[test]
     fn a_missing_part_is_named() {
         assert_eq!(CompoundKey::new(["", "id"]), Err(MissingPart { index: 0 }));
-        assert_eq!(CompoundKey::new(["chat", "", "id"]), Err(MissingPart { index: 1 }));
+        assert_eq!(
+            CompoundKey::new(["chat", "", "id"]),
+            Err(MissingPart { index: 1 })
+        );
         assert_eq!(CompoundKey::new([""; 0]), Err(MissingPart { index: 0 }));
     }
 }

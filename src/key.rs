@@ -2,7 +2,7 @@
 
 use std::hash::Hash;
 
-use crate::window::store::{Heap, Lane, Store};
+use crate::dedup::log::store::{Heap, Lane, Store};
 
 /// What a [`DedupMap`](crate::DedupMap) can be keyed by: every `T: Hash + Eq + Clone`, and `str` and `[u8]`.
 ///

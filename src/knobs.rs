@@ -18,13 +18,23 @@ pub(crate) struct Knobs<S> {
 
 impl Default for Knobs<ahash::RandomState> {
     fn default() -> Self {
-        Self { clock: Clock::default(), hasher: ahash::RandomState::new(), shards: None, sweep_every: None }
+        Self {
+            clock: Clock::default(),
+            hasher: ahash::RandomState::new(),
+            shards: None,
+            sweep_every: None,
+        }
     }
 }
 
 impl<S> Knobs<S> {
     pub(crate) fn hasher<T>(self, hasher: T) -> Knobs<T> {
-        Knobs { clock: self.clock, hasher, shards: self.shards, sweep_every: self.sweep_every }
+        Knobs {
+            clock: self.clock,
+            hasher,
+            shards: self.shards,
+            sweep_every: self.sweep_every,
+        }
     }
 
     /// The number of shards that was given, of which each must have a part of all `limits`; or else what suits the
@@ -41,7 +51,11 @@ impl<S> Knobs<S> {
     }
 
     /// Has what was built swept in the background, if that was asked for.
-    pub(crate) fn sweep<T: Task + 'static>(&self, name: &str, built: &Arc<T>) -> Result<(), BuildError> {
+    pub(crate) fn sweep<T: Task + 'static>(
+        &self,
+        name: &str,
+        built: &Arc<T>,
+    ) -> Result<(), BuildError> {
         sweep::watch_globally(name, built, "sweep_every", self.sweep_every)
     }
 }

@@ -114,17 +114,16 @@ pub mod events;
 mod hash;
 mod key;
 mod knobs;
-mod listeners;
 mod lru;
 #[cfg(feature = "monitor")]
 #[cfg_attr(docsrs, doc(cfg(feature = "monitor")))]
 pub mod monitor;
+mod registry;
 mod removal;
 mod shards;
 mod stats;
 mod sweep;
 mod sync;
-mod window;
 
 pub use bounds::{BuildError, Shared, Unsync};
 pub use clock::{Clock, ManualClock};
@@ -132,17 +131,18 @@ pub use compound::{CompoundKey, MissingPart};
 pub use config::{ConfigError, ConfigErrorKind, DedupConfig, ListenersConfig, LruConfig};
 pub use dedup::{Claim, DedupBuilder, DedupMap, DedupSet, LeaseLapsed, Seen, Ticket};
 pub use key::{AsKey, ByteKey, Key};
-pub use listeners::{
-    Breaker, DetachError, Emitted, Generation, Limit, Listen, ListenerId, ListenerInfo, ListenerRegistry,
-    ListenersBuilder, Outcome, Overflow, Rejected, Scope, Subscription, TooDeep, WeakRegistry,
-};
-#[cfg(feature = "queue")]
-#[cfg_attr(docsrs, doc(cfg(feature = "queue")))]
-pub use listeners::{Queue, WhenFull};
 pub use lru::{ComputeError, Cursor, InvalidCursor, LruBuilder, LruCache, TooHeavy};
 #[cfg(feature = "monitor")]
 #[cfg_attr(docsrs, doc(cfg(feature = "monitor")))]
 pub use monitor::Monitor;
+pub use registry::{
+    Breaker, DetachError, Emitted, Generation, Limit, Listen, ListenerId, ListenerInfo,
+    ListenerRegistry, ListenersBuilder, Outcome, Overflow, Rejected, Scope, Subscription, TooDeep,
+    WeakRegistry,
+};
+#[cfg(feature = "queue")]
+#[cfg_attr(docsrs, doc(cfg(feature = "queue")))]
+pub use registry::{Queue, WhenFull};
 pub use removal::RemovalCause;
 pub use stats::Stats;
 pub use sweep::{Sweep, Sweeper, Swept};

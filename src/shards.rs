@@ -28,8 +28,13 @@ pub(crate) struct Shards<T> {
 
 impl<T> Shards<T> {
     pub(crate) fn new(parts: impl Iterator<Item = T>) -> Self {
-        let shards = parts.map(|part| CachePadded::new(Mutex::new(part))).collect();
-        Self { shards, next_swept: AtomicUsize::new(0) }
+        let shards = parts
+            .map(|part| CachePadded::new(Mutex::new(part)))
+            .collect();
+        Self {
+            shards,
+            next_swept: AtomicUsize::new(0),
+        }
     }
 
     pub(crate) fn len(&self) -> usize {
@@ -48,32 +53,48 @@ impl<T> Shards<T> {
     }
 
     /// Has `sweep` free an equal part of `budget` entries in each shard, in pieces that are each done under one lock.
-    pub(crate) fn sweep_some(&self, budget: usize, mut sweep: impl FnMut(usize, usize) -> Swept) -> Swept {
+    pub(crate) fn sweep_some(
+        &self,
+        budget: usize,
+        mut sweep: impl FnMut(usize, usize) -> Swept,
+    ) -> Swept {
         let shards = self.len();
         let first = self.next_swept.load(Ordering::Relaxed);
-        let mut all = Swept { freed: 0, more: false };
+        let mut all = Swept {
+            freed: 0,
+            more: false,
+        };
         for shard in (first..first + shards).map(|shard| shard % shards) {
             let swept = in_pieces((budget / shards).max(1), |piece| sweep(shard, piece));
             all.freed += swept.freed;
             all.more |= swept.more;
         }
-        self.next_swept.store((first + 1) % shards, Ordering::Relaxed);
+        self.next_swept
+            .store((first + 1) % shards, Ordering::Relaxed);
         all
     }
 
     /// Has `sweep` free all that it can, in pieces that are each done under one lock; how many entries were freed.
     pub(crate) fn sweep_all(&self, mut sweep: impl FnMut(usize, usize) -> Swept) -> usize {
-        (0..self.len()).map(|shard| in_pieces(usize::MAX, |piece| sweep(shard, piece)).freed).sum()
+        (0..self.len())
+            .map(|shard| in_pieces(usize::MAX, |piece| sweep(shard, piece)).freed)
+            .sum()
     }
 }
 
 /// Sweeps by the piece until nothing is left to do, or `budget` entries' worth of work was done.
 fn in_pieces(mut budget: usize, mut sweep: impl FnMut(usize) -> Swept) -> Swept {
-    let mut all = Swept { freed: 0, more: true };
+    let mut all = Swept {
+        freed: 0,
+        more: true,
+    };
     while all.more && budget > 0 {
         let piece = budget.min(PIECE);
         let swept = sweep(piece);
-        all = Swept { freed: all.freed + swept.freed, more: swept.more };
+        all = Swept {
+            freed: all.freed + swept.freed,
+            more: swept.more,
+        };
         budget -= piece;
     }
     all
@@ -103,7 +124,13 @@ mod tests {
 
     #[test]
     fn shares_add_up_to_the_bound_exactly() {
-        for (bound, shards) in [(1, 1), (10, 3), (1_000_000, 7), (4095, 4095), (u64::MAX, 12)] {
+        for (bound, shards) in [
+            (1, 1),
+            (10, 3),
+            (1_000_000, 7),
+            (4095, 4095),
+            (u64::MAX, 12),
+        ] {
             let shares = (0..shards).map(|shard| share(bound, shard, shards));
             assert_eq!(shares.sum::<u64>(), bound);
         }

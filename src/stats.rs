@@ -131,10 +131,18 @@ impl Stats {
         self.oldest_entry_age = self.oldest_entry_age.max(other.oldest_entry_age);
         self.weight += other.weight;
         self.max_weight = self.max_weight.zip(other.max_weight).map(|(a, b)| a + b);
-        self.shortest_window = self.shortest_window.into_iter().chain(other.shortest_window).min();
+        self.shortest_window = self
+            .shortest_window
+            .into_iter()
+            .chain(other.shortest_window)
+            .min();
         self.in_flight += other.in_flight;
         self.silenced += other.silenced;
-        for ((.., sum), (.., more)) in self.all_counters().into_iter().zip(other.clone().all_counters()) {
+        for ((.., sum), (.., more)) in self
+            .all_counters()
+            .into_iter()
+            .zip(other.clone().all_counters())
+        {
             *sum += *more;
         }
     }
@@ -142,36 +150,147 @@ impl Stats {
     /// Every counter, with the kinds of collection that it means something to, its name, and what it counts.
     fn all_counters(&mut self) -> [(u8, &'static str, &'static str, &mut u64); 24] {
         [
-            (ALL, "inserted", "Entries recorded, or listeners registered", &mut self.inserted),
-            (DEDUP, "duplicates", "Calls that were told of a duplicate", &mut self.duplicates),
-            (DEDUP, "in_flight_hits", "Calls that were told that the id is in flight", &mut self.in_flight_hits),
-            (LRU, "hits", "Calls that found what they looked for", &mut self.hits),
-            (LRU, "misses", "Calls that did not find what they looked for", &mut self.misses),
-            (ALL, "expired", "Entries that left because their time was over", &mut self.expired),
-            (LRU, "idle", "Entries that left because they were not used for long", &mut self.idle),
-            (ALL, "evicted", "Live entries that left because of a bound", &mut self.evicted),
-            (LRU | LISTENERS, "replaced", "Entries replaced by another under the same key", &mut self.replaced),
-            (ALL, "removed", "Entries that were removed by call", &mut self.removed),
-            (ALL, "rejected", "Entries or listeners that were not let in", &mut self.rejected),
-            (LISTENERS, "scope_ended", "Listeners whose scope ended", &mut self.scope_ended),
-            (LISTENERS, "owner_gone", "Listeners whose owner is gone", &mut self.owner_gone),
-            (LISTENERS, "used_up", "Listeners called as often as they were registered for", &mut self.used_up),
-            (LISTENERS, "failed", "Listeners that the breaker detached", &mut self.failed),
+            (
+                ALL,
+                "inserted",
+                "Entries recorded, or listeners registered",
+                &mut self.inserted,
+            ),
+            (
+                DEDUP,
+                "duplicates",
+                "Calls that were told of a duplicate",
+                &mut self.duplicates,
+            ),
+            (
+                DEDUP,
+                "in_flight_hits",
+                "Calls that were told that the id is in flight",
+                &mut self.in_flight_hits,
+            ),
+            (
+                LRU,
+                "hits",
+                "Calls that found what they looked for",
+                &mut self.hits,
+            ),
+            (
+                LRU,
+                "misses",
+                "Calls that did not find what they looked for",
+                &mut self.misses,
+            ),
+            (
+                ALL,
+                "expired",
+                "Entries that left because their time was over",
+                &mut self.expired,
+            ),
+            (
+                LRU,
+                "idle",
+                "Entries that left because they were not used for long",
+                &mut self.idle,
+            ),
+            (
+                ALL,
+                "evicted",
+                "Live entries that left because of a bound",
+                &mut self.evicted,
+            ),
+            (
+                LRU | LISTENERS,
+                "replaced",
+                "Entries replaced by another under the same key",
+                &mut self.replaced,
+            ),
+            (
+                ALL,
+                "removed",
+                "Entries that were removed by call",
+                &mut self.removed,
+            ),
+            (
+                ALL,
+                "rejected",
+                "Entries or listeners that were not let in",
+                &mut self.rejected,
+            ),
+            (
+                LISTENERS,
+                "scope_ended",
+                "Listeners whose scope ended",
+                &mut self.scope_ended,
+            ),
+            (
+                LISTENERS,
+                "owner_gone",
+                "Listeners whose owner is gone",
+                &mut self.owner_gone,
+            ),
+            (
+                LISTENERS,
+                "used_up",
+                "Listeners called as often as they were registered for",
+                &mut self.used_up,
+            ),
+            (
+                LISTENERS,
+                "failed",
+                "Listeners that the breaker detached",
+                &mut self.failed,
+            ),
             (LISTENERS, "emitted", "Events emitted", &mut self.emitted),
             (LISTENERS, "calls", "Calls of listeners", &mut self.calls),
-            (LISTENERS, "failures", "Calls of listeners that returned a failure", &mut self.failures),
-            (LISTENERS, "skipped", "Calls of listeners that were left out", &mut self.skipped),
-            (LISTENERS, "dropped", "Events that full queues dropped", &mut self.dropped),
-            (LRU | LISTENERS, "panics", "Panics of callbacks and listeners, all contained", &mut self.panics),
-            (DEDUP, "released", "Claims that were released", &mut self.released),
-            (DEDUP, "lapsed", "Claims whose lease ran out", &mut self.lapsed),
-            (DEDUP, "shed", "Claims that were turned away because too much was in flight", &mut self.shed),
+            (
+                LISTENERS,
+                "failures",
+                "Calls of listeners that returned a failure",
+                &mut self.failures,
+            ),
+            (
+                LISTENERS,
+                "skipped",
+                "Calls of listeners that were left out",
+                &mut self.skipped,
+            ),
+            (
+                LISTENERS,
+                "dropped",
+                "Events that full queues dropped",
+                &mut self.dropped,
+            ),
+            (
+                LRU | LISTENERS,
+                "panics",
+                "Panics of callbacks and listeners, all contained",
+                &mut self.panics,
+            ),
+            (
+                DEDUP,
+                "released",
+                "Claims that were released",
+                &mut self.released,
+            ),
+            (
+                DEDUP,
+                "lapsed",
+                "Claims whose lease ran out",
+                &mut self.lapsed,
+            ),
+            (
+                DEDUP,
+                "shed",
+                "Claims that were turned away because too much was in flight",
+                &mut self.shed,
+            ),
         ]
     }
 
     /// Whether a limit has ever been in the way of something.
     pub(crate) fn has_met_limit(&self) -> bool {
-        (self.len > 0 && self.len >= self.max_entries) || self.evicted + self.rejected + self.shed > 0
+        (self.len > 0 && self.len >= self.max_entries)
+            || self.evicted + self.rejected + self.shed > 0
     }
 
     /// Whether it is the collection's job to keep what fits, and to let go of the rest.
@@ -183,8 +302,12 @@ impl Stats {
     /// The counters that mean something to this collection, with what they count.
     pub(crate) fn counters(&self) -> Vec<(&'static str, &'static str, u64)> {
         let mut copy = self.clone();
-        let all = copy.all_counters().into_iter().filter(|(kinds, ..)| kinds & self.of as u8 != 0);
-        all.map(|(_, name, what, count)| (name, what, *count)).collect()
+        let all = copy
+            .all_counters()
+            .into_iter()
+            .filter(|(kinds, ..)| kinds & self.of as u8 != 0);
+        all.map(|(_, name, what, count)| (name, what, *count))
+            .collect()
     }
 
     /// What stands now, as far as it means something to this collection, with what it is.
@@ -193,21 +316,83 @@ impl Stats {
         let count = |count: usize| Gauge::Count(Some(count as u64));
         let all = [
             (ALL, "len", "Live entries", count(self.len)),
-            (ALL, "max_entries", "The bound on live entries", count(self.max_entries)),
-            (ALL, "high_water", "The most entries that were ever held at once", count(self.high_water)),
-            (ALL, "oldest_entry_age", "The age of the oldest live entry", Gauge::Time(self.oldest_entry_age)),
-            (DEDUP, "ttl", "How long an id is remembered", Gauge::Time(self.max_age)),
-            (LRU | LISTENERS, "max_age", "How old an entry can get", Gauge::Time(self.max_age)),
-            (LRU, "max_idle", "How long an entry may go unused", Gauge::Time(self.max_idle)),
-            (DEDUP | LRU, "weight", "What the live entries weigh, of ids the bytes", Gauge::Count(Some(self.weight))),
-            (DEDUP | LRU, "max_weight", "The bound on what live entries weigh", Gauge::Count(self.max_weight)),
-            (DEDUP, "shortest_window", "The least age of an id evicted while live", Gauge::Time(self.shortest_window)),
-            (DEDUP, "in_flight", "Ids that are claimed, and neither committed nor released", count(self.in_flight)),
-            (DEDUP, "max_in_flight", "The bound on ids in flight", count(self.max_in_flight)),
-            (LISTENERS, "silenced", "Listeners that the breaker has silenced", count(self.silenced)),
+            (
+                ALL,
+                "max_entries",
+                "The bound on live entries",
+                count(self.max_entries),
+            ),
+            (
+                ALL,
+                "high_water",
+                "The most entries that were ever held at once",
+                count(self.high_water),
+            ),
+            (
+                ALL,
+                "oldest_entry_age",
+                "The age of the oldest live entry",
+                Gauge::Time(self.oldest_entry_age),
+            ),
+            (
+                DEDUP,
+                "ttl",
+                "How long an id is remembered",
+                Gauge::Time(self.max_age),
+            ),
+            (
+                LRU | LISTENERS,
+                "max_age",
+                "How old an entry can get",
+                Gauge::Time(self.max_age),
+            ),
+            (
+                LRU,
+                "max_idle",
+                "How long an entry may go unused",
+                Gauge::Time(self.max_idle),
+            ),
+            (
+                DEDUP | LRU,
+                "weight",
+                "What the live entries weigh, of ids the bytes",
+                Gauge::Count(Some(self.weight)),
+            ),
+            (
+                DEDUP | LRU,
+                "max_weight",
+                "The bound on what live entries weigh",
+                Gauge::Count(self.max_weight),
+            ),
+            (
+                DEDUP,
+                "shortest_window",
+                "The least age of an id evicted while live",
+                Gauge::Time(self.shortest_window),
+            ),
+            (
+                DEDUP,
+                "in_flight",
+                "Ids that are claimed, and neither committed nor released",
+                count(self.in_flight),
+            ),
+            (
+                DEDUP,
+                "max_in_flight",
+                "The bound on ids in flight",
+                count(self.max_in_flight),
+            ),
+            (
+                LISTENERS,
+                "silenced",
+                "Listeners that the breaker has silenced",
+                count(self.silenced),
+            ),
         ];
         let of = self.of as u8;
-        all.into_iter().filter(move |(kinds, ..)| kinds & of != 0).map(|(_, name, what, gauge)| (name, what, gauge))
+        all.into_iter()
+            .filter(move |(kinds, ..)| kinds & of != 0)
+            .map(|(_, name, what, gauge)| (name, what, gauge))
     }
 }
 
@@ -223,23 +408,44 @@ pub(crate) enum Gauge {
 impl fmt::Display for Stats {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let percent = 100.0 * self.len as f64 / self.max_entries.max(1) as f64;
-        write!(f, "{} of {} entries ({percent:.1}%)", self.len, self.max_entries)?;
+        write!(
+            f,
+            "{} of {} entries ({percent:.1}%)",
+            self.len, self.max_entries
+        )?;
         if let Some(age) = self.oldest_entry_age {
             write!(f, ", oldest {}", Human(age))?;
         }
         if let Some(ttl) = self.max_age {
-            write!(f, ", {} {}", if self.of == Of::Dedup { "ttl" } else { "max age" }, Human(ttl))?;
+            write!(
+                f,
+                ", {} {}",
+                if self.of == Of::Dedup {
+                    "ttl"
+                } else {
+                    "max age"
+                },
+                Human(ttl)
+            )?;
         }
         if let Some(idle) = self.max_idle {
             write!(f, ", max idle {}", Human(idle))?;
         }
         if let Some(max) = self.max_weight {
             let percent = 100.0 * self.weight as f64 / max.max(1) as f64;
-            let unit = if self.of == Of::Dedup { "bytes" } else { "weight" };
+            let unit = if self.of == Of::Dedup {
+                "bytes"
+            } else {
+                "weight"
+            };
             write!(f, ", {} of {max} {unit} ({percent:.1}%)", self.weight)?;
         }
         if self.in_flight > 0 {
-            write!(f, ", {} of {} in flight", self.in_flight, self.max_in_flight)?;
+            write!(
+                f,
+                ", {} of {} in flight",
+                self.in_flight, self.max_in_flight
+            )?;
         }
         if self.silenced > 0 {
             write!(f, ", {} silenced", self.silenced)?;
@@ -286,7 +492,9 @@ impl serde::Serialize for Stats {
         for (name, _, gauge) in self.gauges() {
             match gauge {
                 Gauge::Count(count) => map.serialize_entry(name, &count)?,
-                Gauge::Time(time) => map.serialize_entry(&format_args!("{name}_ms"), &time.map(ms))?,
+                Gauge::Time(time) => {
+                    map.serialize_entry(&format_args!("{name}_ms"), &time.map(ms))?;
+                }
             }
         }
         for (name, _, count) in self.counters() {

@@ -130,23 +130,48 @@ impl Sweeper {
     ///
     /// What the operating system says where it cannot start a thread.
     pub fn try_new() -> io::Result<Self> {
-        let shared =
-            Arc::new(Shared { clock: Clock::coarse(), state: Mutex::new(State::default()), changed: Condvar::new() });
+        let shared = Arc::new(Shared {
+            clock: Clock::coarse(),
+            state: Mutex::new(State::default()),
+            changed: Condvar::new(),
+        });
         let for_thread = Arc::clone(&shared);
-        let thread = thread::Builder::new().name("leakproof-sweep".into()).spawn(move || for_thread.run())?;
-        Ok(Self { shared, thread: Some(thread) })
+        let thread = thread::Builder::new()
+            .name("leakproof-sweep".into())
+            .spawn(move || for_thread.run())?;
+        Ok(Self {
+            shared,
+            thread: Some(thread),
+        })
     }
 
     /// Has a collection swept at this interval, the first time after one interval. An interval of zero counts as
     /// a millisecond.
     pub fn watch<T: Sweep + 'static>(&self, name: &str, collection: &Arc<T>, every: Duration) {
-        self.run(name, Arc::<T>::clone(collection), every, Some(Arc::default()));
+        self.run(
+            name,
+            Arc::<T>::clone(collection),
+            every,
+            Some(Arc::default()),
+        );
     }
 
-    fn run(&self, name: &str, task: Arc<dyn Task>, every: Duration, limit_told: Option<Arc<AtomicBool>>) {
+    fn run(
+        &self,
+        name: &str,
+        task: Arc<dyn Task>,
+        every: Duration,
+        limit_told: Option<Arc<AtomicBool>>,
+    ) {
         let every = every.max(Duration::from_millis(1));
         let due = self.shared.clock.now().saturating_add(every);
-        let watched = Watched { name: name.into(), task: Arc::downgrade(&task), every, due, limit_told };
+        let watched = Watched {
+            name: name.into(),
+            task: Arc::downgrade(&task),
+            every,
+            due,
+            limit_told,
+        };
         self.shared.state.lock().watched.push(watched);
         self.shared.changed.notify_one();
     }
@@ -155,7 +180,10 @@ impl Sweeper {
     #[must_use]
     pub fn watched(&self) -> Vec<String> {
         let state = self.shared.state.lock();
-        let alive = state.watched.iter().filter(|watched| watched.task.strong_count() > 0);
+        let alive = state
+            .watched
+            .iter()
+            .filter(|watched| watched.task.strong_count() > 0);
         alive.map(|watched| watched.name.to_string()).collect()
     }
 
@@ -220,7 +248,9 @@ impl Shared {
             if state.stopped {
                 return None;
             }
-            state.watched.retain(|watched| watched.task.strong_count() > 0);
+            state
+                .watched
+                .retain(|watched| watched.task.strong_count() > 0);
             let now = self.clock.now();
             let Some(next) = state.watched.iter_mut().min_by_key(|watched| watched.due) else {
                 self.changed.wait(&mut state);
@@ -233,7 +263,11 @@ impl Shared {
             }
             next.due = now.saturating_add(next.every);
             if let Some(task) = next.task.upgrade() {
-                return Some(Due { name: Arc::clone(&next.name), task, limit_told: next.limit_told.clone() });
+                return Some(Due {
+                    name: Arc::clone(&next.name),
+                    task,
+                    limit_told: next.limit_told.clone(),
+                });
             }
         }
     }
@@ -245,7 +279,10 @@ impl Due {
         if freed > 0 {
             events::swept(&self.name, freed);
         }
-        let Some(told) = self.limit_told.as_ref().filter(|told| events::ENABLED && !told.load(Ordering::Relaxed))
+        let Some(told) = self
+            .limit_told
+            .as_ref()
+            .filter(|told| events::ENABLED && !told.load(Ordering::Relaxed))
         else {
             return;
         };
@@ -282,7 +319,9 @@ pub(crate) fn watch_globally<T: Task + 'static>(
         Some(sweeper) => sweeper,
         // Of two threads that get here at once, one starts a thread in vain, which then stops.
         None => {
-            let started = Sweeper::try_new().map_err(|error| BuildError::NoSweeper { reason: error.to_string() })?;
+            let started = Sweeper::try_new().map_err(|error| BuildError::NoSweeper {
+                reason: error.to_string(),
+            })?;
             SWEEPER.get_or_init(|| started)
         }
     };

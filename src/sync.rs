@@ -78,11 +78,18 @@ mod model {
         }
 
         pub(crate) fn wait<T>(&self, guard: &mut MutexGuard<'_, T>) {
-            guard.0 = guard.0.take().map(|guard| self.0.wait(guard).unwrap_or_else(PoisonError::into_inner));
+            guard.0 = guard
+                .0
+                .take()
+                .map(|guard| self.0.wait(guard).unwrap_or_else(PoisonError::into_inner));
         }
 
         /// loom knows no time: this waits until it is notified.
-        pub(crate) fn wait_for<T>(&self, guard: &mut MutexGuard<'_, T>, _: Duration) -> WaitTimeoutResult {
+        pub(crate) fn wait_for<T>(
+            &self,
+            guard: &mut MutexGuard<'_, T>,
+            _: Duration,
+        ) -> WaitTimeoutResult {
             self.wait(guard);
             WaitTimeoutResult(false)
         }

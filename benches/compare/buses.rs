@@ -33,11 +33,18 @@ pub(crate) trait Bus: Sync {
 }
 
 fn names(topics: usize) -> Vec<String> {
-    (0..topics).map(|topic| format!("message-{topic}")).collect()
+    (0..topics)
+        .map(|topic| format!("message-{topic}"))
+        .collect()
 }
 
 /// Has `on` register as many handlers on each topic.
-fn fill(names: &[String], listeners: usize, work: Work, mut on: impl FnMut(&str, Arc<AtomicU64>, Work)) {
+fn fill(
+    names: &[String],
+    listeners: usize,
+    work: Work,
+    mut on: impl FnMut(&str, Arc<AtomicU64>, Work),
+) {
     let counter = Arc::new(AtomicU64::new(0));
     for name in names {
         (0..listeners).for_each(|_| on(name, Arc::clone(&counter), work));
@@ -95,11 +102,19 @@ impl Bus for Naive {
             let listed = all.entry(name.to_owned()).or_default();
             handler!(counter, work, |it| listed.push(0, Box::new(it)));
         });
-        Self { topics: RwLock::new(all), names }
+        Self {
+            topics: RwLock::new(all),
+            names,
+        }
     }
 
     fn emit(&self, topic: usize) {
-        if let Some(listed) = self.topics.read().expect("not poisoned").get(black_box(&self.names[topic])) {
+        if let Some(listed) = self
+            .topics
+            .read()
+            .expect("not poisoned")
+            .get(black_box(&self.names[topic]))
+        {
             for handler in &listed.handlers {
                 handler(black_box(&EVENT));
             }
@@ -109,10 +124,19 @@ impl Bus for Naive {
     fn on_and_detach(&self) {
         let id = u64::MAX;
         let new = Box::new(|_: &Event| ());
-        self.topics.write().expect("not poisoned").entry(self.names[0].clone()).or_default().push(id, new);
+        self.topics
+            .write()
+            .expect("not poisoned")
+            .entry(self.names[0].clone())
+            .or_default()
+            .push(id, new);
         let mut topics = self.topics.write().expect("not poisoned");
         let listed = topics.get_mut(&self.names[0]).expect("it is there");
-        let at = listed.ids.iter().position(|it| *it == id).expect("it is there");
+        let at = listed
+            .ids
+            .iter()
+            .position(|it| *it == id)
+            .expect("it is there");
         listed.ids.remove(at);
         drop(listed.handlers.remove(at));
     }
@@ -125,21 +149,32 @@ pub(crate) struct Leakproof {
 
 impl Bus for Leakproof {
     fn new(topics: usize, listeners: usize, work: Work) -> Self {
-        let builder = ListenerRegistry::builder().max_listeners(100_000).max_per_topic(10_000);
+        let builder = ListenerRegistry::builder()
+            .max_listeners(100_000)
+            .max_per_topic(10_000);
         let bus = builder.build().expect("sound limits");
         let names = names(topics);
         fill(&names, listeners, work, |name, counter, work| {
-            handler!(counter, work, |it| bus.on(name.to_owned(), it).expect("room").forget());
+            handler!(counter, work, |it| bus
+                .on(name.to_owned(), it)
+                .expect("room")
+                .forget());
         });
         Self { bus, names }
     }
 
     fn emit(&self, topic: usize) {
-        black_box(self.bus.emit(black_box(&*self.names[topic]), black_box(&EVENT)));
+        black_box(
+            self.bus
+                .emit(black_box(&*self.names[topic]), black_box(&EVENT)),
+        );
     }
 
     fn on_and_detach(&self) {
-        self.bus.on(self.names[0].clone(), |_| ()).expect("room").detach();
+        self.bus
+            .on(self.names[0].clone(), |_| ())
+            .expect("room")
+            .detach();
     }
 }
 
@@ -152,7 +187,11 @@ impl Bus for Fresh {
     }
 
     fn emit(&self, topic: usize) {
-        self.0.bus.on(self.0.names[topic].clone(), |_| ()).expect("room").detach();
+        self.0
+            .bus
+            .on(self.0.names[topic].clone(), |_| ())
+            .expect("room")
+            .detach();
         self.0.emit(topic);
     }
 
@@ -175,13 +214,22 @@ impl Bus for ByHand {
         let names = names(topics);
         fill(&names, listeners, work, |name, counter, work| {
             let all = Arc::make_mut(handlers.entry(name.to_owned()).or_default());
-            handler!(counter, work, |it| all.push((all.len() as u64, Arc::new(it))));
+            handler!(counter, work, |it| all
+                .push((all.len() as u64, Arc::new(it))));
         });
-        Self { handlers: Mutex::new(handlers), names }
+        Self {
+            handlers: Mutex::new(handlers),
+            names,
+        }
     }
 
     fn emit(&self, topic: usize) {
-        let handlers = self.handlers.lock().expect("not poisoned").get(black_box(&self.names[topic])).cloned();
+        let handlers = self
+            .handlers
+            .lock()
+            .expect("not poisoned")
+            .get(black_box(&self.names[topic]))
+            .cloned();
         for (_, handler) in handlers.iter().flat_map(|all| all.iter()) {
             handler(black_box(&EVENT));
         }
@@ -221,18 +269,31 @@ impl Bus for Signals2 {
                 })),
             }
         });
-        Self { signals: RwLock::new(signals), names }
+        Self {
+            signals: RwLock::new(signals),
+            names,
+        }
     }
 
     fn emit(&self, topic: usize) {
-        let signal = self.signals.read().expect("not poisoned").get(black_box(&self.names[topic])).cloned();
+        let signal = self
+            .signals
+            .read()
+            .expect("not poisoned")
+            .get(black_box(&self.names[topic]))
+            .cloned();
         if let Some(signal) = signal {
             signal.emit(black_box(EVENT.number));
         }
     }
 
     fn on_and_detach(&self) {
-        let signal = self.signals.read().expect("not poisoned").get(&self.names[0]).cloned();
+        let signal = self
+            .signals
+            .read()
+            .expect("not poisoned")
+            .get(&self.names[0])
+            .cloned();
         signal.expect("it is there").connect(|_| ()).disconnect();
     }
 }

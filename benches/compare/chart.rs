@@ -64,17 +64,28 @@ fn push_bar(svg: &mut String, y: f64, label: &str, value: f64, longest: f64) {
     let plain = plain(label);
     let (end, base) = (LABELS + length, y + BAR - 3.0);
     let number = crate::report::figure(value);
-    let mut line = |text: std::fmt::Arguments<'_>| writeln!(svg, "{text}").expect("a String takes all");
-    line(format_args!("<text x=\"{}\" y=\"{base}\" text-anchor=\"end\">{plain}</text>", LABELS - 8.0));
+    let mut line =
+        |text: std::fmt::Arguments<'_>| writeln!(svg, "{text}").expect("a String takes all");
+    line(format_args!(
+        "<text x=\"{}\" y=\"{base}\" text-anchor=\"end\">{plain}</text>",
+        LABELS - 8.0
+    ));
     line(format_args!(
         "<rect x=\"{LABELS}\" y=\"{y}\" width=\"{length:.1}\" height=\"{BAR}\" rx=\"2\" fill=\"{colour}\"/>"
     ));
     if value > longest {
         // Two strokes across the bar say that it was cut.
         let at = end - 26.0;
-        line(format_args!("<path d=\"M{at} {} l6 -{h} h4 l-6 {h} z\" fill=\"{TEXT}\"/>", y + BAR + 2.0, h = BAR + 4.0));
+        line(format_args!(
+            "<path d=\"M{at} {} l6 -{h} h4 l-6 {h} z\" fill=\"{TEXT}\"/>",
+            y + BAR + 2.0,
+            h = BAR + 4.0
+        ));
     }
-    line(format_args!("<text x=\"{:.1}\" y=\"{base}\">{number}</text>", end + 6.0));
+    line(format_args!(
+        "<text x=\"{:.1}\" y=\"{base}\">{number}</text>",
+        end + 6.0
+    ));
 }
 
 /// A name without its Markdown.

@@ -25,14 +25,23 @@ pub(crate) enum Work {
 pub(crate) fn run(work: Work, args: &[&str]) -> String {
     let this = env::current_exe().expect("the path of this program");
     let order = format!("{work:?}\n{}", args.join("\n"));
-    let child = Command::new(this).env(VARIABLE, order).output().expect("a child process");
-    assert!(child.status.success(), "{work:?} {args:?}: {}", String::from_utf8_lossy(&child.stderr));
+    let child = Command::new(this)
+        .env(VARIABLE, order)
+        .output()
+        .expect("a child process");
+    assert!(
+        child.status.success(),
+        "{work:?} {args:?}: {}",
+        String::from_utf8_lossy(&child.stderr)
+    );
     String::from_utf8_lossy(&child.stdout).into_owned()
 }
 
 /// Where this is a child, does what it was told; whether it is one.
 pub(crate) fn main() -> bool {
-    let Ok(order) = env::var(VARIABLE) else { return false };
+    let Ok(order) = env::var(VARIABLE) else {
+        return false;
+    };
     let lines: Vec<&str> = order.lines().collect();
     match lines.split_first() {
         Some((&"Fill", args)) => memory::fill(args),

@@ -25,12 +25,20 @@ pub(crate) struct Setup {
 impl Setup {
     /// For a stream: whoever can go by time is not to be troubled by the bound.
     pub(crate) fn steady(sizes: &Sizes) -> Self {
-        Self { window: sizes.window, capacity: sizes.live, bound: sizes.live * 11 / 10 }
+        Self {
+            window: sizes.window,
+            capacity: sizes.live,
+            bound: sizes.live * 11 / 10,
+        }
     }
 
     /// Room for `count` ids that do not expire.
     pub(crate) fn exactly(count: usize) -> Self {
-        Self { window: u64::MAX / 2, capacity: count, bound: count }
+        Self {
+            window: u64::MAX / 2,
+            capacity: count,
+            bound: count,
+        }
     }
 }
 
@@ -44,7 +52,9 @@ pub(crate) trait Contestant: 'static {
     /// Inserts these events' ids; how many answers are wrong.
     fn play(&mut self, stream: &Stream, events: Range<usize>) -> usize {
         // Comparing each answer also keeps the compiler from dropping the work.
-        events.filter(|&at| self.insert(at as u64, stream.id(at)) != stream.is_fresh(at)).count()
+        events
+            .filter(|&at| self.insert(at as u64, stream.id(at)) != stream.is_fresh(at))
+            .count()
     }
 }
 
@@ -63,7 +73,15 @@ pub(crate) struct Entry {
 
 impl Entry {
     pub(crate) fn new<C: Contestant>(name: &'static str, idiom: &'static str) -> Self {
-        Self { name, idiom, slow: false, time: time::<C>, check: check::<C>, fill: fill::<C>, grow: grow::<C> }
+        Self {
+            name,
+            idiom,
+            slow: false,
+            time: time::<C>,
+            check: check::<C>,
+            fill: fill::<C>,
+            grow: grow::<C>,
+        }
     }
 
     /// It needs so long that it is timed on fewer events.
@@ -72,7 +90,11 @@ impl Entry {
     }
 
     pub(crate) fn events(&self, sizes: &Sizes) -> usize {
-        if self.slow { sizes.timed_slow } else { sizes.timed }
+        if self.slow {
+            sizes.timed_slow
+        } else {
+            sizes.timed
+        }
     }
 }
 
@@ -120,13 +142,17 @@ fn grow<C: Contestant>(sizes: &[usize]) -> Vec<Grown> {
             (held..held + piece).for_each(|number| push_id(number as u64, &mut ids));
             let start = clock.now();
             for at in 0..piece {
-                let is_new = contestant.insert((held + at) as u64, &ids[at * ID_LEN..(at + 1) * ID_LEN]);
+                let is_new =
+                    contestant.insert((held + at) as u64, &ids[at * ID_LEN..(at + 1) * ID_LEN]);
                 assert!(is_new, "distinct ids are new");
             }
             took += clock.now() - start;
             held += piece;
         }
-        Grown { nanos: took.as_nanos() as f64 / (size - first) as f64, bytes: resident().saturating_sub(before) }
+        Grown {
+            nanos: took.as_nanos() as f64 / (size - first) as f64,
+            bytes: resident().saturating_sub(before),
+        }
     };
     sizes.iter().map(grow_to).collect()
 }

@@ -32,7 +32,11 @@ pub(crate) fn svg(title: &str, curves: &[Curve]) -> String {
     for (at, curve) in curves.iter().enumerate() {
         let is_ours = curve.name.contains("**");
         // The second of ours is dashed: it is told from the first without another colour.
-        let dashes = if is_ours && ours > 0 { " stroke-dasharray=\"6 4\"" } else { "" };
+        let dashes = if is_ours && ours > 0 {
+            " stroke-dasharray=\"6 4\""
+        } else {
+            ""
+        };
         ours += usize::from(is_ours);
         plot.curve(at, curve, if is_ours { OURS } else { PEER }, dashes);
     }
@@ -78,22 +82,43 @@ impl Plot {
                 "<path d=\"M{LEFT} {y:.1} H{RIGHT}\" stroke=\"{TEXT}\" stroke-opacity=\"{strength}\"/>"
             ));
             let (x, base, value) = (LEFT - 8.0, y + 4.0, figure(value));
-            self.line(format_args!("<text x=\"{x}\" y=\"{base:.1}\" text-anchor=\"end\">{value}</text>"));
+            self.line(format_args!(
+                "<text x=\"{x}\" y=\"{base:.1}\" text-anchor=\"end\">{value}</text>"
+            ));
         }
-        let sizes: Vec<f64> = curves.first().map_or(Vec::new(), |curve| curve.points.iter().map(|it| it.0).collect());
+        let sizes: Vec<f64> = curves.first().map_or(Vec::new(), |curve| {
+            curve.points.iter().map(|it| it.0).collect()
+        });
         for size in sizes {
             let (x, base, label) = (self.x(size), BOTTOM + 20.0, grouped(size as u64));
-            self.line(format_args!("<path d=\"M{x:.1} {BOTTOM} v5\" stroke=\"{TEXT}\"/>"));
-            self.line(format_args!("<text x=\"{x:.1}\" y=\"{base}\" text-anchor=\"middle\">{label}</text>"));
+            self.line(format_args!(
+                "<path d=\"M{x:.1} {BOTTOM} v5\" stroke=\"{TEXT}\"/>"
+            ));
+            self.line(format_args!(
+                "<text x=\"{x:.1}\" y=\"{base}\" text-anchor=\"middle\">{label}</text>"
+            ));
         }
     }
 
     fn curve(&mut self, at: usize, curve: &Curve, colour: &str, dashes: &str) {
         let x = LEFT + NAMED * at as f64;
-        self.line(format_args!("<path d=\"M{x} 48 h24\" stroke=\"{colour}\" stroke-width=\"2\"{dashes}/>"));
-        self.line(format_args!("<text x=\"{}\" y=\"52\">{}</text>", x + 32.0, plain(&curve.name)));
-        let points: Vec<(f64, f64)> = curve.points.iter().map(|&(size, value)| (self.x(size), self.y(value))).collect();
-        let path: Vec<String> = points.iter().map(|(x, y)| format!("{x:.1},{y:.1}")).collect();
+        self.line(format_args!(
+            "<path d=\"M{x} 48 h24\" stroke=\"{colour}\" stroke-width=\"2\"{dashes}/>"
+        ));
+        self.line(format_args!(
+            "<text x=\"{}\" y=\"52\">{}</text>",
+            x + 32.0,
+            plain(&curve.name)
+        ));
+        let points: Vec<(f64, f64)> = curve
+            .points
+            .iter()
+            .map(|&(size, value)| (self.x(size), self.y(value)))
+            .collect();
+        let path: Vec<String> = points
+            .iter()
+            .map(|(x, y)| format!("{x:.1},{y:.1}"))
+            .collect();
         self.line(format_args!(
             "<polyline points=\"{}\" fill=\"none\" stroke=\"{colour}\" stroke-width=\"2\"{dashes}/>",
             path.join(" ")

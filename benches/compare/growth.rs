@@ -31,8 +31,18 @@ pub(crate) fn section(sizes: &Sizes) -> Vec<Section> {
         text: text(sizes),
         tables: vec![table(sizes, &nanos, &bytes)],
         charts: vec![
-            chart(sizes, "growth-time.svg", "ns an insert, by ids held", &nanos),
-            chart(sizes, "growth-memory.svg", "bytes an id, by ids held", &bytes),
+            chart(
+                sizes,
+                "growth-time.svg",
+                "ns an insert, by ids held",
+                &nanos,
+            ),
+            chart(
+                sizes,
+                "growth-memory.svg",
+                "bytes an id, by ids held",
+                &bytes,
+            ),
         ],
         targets: Vec::new(),
     }]
@@ -60,11 +70,18 @@ fn text(sizes: &Sizes) -> String {
 
 fn table(sizes: &Sizes, nanos: &[Vec<f64>], bytes: &[Vec<f64>]) -> Table {
     let mut head = vec!["ids".to_owned()];
-    head.extend(NAMES.iter().flat_map(|name| [format!("ns, {name}"), format!("bytes, {name}")]));
+    head.extend(
+        NAMES
+            .iter()
+            .flat_map(|name| [format!("ns, {name}"), format!("bytes, {name}")]),
+    );
     let head: Vec<&str> = head.iter().map(String::as_str).collect();
     let mut table = Table::new(&head);
     for (at, &size) in sizes.growth.iter().enumerate() {
-        let cells = nanos.iter().zip(bytes).flat_map(|(nanos, bytes)| [figure(nanos[at]), figure(bytes[at])]);
+        let cells = nanos
+            .iter()
+            .zip(bytes)
+            .flat_map(|(nanos, bytes)| [figure(nanos[at]), figure(bytes[at])]);
         table.row(std::iter::once(grouped(size as u64)).chain(cells));
     }
     table
@@ -72,11 +89,22 @@ fn table(sizes: &Sizes, nanos: &[Vec<f64>], bytes: &[Vec<f64>]) -> Table {
 
 fn chart(sizes: &Sizes, file: &'static str, title: &str, values: &[Vec<f64>]) -> Chart {
     let curve = |(name, values): (&&str, &Vec<f64>)| {
-        let points = sizes.growth.iter().map(|&size| size as f64).zip(values.iter().copied());
-        Curve { name: (*name).to_owned(), points: points.collect() }
+        let points = sizes
+            .growth
+            .iter()
+            .map(|&size| size as f64)
+            .zip(values.iter().copied());
+        Curve {
+            name: (*name).to_owned(),
+            points: points.collect(),
+        }
     };
     let curves = NAMES.iter().zip(values).map(curve).collect();
-    Chart { file, title: title.to_owned(), plot: Plot::Curves(curves) }
+    Chart {
+        file,
+        title: title.to_owned(),
+        plot: Plot::Curves(curves),
+    }
 }
 
 fn grow(name: &str, sizes: &[usize]) -> Vec<Grown> {
@@ -84,17 +112,31 @@ fn grow(name: &str, sizes: &[usize]) -> Vec<Grown> {
     let printed = child::run(child::Work::Grow, &[name, &sizes.join(" ")]);
     let grown = |line: &str| {
         let (nanos, bytes) = line.split_once(' ')?;
-        Some(Grown { nanos: nanos.parse().ok()?, bytes: bytes.parse().ok()? })
+        Some(Grown {
+            nanos: nanos.parse().ok()?,
+            bytes: bytes.parse().ok()?,
+        })
     };
-    printed.lines().map(|line| grown(line).expect("nanoseconds and bytes")).collect()
+    printed
+        .lines()
+        .map(|line| grown(line).expect("nanoseconds and bytes"))
+        .collect()
 }
 
 /// In a child process: grows a contestant, and prints nanoseconds and bytes for each size.
 pub(crate) fn print(args: &[&str]) {
-    let &[name, sizes] = args else { panic!("two arguments") };
-    let sizes: Vec<usize> = sizes.split(' ').map(|size| size.parse().expect("a number")).collect();
+    let &[name, sizes] = args else {
+        panic!("two arguments")
+    };
+    let sizes: Vec<usize> = sizes
+        .split(' ')
+        .map(|size| size.parse().expect("a number"))
+        .collect();
     let all: Vec<Entry> = [ours::entries(), peers::unbounded()].concat();
-    let entry = all.iter().find(|entry| entry.name == name).expect("a contestant of this name");
+    let entry = all
+        .iter()
+        .find(|entry| entry.name == name)
+        .expect("a contestant of this name");
     for Grown { nanos, bytes } in (entry.grow)(&sizes) {
         println!("{nanos} {bytes}");
     }

@@ -25,15 +25,26 @@ pub(crate) fn section(sizes: &Sizes) -> Vec<Section> {
 }
 
 fn contestants() -> Vec<Entry> {
-    [ours::entries(), peers::unbounded(), peers::bounded(), peers::shared()].concat()
+    [
+        ours::entries(),
+        peers::unbounded(),
+        peers::bounded(),
+        peers::shared(),
+    ]
+    .concat()
 }
 
 fn position(entries: &[Entry], name: &str) -> usize {
-    entries.iter().position(|entry| entry.name == name).expect("a contestant of this name")
+    entries
+        .iter()
+        .position(|entry| entry.name == name)
+        .expect("a contestant of this name")
 }
 
 fn timed(name: &str, entries: &[Entry], stream: &Stream, sizes: &Sizes) -> Rounds {
-    interleaved(name, sizes.rounds, entries.len(), |at| (entries[at].time)(stream, sizes, entries[at].events(sizes)))
+    interleaved(name, sizes.rounds, entries.len(), |at| {
+        (entries[at].time)(stream, sizes, entries[at].events(sizes))
+    })
 }
 
 fn checked(entries: &[Entry], stream: &Stream, sizes: &Sizes) -> Vec<usize> {
@@ -76,7 +87,13 @@ fn text(sizes: &Sizes, stream: &Stream) -> String {
 
 fn table(entries: &[Entry], rounds: &Rounds, wrong: &[usize]) -> Table {
     let ours = position(entries, ours::UNSYNC);
-    let mut table = Table::new(&["contestant", "ns an insert", "to ours", "wrong answers", "how"]);
+    let mut table = Table::new(&[
+        "contestant",
+        "ns an insert",
+        "to ours",
+        "wrong answers",
+        "how",
+    ]);
     for (at, entry) in entries.iter().enumerate() {
         table.row([
             entry.name.to_owned(),
@@ -90,27 +107,72 @@ fn table(entries: &[Entry], rounds: &Rounds, wrong: &[usize]) -> Table {
 }
 
 fn chart(entries: &[Entry], rounds: &Rounds) -> Chart {
-    let bars = entries.iter().enumerate().map(|(at, entry)| (entry.name.to_owned(), rounds.median(at)));
-    Chart { file: "insert.svg", title: "ns an insert, 1,000,000 live ids".to_owned(), plot: Plot::Bars(bars.collect()) }
+    let bars = entries
+        .iter()
+        .enumerate()
+        .map(|(at, entry)| (entry.name.to_owned(), rounds.median(at)));
+    Chart {
+        file: "insert.svg",
+        title: "ns an insert, 1,000,000 live ids".to_owned(),
+        plot: Plot::Bars(bars.collect()),
+    }
 }
 
 fn targets(entries: &[Entry], rounds: &Rounds, wrong: &[usize]) -> Vec<Target> {
     let at = |name| position(entries, name);
     let peers = peers::bounded();
-    let peers = peers.iter().filter(|peer| !peer.name.contains("quick_cache")).map(|peer| at(peer.name));
-    let fastest = peers.min_by(|&a, &b| rounds.median(a).total_cmp(&rounds.median(b))).expect("there are peers");
+    let peers = peers
+        .iter()
+        .filter(|peer| !peer.name.contains("quick_cache"))
+        .map(|peer| at(peer.name));
+    let fastest = peers
+        .min_by(|&a, &b| rounds.median(a).total_cmp(&rounds.median(b)))
+        .expect("there are peers");
     let peer = entries[fastest].name;
-    let target =
-        |what: &str, ours, to, at_most| Target { what: what.to_owned(), reached: rounds.ratio(at(ours), to), at_most };
+    let target = |what: &str, ours, to, at_most| Target {
+        what: what.to_owned(),
+        reached: rounds.ratio(at(ours), to),
+        at_most,
+    };
     let std = at(peers::STD_RESERVED);
     let moka = at(peers::MOKA);
     vec![
-        target("insert, unsync, to the reserved `HashSet<String>`", ours::UNSYNC, std, 0.45),
-        target("the same, expiring by `ManualClock`", ours::UNSYNC_EXPIRING, std, 0.45),
-        target(&format!("insert, unsync, to the fastest bounded peer: {peer}"), ours::UNSYNC, fastest, 0.55),
-        target("the same, expiring by `ManualClock`", ours::UNSYNC_EXPIRING, fastest, 0.55),
-        target("insert, shared, to `moka` with ttl and capacity", ours::SHARED, moka, 1.0 / 25.0),
-        target("the same, expiring by `ManualClock`", ours::SHARED_EXPIRING, moka, 1.0 / 25.0),
+        target(
+            "insert, unsync, to the reserved `HashSet<String>`",
+            ours::UNSYNC,
+            std,
+            0.45,
+        ),
+        target(
+            "the same, expiring by `ManualClock`",
+            ours::UNSYNC_EXPIRING,
+            std,
+            0.45,
+        ),
+        target(
+            &format!("insert, unsync, to the fastest bounded peer: {peer}"),
+            ours::UNSYNC,
+            fastest,
+            0.55,
+        ),
+        target(
+            "the same, expiring by `ManualClock`",
+            ours::UNSYNC_EXPIRING,
+            fastest,
+            0.55,
+        ),
+        target(
+            "insert, shared, to `moka` with ttl and capacity",
+            ours::SHARED,
+            moka,
+            1.0 / 25.0,
+        ),
+        target(
+            "the same, expiring by `ManualClock`",
+            ours::SHARED_EXPIRING,
+            moka,
+            1.0 / 25.0,
+        ),
         Target {
             what: "wrong answers, expiring, unsync and shared".to_owned(),
             reached: (wrong[at(ours::UNSYNC_EXPIRING)] + wrong[at(ours::SHARED_EXPIRING)]) as f64,
@@ -121,15 +183,26 @@ fn targets(entries: &[Entry], rounds: &Rounds, wrong: &[usize]) -> Vec<Target> {
 
 /// The same where redeliveries come from anywhere in the window, so that few of them find their id in a cache.
 fn uniform(sizes: &Sizes) -> Table {
-    let names = [ours::UNSYNC, ours::SHARED, peers::STD_RESERVED, peers::SCHNELLRU, peers::HASHLINK];
+    let names = [
+        ours::UNSYNC,
+        ours::SHARED,
+        peers::STD_RESERVED,
+        peers::SCHNELLRU,
+        peers::HASHLINK,
+    ];
     let all = contestants();
     let entries: Vec<Entry> = names.iter().map(|name| all[position(&all, name)]).collect();
     let stream = Stream::new(sizes, sizes.warm_up + sizes.timed, Distance::Uniform);
     let rounds = timed("insert, uniform", &entries, &stream, sizes);
-    let mut table = Table::new(&["contestant", "ns an insert", "to ours"])
-        .introduced("The worst case for caches: the same with redeliveries from anywhere in the live window.");
+    let mut table = Table::new(&["contestant", "ns an insert", "to ours"]).introduced(
+        "The worst case for caches: the same with redeliveries from anywhere in the live window.",
+    );
     for (at, entry) in entries.iter().enumerate() {
-        table.row([entry.name.to_owned(), figure(rounds.median(at)), figure(rounds.ratio(at, 0))]);
+        table.row([
+            entry.name.to_owned(),
+            figure(rounds.median(at)),
+            figure(rounds.ratio(at, 0)),
+        ]);
     }
     table
 }
@@ -137,7 +210,10 @@ fn uniform(sizes: &Sizes) -> Table {
 fn batches(entries: &[Entry], rounds: &Rounds) -> Section {
     let at = |name| position(entries, name);
     let mut table = Table::new(&["set", "ns, one by one", "ns, batches of 256", "ratio"]);
-    let pairs = [(ours::UNSYNC, ours::UNSYNC_BATCH), (ours::SHARED, ours::SHARED_BATCH)];
+    let pairs = [
+        (ours::UNSYNC, ours::UNSYNC_BATCH),
+        (ours::SHARED, ours::SHARED_BATCH),
+    ];
     for (single, batch) in pairs {
         let (single_at, batch_at) = (at(single), at(batch));
         table.row([

@@ -44,8 +44,14 @@ impl Entry {
 
 fn entries() -> [Entry; 5] {
     [
-        Entry::new::<Naive>("naive", "`RwLock<HashMap<String, Vec<Box<dyn Fn>>>>`, called under its read lock"),
-        Entry::new::<Leakproof>("**leakproof** `ListenerRegistry`", "default clock; no listener has left for 64 emits"),
+        Entry::new::<Naive>(
+            "naive",
+            "`RwLock<HashMap<String, Vec<Box<dyn Fn>>>>`, called under its read lock",
+        ),
+        Entry::new::<Leakproof>(
+            "**leakproof** `ListenerRegistry`",
+            "default clock; no listener has left for 64 emits",
+        ),
         Entry::new::<Fresh>(
             "the same, one handler held at a time",
             "one comes and leaves just before each emit, which is in the time",
@@ -54,7 +60,10 @@ fn entries() -> [Entry; 5] {
             "snapshot by hand",
             "`Mutex<HashMap<String, Arc<Vec<(u64, Arc<dyn Fn>)>>>>`, copied to be changed",
         ),
-        Entry::new::<Signals2>("`signals2`", "a `HashMap` of signals; `emit` clones the event"),
+        Entry::new::<Signals2>(
+            "`signals2`",
+            "a `HashMap` of signals; `emit` clones the event",
+        ),
     ]
 }
 
@@ -107,26 +116,45 @@ fn on_and_detach<B: Bus>(listeners: usize, times: usize) -> f64 {
     black_box(nanos(times, || bus.on_and_detach()))
 }
 
-fn timed(name: &str, sizes: &Sizes, of: fn(&Entry) -> Timed, listeners: usize, cost: usize) -> Rounds {
+fn timed(
+    name: &str,
+    sizes: &Sizes,
+    of: fn(&Entry) -> Timed,
+    listeners: usize,
+    cost: usize,
+) -> Rounds {
     let entries = entries();
     let times = (if sizes.quick { 20_000 } else { 4_000_000 } / cost).max(20);
-    interleaved(&format!("{name}, {listeners}"), sizes.rounds, entries.len(), |at| of(&entries[at])(listeners, times))
+    interleaved(
+        &format!("{name}, {listeners}"),
+        sizes.rounds,
+        entries.len(),
+        |at| of(&entries[at])(listeners, times),
+    )
 }
 
 /// A table with a column for each of the measurements, in nanoseconds and to the naive one.
 fn table(measured: &[(String, Rounds)], first: &str) -> Table {
     let mut head = vec![first.to_owned()];
-    head.extend(measured.iter().flat_map(|(name, _)| [name.clone(), "to naive".to_owned()]));
+    head.extend(
+        measured
+            .iter()
+            .flat_map(|(name, _)| [name.clone(), "to naive".to_owned()]),
+    );
     let mut table = Table::new(&head.iter().map(String::as_str).collect::<Vec<_>>());
     for (at, entry) in entries().iter().enumerate() {
-        let figures = measured.iter().flat_map(|(_, it)| [figure(it.median(at)), figure(it.ratio(at, NAIVE))]);
+        let figures = measured
+            .iter()
+            .flat_map(|(_, it)| [figure(it.median(at)), figure(it.ratio(at, NAIVE))]);
         table.row([entry.name.to_owned()].into_iter().chain(figures));
     }
     table
 }
 
 fn contestants() -> String {
-    entries().map(|entry| format!("* {}: {}", entry.name, entry.how)).join("\n")
+    entries()
+        .map(|entry| format!("* {}: {}", entry.name, entry.how))
+        .join("\n")
 }
 
 fn emitting(sizes: &Sizes) -> Section {
@@ -135,16 +163,31 @@ fn emitting(sizes: &Sizes) -> Section {
         (format!("ns, {}", grouped(count as u64)), rounds)
     });
     let others = [
-        ("ns, 1,000 topics", timed("topics", sizes, |entry| entry.topics, 1, 20)),
-        ("ns, 2 threads, 1", timed("threads", sizes, |entry| entry.threads, 1, 40)),
-        ("ns, 2 threads, 100", timed("threads", sizes, |entry| entry.threads, 100, 200)),
+        (
+            "ns, 1,000 topics",
+            timed("topics", sizes, |entry| entry.topics, 1, 20),
+        ),
+        (
+            "ns, 2 threads, 1",
+            timed("threads", sizes, |entry| entry.threads, 1, 40),
+        ),
+        (
+            "ns, 2 threads, 100",
+            timed("threads", sizes, |entry| entry.threads, 100, 200),
+        ),
     ]
     .map(|(name, rounds)| (name.to_owned(), rounds));
-    let targets = COUNTS.iter().zip(&by_count).map(|(count, (_, rounds))| Target {
-        what: format!("emit to {} listeners, to the naive registry", grouped(*count as u64)),
-        reached: rounds.ratio(OURS, NAIVE),
-        at_most: if *count == 1 { 1.6 } else { 1.15 },
-    });
+    let targets = COUNTS
+        .iter()
+        .zip(&by_count)
+        .map(|(count, (_, rounds))| Target {
+            what: format!(
+                "emit to {} listeners, to the naive registry",
+                grouped(*count as u64)
+            ),
+            reached: rounds.ratio(OURS, NAIVE),
+            at_most: if *count == 1 { 1.6 } else { 1.15 },
+        });
     Section {
         title: "Emit",
         text: format!(
@@ -169,7 +212,13 @@ fn emitting(sizes: &Sizes) -> Section {
 
 fn registering(sizes: &Sizes) -> Section {
     let by_count = COUNTS.map(|count| {
-        let rounds = timed("on and detach", sizes, |entry| entry.on_and_detach, count, 10 * count + 100);
+        let rounds = timed(
+            "on and detach",
+            sizes,
+            |entry| entry.on_and_detach,
+            count,
+            10 * count + 100,
+        );
         (format!("ns, {}", grouped(count as u64)), rounds)
     });
     let signals2 = entries().len() - 1;

@@ -61,12 +61,21 @@ fn main() -> io::Result<()> {
         return Ok(());
     }
     let clock = Clock::precise();
-    let sizes = if is_quick() { Sizes::quick() } else { Sizes::full() };
-    let wanted: Vec<String> = env::args().skip(1).filter(|arg| !arg.starts_with("--")).collect();
+    let sizes = if is_quick() {
+        Sizes::quick()
+    } else {
+        Sizes::full()
+    };
+    let wanted: Vec<String> = env::args()
+        .skip(1)
+        .filter(|arg| !arg.starts_with("--"))
+        .collect();
     if cfg!(not(feature = "monitor")) && !sizes.quick && wanted.is_empty() {
         return run_with_monitor();
     }
-    let parts = PARTS.iter().filter(|(name, _)| wanted.is_empty() || wanted.iter().any(|it| it == name));
+    let parts = PARTS
+        .iter()
+        .filter(|(name, _)| wanted.is_empty() || wanted.iter().any(|it| it == name));
     let sections: Vec<Section> = parts.flat_map(|(_, part)| part(&sizes)).collect();
     let page = page(&sections, sizes.quick);
     println!("{page}");
@@ -79,18 +88,23 @@ fn main() -> io::Result<()> {
 
 fn run_with_monitor() -> io::Result<()> {
     let cargo = env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
-    let status = Command::new(cargo).args(["bench", "--bench", "compare", "--features", "monitor"]).status()?;
+    let status = Command::new(cargo)
+        .args(["bench", "--bench", "compare", "--features", "monitor"])
+        .status()?;
     if status.success() {
         Ok(())
     } else {
-        Err(io::Error::other(format!("the run with the feature `monitor`: {status}")))
+        Err(io::Error::other(format!(
+            "the run with the feature `monitor`: {status}"
+        )))
     }
 }
 
 /// `cargo test --all-targets` runs this program too, without `--bench`, and is not to take minutes.
 fn is_quick() -> bool {
     let args: Vec<String> = env::args().skip(1).collect();
-    let asked = args.iter().any(|arg| arg == "--quick") || env::var_os("COMPARE_QUICK").is_some_and(|it| it == "1");
+    let asked = args.iter().any(|arg| arg == "--quick")
+        || env::var_os("COMPARE_QUICK").is_some_and(|it| it == "1");
     asked || !args.iter().any(|arg| arg == "--bench")
 }
 
@@ -108,7 +122,9 @@ fn page(sections: &[Section], quick: bool) -> String {
 
 fn machine() -> String {
     let cpus = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
-    let model = cpus.lines().find_map(|line| line.strip_prefix("model name")?.split_once(": "));
+    let model = cpus
+        .lines()
+        .find_map(|line| line.strip_prefix("model name")?.split_once(": "));
     format!(
         "Measured by `cargo bench --bench compare` on {}: {} with {} cores, {}. Figures of one machine on one day: ratios are \
          what to read.",
@@ -121,7 +137,10 @@ fn machine() -> String {
 
 fn output(program: &str, args: &[&str]) -> String {
     let output = Command::new(program).args(args).output();
-    output.map_or_else(|_| format!("({program}: unknown)"), |it| String::from_utf8_lossy(&it.stdout).trim().to_owned())
+    output.map_or_else(
+        |_| format!("({program}: unknown)"),
+        |it| String::from_utf8_lossy(&it.stdout).trim().to_owned(),
+    )
 }
 
 fn write(page: &str, sections: &[Section]) -> io::Result<()> {

@@ -89,8 +89,14 @@ impl<T: Time> Contestant for Unsynced<T> {
     fn new(setup: Setup) -> Self {
         let time = T::new();
         let (ttl, max) = T::bounds(setup);
-        let builder = unsync::DedupSet::builder().ttl(ttl).max_entries(max).clock(time.clock());
-        Self { time, set: builder.build().expect("bounds are set") }
+        let builder = unsync::DedupSet::builder()
+            .ttl(ttl)
+            .max_entries(max)
+            .clock(time.clock());
+        Self {
+            time,
+            set: builder.build().expect("bounds are set"),
+        }
     }
 
     fn insert(&mut self, tick: u64, id: &str) -> bool {
@@ -108,8 +114,14 @@ impl<T: Time> Contestant for Sharded<T> {
     fn new(setup: Setup) -> Self {
         let time = T::new();
         let (ttl, max) = T::bounds(setup);
-        let builder = DedupSet::builder().ttl(ttl).max_entries(max).clock(time.clock());
-        Self { time, set: builder.build().expect("bounds are set") }
+        let builder = DedupSet::builder()
+            .ttl(ttl)
+            .max_entries(max)
+            .clock(time.clock());
+        Self {
+            time,
+            set: builder.build().expect("bounds are set"),
+        }
     }
 
     fn insert(&mut self, tick: u64, id: &str) -> bool {
@@ -151,7 +163,11 @@ impl Contestant for ShardedBatch {
 }
 
 /// [`Contestant::play`] with a call for each batch, which is given as a caller would hold it: a vector of ids.
-fn play_batches(stream: &Stream, events: Range<usize>, mut insert: impl FnMut(&[&str]) -> Vec<bool>) -> usize {
+fn play_batches(
+    stream: &Stream,
+    events: Range<usize>,
+    mut insert: impl FnMut(&[&str]) -> Vec<bool>,
+) -> usize {
     let mut ids = Vec::with_capacity(BATCH);
     let mut wrong = 0;
     for first in events.clone().step_by(BATCH) {
@@ -159,7 +175,10 @@ fn play_batches(stream: &Stream, events: Range<usize>, mut insert: impl FnMut(&[
         ids.clear();
         ids.extend(batch.clone().map(|at| stream.id(at)));
         let answers = insert(&ids);
-        wrong += batch.zip(answers).filter(|&(at, answer)| answer != stream.is_fresh(at)).count();
+        wrong += batch
+            .zip(answers)
+            .filter(|&(at, answer)| answer != stream.is_fresh(at))
+            .count();
     }
     wrong
 }

@@ -32,11 +32,20 @@ struct Calls {
 
 impl Calls {
     fn new(count: usize) -> Self {
-        Self { least: vec![u32::MAX; count], longest: Vec::new() }
+        Self {
+            least: vec![u32::MAX; count],
+            longest: Vec::new(),
+        }
     }
 
     /// Times each call of `insert` with these ids.
-    fn run(&mut self, clock: &Clock, ids: &Ids, range: Range<usize>, mut insert: impl FnMut(&str) -> bool) {
+    fn run(
+        &mut self,
+        clock: &Clock,
+        ids: &Ids,
+        range: Range<usize>,
+        mut insert: impl FnMut(&str) -> bool,
+    ) {
         let mut longest = 0;
         for (least, at) in self.least.iter_mut().zip(range) {
             let start = clock.now();
@@ -49,7 +58,12 @@ impl Calls {
     }
 
     fn longest(&self) -> Longest {
-        let (at, ns) = self.least.iter().enumerate().max_by_key(|call| call.1).expect("there were calls");
+        let (at, ns) = self
+            .least
+            .iter()
+            .enumerate()
+            .max_by_key(|call| call.1)
+            .expect("there were calls");
         Longest {
             recurring: f64::from(*ns) / 1e3,
             call: at as u64 + 1,
@@ -67,9 +81,18 @@ struct Longest {
 
 impl Longest {
     fn parsed(line: &str) -> Self {
-        let numbers: Vec<f64> = line.split(' ').map(|number| number.parse().expect("a number")).collect();
-        let &[recurring, call, typical] = numbers.as_slice() else { panic!("three numbers: {line}") };
-        Self { recurring, call: call as u64, typical }
+        let numbers: Vec<f64> = line
+            .split(' ')
+            .map(|number| number.parse().expect("a number"))
+            .collect();
+        let &[recurring, call, typical] = numbers.as_slice() else {
+            panic!("three numbers: {line}")
+        };
+        Self {
+            recurring,
+            call: call as u64,
+            typical,
+        }
     }
 
     fn print(&self) {
@@ -80,12 +103,25 @@ impl Longest {
 pub(crate) fn section(sizes: &Sizes) -> Vec<Section> {
     let phases = measured(sizes);
     let touched = touched::most(sizes.grown);
-    let mut table = Table::new(&["calls", "longest, µs", "at call", "longest in a typical run, µs"]);
+    let mut table = Table::new(&[
+        "calls",
+        "longest, µs",
+        "at call",
+        "longest in a typical run, µs",
+    ]);
     for (name, longest) in &phases {
         let (recurring, typical) = (figure(longest.recurring), figure(longest.typical));
-        table.row([(*name).to_owned(), recurring, grouped(longest.call), typical]);
+        table.row([
+            (*name).to_owned(),
+            recurring,
+            grouped(longest.call),
+            typical,
+        ]);
     }
-    let ours = phases[1..].iter().map(|(_, longest)| longest.recurring).fold(0.0, f64::max);
+    let ours = phases[1..]
+        .iter()
+        .map(|(_, longest)| longest.recurring)
+        .fold(0.0, f64::max);
     vec![Section {
         title: "Longest single call",
         text: text(sizes),
@@ -93,7 +129,12 @@ pub(crate) fn section(sizes: &Sizes) -> Vec<Section> {
         charts: vec![Chart {
             file: "pauses.svg",
             title: "longest single insert, µs".to_owned(),
-            plot: Plot::Bars(phases.iter().map(|(name, longest)| ((*name).to_owned(), longest.recurring)).collect()),
+            plot: Plot::Bars(
+                phases
+                    .iter()
+                    .map(|(name, longest)| ((*name).to_owned(), longest.recurring))
+                    .collect(),
+            ),
         }],
         targets: vec![
             Target {
@@ -135,17 +176,30 @@ fn measured(sizes: &Sizes) -> Vec<(&'static str, Longest)> {
         child::run(child::Work::Pauses, &[whose, &grown, &runs])
     });
     eprintln!();
-    names.into_iter().zip(lines.iter().flat_map(|lines| lines.lines()).map(Longest::parsed)).collect()
+    names
+        .into_iter()
+        .zip(
+            lines
+                .iter()
+                .flat_map(|lines| lines.lines())
+                .map(Longest::parsed),
+        )
+        .collect()
 }
 
 /// In a child process: prints the longest calls of one set, a line for each phase.
 pub(crate) fn print(args: &[&str]) {
-    let &[whose, grown, runs] = args else { panic!("three arguments") };
+    let &[whose, grown, runs] = args else {
+        panic!("three arguments")
+    };
     let [grown, runs] = [grown, runs].map(|number| number.parse().expect("a number"));
     let ids = Ids::new(grown / 4 * 6);
     let clock = Clock::precise();
-    let phases =
-        if whose == "std" { std_calls(&clock, &ids, grown, runs) } else { our_calls(&clock, &ids, grown, runs) };
+    let phases = if whose == "std" {
+        std_calls(&clock, &ids, grown, runs)
+    } else {
+        our_calls(&clock, &ids, grown, runs)
+    };
     phases.iter().for_each(|calls| calls.longest().print());
 }
 
@@ -165,12 +219,17 @@ fn our_calls(clock: &Clock, ids: &Ids, grown: usize, runs: usize) -> Vec<Calls> 
         let time = ManualClock::new();
         // Seeded, so that each run does the same.
         let hasher = ahash::RandomState::with_seeds(1, 2, 3, 4);
-        let builder = unsync::DedupSet::<str>::builder().ttl(TTL).max_entries(grown).clock(time.clock());
+        let builder = unsync::DedupSet::<str>::builder()
+            .ttl(TTL)
+            .max_entries(grown)
+            .clock(time.clock());
         let mut set = builder.hasher(hasher).build().expect("bounds are set");
         filling.run(clock, ids, 0..grown, |id| set.insert(id));
         evicting.run(clock, ids, grown..grown + quarter, |id| set.insert(id));
         time.advance(TTL);
-        expired.run(clock, ids, grown + quarter..grown + 2 * quarter, |id| set.insert(id));
+        expired.run(clock, ids, grown + quarter..grown + 2 * quarter, |id| {
+            set.insert(id)
+        });
     }
     vec![filling, evicting, expired]
 }

@@ -25,9 +25,18 @@ const SWEEP_EVERY: u64 = 100_000;
 pub(crate) fn unbounded() -> Vec<Entry> {
     vec![
         Entry::new::<Growing>(STD_GROWING, "`insert(id.to_owned())`, never forgets"),
-        Entry::new::<Reserved>(STD_RESERVED, "the same, `with_capacity` for all ids to come"),
-        Entry::new::<ReservedAhash>("`HashSet<String, ahash>`, reserved", "the same, hashed by `ahash`"),
-        Entry::new::<Swept>("`HashMap<String, u64>`, swept", "`get` or `insert`, `retain` every 100,000 events"),
+        Entry::new::<Reserved>(
+            STD_RESERVED,
+            "the same, `with_capacity` for all ids to come",
+        ),
+        Entry::new::<ReservedAhash>(
+            "`HashSet<String, ahash>`, reserved",
+            "the same, hashed by `ahash`",
+        ),
+        Entry::new::<Swept>(
+            "`HashMap<String, u64>`, swept",
+            "`get` or `insert`, `retain` every 100,000 events",
+        ),
     ]
 }
 
@@ -82,7 +91,10 @@ struct ReservedAhash(HashSet<String, ahash::RandomState>);
 
 impl Contestant for ReservedAhash {
     fn new(setup: Setup) -> Self {
-        Self(HashSet::with_capacity_and_hasher(room(setup), ahash::RandomState::new()))
+        Self(HashSet::with_capacity_and_hasher(
+            room(setup),
+            ahash::RandomState::new(),
+        ))
     }
 
     fn insert(&mut self, _: u64, id: &str) -> bool {
@@ -93,7 +105,11 @@ impl Contestant for ReservedAhash {
 /// What never forgets must have room for the ids of the warm-up and the timed events, some 1.55 windows' worth, so as
 /// not to grow meanwhile. (Where it just holds ids that do not expire, `bound` is their number.)
 fn room(setup: Setup) -> usize {
-    if setup.bound == setup.capacity { setup.capacity } else { setup.capacity * 16 / 10 }
+    if setup.bound == setup.capacity {
+        setup.capacity
+    } else {
+        setup.capacity * 16 / 10
+    }
 }
 
 /// What is written by hand to keep a set from growing for ever: the time of each id, and a sweep now and then.
@@ -104,14 +120,21 @@ struct Swept {
 
 impl Contestant for Swept {
     fn new(setup: Setup) -> Self {
-        Self { seen: HashMap::new(), window: setup.window }
+        Self {
+            seen: HashMap::new(),
+            window: setup.window,
+        }
     }
 
     fn insert(&mut self, tick: u64, id: &str) -> bool {
         if tick % SWEEP_EVERY == SWEEP_EVERY - 1 {
-            self.seen.retain(|_, recorded| tick - *recorded < self.window);
+            self.seen
+                .retain(|_, recorded| tick - *recorded < self.window);
         }
-        let is_fresh = self.seen.get(id).is_none_or(|recorded| tick - recorded >= self.window);
+        let is_fresh = self
+            .seen
+            .get(id)
+            .is_none_or(|recorded| tick - recorded >= self.window);
         if is_fresh {
             self.seen.insert(id.to_owned(), tick);
         }
@@ -148,7 +171,9 @@ impl Contestant for LruPut {
 }
 
 fn schnellru(setup: Setup) -> schnellru::LruMap<String, ()> {
-    schnellru::LruMap::new(schnellru::ByLength::new(u32::try_from(setup.capacity).expect("a small capacity")))
+    schnellru::LruMap::new(schnellru::ByLength::new(
+        u32::try_from(setup.capacity).expect("a small capacity"),
+    ))
 }
 
 struct Schnellru(schnellru::LruMap<String, ()>);
@@ -249,8 +274,14 @@ struct MiniMoka {
 impl Contestant for MiniMoka {
     fn new(setup: Setup) -> Self {
         let builder = mini_moka::sync::Cache::builder();
-        let cache = builder.max_capacity(setup.capacity as u64).time_to_live(DAY).build();
-        Self { cache, id: String::new() }
+        let cache = builder
+            .max_capacity(setup.capacity as u64)
+            .time_to_live(DAY)
+            .build();
+        Self {
+            cache,
+            id: String::new(),
+        }
     }
 
     fn insert(&mut self, _: u64, id: &str) -> bool {
@@ -266,7 +297,10 @@ impl Contestant for MiniMoka {
 
 type MokaCache<S> = moka::sync::Cache<String, (), S>;
 
-fn moka_insert<S: BuildHasher + Clone + Send + Sync + 'static>(cache: &MokaCache<S>, id: &str) -> bool {
+fn moka_insert<S: BuildHasher + Clone + Send + Sync + 'static>(
+    cache: &MokaCache<S>,
+    id: &str,
+) -> bool {
     cache.entry_by_ref(id).or_insert(()).is_fresh()
 }
 
@@ -274,7 +308,12 @@ struct Moka(moka::sync::Cache<String, ()>);
 
 impl Contestant for Moka {
     fn new(setup: Setup) -> Self {
-        Self(moka::sync::Cache::builder().max_capacity(setup.capacity as u64).time_to_live(DAY).build())
+        Self(
+            moka::sync::Cache::builder()
+                .max_capacity(setup.capacity as u64)
+                .time_to_live(DAY)
+                .build(),
+        )
     }
 
     fn insert(&mut self, _: u64, id: &str) -> bool {
@@ -286,8 +325,14 @@ struct MokaLru(moka::sync::Cache<String, ()>);
 
 impl Contestant for MokaLru {
     fn new(setup: Setup) -> Self {
-        let builder = moka::sync::Cache::builder().max_capacity(setup.capacity as u64).time_to_live(DAY);
-        Self(builder.eviction_policy(moka::policy::EvictionPolicy::lru()).build())
+        let builder = moka::sync::Cache::builder()
+            .max_capacity(setup.capacity as u64)
+            .time_to_live(DAY);
+        Self(
+            builder
+                .eviction_policy(moka::policy::EvictionPolicy::lru())
+                .build(),
+        )
     }
 
     fn insert(&mut self, _: u64, id: &str) -> bool {

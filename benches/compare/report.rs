@@ -28,12 +28,19 @@ pub(crate) struct Target {
 
 impl Table {
     pub(crate) fn new(head: &[&str]) -> Self {
-        Self { head: head.iter().map(ToString::to_string).collect(), rows: Vec::new(), before: String::new() }
+        Self {
+            head: head.iter().map(ToString::to_string).collect(),
+            rows: Vec::new(),
+            before: String::new(),
+        }
     }
 
     /// A sentence to stand before the table.
     pub(crate) fn introduced(self, text: &str) -> Self {
-        Self { before: text.to_owned(), ..self }
+        Self {
+            before: text.to_owned(),
+            ..self
+        }
     }
 
     pub(crate) fn row(&mut self, cells: impl IntoIterator<Item = String>) {
@@ -44,7 +51,10 @@ impl Table {
 
     /// Numbers stand to the right.
     fn rule(&self, column: usize) -> &'static str {
-        let numbers = self.rows.iter().all(|row| row[column].starts_with(|first: char| first.is_ascii_digit()));
+        let numbers = self
+            .rows
+            .iter()
+            .all(|row| row[column].starts_with(|first: char| first.is_ascii_digit()));
         if numbers { "---:" } else { "---" }
     }
 }
@@ -57,7 +67,9 @@ impl Display for Table {
         writeln!(f, "| {} |", self.head.join(" | "))?;
         (0..self.head.len()).try_for_each(|column| write!(f, "|{}", self.rule(column)))?;
         writeln!(f, "|")?;
-        self.rows.iter().try_for_each(|row| writeln!(f, "| {} |", row.join(" | ")))
+        self.rows
+            .iter()
+            .try_for_each(|row| writeln!(f, "| {} |", row.join(" | ")))
     }
 }
 
@@ -67,7 +79,9 @@ impl Display for Section {
         for chart in &self.charts {
             writeln!(f, "![{}]({})\n", chart.title, chart.file)?;
         }
-        self.tables.iter().try_for_each(|table| writeln!(f, "{table}"))
+        self.tables
+            .iter()
+            .try_for_each(|table| writeln!(f, "{table}"))
     }
 }
 
@@ -77,8 +91,17 @@ pub(crate) fn targets<'a>(targets: impl IntoIterator<Item = &'a Target>) -> Tabl
         "What we set out to reach, before any code was written. A target that is missed stays in the table.",
     );
     for target in targets {
-        let met = if target.reached <= target.at_most { "met" } else { "**missed**" };
-        table.row([target.what.clone(), figure(target.at_most), figure(target.reached), met.to_owned()]);
+        let met = if target.reached <= target.at_most {
+            "met"
+        } else {
+            "**missed**"
+        };
+        table.row([
+            target.what.clone(),
+            figure(target.at_most),
+            figure(target.reached),
+            met.to_owned(),
+        ]);
     }
     table
 }

@@ -18,7 +18,11 @@ pub(crate) fn interleaved(
     for (round, row) in values.iter_mut().enumerate() {
         for place in 0..contestants {
             let contestant = (place + round * contestants / rounds) % contestants;
-            eprint!("\r{name}: round {} of {rounds}, {} of {contestants}   ", round + 1, place + 1);
+            eprint!(
+                "\r{name}: round {} of {rounds}, {} of {contestants}   ",
+                round + 1,
+                place + 1
+            );
             row[contestant] = measure(contestant);
         }
     }
@@ -40,7 +44,9 @@ impl Rounds {
     #[cfg(feature = "monitor")]
     pub(crate) fn range(&self, contestant: usize, to: usize) -> (f64, f64) {
         let ratios = self.values.iter().map(|row| row[contestant] / row[to]);
-        ratios.fold((f64::INFINITY, 0.0), |(low, high), ratio| (low.min(ratio), high.max(ratio)))
+        ratios.fold((f64::INFINITY, 0.0), |(low, high), ratio| {
+            (low.min(ratio), high.max(ratio))
+        })
     }
 }
 
@@ -48,5 +54,9 @@ pub(crate) fn median(values: impl Iterator<Item = f64>) -> f64 {
     let mut values: Vec<f64> = values.collect();
     values.sort_by(f64::total_cmp);
     let middle = values.len() / 2;
-    if values.len() % 2 == 1 { values[middle] } else { (values[middle - 1] + values[middle]) / 2.0 }
+    if values.len() % 2 == 1 {
+        values[middle]
+    } else {
+        (values[middle - 1] + values[middle]) / 2.0
+    }
 }

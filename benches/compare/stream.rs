@@ -39,7 +39,10 @@ impl Stream {
         let mut recorded: VecDeque<u64> = VecDeque::new();
         let mut ids = 0u64;
         for tick in 0..events as u64 {
-            while recorded.front().is_some_and(|&at| tick - at >= sizes.window) {
+            while recorded
+                .front()
+                .is_some_and(|&at| tick - at >= sizes.window)
+            {
                 recorded.pop_front();
             }
             let is_new = recorded.is_empty() || random.next() % 100 >= REDELIVERIES;
@@ -48,7 +51,10 @@ impl Stream {
                 ids += 1;
                 recorded.push_back(tick);
             } else {
-                push_id(ids - 1 - distance.draw(&mut random, recorded.len()), &mut arena);
+                push_id(
+                    ids - 1 - distance.draw(&mut random, recorded.len()),
+                    &mut arena,
+                );
             }
             fresh.push(is_new);
         }

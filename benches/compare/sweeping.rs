@@ -12,8 +12,11 @@ use crate::sizes::Sizes;
 use crate::stream::each_id;
 
 const TTL: Duration = Duration::from_secs(3600);
-const NAMES: [&str; 3] =
-    ["**leakproof** `unsync::DedupSet::sweep`", "**leakproof** `DedupSet::sweep`", "`HashMap<String, u64>::retain`"];
+const NAMES: [&str; 3] = [
+    "**leakproof** `unsync::DedupSet::sweep`",
+    "**leakproof** `DedupSet::sweep`",
+    "`HashMap<String, u64>::retain`",
+];
 
 pub(crate) fn section(sizes: &Sizes) -> Vec<Section> {
     let swept = [swept_unsync, swept_shared, retained];
@@ -23,7 +26,11 @@ pub(crate) fn section(sizes: &Sizes) -> Vec<Section> {
     });
     let mut table = Table::new(&["call", "µs", "to `retain`"]);
     for (at, name) in NAMES.iter().enumerate() {
-        table.row([(*name).to_owned(), figure(rounds.median(at)), figure(rounds.ratio(at, 2))]);
+        table.row([
+            (*name).to_owned(),
+            figure(rounds.median(at)),
+            figure(rounds.ratio(at, 2)),
+        ]);
     }
     vec![Section {
         title: "Sweep",
@@ -53,7 +60,9 @@ fn timed(work: impl FnOnce() -> usize, expected: usize) -> Duration {
 
 fn swept_unsync(count: usize) -> Duration {
     let time = ManualClock::new();
-    let builder = unsync::DedupSet::<str>::builder().ttl(TTL).max_entries(count);
+    let builder = unsync::DedupSet::<str>::builder()
+        .ttl(TTL)
+        .max_entries(count);
     let mut set = builder.clock(time.clock()).build().expect("bounds are set");
     each_id(0, count, |id| {
         set.insert(id);
@@ -66,7 +75,9 @@ fn swept_unsync(count: usize) -> Duration {
 fn swept_shared(count: usize) -> Duration {
     let time = ManualClock::new();
     // Shards are not equally full: with a tenth more room none evicts.
-    let builder = DedupSet::<str>::builder().ttl(TTL).max_entries(count * 11 / 10);
+    let builder = DedupSet::<str>::builder()
+        .ttl(TTL)
+        .max_entries(count * 11 / 10);
     let set = builder.clock(time.clock()).build().expect("bounds are set");
     each_id(0, count, |id| {
         set.insert(id);

@@ -74,7 +74,9 @@ pub(crate) fn most(grown: usize) -> Touched {
     counting.time.advance(TTL);
     let expired = counting.most(ids, grown + quarter..grown + 2 * quarter, record);
     let half = (grown + quarter..grown + 2 * quarter).step_by(2);
-    let removing = counting.most(ids, half, |map, id, _| assert!(map.remove(id), "it is live"));
+    let removing = counting.most(ids, half, |map, id, _| {
+        assert!(map.remove(id), "it is live");
+    });
     let phases = vec![
         ("growing", growing),
         ("evicting", evicting),
@@ -88,10 +90,21 @@ impl Counting {
     fn new(max: usize) -> Self {
         let [hashes, drops] = [(); 2].map(|()| Count::default());
         let time = ManualClock::new();
-        let hasher = CountingState { inner: ahash::RandomState::with_seeds(1, 2, 3, 4), hashes: Rc::clone(&hashes) };
-        let builder = unsync::DedupMap::builder().ttl(TTL).max_entries(max).clock(time.clock());
+        let hasher = CountingState {
+            inner: ahash::RandomState::with_seeds(1, 2, 3, 4),
+            hashes: Rc::clone(&hashes),
+        };
+        let builder = unsync::DedupMap::builder()
+            .ttl(TTL)
+            .max_entries(max)
+            .clock(time.clock());
         let map = builder.hasher(hasher).build().expect("bounds are set");
-        Self { map, time, hashes, drops }
+        Self {
+            map,
+            time,
+            hashes,
+            drops,
+        }
     }
 
     fn most(
@@ -116,7 +129,11 @@ impl Counting {
 
 impl Touched {
     pub(crate) fn entries(&self) -> u64 {
-        self.phases.iter().map(|(_, most)| most.entries).max().unwrap_or(0)
+        self.phases
+            .iter()
+            .map(|(_, most)| most.entries)
+            .max()
+            .unwrap_or(0)
     }
 
     pub(crate) fn table(&self) -> Table {

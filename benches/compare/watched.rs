@@ -20,13 +20,26 @@ const NAMES: [&str; 3] = ["unwatched", "unwatched, once more", "watched"];
 const WATCHED: usize = 2;
 
 pub(crate) fn section(sizes: &Sizes) -> Vec<Section> {
-    let rows = [("`DedupSet::insert`, shared", inserts(sizes)), ("`LruCache::get`, shared", gets(sizes))];
-    let mut table =
-        Table::new(&["call", "ns, unwatched", "ns, watched", "watched to unwatched", "unwatched to itself"]);
+    let rows = [
+        ("`DedupSet::insert`, shared", inserts(sizes)),
+        ("`LruCache::get`, shared", gets(sizes)),
+    ];
+    let mut table = Table::new(&[
+        "call",
+        "ns, unwatched",
+        "ns, watched",
+        "watched to unwatched",
+        "unwatched to itself",
+    ]);
     for (call, rounds) in &rows {
         let range = |of| {
             let (low, high) = rounds.range(of, 0);
-            format!("{} ({} to {})", figure(rounds.ratio(of, 0)), figure(low), figure(high))
+            format!(
+                "{} ({} to {})",
+                figure(rounds.ratio(of, 0)),
+                figure(low),
+                figure(high)
+            )
         };
         table.row([
             (*call).to_owned(),
@@ -37,7 +50,13 @@ pub(crate) fn section(sizes: &Sizes) -> Vec<Section> {
         ]);
     }
     let (tables, charts, targets) = (vec![table], Vec::new(), Vec::new());
-    vec![Section { title: "Watched by a monitor", text: text(sizes), tables, charts, targets }]
+    vec![Section {
+        title: "Watched by a monitor",
+        text: text(sizes),
+        tables,
+        charts,
+        targets,
+    }]
 }
 
 fn text(sizes: &Sizes) -> String {
@@ -65,7 +84,10 @@ fn cases<C: Sweep + 'static>(make: impl Fn() -> C) -> Vec<Case<C>> {
     let case = |at| {
         let collection = Arc::new(make());
         let monitor = (at == WATCHED).then(|| {
-            let monitor = Monitor::builder().sample_every(EVERY).build().expect("a sound interval");
+            let monitor = Monitor::builder()
+                .sample_every(EVERY)
+                .build()
+                .expect("a sound interval");
             monitor.watch("watched", &collection);
             // A short round may end before the first sample is due: the rounds begin when the watching has.
             while monitor.report().samples == 0 {
@@ -73,12 +95,20 @@ fn cases<C: Sweep + 'static>(make: impl Fn() -> C) -> Vec<Case<C>> {
             }
             monitor
         });
-        Case { collection, _monitor: monitor }
+        Case {
+            collection,
+            _monitor: monitor,
+        }
     };
     (0..NAMES.len()).map(case).collect()
 }
 
-fn timed<C>(what: &str, sizes: &Sizes, cases: &[Case<C>], mut work: impl FnMut(&C, usize)) -> Rounds {
+fn timed<C>(
+    what: &str,
+    sizes: &Sizes,
+    cases: &[Case<C>],
+    mut work: impl FnMut(&C, usize),
+) -> Rounds {
     let mut done = vec![0; cases.len()];
     let clock = Clock::precise();
     interleaved(what, sizes.rounds, cases.len(), |at| {

@@ -19,16 +19,26 @@ impl Options {
                 Err(reason) => lines.reject(reason),
             }
         }
-        Ok(Events { lines: lines.read, bad_lines: lines.bad, ..events })
+        Ok(Events {
+            lines: lines.read,
+            bad_lines: lines.bad,
+            ..events
+        })
     }
 
     fn parse<'a>(&self, line: &'a str) -> Result<(Option<u64>, &'a str), &'static str> {
         if !self.timestamped {
             return Ok((None, line));
         }
-        let (time, id) = line.split_once(['\t', ',', ' ']).ok_or("no id after a timestamp")?;
+        let (time, id) = line
+            .split_once(['\t', ',', ' '])
+            .ok_or("no id after a timestamp")?;
         let nanos = nanos(time, self.decimals)?;
-        if id.is_empty() { Err("no id after its timestamp") } else { Ok((Some(nanos), id)) }
+        if id.is_empty() {
+            Err("no id after its timestamp")
+        } else {
+            Ok((Some(nanos), id))
+        }
     }
 }
 
@@ -46,9 +56,18 @@ impl Events {
     /// With so much room that the allocator maps it apart, and moves it when it grows: it leaves no holes among small
     /// allocations, and takes no memory until it is written to.
     fn new() -> Self {
-        let (text, ends, nanos) =
-            (String::with_capacity(64 * MILLION), Vec::with_capacity(MILLION), Vec::with_capacity(MILLION));
-        Self { text, ends, nanos, lines: 0, bad_lines: 0 }
+        let (text, ends, nanos) = (
+            String::with_capacity(64 * MILLION),
+            Vec::with_capacity(MILLION),
+            Vec::with_capacity(MILLION),
+        );
+        Self {
+            text,
+            ends,
+            nanos,
+            lines: 0,
+            bad_lines: 0,
+        }
     }
 
     fn push(&mut self, nanos: Option<u64>, id: &str) {
@@ -59,8 +78,11 @@ impl Events {
 
     pub(crate) fn iter(&self) -> impl Iterator<Item = (Option<u64>, &str)> {
         let starts = std::iter::once(0).chain(self.ends.iter().copied());
-        let ids = starts.zip(&self.ends).map(|(start, &end)| &self.text[start..end]);
-        ids.enumerate().map(|(at, id)| (self.nanos.get(at).copied(), id))
+        let ids = starts
+            .zip(&self.ends)
+            .map(|(start, &end)| &self.text[start..end]);
+        ids.enumerate()
+            .map(|(at, id)| (self.nanos.get(at).copied(), id))
     }
 }
 
@@ -71,7 +93,8 @@ fn generate(count: usize) -> Events {
     let redelivered = count * 15 / 100;
     let fresh = count - redelivered;
     let time_of = |number: usize| DAY.as_secs_f64() * number as f64 / fresh as f64;
-    let mut arrivals: Vec<(f64, usize)> = (0..fresh).map(|number| (time_of(number), number)).collect();
+    let mut arrivals: Vec<(f64, usize)> =
+        (0..fresh).map(|number| (time_of(number), number)).collect();
     let mut draws = 0;
     let mut draw = || {
         draws += 1;
@@ -89,7 +112,10 @@ fn generate(count: usize) -> Events {
     for (time, number) in arrivals {
         let group = scramble(number as u64 % 500) % 10_000_000_000;
         let message = scramble(number as u64 + 1);
-        let id = format!("1203630{group:010}@g.us:3EB0{message:016X}{:02X}", number % 256);
+        let id = format!(
+            "1203630{group:010}@g.us:3EB0{message:016X}{:02X}",
+            number % 256
+        );
         events.push(Some((time * 1e9) as u64), &id);
     }
     events

@@ -61,7 +61,11 @@ fn run() -> Result<()> {
     let seen = DedupSet::<str>::builder()
         .ttl(options.ttl)
         .max_entries(options.max_entries)
-        .clock(if options.has_own_time() { time.clock() } else { Clock::coarse() })
+        .clock(if options.has_own_time() {
+            time.clock()
+        } else {
+            Clock::coarse()
+        })
         .shards(1) // so that the oldest of all is the one to be evicted
         .build()?;
     let events = options.load()?;
@@ -77,7 +81,12 @@ fn run() -> Result<()> {
         }
         seen.insert(id)
     });
-    print(report(&options, &events, (&ours, &seen.stats()), (&theirs, unbounded.len())))
+    print(report(
+        &options,
+        &events,
+        (&ours, &seen.stats()),
+        (&theirs, unbounded.len()),
+    ))
 }
 
 struct Options {
@@ -153,17 +162,32 @@ fn fill(events: &Events, mut is_new: impl FnMut(Option<u64>, &str) -> bool) -> F
         progress("ids filled in", done);
     }
     let time = wall.now() - started;
-    let grown_bytes = resident_bytes().zip(bytes_before).map(|(after, before)| after.saturating_sub(before));
-    Filled { events: done, distinct, time, grown_bytes }
+    let grown_bytes = resident_bytes()
+        .zip(bytes_before)
+        .map(|(after, before)| after.saturating_sub(before));
+    Filled {
+        events: done,
+        distinct,
+        time,
+        grown_bytes,
+    }
 }
 
 /// The process's resident memory, where the system has it. `smaps_rollup` counts it; the sum in `status` (the same as
 /// that in `statm`) may be behind by some pages for each core, and serves where the other is missing.
 fn resident_bytes() -> Option<u64> {
     let files = ["/proc/self/smaps_rollup", "/proc/self/status"];
-    let text = files.iter().find_map(|file| fs::read_to_string(file).ok())?;
-    let line = text.lines().find_map(|line| line.strip_prefix("Rss:").or(line.strip_prefix("VmRSS:")))?;
-    line.trim().strip_suffix(" kB")?.parse::<u64>().ok().map(|kib| kib * 1024)
+    let text = files
+        .iter()
+        .find_map(|file| fs::read_to_string(file).ok())?;
+    let line = text
+        .lines()
+        .find_map(|line| line.strip_prefix("Rss:").or(line.strip_prefix("VmRSS:")))?;
+    line.trim()
+        .strip_suffix(" kB")?
+        .parse::<u64>()
+        .ok()
+        .map(|kib| kib * 1024)
 }
 
 impl Filled {
@@ -176,7 +200,10 @@ impl Filled {
     }
 
     fn time_per_id(&self) -> String {
-        self.time.as_nanos().checked_div(self.events as u128).map_or("-".into(), |nanos| format!("{nanos} ns"))
+        self.time
+            .as_nanos()
+            .checked_div(self.events as u128)
+            .map_or("-".into(), |nanos| format!("{nanos} ns"))
     }
 }
 
@@ -191,13 +218,28 @@ fn report(
     let rows = [
         ("events", of_both(|filled| filled.events)),
         ("distinct (answered new)", of_both(|filled| filled.distinct)),
-        ("duplicates", of_both(|filled| filled.events - filled.distinct)),
+        (
+            "duplicates",
+            of_both(|filled| filled.events - filled.distinct),
+        ),
         ("evicted by the bound", (thousands(stats.evicted), none())),
         ("expired", (thousands(stats.expired), none())),
-        ("live at the end", (thousands(stats.len), thousands(their_len))),
-        ("oldest age", (stats.oldest_entry_age.map_or_else(none, human), none())),
-        ("shortest window", (stats.shortest_window.map_or_else(none, human), none())),
-        ("bytes per live id", (ours.bytes_per_id(stats.len), theirs.bytes_per_id(their_len))),
+        (
+            "live at the end",
+            (thousands(stats.len), thousands(their_len)),
+        ),
+        (
+            "oldest age",
+            (stats.oldest_entry_age.map_or_else(none, human), none()),
+        ),
+        (
+            "shortest window",
+            (stats.shortest_window.map_or_else(none, human), none()),
+        ),
+        (
+            "bytes per live id",
+            (ours.bytes_per_id(stats.len), theirs.bytes_per_id(their_len)),
+        ),
         ("time per id", (ours.time_per_id(), theirs.time_per_id())),
     ];
     let table: String = rows
@@ -206,10 +248,20 @@ fn report(
         .map(|(name, (ours, theirs))| format!("{name:<24}{ours:>22}{theirs:>28}\n"))
         .collect();
     let input = match options.source {
-        Source::Generated(_) => "GENERATED, a day of a busy bot; name a file to see your own ids".into(),
-        _ => format!("{} lines, of which {} bad", thousands(events.lines), thousands(events.bad_lines)),
+        Source::Generated(_) => {
+            "GENERATED, a day of a busy bot; name a file to see your own ids".into()
+        }
+        _ => format!(
+            "{} lines, of which {} bad",
+            thousands(events.lines),
+            thousands(events.bad_lines)
+        ),
     };
-    let clock = if options.has_own_time() { "the input's timestamps" } else { "that of this run" };
+    let clock = if options.has_own_time() {
+        "the input's timestamps"
+    } else {
+        "that of this run"
+    };
     let (ttl, max) = (human(options.ttl), thousands(options.max_entries));
     format!(
         "input: {input}

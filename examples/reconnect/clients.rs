@@ -44,7 +44,10 @@ impl Connection {
     fn new(counts: &Arc<Counts>) -> Arc<Self> {
         let buffer = vec![0; 4096];
         counts.held_bytes.fetch_add(buffer.len(), Ordering::Relaxed);
-        Arc::new(Self { buffer, counts: Arc::clone(counts) })
+        Arc::new(Self {
+            buffer,
+            counts: Arc::clone(counts),
+        })
     }
 
     fn handler(self: &Arc<Self>) -> impl Fn(&String) + Send + Sync + 'static {
@@ -57,7 +60,9 @@ impl Connection {
 
 impl Drop for Connection {
     fn drop(&mut self) {
-        self.counts.held_bytes.fetch_sub(self.buffer.len(), Ordering::Relaxed);
+        self.counts
+            .held_bytes
+            .fetch_sub(self.buffer.len(), Ordering::Relaxed);
     }
 }
 
@@ -81,19 +86,31 @@ impl Client for Naive {
         let connection = Connection::new(&self.counts);
         for topic in TOPICS {
             let mut handlers = self.handlers.write().expect("no handler panics");
-            handlers.entry(topic).or_default().push(Box::new(connection.handler()));
+            handlers
+                .entry(topic)
+                .or_default()
+                .push(Box::new(connection.handler()));
         }
     }
 
     fn message(&self) -> usize {
         calls_of(&self.counts, |text| {
             let handlers = self.handlers.read().expect("no handler panics");
-            handlers.get(&Topic::Message).into_iter().flatten().for_each(|handler| handler(text));
+            handlers
+                .get(&Topic::Message)
+                .into_iter()
+                .flatten()
+                .for_each(|handler| handler(text));
         })
     }
 
     fn handlers(&self) -> usize {
-        self.handlers.read().expect("no handler panics").values().map(Vec::len).sum()
+        self.handlers
+            .read()
+            .expect("no handler panics")
+            .values()
+            .map(Vec::len)
+            .sum()
     }
 
     fn held_bytes(&self) -> usize {
@@ -113,12 +130,17 @@ impl Client for Keyed {
         let connection = Connection::new(&self.counts);
         for topic in TOPICS {
             let listen = self.bus.listen(topic).key("client");
-            listen.on(connection.handler()).expect("a key needs no free place").forget();
+            listen
+                .on(connection.handler())
+                .expect("a key needs no free place")
+                .forget();
         }
     }
 
     fn message(&self) -> usize {
-        calls_of(&self.counts, |text| assert_eq!(self.bus.emit(&Topic::Message, text).failed, 0))
+        calls_of(&self.counts, |text| {
+            assert_eq!(self.bus.emit(&Topic::Message, text).failed, 0);
+        })
     }
 
     fn handlers(&self) -> usize {
@@ -144,14 +166,19 @@ impl Client for Scoped {
         let scope = self.bus.scope();
         for topic in TOPICS {
             let listen = self.bus.listen(topic).scope(&scope);
-            listen.on(connection.handler()).expect("of each connection there is one").forget();
+            listen
+                .on(connection.handler())
+                .expect("of each connection there is one")
+                .forget();
         }
         // Whatever the last connection registered goes here.
         self.connection = Some(scope);
     }
 
     fn message(&self) -> usize {
-        calls_of(&self.counts, |text| assert_eq!(self.bus.emit(&Topic::Message, text).failed, 0))
+        calls_of(&self.counts, |text| {
+            assert_eq!(self.bus.emit(&Topic::Message, text).failed, 0);
+        })
     }
 
     fn handlers(&self) -> usize {

@@ -38,12 +38,22 @@ pub(crate) fn svg(title: &str, curves: &[Curve]) -> String {
             at + 4.0
         ));
     }
-    line(format!("<text x=\"{}\" y=\"{}\" text-anchor=\"end\">{most_x:.0}</text>", x(most_x), HEIGHT - 12.0));
+    line(format!(
+        "<text x=\"{}\" y=\"{}\" text-anchor=\"end\">{most_x:.0}</text>",
+        x(most_x),
+        HEIGHT - 12.0
+    ));
     let mut named_above = f64::INFINITY;
     for (curve, colour) in curves.iter().zip(&COLOURS).rev() {
-        let path: Vec<String> =
-            curve.points.iter().map(|&(at, value)| format!("{:.1} {:.1}", x(at), y(value))).collect();
-        line(format!("<path d=\"M{}\" fill=\"none\" stroke=\"{colour}\" stroke-width=\"2\"/>", path.join(" L")));
+        let path: Vec<String> = curve
+            .points
+            .iter()
+            .map(|&(at, value)| format!("{:.1} {:.1}", x(at), y(value)))
+            .collect();
+        line(format!(
+            "<path d=\"M{}\" fill=\"none\" stroke=\"{colour}\" stroke-width=\"2\"/>",
+            path.join(" L")
+        ));
         let end = curve.points.last().map_or(0.0, |&(_, value)| y(value));
         let named = end.min(named_above - LINE);
         named_above = named;

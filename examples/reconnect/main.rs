@@ -59,12 +59,18 @@ struct Options {
 
 /// What was asked for; nothing where that is help.
 fn options() -> Result<Option<Options>> {
-    let mut options = Options { reconnects: 1_000, svg: Some(PathBuf::from("target/reconnect.svg")) };
+    let mut options = Options {
+        reconnects: 1_000,
+        svg: Some(PathBuf::from("target/reconnect.svg")),
+    };
     let mut args = lexopt::Parser::from_env();
     while let Some(arg) = args.next()? {
         match arg {
             Long("reconnects") => options.reconnects = args.value()?.parse()?,
-            Long("svg") => options.svg = Some(PathBuf::from(args.value()?)).filter(|path| path.as_os_str() != "-"),
+            Long("svg") => {
+                options.svg =
+                    Some(PathBuf::from(args.value()?)).filter(|path| path.as_os_str() != "-");
+            }
             Long("help") | Short('h') => return Ok(None),
             other => return Err(other.unexpected().into()),
         }
@@ -81,8 +87,14 @@ fn run() -> Result<()> {
     };
     let runs = [
         ("naive", played(&mut Naive::default(), options.reconnects)),
-        ("with keys", played(&mut Keyed::default(), options.reconnects)),
-        ("with scopes", played(&mut Scoped::default(), options.reconnects)),
+        (
+            "with keys",
+            played(&mut Keyed::default(), options.reconnects),
+        ),
+        (
+            "with scopes",
+            played(&mut Scoped::default(), options.reconnects),
+        ),
     ];
     print(report(&runs, options.reconnects))?;
     if let Some(path) = options.svg {
@@ -94,7 +106,12 @@ fn run() -> Result<()> {
             .map(|(name, states)| {
                 let step = states.len().div_ceil(POINTS);
                 let points = states.iter().step_by(step).chain(states.last());
-                Curve { name, points: points.map(|state| (state.reconnects as f64, state.handlers as f64)).collect() }
+                Curve {
+                    name,
+                    points: points
+                        .map(|state| (state.reconnects as f64, state.handlers as f64))
+                        .collect(),
+                }
             })
             .collect();
         fs::write(&path, curves::svg("handlers alive, by reconnects", &curves))?;
@@ -116,7 +133,12 @@ fn played(client: &mut dyn Client, reconnects: usize) -> Vec<State> {
     let state = |reconnects| {
         client.reconnect();
         let calls_per_event = client.message();
-        State { reconnects, handlers: client.handlers(), calls_per_event, held_bytes: client.held_bytes() }
+        State {
+            reconnects,
+            handlers: client.handlers(),
+            calls_per_event,
+            held_bytes: client.held_bytes(),
+        }
     };
     (1..=reconnects).map(state).collect()
 }
@@ -134,13 +156,28 @@ fn report(runs: &[(&str, Vec<State>)], reconnects: usize) -> String {
     for at in (1..=reconnects).filter(|at| at % step == 0 || *at == 1 || *at == reconnects) {
         text += &format!("\n{at:>10}");
         for (_, states) in runs {
-            let State { handlers, calls_per_event, held_bytes, .. } = &states[at - 1];
-            text += &format!("  |{handlers:>9}{calls_per_event:>10}{:>12}", held_bytes / 1024);
+            let State {
+                handlers,
+                calls_per_event,
+                held_bytes,
+                ..
+            } = &states[at - 1];
+            text += &format!(
+                "  |{handlers:>9}{calls_per_event:>10}{:>12}",
+                held_bytes / 1024
+            );
         }
     }
-    text += &format!("\n\nafter {reconnects} reconnects of a client that registers 3 handlers and detaches none:\n");
+    text += &format!(
+        "\n\nafter {reconnects} reconnects of a client that registers 3 handlers and detaches none:\n"
+    );
     for (name, states) in runs {
-        let State { handlers, calls_per_event, held_bytes, .. } = states.last().expect("it reconnects at least once");
+        let State {
+            handlers,
+            calls_per_event,
+            held_bytes,
+            ..
+        } = states.last().expect("it reconnects at least once");
         text += &format!(
             "{name:<12} holds {handlers} handlers and {} KiB that they captured, and calls {calls_per_event} for one \
              message\n",

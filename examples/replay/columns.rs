@@ -22,11 +22,17 @@ enum Column {
 }
 
 impl Column {
-    const ALL: [(Self, &'static str); 4] =
-        [(Self::Key, "key"), (Self::Bytes, "bytes"), (Self::Time, "time"), (Self::Ignored, "-")];
+    const ALL: [(Self, &'static str); 4] = [
+        (Self::Key, "key"),
+        (Self::Bytes, "bytes"),
+        (Self::Time, "time"),
+        (Self::Ignored, "-"),
+    ];
 
     fn named(name: &str) -> Self {
-        let known = Self::ALL.iter().find(|known| known.1.eq_ignore_ascii_case(name.trim_ascii()));
+        let known = Self::ALL
+            .iter()
+            .find(|known| known.1.eq_ignore_ascii_case(name.trim_ascii()));
         known.map_or(Self::Ignored, |known| known.0)
     }
 }
@@ -41,13 +47,22 @@ pub(crate) struct Columns {
 impl Columns {
     /// What generated requests have.
     pub(crate) fn all() -> Self {
-        Self { columns: vec![Column::Time, Column::Key, Column::Bytes], last_takes_all: false }
+        Self {
+            columns: vec![Column::Time, Column::Key, Column::Bytes],
+            last_takes_all: false,
+        }
     }
 
     /// Whether the first line of a file is a header: it names the column of keys, and has no number.
     pub(crate) fn are_named_by(first: &str) -> bool {
-        let is_number = |name: &str| name.trim_ascii().starts_with(|first: char| first.is_ascii_digit());
-        first.split(',').any(|name| Column::named(name) == Column::Key) && !first.split(',').any(is_number)
+        let is_number = |name: &str| {
+            name.trim_ascii()
+                .starts_with(|first: char| first.is_ascii_digit())
+        };
+        first
+            .split(',')
+            .any(|name| Column::named(name) == Column::Key)
+            && !first.split(',').any(is_number)
     }
 
     /// As names, separated by commas, say.
@@ -55,19 +70,27 @@ impl Columns {
         let columns: Vec<_> = names.split(',').map(Column::named).collect();
         for (column, name) in Column::ALL {
             match columns.iter().filter(|&&other| other == column).count() {
-                0 if column == Column::Key => return Err(format!("no column is named \"key\" in: {names}")),
+                0 if column == Column::Key => {
+                    return Err(format!("no column is named \"key\" in: {names}"));
+                }
                 2.. if column != Column::Ignored => {
                     return Err(format!("two columns are named \"{name}\" in: {names}"));
                 }
                 _ => {}
             }
         }
-        Ok(Self { columns, last_takes_all: false })
+        Ok(Self {
+            columns,
+            last_takes_all: false,
+        })
     }
 
     /// As the `--columns` of somebody who knows the lines.
     pub(crate) fn given(names: &str) -> Result<Self, String> {
-        Ok(Self { last_takes_all: true, ..Self::named(names)? })
+        Ok(Self {
+            last_takes_all: true,
+            ..Self::named(names)?
+        })
     }
 
     /// As the first line's number of columns suggests.
@@ -76,7 +99,9 @@ impl Columns {
             1 => Self::named("key"),
             2 => Self::named("key,bytes"),
             3 => Self::named("time,key,bytes"),
-            count => Err(format!("the first line has {count} columns; say what they are: --columns -,key,bytes,-")),
+            count => Err(format!(
+                "the first line has {count} columns; say what they are: --columns -,key,bytes,-"
+            )),
         }
     }
 
@@ -88,10 +113,22 @@ impl Columns {
         self.columns.contains(&Column::Time)
     }
 
-    pub(crate) fn parse<'a>(&self, line: &'a str, decimals: usize) -> Result<Request<'a>, &'static str> {
-        let most = if self.last_takes_all { self.columns.len() } else { usize::MAX };
+    pub(crate) fn parse<'a>(
+        &self,
+        line: &'a str,
+        decimals: usize,
+    ) -> Result<Request<'a>, &'static str> {
+        let most = if self.last_takes_all {
+            self.columns.len()
+        } else {
+            usize::MAX
+        };
         let mut fields = line.splitn(most, ',').map(str::trim_ascii);
-        let mut request = Request { nanos: None, key: "", bytes: 0 };
+        let mut request = Request {
+            nanos: None,
+            key: "",
+            bytes: 0,
+        };
         for column in &self.columns {
             let field = fields.next().ok_or("too few columns")?;
             match column {
@@ -102,7 +139,11 @@ impl Columns {
                 Column::Ignored => {}
             }
         }
-        if fields.next().is_some() { Err("too many columns") } else { Ok(request) }
+        if fields.next().is_some() {
+            Err("too many columns")
+        } else {
+            Ok(request)
+        }
     }
 }
 
@@ -110,12 +151,19 @@ fn bytes(field: &str) -> Result<u32, &'static str> {
     if field.is_empty() || !field.bytes().all(|byte| byte.is_ascii_digit()) {
         return Err("no valid number of bytes");
     }
-    field.parse().map_err(|_| "4 GiB or more, which no entry can weigh")
+    field
+        .parse()
+        .map_err(|_| "4 GiB or more, which no entry can weigh")
 }
 
 impl fmt::Display for Columns {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let name = |column: &Column| Column::ALL.iter().find(|known| known.0 == *column).map_or("", |known| known.1);
+        let name = |column: &Column| {
+            Column::ALL
+                .iter()
+                .find(|known| known.0 == *column)
+                .map_or("", |known| known.1)
+        };
         f.write_str(&self.columns.iter().map(name).collect::<Vec<_>>().join(","))
     }
 }

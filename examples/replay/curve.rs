@@ -38,7 +38,9 @@ pub(crate) fn svg(options: &Options, seen: &Seen, replay: &Replay) -> String {
     let input = match &options.source {
         Source::Generated(_) => "generated requests".into(),
         Source::Read(Input::Stdin) => Input::Stdin.to_string(),
-        Source::Read(Input::File(path)) => path.file_name().unwrap_or_default().display().to_string(),
+        Source::Read(Input::File(path)) => {
+            path.file_name().unwrap_or_default().display().to_string()
+        }
     };
     let series = all_series(seen, replay);
     let mut plot = Plot::new(options.sizes.iter().map(size).collect(), &series);
@@ -49,10 +51,21 @@ pub(crate) fn svg(options: &Options, seen: &Seen, replay: &Replay) -> String {
         // Labels are above the higher curve, and below the lower: the first, where they are equal.
         let other = series.iter().rev().find(|other| other.class != one.class);
         let is_upper = |value: f64, other: Option<f64>| {
-            other.is_none_or(|other| if at == 0 { value >= other } else { value > other })
+            other.is_none_or(|other| {
+                if at == 0 {
+                    value >= other
+                } else {
+                    value > other
+                }
+            })
         };
-        plot.ceiling(one, is_upper(one.unbounded, other.map(|other| other.unbounded)));
-        plot.curve(one, |point| is_upper(one.ratios[point], other.map(|other| other.ratios[point])));
+        plot.ceiling(
+            one,
+            is_upper(one.unbounded, other.map(|other| other.unbounded)),
+        );
+        plot.curve(one, |point| {
+            is_upper(one.ratios[point], other.map(|other| other.ratios[point]))
+        });
     }
     plot.end()
 }
@@ -62,7 +75,11 @@ fn all_series(seen: &Seen, replay: &Replay) -> Vec<Series> {
         class: "hits",
         name: "hit ratio",
         colour: HITS,
-        ratios: replay.runs.iter().map(|run| replay.hit_ratio(run.stats().hits)).collect(),
+        ratios: replay
+            .runs
+            .iter()
+            .map(|run| replay.hit_ratio(run.stats().hits))
+            .collect(),
         unbounded: replay.hit_ratio(replay.hits()),
     }];
     if has(seen, Columns::have_bytes) {
@@ -70,7 +87,11 @@ fn all_series(seen: &Seen, replay: &Replay) -> Vec<Series> {
             class: "byte-hits",
             name: "byte hit ratio",
             colour: BYTE_HITS,
-            ratios: replay.runs.iter().map(|run| replay.byte_hit_ratio(run.byte_hits)).collect(),
+            ratios: replay
+                .runs
+                .iter()
+                .map(|run| replay.byte_hit_ratio(run.byte_hits))
+                .collect(),
             unbounded: replay.byte_hit_ratio(replay.byte_hits),
         });
     }
@@ -86,9 +107,15 @@ struct Plot {
 
 impl Plot {
     fn new(sizes: Vec<u64>, series: &[Series]) -> Self {
-        let ratios = series.iter().flat_map(|one| one.ratios.iter().copied().chain([one.unbounded]));
+        let ratios = series
+            .iter()
+            .flat_map(|one| one.ratios.iter().copied().chain([one.unbounded]));
         let tenths = (ratios.fold(0.0, f64::max) * 10.0).ceil().clamp(1.0, 10.0) as u32;
-        Self { svg: String::new(), sizes, tenths }
+        Self {
+            svg: String::new(),
+            sizes,
+            tenths,
+        }
     }
 
     /// On a logarithmic scale.
@@ -108,7 +135,11 @@ impl Plot {
     }
 
     fn head(&mut self, input: &str, unit: &str) {
-        self.svg.push_str(&svg::head(WIDTH, HEIGHT, &format!("Hit ratio by size: {input}")));
+        self.svg.push_str(&svg::head(
+            WIDTH,
+            HEIGHT,
+            &format!("Hit ratio by size: {input}"),
+        ));
         let (middle, y) = (f64::midpoint(LEFT, RIGHT), HEIGHT - 10.0);
         self.line(format_args!(
             "<text x=\"{middle}\" y=\"{y}\" text-anchor=\"middle\">{unit} held at most, logarithmic</text>"
@@ -123,13 +154,20 @@ impl Plot {
                 "<path d=\"M{LEFT} {y:.1} H{RIGHT}\" stroke=\"{TEXT}\" stroke-opacity=\"{strength}\"/>"
             ));
             let (x, y) = (LEFT - 8.0, y + 4.0);
-            self.line(format_args!("<text x=\"{x}\" y=\"{y:.1}\" text-anchor=\"end\">{}%</text>", 10 * tenth));
+            self.line(format_args!(
+                "<text x=\"{x}\" y=\"{y:.1}\" text-anchor=\"end\">{}%</text>",
+                10 * tenth
+            ));
         }
         for point in self.labelled() {
             let (x, y) = (self.x(self.sizes[point]), BOTTOM + 20.0);
             let size = shortest(self.sizes[point]);
-            self.line(format_args!("<path d=\"M{x:.1} {BOTTOM} v5\" stroke=\"{TEXT}\"/>"));
-            self.line(format_args!("<text x=\"{x:.1}\" y=\"{y}\" text-anchor=\"middle\">{size}</text>"));
+            self.line(format_args!(
+                "<path d=\"M{x:.1} {BOTTOM} v5\" stroke=\"{TEXT}\"/>"
+            ));
+            self.line(format_args!(
+                "<text x=\"{x:.1}\" y=\"{y}\" text-anchor=\"middle\">{size}</text>"
+            ));
         }
     }
 
@@ -137,7 +175,10 @@ impl Plot {
     fn labelled(&self) -> Vec<usize> {
         let mut points: Vec<usize> = Vec::new();
         for (point, &size) in self.sizes.iter().enumerate() {
-            if points.last().is_none_or(|&last| self.x(size) - self.x(self.sizes[last]) >= LABEL) {
+            if points
+                .last()
+                .is_none_or(|&last| self.x(size) - self.x(self.sizes[last]) >= LABEL)
+            {
                 points.push(point);
             }
         }
@@ -146,8 +187,15 @@ impl Plot {
 
     fn legend(&mut self, at: usize, one: &Series) {
         let x = LEFT + 140.0 * at as f64;
-        self.line(format_args!("<path d=\"M{x} 48 h24\" stroke=\"{}\" stroke-width=\"2\"/>", one.colour));
-        self.line(format_args!("<text x=\"{}\" y=\"52\">{}</text>", x + 32.0, one.name));
+        self.line(format_args!(
+            "<path d=\"M{x} 48 h24\" stroke=\"{}\" stroke-width=\"2\"/>",
+            one.colour
+        ));
+        self.line(format_args!(
+            "<text x=\"{}\" y=\"52\">{}</text>",
+            x + 32.0,
+            one.name
+        ));
     }
 
     fn ceiling(&mut self, one: &Series, is_upper: bool) {
@@ -159,14 +207,19 @@ impl Plot {
         ));
         if let Some(y) = beside(y, is_upper) {
             let (x, percent) = (LEFT + 6.0, 100.0 * one.unbounded);
-            self.line(format_args!("<text x=\"{x}\" y=\"{y:.1}\" fill=\"{colour}\">no limit: {percent:.1}%</text>"));
+            self.line(format_args!(
+                "<text x=\"{x}\" y=\"{y:.1}\" fill=\"{colour}\">no limit: {percent:.1}%</text>"
+            ));
         }
     }
 
     fn curve(&mut self, one: &Series, is_upper: impl Fn(usize) -> bool) {
         let at = |point: usize| (self.x(self.sizes[point]), self.y(one.ratios[point]));
         let points: Vec<_> = (0..one.ratios.len()).map(at).collect();
-        let path: Vec<_> = points.iter().map(|(x, y)| format!("{x:.1},{y:.1}")).collect();
+        let path: Vec<_> = points
+            .iter()
+            .map(|(x, y)| format!("{x:.1},{y:.1}"))
+            .collect();
         let (colour, class) = (one.colour, one.class);
         self.line(format_args!(
             "<polyline points=\"{}\" fill=\"none\" stroke=\"{colour}\" stroke-width=\"2\"/>",

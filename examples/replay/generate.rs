@@ -17,7 +17,11 @@ pub(crate) fn generate(count: usize, mut ask: impl FnMut(Request<'_>)) {
         let rank = KEYS.powf(part(number as u64)) as u64;
         let bytes = SMALLEST * (LARGEST / SMALLEST).powf(part(u64::MAX - rank));
         let nanos = DAY.as_nanos() * number as u128 / count as u128;
-        ask(Request { nanos: Some(nanos as u64), key: &format!("/item/{rank}"), bytes: bytes as u32 });
+        ask(Request {
+            nanos: Some(nanos as u64),
+            key: &format!("/item/{rank}"),
+            bytes: bytes as u32,
+        });
         progress("requests generated", number + 1);
     }
 }

@@ -68,7 +68,10 @@ fn run() -> Result<()> {
     let input = match &options.source {
         Source::Generated(count) => {
             generate::generate(*count, |request| replay.ask(&request));
-            Seen { columns: Some(Columns::all()), ..Seen::default() }
+            Seen {
+                columns: Some(Columns::all()),
+                ..Seen::default()
+            }
         }
         Source::Read(input) => read(input, &options, &mut replay)?,
     };
@@ -94,7 +97,11 @@ struct Seen {
 fn read(input: &Input, options: &Options, replay: &mut Replay) -> Result<Seen> {
     let mut lines = input.lines()?;
     let Some(first) = lines.next()? else {
-        return Ok(Seen { lines: lines.read, bad_lines: lines.bad, columns: None });
+        return Ok(Seen {
+            lines: lines.read,
+            bad_lines: lines.bad,
+            columns: None,
+        });
     };
     let is_header = Columns::are_named_by(first);
     let columns = match &options.columns {
@@ -103,7 +110,11 @@ fn read(input: &Input, options: &Options, replay: &mut Replay) -> Result<Seen> {
         None => Columns::counted(first)?,
     };
     options.judge(&columns)?;
-    let mut line = if is_header { lines.next()? } else { Some(first) };
+    let mut line = if is_header {
+        lines.next()?
+    } else {
+        Some(first)
+    };
     while let Some(text) = line {
         match columns.parse(text, options.decimals) {
             Ok(request) => replay.ask(&request),
@@ -111,5 +122,9 @@ fn read(input: &Input, options: &Options, replay: &mut Replay) -> Result<Seen> {
         }
         line = lines.next()?;
     }
-    Ok(Seen { lines: lines.read, bad_lines: lines.bad, columns: Some(columns) })
+    Ok(Seen {
+        lines: lines.read,
+        bad_lines: lines.bad,
+        columns: Some(columns),
+    })
 }

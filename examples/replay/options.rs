@@ -36,7 +36,8 @@ pub(crate) struct Size {
 /// Nothing where help was asked for.
 pub(crate) fn parse() -> Result<Option<Options>> {
     let (mut entries, mut bytes, mut max_age, mut max_idle) = (Vec::new(), Vec::new(), None, None);
-    let (mut file, mut columns, mut time_unit, mut svg, mut requests) = (None, None, None, None, None);
+    let (mut file, mut columns, mut time_unit, mut svg, mut requests) =
+        (None, None, None, None, None);
     let mut args = lexopt::Parser::from_env();
     while let Some(arg) = args.next()? {
         match arg {
@@ -77,7 +78,11 @@ pub(crate) fn parse() -> Result<Option<Options>> {
 
 fn default_svg() -> PathBuf {
     let (folder, name) = (Path::new("target"), "replay.svg");
-    if folder.is_dir() { folder.join(name) } else { name.into() }
+    if folder.is_dir() {
+        folder.join(name)
+    } else {
+        name.into()
+    }
 }
 
 /// Every size of the one kind, with that of the other if there is one.
@@ -109,42 +114,72 @@ fn sizes(text: &str) -> Result<Vec<u64>, String> {
 }
 
 fn size(text: &str) -> Option<u64> {
-    let (count, unit) = text.split_at(text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len()));
+    let (count, unit) = text.split_at(
+        text.find(|c: char| !c.is_ascii_digit())
+            .unwrap_or(text.len()),
+    );
     let unit = match unit {
         "" => 1,
         unit => UNITS.iter().find(|known| known.0 == unit)?.1,
     };
-    count.parse::<u64>().ok()?.checked_mul(unit).filter(|&size| size > 0)
+    count
+        .parse::<u64>()
+        .ok()?
+        .checked_mul(unit)
+        .filter(|&size| size > 0)
 }
 
-const UNITS: [(&str, u64); 6] =
-    [("k", 1_000), ("M", 1_000_000), ("G", 1_000_000_000), ("Ki", 1 << 10), ("Mi", 1 << 20), ("Gi", 1 << 30)];
+const UNITS: [(&str, u64); 6] = [
+    ("k", 1_000),
+    ("M", 1_000_000),
+    ("G", 1_000_000_000),
+    ("Ki", 1 << 10),
+    ("Mi", 1 << 20),
+    ("Gi", 1 << 30),
+];
 
 /// A size in as few letters as it takes to give it.
 pub(crate) fn shortest(size: u64) -> String {
-    let whole = UNITS.iter().filter(|(_, unit)| size > 0 && size.is_multiple_of(*unit));
+    let whole = UNITS
+        .iter()
+        .filter(|(_, unit)| size > 0 && size.is_multiple_of(*unit));
     let short = whole.map(|(name, unit)| format!("{}{name}", size / unit));
-    short.chain([size.to_string()]).min_by_key(String::len).unwrap_or_default()
+    short
+        .chain([size.to_string()])
+        .min_by_key(String::len)
+        .unwrap_or_default()
 }
 
 impl Options {
     /// Whether it is the sizes in bytes that differ, or that are all there is.
     pub(crate) fn compare_bytes(&self) -> bool {
-        self.sizes.iter().any(|size| size.bytes != self.sizes[0].bytes || size.entries.is_none())
+        self.sizes
+            .iter()
+            .any(|size| size.bytes != self.sizes[0].bytes || size.entries.is_none())
     }
 
     /// Whether the columns have what the options need.
     pub(crate) fn judge(&self, columns: &Columns) -> Result<()> {
-        let (bytes, time) = (("bytes", columns.have_bytes()), ("time", columns.have_time()));
+        let (bytes, time) = (
+            ("bytes", columns.have_bytes()),
+            ("time", columns.have_time()),
+        );
         let needs = [
-            ("--max-bytes", self.sizes.iter().any(|size| size.bytes.is_some()), bytes),
+            (
+                "--max-bytes",
+                self.sizes.iter().any(|size| size.bytes.is_some()),
+                bytes,
+            ),
             ("--max-age", self.max_age.is_some(), time),
             ("--max-idle", self.max_idle.is_some(), time),
             ("--time-unit", self.has_time_unit, time),
         ];
         for (option, is_given, (column, is_there)) in needs {
             if is_given && !is_there {
-                return Err(format!("{option} needs a column \"{column}\", and the columns are: {columns}").into());
+                return Err(format!(
+                    "{option} needs a column \"{column}\", and the columns are: {columns}"
+                )
+                .into());
             }
         }
         Ok(())

@@ -30,7 +30,9 @@ impl Replay {
     pub(crate) fn new(options: &Options) -> Result<Self, BuildError> {
         let time = ManualClock::new();
         let runs = options.sizes.iter().map(|size| {
-            let mut builder = unsync::LruCache::builder().weigher(|_, &bytes| bytes).clock(&time);
+            let mut builder = unsync::LruCache::builder()
+                .weigher(|_, &bytes| bytes)
+                .clock(&time);
             if let Some(entries) = size.entries {
                 builder = builder.max_entries(usize::try_from(entries).unwrap_or(usize::MAX));
             }
@@ -43,10 +45,21 @@ impl Replay {
             if let Some(idle) = options.max_idle {
                 builder = builder.max_idle(idle);
             }
-            Ok(Run { cache: builder.build()?, byte_hits: 0 })
+            Ok(Run {
+                cache: builder.build()?,
+                byte_hits: 0,
+            })
         });
         let runs = runs.collect::<Result<_, _>>()?;
-        Ok(Self { requests: 0, bytes: 0, keys: HashMap::new(), weight: 0, byte_hits: 0, time, runs })
+        Ok(Self {
+            requests: 0,
+            bytes: 0,
+            keys: HashMap::new(),
+            weight: 0,
+            byte_hits: 0,
+            time,
+            runs,
+        })
     }
 
     pub(crate) fn ask(&mut self, request: &Request<'_>) {

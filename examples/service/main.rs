@@ -71,8 +71,13 @@ async fn run() -> Result<(), Box<dyn Error>> {
     let listener = TcpListener::bind(&address).await?;
     // Before it says that it runs: whoever reads that may stop it at once.
     let stop = asked_to_stop()?;
-    print(format_args!("listening on http://{}\n", listener.local_addr()?))?;
-    axum::serve(listener, app).with_graceful_shutdown(stop).await?;
+    print(format_args!(
+        "listening on http://{}\n",
+        listener.local_addr()?
+    ))?;
+    axum::serve(listener, app)
+        .with_graceful_shutdown(stop)
+        .await?;
 
     print(service.monitor.report())
 }

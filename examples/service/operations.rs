@@ -15,21 +15,33 @@ use crate::service::Service;
 pub(crate) async fn health(State(service): State<Service>) -> Response {
     let report = service.monitor.report();
     let is_well = report.severity() < Severity::Critical;
-    let status = if is_well { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
+    let status = if is_well {
+        StatusCode::OK
+    } else {
+        StatusCode::SERVICE_UNAVAILABLE
+    };
     (status, Json(report)).into_response()
 }
 
 /// `GET /metrics`: for Prometheus. The figures are those of this moment, not of the last sample.
 pub(crate) async fn metrics(State(service): State<Service>) -> Response {
     service.monitor.publish();
-    ([(CONTENT_TYPE, "text/plain; version=0.0.4")], service.metrics.render()).into_response()
+    (
+        [(CONTENT_TYPE, "text/plain; version=0.0.4")],
+        service.metrics.render(),
+    )
+        .into_response()
 }
 
 /// `POST /admin/reconnect`: as if the connection to the gateway had been lost.
 pub(crate) async fn reconnect(State(service): State<Service>) -> Response {
     match service.reconnect() {
         Ok(()) => Json(json!({ "handlers": service.bus.len() })).into_response(),
-        Err(error) => (StatusCode::SERVICE_UNAVAILABLE, Json(json!({ "error": error.to_string() }))).into_response(),
+        Err(error) => (
+            StatusCode::SERVICE_UNAVAILABLE,
+            Json(json!({ "error": error.to_string() })),
+        )
+            .into_response(),
     }
 }
 

@@ -17,21 +17,36 @@ const SOON: &str = "1";
 /// The same, of a message for which there was no room.
 const LATER: &str = "10";
 
-pub(crate) async fn message(State(service): State<Service>, Json(message): Json<Message>) -> Response {
+pub(crate) async fn message(
+    State(service): State<Service>,
+    Json(message): Json<Message>,
+) -> Response {
     let key = match CompoundKey::new([&message.chat, &message.id]) {
         Ok(key) => key,
         // An empty id would be a duplicate of every other empty id.
-        Err(missing) => return error(StatusCode::BAD_REQUEST, &format!("`{}` is missing", PARTS[missing.index])),
+        Err(missing) => {
+            return error(
+                StatusCode::BAD_REQUEST,
+                &format!("`{}` is missing", PARTS[missing.index]),
+            );
+        }
     };
     // One step: of any number of deliveries at once, one gets the ticket.
     let ticket = match service.seen.claim_owned(&key) {
         Claim::Fresh(ticket) => ticket,
         Claim::Duplicate { value, .. } => return answer(&value, true),
         Claim::InFlight { .. } => {
-            return ([(RETRY_AFTER, SOON)], error(StatusCode::CONFLICT, "it is being handled")).into_response();
+            return (
+                [(RETRY_AFTER, SOON)],
+                error(StatusCode::CONFLICT, "it is being handled"),
+            )
+                .into_response();
         }
         Claim::Full => {
-            let full = error(StatusCode::SERVICE_UNAVAILABLE, "too many messages are being handled");
+            let full = error(
+                StatusCode::SERVICE_UNAVAILABLE,
+                "too many messages are being handled",
+            );
             return ([(RETRY_AFTER, LATER)], full).into_response();
         }
     };
@@ -43,7 +58,11 @@ pub(crate) async fn message(State(service): State<Service>, Json(message): Json<
         if let Err(lapsed) = ticket.commit(reply.clone()) {
             // It took longer than the lease, and somebody else may be handling it by now: it may be handled twice. If not,
             // it is recorded here, and not handled again.
-            tracing::warn!(chat = message.chat, id = message.id, "handled too late for its lease");
+            tracing::warn!(
+                chat = message.chat,
+                id = message.id,
+                "handled too late for its lease"
+            );
             service.seen.record(&key, lapsed.value);
         }
         Ok::<_, Failed>(reply)
@@ -51,7 +70,10 @@ pub(crate) async fn message(State(service): State<Service>, Json(message): Json<
     match work.await {
         Ok(Ok(reply)) => answer(&reply, false),
         Ok(Err(failed)) => error(StatusCode::INTERNAL_SERVER_ERROR, &failed.to_string()),
-        Err(_) => error(StatusCode::INTERNAL_SERVER_ERROR, "the handler panicked; deliver the message again"),
+        Err(_) => error(
+            StatusCode::INTERNAL_SERVER_ERROR,
+            "the handler panicked; deliver the message again",
+        ),
     }
 }
 

@@ -69,7 +69,14 @@ impl Service {
         let bus = Arc::new(ListenerRegistry::builder().config(&limits.events).build()?);
         let connection = Arc::new(Mutex::new(bus.scope()));
         let monitor = Arc::new(Self::monitor(&seen, &sessions, &bus)?);
-        let service = Self { seen, sessions, bus, connection, monitor, metrics };
+        let service = Self {
+            seen,
+            sessions,
+            bus,
+            connection,
+            monitor,
+            metrics,
+        };
         service.reconnect()?;
         Ok(service)
     }
@@ -91,16 +98,31 @@ impl Service {
     /// no message goes without; whatever else was registered for the old connection goes with its scope, whether or not
     /// anybody remembers to detach it.
     pub(crate) fn reconnect(&self) -> Result<(), Box<dyn Error>> {
-        let mut connection = self.connection.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut connection = self
+            .connection
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
         let scope = self.bus.scope();
         let sessions = Arc::clone(&self.sessions);
         let count = move |message: &Message| {
             let session = sessions.get_or_insert_with(&message.chat, Session::default);
             session.fetch_add(1, Ordering::Relaxed);
         };
-        let log = |message: &Message| tracing::debug!(chat = message.chat, id = message.id, "a message");
-        self.bus.listen(Topic::Message).key("count").scope(&scope).priority(1).on(count)?.forget();
-        self.bus.listen(Topic::Message).key("log").scope(&scope).on(log)?.forget();
+        let log =
+            |message: &Message| tracing::debug!(chat = message.chat, id = message.id, "a message");
+        self.bus
+            .listen(Topic::Message)
+            .key("count")
+            .scope(&scope)
+            .priority(1)
+            .on(count)?
+            .forget();
+        self.bus
+            .listen(Topic::Message)
+            .key("log")
+            .scope(&scope)
+            .on(log)?
+            .forget();
         *connection = scope;
         Ok(())
     }
@@ -113,7 +135,10 @@ impl Service {
         }
         self.bus.emit(&Topic::Message, message);
         let session = self.sessions.get(&message.chat).unwrap_or_default();
-        Ok(Reply { text: format!("you said: {}", message.text), messages: session.load(Ordering::Relaxed) })
+        Ok(Reply {
+            text: format!("you said: {}", message.text),
+            messages: session.load(Ordering::Relaxed),
+        })
     }
 }
 

@@ -27,7 +27,11 @@ pub(crate) fn soak(round: &mut Round, causes: &mut Tally) -> Tally {
 /// What is left at the end is what came and did not leave.
 fn account(round: &Round, what: &str, stats: &Stats, causes: &mut Tally) {
     let left = stats.expired + stats.idle + stats.evicted + stats.replaced + stats.removed;
-    round.check_equal(&format!("{what}: inserted, to present and left"), stats.inserted, stats.len as u64 + left);
+    round.check_equal(
+        &format!("{what}: inserted, to present and left"),
+        stats.inserted,
+        stats.len as u64 + left,
+    );
     for (cause, count) in [
         ("entries expired", stats.expired),
         ("entries idle", stats.idle),
@@ -56,7 +60,11 @@ fn computing(round: &mut Round, max_age: Duration, causes: &mut Tally) -> Tally 
     let (keys, shards) = (dice.between(20, 1_000) as usize, 1 + dice.below(8));
     let time = Time::new(&[max_age]);
     // All keys may be of one shard.
-    let builder = LruCache::builder().max_entries(keys * shards).max_age(max_age).shards(shards).clock(time.clock());
+    let builder = LruCache::builder()
+        .max_entries(keys * shards)
+        .max_age(max_age)
+        .shards(shards)
+        .clock(time.clock());
     let cache = Arc::new(builder.build().expect("sound limits"));
     let sweeper = Sweeper::new();
     sweeper.watch("computing", &cache, Duration::from_millis(1));
@@ -75,10 +83,18 @@ fn computing(round: &mut Round, max_age: Duration, causes: &mut Tally) -> Tally 
     cache.validate();
     let stats = cache.stats();
     account(round, "computing cache", &stats, causes);
-    round.check_equal("computing cache: inserted", stats.inserted, tally.get("values computed"));
+    round.check_equal(
+        "computing cache: inserted",
+        stats.inserted,
+        tally.get("values computed"),
+    );
     round.check_equal("computing cache: evicted", stats.evicted, 0);
     cache.sweep();
-    round.check_equal("values alive, to entries", alive.count(), cache.len() as i64);
+    round.check_equal(
+        "values alive, to entries",
+        alive.count(),
+        cache.len() as i64,
+    );
     drop(cache);
     round.check_equal("computed values alive at the end", alive.count(), 0);
     tally
@@ -102,10 +118,13 @@ impl Computing<'_> {
         if dice.one_in(4) {
             tally.count("cache looks");
             let found = self.cache.get(&key);
-            self.round.check(found.is_some() || visit.recorded_at_most() >= self.max_age, || {
-                format!("key {key} is gone within its age of {} ns", self.max_age)
-            });
-            return found.iter().for_each(|value| self.is_live(key, value, before));
+            self.round.check(
+                found.is_some() || visit.recorded_at_most() >= self.max_age,
+                || format!("key {key} is gone within its age of {} ns", self.max_age),
+            );
+            return found
+                .iter()
+                .for_each(|value| self.is_live(key, value, before));
         }
         tally.count("cache looks or computations");
         let mut computed = false;
@@ -113,7 +132,9 @@ impl Computing<'_> {
         let looked_up = self.cache.try_get_or_insert_with(&key, || {
             let others = self.under_way[key].fetch_add(1, SeqCst);
             let _under_way = UnderWay(&self.under_way[key]);
-            self.round.check(others == 0, || format!("key {key} is being computed twice at once"));
+            self.round.check(others == 0, || {
+                format!("key {key} is being computed twice at once")
+            });
             match outcome {
                 0 => panic_deliberately(),
                 1 | 2 => Err("failed"),
@@ -130,11 +151,16 @@ impl Computing<'_> {
                 value.history.after.store(self.time.now(), SeqCst);
                 let apart = self.cells[key].recorded.set(&visit);
                 self.round.check(apart >= self.max_age, || {
-                    format!("key {key} was computed twice within {apart} ns, with an age of {} ns", self.max_age)
+                    format!(
+                        "key {key} was computed twice within {apart} ns, with an age of {} ns",
+                        self.max_age
+                    )
                 });
             }
             // One that was waited for may have been written before, and gone by.
-            Ok(value) => self.round.check(value.id == key, || format!("key {key} has the value of {}", value.id)),
+            Ok(value) => self.round.check(value.id == key, || {
+                format!("key {key} has the value of {}", value.id)
+            }),
             Err(ComputeError::Failed(_)) => tally.count("computations that failed"),
             Err(error) => self.round.check(false, || format!("key {key}: {error}")),
         }
@@ -142,9 +168,13 @@ impl Computing<'_> {
 
     fn is_live(&self, key: usize, value: &Value, before: u64) {
         let at_least = before.saturating_sub(value.history.after.load(SeqCst));
-        self.round.check(value.id == key && at_least < self.max_age, || {
-            format!("key {key} has a value of key {} that is {at_least} ns old, above {} ns", value.id, self.max_age)
-        });
+        self.round
+            .check(value.id == key && at_least < self.max_age, || {
+                format!(
+                    "key {key} has a value of key {} that is {at_least} ns old, above {} ns",
+                    value.id, self.max_age
+                )
+            });
     }
 }
 
@@ -168,7 +198,10 @@ struct Told {
 
 impl Told {
     fn tell(&self, key: usize, value: &Value, cause: RemovalCause) {
-        let at = CAUSES.iter().position(|&it| it == cause).expect("a cause by which entries of a cache leave");
+        let at = CAUSES
+            .iter()
+            .position(|&it| it == cause)
+            .expect("a cause by which entries of a cache leave");
         let calls = self.by_cause[at].fetch_add(1, Relaxed);
         if value.history.has_left.swap(true, SeqCst) || value.id != key {
             self.twice.fetch_add(1, Relaxed);
@@ -205,7 +238,9 @@ fn squeezed(round: &mut Round, max_age: Duration, max_idle: Duration, causes: &m
     let limits = Limits {
         shards,
         entries: shards + dice.between(1, 2_000) as usize,
-        weight: dice.one_in(2).then(|| shards as u64 * dice.between(50, 20_000)),
+        weight: dice
+            .one_in(2)
+            .then(|| shards as u64 * dice.between(50, 20_000)),
         age: nanos(max_age),
         idle: nanos(max_idle),
     };
@@ -222,7 +257,11 @@ fn squeezed(round: &mut Round, max_age: Duration, max_idle: Duration, causes: &m
         .on_removal(move |&key, value, cause| teller.tell(key, value, cause));
     if let Some(weight) = limits.weight {
         let weigh = |_: &usize, value: &Value| {
-            if value.weight == u32::MAX { panic_deliberately() } else { value.weight }
+            if value.weight == u32::MAX {
+                panic_deliberately()
+            } else {
+                value.weight
+            }
         };
         builder = builder.max_weight(weight).weigher(weigh);
     }
@@ -231,7 +270,15 @@ fn squeezed(round: &mut Round, max_age: Duration, max_idle: Duration, causes: &m
     sweeper.watch("squeezed", &cache, Duration::from_millis(1));
     let cells = (0..keys).map(|_| Cell::default()).collect();
     let resizes = AtomicUsize::new(0);
-    let squeezed = Squeezed { round, time, cache, cells, alive: Alive::default(), limits, resizes };
+    let squeezed = Squeezed {
+        round,
+        time,
+        cache,
+        cells,
+        alive: Alive::default(),
+        limits,
+        resizes,
+    };
     let tally = round.play(|_| |dice: &mut Dice, tally: &mut Tally| squeezed.step(dice, tally));
     drop(sweeper);
     let Squeezed { cache, alive, .. } = squeezed;
@@ -239,13 +286,35 @@ fn squeezed(round: &mut Round, max_age: Duration, max_idle: Duration, causes: &m
     cache.sweep();
     let stats = cache.stats();
     account(round, "squeezed cache", &stats, causes);
-    let counted = [stats.expired, stats.idle, stats.evicted, stats.replaced, stats.removed];
+    let counted = [
+        stats.expired,
+        stats.idle,
+        stats.evicted,
+        stats.replaced,
+        stats.removed,
+    ];
     for ((cause, told), counted) in CAUSES.iter().zip(&told.by_cause).zip(counted) {
-        round.check_equal(&format!("squeezed cache: told of entries {cause}, to counted"), told.load(Relaxed), counted);
+        round.check_equal(
+            &format!("squeezed cache: told of entries {cause}, to counted"),
+            told.load(Relaxed),
+            counted,
+        );
     }
-    round.check_equal("squeezed cache: told twice, or by the wrong key", told.twice.load(Relaxed), 0);
-    round.check_equal("squeezed cache: panics", stats.panics, told.panics.load(Relaxed));
-    round.check_equal("values alive, to entries", alive.count(), cache.len() as i64);
+    round.check_equal(
+        "squeezed cache: told twice, or by the wrong key",
+        told.twice.load(Relaxed),
+        0,
+    );
+    round.check_equal(
+        "squeezed cache: panics",
+        stats.panics,
+        told.panics.load(Relaxed),
+    );
+    round.check_equal(
+        "values alive, to entries",
+        alive.count(),
+        cache.len() as i64,
+    );
     drop(cache);
     round.check_equal("values of entries alive at the end", alive.count(), 0);
     tally
@@ -267,7 +336,12 @@ impl Squeezed<'_> {
             70..130 => self.insert(key, dice, tally),
             130..160 => {
                 tally.count("cache looks or computations");
-                self.look(key, true, |key| Some(self.cache.get_or_insert_with(key, || self.value(*key, dice))));
+                self.look(key, true, |key| {
+                    Some(
+                        self.cache
+                            .get_or_insert_with(key, || self.value(*key, dice)),
+                    )
+                });
             }
             160..170 => {
                 tally.count("entries removed by call");
@@ -275,7 +349,11 @@ impl Squeezed<'_> {
             }
             170..173 => {
                 tally.count("entries popped");
-                drop(if dice.one_in(2) { self.cache.pop_lru() } else { self.cache.pop_oldest() });
+                drop(if dice.one_in(2) {
+                    self.cache.pop_lru()
+                } else {
+                    self.cache.pop_oldest()
+                });
             }
             173..175 => {
                 tally.count("sweeps of entries");
@@ -323,14 +401,18 @@ impl Squeezed<'_> {
         let visit = self.cells[key].visit(&self.time);
         let former = if dice.one_in(2) {
             self.cache.try_insert(key, value).unwrap_or_else(|refused| {
-                self.round.check(refused.value.id == key, || format!("key {key} was refused as {}", refused.value.id));
+                self.round.check(refused.value.id == key, || {
+                    format!("key {key} was refused as {}", refused.value.id)
+                });
                 None
             })
         } else {
             self.cache.insert(key, value)
         };
         history.after.store(self.time.now(), SeqCst);
-        former.iter().for_each(|former| self.is_live(key, former, visit.before));
+        former
+            .iter()
+            .for_each(|former| self.is_live(key, former, visit.before));
         self.cells[key].recorded.set(&visit);
     }
 
@@ -344,9 +426,15 @@ impl Squeezed<'_> {
             self.is_live(key, &value, visit.before);
             // How long it was not used is known where all who used it have said so.
             let is_new = value.history.before >= visit.before;
-            self.round.check(!visit.is_alone() || is_new || idle < self.limits.idle, || {
-                format!("key {key} was returned after {idle} ns without use, above {} ns", self.limits.idle)
-            });
+            self.round.check(
+                !visit.is_alone() || is_new || idle < self.limits.idle,
+                || {
+                    format!(
+                        "key {key} was returned after {idle} ns without use, above {} ns",
+                        self.limits.idle
+                    )
+                },
+            );
         }
         if refreshes {
             used.set(&visit);
@@ -355,23 +443,34 @@ impl Squeezed<'_> {
 
     fn is_live(&self, key: usize, value: &Value, before: u64) {
         let at_least = before.saturating_sub(value.history.after.load(SeqCst));
-        self.round.check(value.id == key && at_least < self.limits.age, || {
-            format!("key {key} has a value of key {} that is {at_least} ns old, above {} ns", value.id, self.limits.age)
-        });
+        self.round
+            .check(value.id == key && at_least < self.limits.age, || {
+                format!(
+                    "key {key} has a value of key {} that is {at_least} ns old, above {} ns",
+                    value.id, self.limits.age
+                )
+            });
     }
 
     fn resize(&self, dice: &mut Dice, tally: &mut Tally) {
         let number = self.resizes.load(SeqCst);
-        let is_free =
-            number.is_multiple_of(2) && self.resizes.compare_exchange(number, number + 1, SeqCst, SeqCst).is_ok();
+        let is_free = number.is_multiple_of(2)
+            && self
+                .resizes
+                .compare_exchange(number, number + 1, SeqCst, SeqCst)
+                .is_ok();
         if !is_free {
             return;
         }
         tally.count("changes of bounds");
         let shards = self.limits.shards;
-        self.cache.resize(shards + dice.between(1, 2_000) as usize).expect("a sound limit");
+        self.cache
+            .resize(shards + dice.between(1, 2_000) as usize)
+            .expect("a sound limit");
         if self.limits.weight.is_some() {
-            self.cache.resize_weight(shards as u64 * dice.between(50, 20_000)).expect("a sound limit");
+            self.cache
+                .resize_weight(shards as u64 * dice.between(50, 20_000))
+                .expect("a sound limit");
         }
         self.resizes.fetch_add(1, SeqCst);
     }
@@ -380,10 +479,16 @@ impl Squeezed<'_> {
         let number = self.resizes.load(SeqCst);
         let stats = self.cache.stats();
         let is_settled = number.is_multiple_of(2) && self.resizes.load(SeqCst) == number;
-        let holds = stats.len <= stats.max_entries && stats.max_weight.is_none_or(|max| stats.weight <= max);
-        self.round.check(!is_settled || holds, || format!("a cache above its bounds: {stats}"));
-        self.round.check(stats.oldest_entry_age.is_none_or(|age| nanos(age) < self.limits.age), || {
-            format!("an entry above its age: {stats}")
+        let holds = stats.len <= stats.max_entries
+            && stats.max_weight.is_none_or(|max| stats.weight <= max);
+        self.round.check(!is_settled || holds, || {
+            format!("a cache above its bounds: {stats}")
         });
+        self.round.check(
+            stats
+                .oldest_entry_age
+                .is_none_or(|age| nanos(age) < self.limits.age),
+            || format!("an entry above its age: {stats}"),
+        );
     }
 }

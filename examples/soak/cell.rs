@@ -29,7 +29,10 @@ pub(crate) struct Stamp {
 
 impl Default for Stamp {
     fn default() -> Self {
-        Self { since: AtomicU64::new(NEVER), until: AtomicU64::new(0) }
+        Self {
+            since: AtomicU64::new(NEVER),
+            until: AtomicU64::new(0),
+        }
     }
 }
 
@@ -39,20 +42,30 @@ impl Stamp {
         let other = self.since.swap(visit.before, SeqCst);
         let now = visit.time.now();
         self.until.fetch_max(now, SeqCst);
-        if other == NEVER { NEVER } else { now - other.min(visit.before) }
+        if other == NEVER {
+            NEVER
+        } else {
+            now - other.min(visit.before)
+        }
     }
 
     /// Forgets it, if it is still that of this reading.
     pub(crate) fn forget(&self, before: u64) {
         // Where another one has come since, that is the one that counts.
-        self.since.compare_exchange(before, NEVER, SeqCst, SeqCst).ok();
+        self.since
+            .compare_exchange(before, NEVER, SeqCst, SeqCst)
+            .ok();
     }
 
     /// How long ago it was at most, by now.
     pub(crate) fn at_most(&self, time: &Time) -> u64 {
         // First: what is noted afterwards is no longer ago than that.
         let since = self.since.load(SeqCst);
-        if since == NEVER { NEVER } else { time.now().saturating_sub(since) }
+        if since == NEVER {
+            NEVER
+        } else {
+            time.now().saturating_sub(since)
+        }
     }
 
     /// How long before this reading it was at least.
@@ -70,7 +83,14 @@ impl Cell {
         let number = self.begun.fetch_add(1, SeqCst);
         let was_alone = self.ended.load(SeqCst) == number;
         let recorded_since = self.recorded.since.load(SeqCst);
-        Visit { cell: self, time, number, was_alone, recorded_since, before: time.now() }
+        Visit {
+            cell: self,
+            time,
+            number,
+            was_alone,
+            recorded_since,
+            before: time.now(),
+        }
     }
 }
 
@@ -93,7 +113,11 @@ impl Visit<'_> {
 
     /// How long ago, by now, the recording was at most of which the cell knew when this began.
     pub(crate) fn recorded_at_most(&self) -> u64 {
-        if self.recorded_since == NEVER { NEVER } else { self.time.now() - self.recorded_since }
+        if self.recorded_since == NEVER {
+            NEVER
+        } else {
+            self.time.now() - self.recorded_since
+        }
     }
 }
 

@@ -69,7 +69,12 @@ fn run() -> Result<ExitCode> {
     };
     silence_deliberate_panics();
     let mut report = Report::new(&options, ALLOCATOR.allocated());
-    note(format_args!("soak: seed {}, {} threads, {}", options.seed, options.threads, human(options.time)));
+    note(format_args!(
+        "soak: seed {}, {} threads, {}",
+        options.seed,
+        options.threads,
+        human(options.time)
+    ));
     let clock = Clock::precise();
     let watchdog = Watchdog::new(options.seed);
     let mut told = TOLD_EVERY;
@@ -87,7 +92,11 @@ fn run() -> Result<ExitCode> {
         }
         let now = clock.now();
         if now >= told {
-            note(format_args!("{}: {} rounds", human(now), thousands(report.rounds)));
+            note(format_args!(
+                "{}: {} rounds",
+                human(now),
+                thousands(report.rounds)
+            ));
             told = now + TOLD_EVERY;
         }
         if now >= options.time {
@@ -103,11 +112,19 @@ fn run() -> Result<ExitCode> {
 /// Plays a round; what is broken, if anything is.
 fn play(options: &Options, number: u64, report: &mut Report) -> Option<String> {
     let mut round = Round::new(options.seed, number, options.threads, OPERATIONS);
-    for (part, soak) in [dedup::soak, cache::soak, listeners::soak].into_iter().enumerate() {
+    for (part, soak) in [dedup::soak, cache::soak, listeners::soak]
+        .into_iter()
+        .enumerate()
+    {
         // What looks through a structure for anything wrong panics where it finds it.
         match catch_unwind(AssertUnwindSafe(|| soak(&mut round, &mut report.causes))) {
             Ok(tally) => report.operations[part].add(&tally),
-            Err(payload) => return Some(format!("a look through a structure: {}", panic_text(&*payload))),
+            Err(payload) => {
+                return Some(format!(
+                    "a look through a structure: {}",
+                    panic_text(&*payload)
+                ));
+            }
         }
         if let Some(promise) = round.broken() {
             return Some(promise);

@@ -33,8 +33,12 @@ impl Options {
     pub(crate) fn read() -> Result<Option<Self>> {
         let processors = available_parallelism().map_or(1, usize::from);
         let seed = RandomState::new().hash_one(()) % 1_000_000;
-        let mut options =
-            Self { time: Duration::from_secs(10), seed, first_round: 1, threads: (2 * processors).max(4) };
+        let mut options = Self {
+            time: Duration::from_secs(10),
+            seed,
+            first_round: 1,
+            threads: (2 * processors).max(4),
+        };
         let mut args = lexopt::Parser::from_env();
         while let Some(arg) = args.next()? {
             match arg {

@@ -20,9 +20,17 @@ pub(crate) struct Report {
 
 impl Report {
     pub(crate) fn new(options: &Options, bytes_at_start: usize) -> Self {
-        let Options { time, seed, threads, .. } = options;
+        let Options {
+            time,
+            seed,
+            threads,
+            ..
+        } = options;
         Self {
-            head: format!("soak of {} with {threads} threads, seed {seed}", human(*time)),
+            head: format!(
+                "soak of {} with {threads} threads, seed {seed}",
+                human(*time)
+            ),
             rounds: 0,
             operations: Default::default(),
             causes: Tally::default(),
@@ -34,11 +42,17 @@ impl Report {
 
     pub(crate) fn text(&self) -> String {
         let mut text = format!("{}\n\nrounds {}\n", self.head, thousands(self.rounds));
-        for (title, tally) in ["ids", "cache entries", "listeners"].iter().zip(&self.operations) {
+        for (title, tally) in ["ids", "cache entries", "listeners"]
+            .iter()
+            .zip(&self.operations)
+        {
             text += &format!("\n{title}\n{}", lines(tally));
         }
         text += &format!("\nwhat left, and why\n{}", lines(&self.causes));
-        text += &format!("\npanics of user code, all contained {}\n", thousands(panics()));
+        text += &format!(
+            "\npanics of user code, all contained {}\n",
+            thousands(panics())
+        );
         let [start, most] = [self.bytes_at_start, MOST_BYTES.load(SeqCst)].map(thousands);
         let [first, end] = [self.bytes_after_first.unwrap_or(0), self.bytes_at_end].map(thousands);
         text += &format!(
@@ -50,5 +64,8 @@ impl Report {
 }
 
 fn lines(tally: &Tally) -> String {
-    tally.iter().map(|(what, count)| format!("{:>16}  {what}\n", thousands(count))).collect()
+    tally
+        .iter()
+        .map(|(what, count)| format!("{:>16}  {what}\n", thousands(count)))
+        .collect()
 }

@@ -34,7 +34,10 @@ impl Verdict {
     /// Notes that a promise does not hold; the first one counts.
     pub(crate) fn check(&self, holds: bool, promise: impl FnOnce() -> String) {
         if !holds {
-            self.broken.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert_with(promise);
+            self.broken
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .get_or_insert_with(promise);
             self.is_broken.store(true, SeqCst);
         }
     }
@@ -50,7 +53,12 @@ const SAMPLED: usize = 64;
 impl Round {
     pub(crate) fn new(seed: u64, number: u64, threads: usize, operations: usize) -> Self {
         let dice = Dice::new(scramble(seed ^ scramble(number)));
-        Self { threads, operations, dice, verdict: Arc::default() }
+        Self {
+            threads,
+            operations,
+            dice,
+            verdict: Arc::default(),
+        }
     }
 
     pub(crate) fn check(&self, holds: bool, promise: impl FnOnce() -> String) {
@@ -62,11 +70,18 @@ impl Round {
     }
 
     pub(crate) fn broken(&self) -> Option<String> {
-        self.verdict.broken.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.verdict
+            .broken
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
     }
 
     /// Has all threads begin at once, and do `work` as often as the round is long; what they did.
-    pub(crate) fn play<W: FnMut(&mut Dice, &mut Tally)>(&self, worker: impl Fn(usize) -> W + Sync) -> Tally {
+    pub(crate) fn play<W: FnMut(&mut Dice, &mut Tally)>(
+        &self,
+        worker: impl Fn(usize) -> W + Sync,
+    ) -> Tally {
         let (start, end) = (Barrier::new(self.threads), Barrier::new(self.threads));
         let one = |number: usize| {
             let mut dice = Dice::new(self.dice.state ^ scramble(number as u64 + 1));
@@ -94,11 +109,15 @@ impl Round {
         let mut all = Tally::default();
         thread::scope(|scope| {
             let one = &one;
-            let threads: Vec<_> = (0..self.threads).map(|number| scope.spawn(move || one(number))).collect();
+            let threads: Vec<_> = (0..self.threads)
+                .map(|number| scope.spawn(move || one(number)))
+                .collect();
             for thread in threads {
                 match thread.join() {
                     Ok(tally) => all.add(&tally),
-                    Err(payload) => self.check(false, || format!("a thread panicked: {}", panic_text(&*payload))),
+                    Err(payload) => self.check(false, || {
+                        format!("a thread panicked: {}", panic_text(&*payload))
+                    }),
                 }
             }
         });
@@ -117,7 +136,9 @@ impl Drop for Wait<'_> {
 
 pub(crate) fn panic_text(payload: &(dyn std::any::Any + Send)) -> &str {
     let owned = payload.downcast_ref::<String>().map(String::as_str);
-    owned.or_else(|| payload.downcast_ref::<&str>().copied()).unwrap_or("(no text)")
+    owned
+        .or_else(|| payload.downcast_ref::<&str>().copied())
+        .unwrap_or("(no text)")
 }
 
 /// Numbers that look random, and are the same for the same seed.
@@ -170,7 +191,10 @@ impl Tally {
     }
 
     pub(crate) fn add(&mut self, other: &Self) {
-        other.0.iter().for_each(|(&what, &count)| self.count_many(what, count));
+        other
+            .0
+            .iter()
+            .for_each(|(&what, &count)| self.count_many(what, count));
     }
 
     pub(crate) fn iter(&self) -> impl Iterator<Item = (&'static str, u64)> {
@@ -197,7 +221,11 @@ impl Time {
     pub(crate) fn new(limits: &[Duration]) -> Self {
         let manual = ManualClock::new();
         let clock = manual.clock();
-        Self { manual, clock, limits: limits.iter().map(|&limit| nanos(limit)).collect() }
+        Self {
+            manual,
+            clock,
+            limits: limits.iter().map(|&limit| nanos(limit)).collect(),
+        }
     }
 
     pub(crate) fn clock(&self) -> Clock {

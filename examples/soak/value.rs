@@ -56,8 +56,18 @@ pub(crate) struct History {
 
 impl Value {
     pub(crate) fn new(alive: &Alive, id: usize, weight: u32, brittle: bool, before: u64) -> Self {
-        let history = History { before, after: AtomicU64::new(u64::MAX), has_left: AtomicBool::new(false) };
-        Self { id, weight, brittle, history: Arc::new(history), _alive: alive.one() }
+        let history = History {
+            before,
+            after: AtomicU64::new(u64::MAX),
+            has_left: AtomicBool::new(false),
+        };
+        Self {
+            id,
+            weight,
+            brittle,
+            history: Arc::new(history),
+            _alive: alive.one(),
+        }
     }
 }
 

@@ -39,7 +39,11 @@ impl Watchdog {
                 seen = now;
             }
         });
-        Self { round, stop: Some(stop), thread: Some(thread) }
+        Self {
+            round,
+            stop: Some(stop),
+            thread: Some(thread),
+        }
     }
 
     /// This round begins.

@@ -57,7 +57,13 @@ impl Input {
             })
         };
         let reader = open().map_err(|error| self.unreadable(&error))?;
-        Ok(Lines { input: self, reader, line: Vec::new(), read: 0, bad: 0 })
+        Ok(Lines {
+            input: self,
+            reader,
+            line: Vec::new(),
+            read: 0,
+            bad: 0,
+        })
     }
 
     fn unreadable(&self, error: &io::Error) -> String {
@@ -90,7 +96,9 @@ impl Lines<'_> {
     pub(crate) fn next(&mut self) -> Result<Option<&str>> {
         loop {
             self.line.clear();
-            let end = self.read_line().map_err(|error| self.input.unreadable(&error))?;
+            let end = self
+                .read_line()
+                .map_err(|error| self.input.unreadable(&error))?;
             if !end && self.line.is_empty() {
                 return Ok(None);
             }
@@ -111,7 +119,10 @@ impl Lines<'_> {
 
     /// Whether the line has an end. Of one that is too long, only so much is held that it can be told.
     fn read_line(&mut self) -> io::Result<bool> {
-        self.reader.by_ref().take(LONGEST_LINE as u64 + 1).read_until(b'\n', &mut self.line)?;
+        self.reader
+            .by_ref()
+            .take(LONGEST_LINE as u64 + 1)
+            .read_until(b'\n', &mut self.line)?;
         if self.line.len() > LONGEST_LINE && !self.line.ends_with(b"\n") {
             self.reader.skip_until(b'\n')?;
         }

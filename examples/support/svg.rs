@@ -15,6 +15,11 @@ pub(crate) fn head(width: f64, height: f64, title: &str) -> String {
 
 /// No text may end an element, and some characters must not be in XML at all.
 pub(crate) fn escaped(text: &str) -> String {
-    let text = text.replace(|c: char| c.is_control() || matches!(c, '\u{fffe}' | '\u{ffff}'), "\u{fffd}");
-    text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;")
+    let text = text.replace(
+        |c: char| c.is_control() || matches!(c, '\u{fffe}' | '\u{ffff}'),
+        "\u{fffd}",
+    );
+    text.replace('&', "&amp;")
+        .replace('<', "&lt;")
+        .replace('>', "&gt;")
 }

@@ -4,9 +4,7 @@
 use arbitrary::Arbitrary;
 use libfuzzer_sys::fuzz_target;
 
-#[path = "../../tests/support/dedup_model.rs"]
-mod model;
-use model::{Limits, Op, run};
+use leakproof_testkit::dedup::{Limits, Op, run};
 
 #[derive(Arbitrary, Debug)]
 struct Input {

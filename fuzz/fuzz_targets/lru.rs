@@ -4,9 +4,7 @@
 use arbitrary::Arbitrary;
 use libfuzzer_sys::fuzz_target;
 
-#[path = "../../tests/support/lru_model.rs"]
-mod lru_model;
-use lru_model::{Limits, Op, run};
+use leakproof_testkit::lru::{Limits, Op, run};
 
 #[derive(Arbitrary, Debug)]
 struct Input {

@@ -40,10 +40,14 @@ impl<'de, C: Settings> Visitor<'de> for ConfigVisitor<C> {
         let mut config = C::default();
         let mut given = vec![false; C::SETTINGS.len()];
         while let Some(name) = map.next_key::<String>()? {
-            let named = |setting: &Setting<C>| setting.field == name || setting.variable.to_ascii_lowercase() == name;
+            let named = |setting: &Setting<C>| {
+                setting.field == name || setting.variable.to_ascii_lowercase() == name
+            };
             let Some(at) = C::SETTINGS.iter().position(named) else {
                 let known: Vec<_> = C::SETTINGS.iter().map(|setting| setting.field).collect();
-                return Err(Error::custom(format_args!("unknown field {name:?}, expected one of {known:?}")));
+                return Err(Error::custom(format_args!(
+                    "unknown field {name:?}, expected one of {known:?}"
+                )));
             };
             let setting = &C::SETTINGS[at];
             if std::mem::replace(&mut given[at], true) {
@@ -58,7 +62,11 @@ impl<'de, C: Settings> Visitor<'de> for ConfigVisitor<C> {
             set.map_err(|wrong| error(wrong, name, &value))?;
         }
         match config.judge_shards() {
-            Some((_, shards, wrong)) => Err(error(wrong, "shards".to_owned(), &Given::Number(shards as i128))),
+            Some((_, shards, wrong)) => Err(error(
+                wrong,
+                "shards".to_owned(),
+                &Given::Number(shards as i128),
+            )),
             None => Ok(config),
         }
     }

@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
-use super::setting::{MINUTE, MOST_ENTRIES, MOST_SHARDS, MOST_WEIGHT, SECOND, Setting, Settings, count, time};
+use super::setting::{
+    MINUTE, MOST_ENTRIES, MOST_SHARDS, MOST_WEIGHT, SECOND, Setting, Settings, count, time,
+};
 
 /// The limits of a [`DedupMap`](crate::DedupMap), to be read from variables or with `serde`, and given to
 /// [`DedupBuilder::config`](crate::DedupBuilder::config).
@@ -66,26 +68,41 @@ impl Default for DedupConfig {
 
 impl Settings for DedupConfig {
     const SETTINGS: &'static [Setting<Self>] = &[
-        Setting::<Self>::time("ttl", "TTL_MS", MINUTE, |config, ttl| config.ttl = ttl.map_or(config.ttl, time)),
+        Setting::<Self>::time("ttl", "TTL_MS", MINUTE, |config, ttl| {
+            config.ttl = ttl.map_or(config.ttl, time);
+        }),
         Setting::<Self>::count("max_entries", "MAX_ENTRIES", MOST_ENTRIES, |config, max| {
             config.max_entries = max.map_or(config.max_entries, count);
         }),
-        Setting::<Self>::count("max_bytes", "MAX_BYTES", MOST_WEIGHT, |config, max| config.max_bytes = max.map(count))
-            .or_off(),
+        Setting::<Self>::count("max_bytes", "MAX_BYTES", MOST_WEIGHT, |config, max| {
+            config.max_bytes = max.map(count);
+        })
+        .or_off(),
         Setting::<Self>::time("lease", "LEASE_MS", SECOND, |config, lease| {
             config.lease = lease.map_or(config.lease, time);
         }),
-        Setting::<Self>::count("max_in_flight", "MAX_IN_FLIGHT", MOST_ENTRIES, |config, max| {
-            config.max_in_flight = max.map_or(config.max_in_flight, count);
-        }),
-        Setting::<Self>::count("shards", "SHARDS", MOST_SHARDS, |config, shards| config.shards = shards.map(count))
-            .or_off(),
-        Setting::<Self>::time("sweep_every", "SWEEP_MS", SECOND, |config, every| config.sweep_every = every.map(time))
-            .or_off(),
+        Setting::<Self>::count(
+            "max_in_flight",
+            "MAX_IN_FLIGHT",
+            MOST_ENTRIES,
+            |config, max| {
+                config.max_in_flight = max.map_or(config.max_in_flight, count);
+            },
+        ),
+        Setting::<Self>::count("shards", "SHARDS", MOST_SHARDS, |config, shards| {
+            config.shards = shards.map(count);
+        })
+        .or_off(),
+        Setting::<Self>::time("sweep_every", "SWEEP_MS", SECOND, |config, every| {
+            config.sweep_every = every.map(time);
+        })
+        .or_off(),
     ];
 
     fn shards(&mut self) -> Option<(&mut Option<usize>, u64)> {
-        let most = self.max_bytes.map_or(self.max_entries, |bytes| bytes.min(self.max_entries));
+        let most = self
+            .max_bytes
+            .map_or(self.max_entries, |bytes| bytes.min(self.max_entries));
         Some((&mut self.shards, most as u64))
     }
 }

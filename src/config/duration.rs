@@ -1,8 +1,14 @@
 //! Times as text: `24h`, `90m`, `1h30m`, `500ms`.
 
 /// The units, and the milliseconds that each has. Of those that begin alike, the longer comes first.
-const UNITS: [(&str, u64); 6] =
-    [("ms", 1), ("min", 60_000), ("m", 60_000), ("s", 1_000), ("h", 3_600_000), ("d", 86_400_000)];
+const UNITS: [(&str, u64); 6] = [
+    ("ms", 1),
+    ("min", 60_000),
+    ("m", 60_000),
+    ("s", 1_000),
+    ("h", 3_600_000),
+    ("d", 86_400_000),
+];
 
 /// The milliseconds of a time: whole numbers, each with its unit. Saturates.
 pub(super) fn parse(text: &str) -> Option<u64> {
@@ -44,7 +50,20 @@ mod tests {
         ] {
             assert_eq!(parse(text), Some(millis), "{text}");
         }
-        for text in ["", " ", "24", "h", "24 hours!", "1.5h", "-1h", "1h30", "24H", "1w", "½h", "1hé"] {
+        for text in [
+            "",
+            " ",
+            "24",
+            "h",
+            "24 hours!",
+            "1.5h",
+            "-1h",
+            "1h30",
+            "24H",
+            "1w",
+            "½h",
+            "1hé",
+        ] {
             assert_eq!(parse(text), None, "{text}");
         }
     }

@@ -60,8 +60,16 @@ impl fmt::Display for ConfigErrorKind {
 
 impl fmt::Display for ConfigError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { variable, value, kind, allowed } = self;
-        write!(f, "{variable} is {value:?}, which is {kind}; allowed is {allowed}")
+        let Self {
+            variable,
+            value,
+            kind,
+            allowed,
+        } = self;
+        write!(
+            f,
+            "{variable} is {value:?}, which is {kind}; allowed is {allowed}"
+        )
     }
 }
 
@@ -76,6 +84,11 @@ pub(super) struct Wrong {
 
 impl Wrong {
     pub(super) fn of(self, variable: String, value: String) -> ConfigError {
-        ConfigError { variable, value, kind: self.kind, allowed: self.allowed }
+        ConfigError {
+            variable,
+            value,
+            kind: self.kind,
+            allowed: self.allowed,
+        }
     }
 }

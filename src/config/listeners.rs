@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::setting::{MOST_ENTRIES, SECOND, Setting, Settings, count, time};
-use crate::listeners::Overflow;
+use crate::registry::Overflow;
 
 /// The limits of a [`ListenerRegistry`](crate::ListenerRegistry), to be read from variables or with `serde`, and given to
 /// [`ListenersBuilder::config`](crate::ListenersBuilder::config).
@@ -63,26 +63,61 @@ impl Default for ListenersConfig {
 
 impl Settings for ListenersConfig {
     const SETTINGS: &'static [Setting<Self>] = &[
-        Setting::<Self>::count("max_listeners", "MAX_LISTENERS", MOST_ENTRIES, |config, max| {
-            config.max_listeners = max.map_or(config.max_listeners, count);
-        }),
-        Setting::<Self>::count("max_per_topic", "MAX_PER_TOPIC", MOST_ENTRIES, |config, max| {
-            config.max_per_topic = max.map_or(config.max_per_topic, count);
-        }),
-        Setting::<Self>::choice("overflow", "OVERFLOW", &["reject", "evict_oldest"], |config, place| {
-            config.overflow = if place == Some(1) { Overflow::EvictOldest } else { Overflow::Reject };
-        }),
-        Setting::<Self>::time("max_age", "MAX_AGE_MS", SECOND, |config, age| config.max_age = age.map(time)).or_off(),
-        Setting::<Self>::count("breaker_failures", "BREAKER_FAILURES", u32::MAX as u64, |config, failures| {
-            config.breaker_failures = failures.map(|failures| u32::try_from(failures).unwrap_or(u32::MAX));
+        Setting::<Self>::count(
+            "max_listeners",
+            "MAX_LISTENERS",
+            MOST_ENTRIES,
+            |config, max| {
+                config.max_listeners = max.map_or(config.max_listeners, count);
+            },
+        ),
+        Setting::<Self>::count(
+            "max_per_topic",
+            "MAX_PER_TOPIC",
+            MOST_ENTRIES,
+            |config, max| {
+                config.max_per_topic = max.map_or(config.max_per_topic, count);
+            },
+        ),
+        Setting::<Self>::choice(
+            "overflow",
+            "OVERFLOW",
+            &["reject", "evict_oldest"],
+            |config, place| {
+                config.overflow = if place == Some(1) {
+                    Overflow::EvictOldest
+                } else {
+                    Overflow::Reject
+                };
+            },
+        ),
+        Setting::<Self>::time("max_age", "MAX_AGE_MS", SECOND, |config, age| {
+            config.max_age = age.map(time);
         })
         .or_off(),
-        Setting::<Self>::time("breaker_retry", "BREAKER_RETRY_MS", SECOND, |config, retry| {
-            config.breaker_retry = retry.map(time);
+        Setting::<Self>::count(
+            "breaker_failures",
+            "BREAKER_FAILURES",
+            u32::MAX as u64,
+            |config, failures| {
+                config.breaker_failures =
+                    failures.map(|failures| u32::try_from(failures).unwrap_or(u32::MAX));
+            },
+        )
+        .or_off(),
+        Setting::<Self>::time(
+            "breaker_retry",
+            "BREAKER_RETRY_MS",
+            SECOND,
+            |config, retry| {
+                config.breaker_retry = retry.map(time);
+            },
+        )
+        .or_off(),
+        Setting::<Self>::time("sweep_every", "SWEEP_MS", SECOND, |config, every| {
+            config.sweep_every = every.map(time);
         })
         .or_off(),
-        Setting::<Self>::time("sweep_every", "SWEEP_MS", SECOND, |config, every| config.sweep_every = every.map(time))
-            .or_off(),
     ];
 }
 

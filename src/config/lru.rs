@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
-use super::setting::{MOST_ENTRIES, MOST_SHARDS, MOST_WEIGHT, SECOND, Setting, Settings, count, time};
+use super::setting::{
+    MOST_ENTRIES, MOST_SHARDS, MOST_WEIGHT, SECOND, Setting, Settings, count, time,
+};
 
 /// The limits of an [`LruCache`](crate::LruCache), to be read from variables or with `serde`, and given to
 /// [`LruBuilder::config`](crate::LruBuilder::config).
@@ -79,19 +81,35 @@ impl Settings for LruConfig {
         Setting::<Self>::count("max_entries", "MAX_ENTRIES", MOST_ENTRIES, |config, max| {
             config.max_entries = max.map_or(config.max_entries, count);
         }),
-        Setting::<Self>::count("max_weight", "MAX_WEIGHT", MOST_WEIGHT, |config, max| config.max_weight = max).or_off(),
-        Setting::<Self>::time("max_age", "MAX_AGE_MS", SECOND, |config, age| config.max_age = age.map(time)).or_off(),
-        Setting::<Self>::time("max_idle", "MAX_IDLE_MS", SECOND, |config, idle| config.max_idle = idle.map(time))
-            .or_off(),
-        Setting::<Self>::count("shards", "SHARDS", MOST_SHARDS, |config, shards| config.shards = shards.map(count))
-            .or_off(),
-        Setting::<Self>::time("sweep_every", "SWEEP_MS", SECOND, |config, every| config.sweep_every = every.map(time))
-            .or_off(),
+        Setting::<Self>::count("max_weight", "MAX_WEIGHT", MOST_WEIGHT, |config, max| {
+            config.max_weight = max;
+        })
+        .or_off(),
+        Setting::<Self>::time("max_age", "MAX_AGE_MS", SECOND, |config, age| {
+            config.max_age = age.map(time);
+        })
+        .or_off(),
+        Setting::<Self>::time("max_idle", "MAX_IDLE_MS", SECOND, |config, idle| {
+            config.max_idle = idle.map(time);
+        })
+        .or_off(),
+        Setting::<Self>::count("shards", "SHARDS", MOST_SHARDS, |config, shards| {
+            config.shards = shards.map(count);
+        })
+        .or_off(),
+        Setting::<Self>::time("sweep_every", "SWEEP_MS", SECOND, |config, every| {
+            config.sweep_every = every.map(time);
+        })
+        .or_off(),
     ];
 
     fn shards(&mut self) -> Option<(&mut Option<usize>, u64)> {
         let entries = self.max_entries as u64;
-        Some((&mut self.shards, self.max_weight.map_or(entries, |weight| weight.min(entries))))
+        Some((
+            &mut self.shards,
+            self.max_weight
+                .map_or(entries, |weight| weight.min(entries)),
+        ))
     }
 }
 

@@ -23,7 +23,10 @@ use setting::Settings;
 use crate::events;
 
 /// Reads all settings of a config; what is wrong is reported, and has its default.
-fn read<C: Settings>(prefix: &str, lookup: impl Fn(&str) -> Option<String>) -> (C, Vec<ConfigError>) {
+fn read<C: Settings>(
+    prefix: &str,
+    lookup: impl Fn(&str) -> Option<String>,
+) -> (C, Vec<ConfigError>) {
     let mut config = C::default();
     let mut errors = Vec::new();
     let variable = |name: &str| format!("{prefix}_{name}");
@@ -42,15 +45,27 @@ fn read<C: Settings>(prefix: &str, lookup: impl Fn(&str) -> Option<String>) -> (
 }
 
 /// [`read`], or the first thing that is wrong.
-fn read_strictly<C: Settings>(prefix: &str, lookup: impl Fn(&str) -> Option<String>) -> Result<C, ConfigError> {
+fn read_strictly<C: Settings>(
+    prefix: &str,
+    lookup: impl Fn(&str) -> Option<String>,
+) -> Result<C, ConfigError> {
     let (config, errors) = read(prefix, lookup);
     errors.into_iter().next().map_or(Ok(config), Err)
 }
 
 /// [`read`], and tells of what is wrong.
-fn read_leniently<C: Settings>(prefix: &str, lookup: impl Fn(&str) -> Option<String>) -> (C, Vec<ConfigError>) {
+fn read_leniently<C: Settings>(
+    prefix: &str,
+    lookup: impl Fn(&str) -> Option<String>,
+) -> (C, Vec<ConfigError>) {
     let (config, errors) = read(prefix, lookup);
-    for ConfigError { variable, value, kind, allowed } in &errors {
+    for ConfigError {
+        variable,
+        value,
+        kind,
+        allowed,
+    } in &errors
+    {
         events::setting_replaced(variable, value, kind, allowed);
     }
     (config, errors)

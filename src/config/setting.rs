@@ -34,9 +34,13 @@ pub(super) trait Settings: Default + 'static {
         let (shards, most) = self.shards()?;
         let number = shards.filter(|&number| number as u64 > most)?;
         *shards = None;
-        let setting = Self::SETTINGS.iter().find(|setting| setting.field == "shards")?;
-        let wrong =
-            Wrong { kind: ConfigErrorKind::TooLarge, allowed: Unit::Count.allowed(1, most, setting.may_be_off) };
+        let setting = Self::SETTINGS
+            .iter()
+            .find(|setting| setting.field == "shards")?;
+        let wrong = Wrong {
+            kind: ConfigErrorKind::TooLarge,
+            allowed: Unit::Count.allowed(1, most, setting.may_be_off),
+        };
         Some((setting.variable, number, wrong))
     }
 }
@@ -72,7 +76,15 @@ impl<C> Setting<C> {
         most: u64,
         set: fn(&mut C, Option<u64>),
     ) -> Self {
-        Self { field, variable, unit: Unit::Count, least: 1, most, may_be_off: false, set }
+        Self {
+            field,
+            variable,
+            unit: Unit::Count,
+            least: 1,
+            most,
+            may_be_off: false,
+            set,
+        }
     }
 
     /// A time that is at least so many milliseconds.
@@ -82,7 +94,15 @@ impl<C> Setting<C> {
         least: u64,
         set: fn(&mut C, Option<u64>),
     ) -> Self {
-        Self { field, variable, unit: Unit::Milliseconds, least, most: LONGEST, may_be_off: false, set }
+        Self {
+            field,
+            variable,
+            unit: Unit::Milliseconds,
+            least,
+            most: LONGEST,
+            may_be_off: false,
+            set,
+        }
     }
 
     /// One of these words. It is set to the word's place among them.
@@ -92,7 +112,15 @@ impl<C> Setting<C> {
         words: &'static [&'static str],
         set: fn(&mut C, Option<u64>),
     ) -> Self {
-        Self { field, variable, unit: Unit::Choice(words), least: 0, most: 0, may_be_off: false, set }
+        Self {
+            field,
+            variable,
+            unit: Unit::Choice(words),
+            least: 0,
+            most: 0,
+            may_be_off: false,
+            set,
+        }
     }
 
     /// The same, but it may be `off`.
@@ -106,7 +134,10 @@ impl<C> Setting<C> {
         let value = value.trim();
         if let Unit::Choice(words) = self.unit {
             let place = words.iter().position(|word| *word == value);
-            (self.set)(config, Some(place.ok_or_else(|| self.wrong(ConfigErrorKind::NotAChoice))? as u64));
+            (self.set)(
+                config,
+                Some(place.ok_or_else(|| self.wrong(ConfigErrorKind::NotAChoice))? as u64),
+            );
             return Ok(());
         }
         if value == "off" {
@@ -126,14 +157,18 @@ impl<C> Setting<C> {
     #[cfg(feature = "serde")]
     pub(super) fn read_text(&self, value: &str, config: &mut C) -> Result<(), Wrong> {
         match parse(value) {
-            Some(millis) if self.unit == Unit::Milliseconds => self.judge(i128::from(millis), config),
-            _ => self.read_number(value, config).map_err(|wrong| match (wrong.kind, self.unit) {
-                (ConfigErrorKind::NotANumber, Unit::Milliseconds) => Wrong {
-                    kind: ConfigErrorKind::NotATime,
-                    allowed: format!("{}, or a time such as 24h or 1h30m", wrong.allowed),
-                },
-                _ => wrong,
-            }),
+            Some(millis) if self.unit == Unit::Milliseconds => {
+                self.judge(i128::from(millis), config)
+            }
+            _ => self
+                .read_number(value, config)
+                .map_err(|wrong| match (wrong.kind, self.unit) {
+                    (ConfigErrorKind::NotANumber, Unit::Milliseconds) => Wrong {
+                        kind: ConfigErrorKind::NotATime,
+                        allowed: format!("{}, or a time such as 24h or 1h30m", wrong.allowed),
+                    },
+                    _ => wrong,
+                }),
         }
     }
 
@@ -159,12 +194,19 @@ impl<C> Setting<C> {
             Ok(())
         } else {
             let is_choice = matches!(self.unit, Unit::Choice(_));
-            Err(self.wrong(if is_choice { ConfigErrorKind::NotAChoice } else { ConfigErrorKind::NotANumber }))
+            Err(self.wrong(if is_choice {
+                ConfigErrorKind::NotAChoice
+            } else {
+                ConfigErrorKind::NotANumber
+            }))
         }
     }
 
     pub(super) fn wrong(&self, kind: ConfigErrorKind) -> Wrong {
-        Wrong { kind, allowed: self.unit.allowed(self.least, self.most, self.may_be_off) }
+        Wrong {
+            kind,
+            allowed: self.unit.allowed(self.least, self.most, self.may_be_off),
+        }
     }
 }
 
@@ -175,10 +217,15 @@ impl Unit {
         match self {
             Self::Count => format!("a whole number, {least} to {most}{off}"),
             Self::Milliseconds => {
-                let [from, to] = [least, most].map(|millis| Human(Duration::from_millis(millis)).to_string());
+                let [from, to] =
+                    [least, most].map(|millis| Human(Duration::from_millis(millis)).to_string());
                 format!("a whole number of milliseconds, {least} ({from}) to {most} ({to}){off}")
             }
-            Self::Choice(words) => words.iter().map(|word| format!("{word:?}")).collect::<Vec<_>>().join(" or "),
+            Self::Choice(words) => words
+                .iter()
+                .map(|word| format!("{word:?}"))
+                .collect::<Vec<_>>()
+                .join(" or "),
         }
     }
 }

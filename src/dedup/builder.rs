@@ -11,10 +11,10 @@ use super::{DedupMap, unsync};
 use crate::bounds::{self, BuildError, Shared, Unsync};
 use crate::clock::{Clock, nanos};
 use crate::config::DedupConfig;
+use crate::dedup::log::store::{Places, SendStore};
 use crate::key::{ByteKey, Key};
 use crate::knobs::Knobs;
 use crate::shards::{Shards, share_of_count};
-use crate::window::store::{Places, SendStore};
 
 /// The entries that one shard can hold at most: the index tells 2<sup>30</sup> numbers apart, of which some are holes.
 const MAX_ENTRIES_PER_SHARD: usize = 1 << 28;
@@ -142,14 +142,22 @@ impl<K: ?Sized + Key, V, S, M> DedupBuilder<K, V, S, M> {
     }
 
     fn limits(&self, shards: usize) -> Result<Limits, BuildError> {
-        bounds::count("max_in_flight", Some(self.max_in_flight), MAX_ENTRIES_PER_SHARD)?;
+        bounds::count(
+            "max_in_flight",
+            Some(self.max_in_flight),
+            MAX_ENTRIES_PER_SHARD,
+        )?;
         if let Some(max) = self.max_bytes {
             bounds::count("max_bytes", Some(max), usize::MAX)?;
         }
         Ok(Limits {
             ttl: nanos(bounds::time("ttl", self.ttl)?),
             lease: nanos(bounds::time("lease", Some(self.lease))?),
-            max_entries: bounds::count("max_entries", self.max_entries, shards.saturating_mul(MAX_ENTRIES_PER_SHARD))?,
+            max_entries: bounds::count(
+                "max_entries",
+                self.max_entries,
+                shards.saturating_mul(MAX_ENTRIES_PER_SHARD),
+            )?,
             max_bytes: self.max_bytes,
         })
     }
@@ -210,7 +218,10 @@ impl<K: ?Sized + Key, V, S> DedupBuilder<K, V, S, Shared> {
     fn shard_count(&self) -> Result<usize, BuildError> {
         let by_entries = self.max_entries.unwrap_or(0) / ENTRIES_PER_SHARD;
         let by_bytes = self.max_bytes.unwrap_or(usize::MAX) / BYTES_PER_SHARD;
-        self.knobs.shard_count(self.max_entries.into_iter().chain(self.max_bytes), by_entries.min(by_bytes))
+        self.knobs.shard_count(
+            self.max_entries.into_iter().chain(self.max_bytes),
+            by_entries.min(by_bytes),
+        )
     }
 }
 
@@ -231,9 +242,18 @@ where
         let permits = Permits::new(self.max_in_flight);
         let parts = (0..shards).map(|shard| {
             let limits = limits.share(shard, shards);
-            unsync::DedupMap::with(limits, Arc::clone(&permits), self.knobs.clock.clone(), self.knobs.hasher.clone())
+            unsync::DedupMap::with(
+                limits,
+                Arc::clone(&permits),
+                self.knobs.clock.clone(),
+                self.knobs.hasher.clone(),
+            )
         });
-        let map = DedupMap::new_inner(Shards::new(parts), self.knobs.clock.clone(), self.knobs.hasher.clone());
+        let map = DedupMap::new_inner(
+            Shards::new(parts),
+            self.knobs.clock.clone(),
+            self.knobs.hasher.clone(),
+        );
         self.knobs.sweep("dedup", &map.inner)?;
         Ok(map)
     }
@@ -247,7 +267,12 @@ impl<K: ?Sized + Key, V, S: BuildHasher> DedupBuilder<K, V, S, Unsync> {
     /// [`BuildError`] where a limit is missing, zero or beyond reach.
     pub fn build(self) -> Result<unsync::DedupMap<K, V, S>, BuildError> {
         let limits = self.limits(1)?;
-        Ok(unsync::DedupMap::with(limits, Permits::new(self.max_in_flight), self.knobs.clock, self.knobs.hasher))
+        Ok(unsync::DedupMap::with(
+            limits,
+            Permits::new(self.max_in_flight),
+            self.knobs.clock,
+            self.knobs.hasher,
+        ))
     }
 }
 

@@ -117,11 +117,17 @@ enum Map<'a, K: ?Sized + Key, V, S> {
 
 impl<'a, K: ?Sized + Key, V, S: std::hash::BuildHasher> Ticket<'a, K, V, S> {
     pub(super) fn borrowed(map: &'a DedupMap<K, V, S>, token: Token) -> Self {
-        Self { map: Map::Borrowed(map), token: Some(token) }
+        Self {
+            map: Map::Borrowed(map),
+            token: Some(token),
+        }
     }
 
     pub(super) fn owned(map: DedupMap<K, V, S>, token: Token) -> Self {
-        Self { map: Map::Owned(map), token: Some(token) }
+        Self {
+            map: Map::Owned(map),
+            token: Some(token),
+        }
     }
 
     /// Records the id as handled, with `value`; its ttl begins now. Of a key that alone exceeds `max_bytes` nothing is
@@ -155,7 +161,9 @@ impl<'a, K: ?Sized + Key, V, S: std::hash::BuildHasher> Ticket<'a, K, V, S> {
     /// # Ok::<(), leakproof::BuildError>(())
     /// ```
     pub fn commit(mut self, value: V) -> Result<(), LeaseLapsed<V>> {
-        let Some(token) = &self.token else { return Ok(()) };
+        let Some(token) = &self.token else {
+            return Ok(());
+        };
         // Should this panic, the ticket is dropped with its token, and releases the id.
         let result = self.map().commit(token, value);
         self.token = None;
@@ -183,7 +191,9 @@ impl<K: ?Sized + Key, V, S: std::hash::BuildHasher> Drop for Ticket<'_, K, V, S>
 
 impl<K: ?Sized + Key, V, S: std::hash::BuildHasher> fmt::Debug for Ticket<'_, K, V, S> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Ticket").field("token", &self.token).finish_non_exhaustive()
+        f.debug_struct("Ticket")
+            .field("token", &self.token)
+            .finish_non_exhaustive()
     }
 }
 
@@ -196,7 +206,10 @@ pub(super) struct Permits {
 
 impl Permits {
     pub(super) fn new(max: usize) -> Arc<Self> {
-        Arc::new(Self { max, used: AtomicUsize::new(0) })
+        Arc::new(Self {
+            max,
+            used: AtomicUsize::new(0),
+        })
     }
 
     pub(super) fn max(&self) -> usize {
@@ -206,7 +219,10 @@ impl Permits {
     /// Takes one, if there is one. Relaxed: the count guards no other data.
     pub(super) fn take(&self) -> Option<Permit<'_>> {
         let more = |used| (used < self.max).then(|| used + 1);
-        self.used.fetch_update(Ordering::Relaxed, Ordering::Relaxed, more).ok().map(|_| Permit { permits: self })
+        self.used
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, more)
+            .ok()
+            .map(|_| Permit { permits: self })
     }
 
     /// One that was taken and kept, to be given back when dropped.

@@ -5,6 +5,7 @@
 
 mod builder;
 mod claim;
+pub(crate) mod log;
 mod sweeping;
 pub(crate) mod unsync;
 mod walk;
@@ -15,10 +16,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::clock::{Clock, Nanos};
+use crate::dedup::log::store::{SendStore, Store};
 use crate::key::{AsKey, Key};
 use crate::shards::Shards;
 use crate::stats::Stats;
-use crate::window::store::{SendStore, Store};
 pub use builder::DedupBuilder;
 pub use claim::{Claim, LeaseLapsed, Seen, Ticket, Token};
 use unsync::BATCH;
@@ -160,14 +161,23 @@ impl<K: ?Sized + Key, V, S> Inner<K, V, S> {
 
 impl<K: ?Sized + Key, V, S> DedupMap<K, V, S> {
     fn new_inner(shards: Shards<unsync::DedupMap<K, V, S>>, clock: Clock, hasher: S) -> Self {
-        Self { inner: Arc::new(Inner { shards, clock, hasher }) }
+        Self {
+            inner: Arc::new(Inner {
+                shards,
+                clock,
+                hasher,
+            }),
+        }
     }
 
     fn now(&self) -> Nanos {
         self.inner.clock.nanos()
     }
 
-    fn each_shard<R>(&self, mut work: impl FnMut(&mut unsync::DedupMap<K, V, S>) -> R) -> impl Iterator<Item = R> {
+    fn each_shard<R>(
+        &self,
+        mut work: impl FnMut(&mut unsync::DedupMap<K, V, S>) -> R,
+    ) -> impl Iterator<Item = R> {
         (0..self.inner.shards.len()).map(move |shard| self.inner.with(shard, &mut work))
     }
 
@@ -200,10 +210,15 @@ impl<K: ?Sized + Key, V, S> DedupMap<K, V, S> {
 impl<K: ?Sized + Key, V, S: BuildHasher> DedupMap<K, V, S> {
     /// Calls `work` with the time, the key's hash and its shard.
     #[inline]
-    fn on<R>(&self, key: &K, work: impl FnOnce(Nanos, u64, &mut unsync::DedupMap<K, V, S>) -> R) -> R {
+    fn on<R>(
+        &self,
+        key: &K,
+        work: impl FnOnce(Nanos, u64, &mut unsync::DedupMap<K, V, S>) -> R,
+    ) -> R {
         let hash = K::Store::hash(&self.inner.hasher, key);
         let now = self.now();
-        self.inner.with(self.inner.shards.of(hash), |core| work(now, hash, core))
+        self.inner
+            .with(self.inner.shards.of(hash), |core| work(now, hash, core))
     }
 
     /// Records an id with a value, unless it was recorded within the ttl or is in flight.
@@ -225,7 +240,9 @@ impl<K: ?Sized + Key, V, S: BuildHasher> DedupMap<K, V, S> {
     /// Whether an id is recorded and live. Refreshes nothing.
     #[must_use]
     pub fn contains(&self, key: &K) -> bool {
-        self.on(key, |now, hash, core| core.find_at(now, hash, key).is_some())
+        self.on(key, |now, hash, core| {
+            core.find_at(now, hash, key).is_some()
+        })
     }
 
     /// The value recorded with a live id. Refreshes nothing.
@@ -234,13 +251,18 @@ impl<K: ?Sized + Key, V, S: BuildHasher> DedupMap<K, V, S> {
     where
         V: Clone,
     {
-        self.on(key, |now, hash, core| core.find_at(now, hash, key).map(|(seq, _)| core.value(seq).clone()))
+        self.on(key, |now, hash, core| {
+            core.find_at(now, hash, key)
+                .map(|(seq, _)| core.value(seq).clone())
+        })
     }
 
     /// How long ago a live id was recorded. Refreshes nothing.
     #[must_use]
     pub fn age(&self, key: &K) -> Option<Duration> {
-        self.on(key, |now, hash, core| core.find_at(now, hash, key).map(|(_, age)| age))
+        self.on(key, |now, hash, core| {
+            core.find_at(now, hash, key).map(|(_, age)| age)
+        })
     }
 
     /// Forgets a recorded id, whose next delivery is fresh; whether it was live. An id in flight stays with its ticket.
@@ -283,7 +305,14 @@ impl<K: ?Sized + Key, V, S: BuildHasher> DedupMap<K, V, S> {
     where
         V: Clone,
     {
-        self.claim_with(key, |token| Ticket::owned(Self { inner: Arc::clone(&self.inner) }, token))
+        self.claim_with(key, |token| {
+            Ticket::owned(
+                Self {
+                    inner: Arc::clone(&self.inner),
+                },
+                token,
+            )
+        })
     }
 
     fn claim_with<T>(&self, key: &K, ticket: impl FnOnce(Token) -> T) -> Claim<T, V>
@@ -315,19 +344,25 @@ impl<K: ?Sized + Key, V, S: BuildHasher> DedupMap<K, V, S> {
 
     fn commit(&self, token: &Token, value: V) -> Result<(), LeaseLapsed<V>> {
         let (now, mut value) = (self.now(), Some(value));
-        self.inner.with(self.inner.shards.of(token.hash), |core| core.commit_at(now, token, &mut value))
+        self.inner.with(self.inner.shards.of(token.hash), |core| {
+            core.commit_at(now, token, &mut value)
+        })
     }
 
     fn release(&self, token: &Token) {
         let now = self.now();
-        self.inner.with(self.inner.shards.of(token.hash), |core| core.release_at(now, token));
+        self.inner.with(self.inner.shards.of(token.hash), |core| {
+            core.release_at(now, token);
+        });
     }
 
     /// Frees the memory of ids that left (expired or evicted); how many were freed. Changes no answer.
     ///
     /// Works in bounded pieces per lock.
     pub fn sweep(&self) -> usize {
-        self.inner.shards.sweep_all(|shard, piece| self.inner.sweep_piece(shard, piece))
+        self.inner
+            .shards
+            .sweep_all(|shard, piece| self.inner.sweep_piece(shard, piece))
     }
 
     /// Checks every invariant of the structure, in time proportional to its size; for tests and fuzzing.
@@ -366,8 +401,10 @@ impl<K: ?Sized + Key, S: BuildHasher> DedupMap<K, (), S> {
     /// ```
     pub fn insert_batch<Q: AsKey<K>>(&self, keys: impl IntoIterator<Item = Q>) -> Vec<bool> {
         let shards = &self.inner.shards;
-        let keys: Vec<(u64, Q)> =
-            keys.into_iter().map(|key| (K::Store::hash(&self.inner.hasher, key.as_key()), key)).collect();
+        let keys: Vec<(u64, Q)> = keys
+            .into_iter()
+            .map(|key| (K::Store::hash(&self.inner.hasher, key.as_key()), key))
+            .collect();
         let mut order: Vec<usize> = (0..keys.len()).collect();
         order.sort_by_key(|&at| shards.of(keys[at].0));
         let mut answers = vec![false; keys.len()];
@@ -389,6 +426,8 @@ impl<K: ?Sized + Key, S: BuildHasher> DedupMap<K, (), S> {
 
 impl<K: ?Sized + Key, V, S> fmt::Debug for DedupMap<K, V, S> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("DedupMap").field("stats", &self.stats()).finish_non_exhaustive()
+        f.debug_struct("DedupMap")
+            .field("stats", &self.stats())
+            .finish_non_exhaustive()
     }
 }

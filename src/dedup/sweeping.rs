@@ -3,10 +3,10 @@
 use std::hash::BuildHasher;
 
 use super::{DedupMap, Inner};
+use crate::dedup::log::store::SendStore;
 use crate::key::Key;
 use crate::stats::Stats;
 use crate::sweep::{PIECE, Sweep, Swept, Task};
-use crate::window::store::SendStore;
 
 impl<K: ?Sized + Key, V, S: BuildHasher> Inner<K, V, S> {
     /// Frees up to `budget` entries of one shard, under one lock.
@@ -16,7 +16,8 @@ impl<K: ?Sized + Key, V, S: BuildHasher> Inner<K, V, S> {
     }
 
     fn sweep_some(&self, budget: usize) -> Swept {
-        self.shards.sweep_some(budget, |shard, piece| self.sweep_piece(shard, piece))
+        self.shards
+            .sweep_some(budget, |shard, piece| self.sweep_piece(shard, piece))
     }
 }
 

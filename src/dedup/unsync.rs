@@ -17,10 +17,10 @@ use super::builder::{DedupBuilder, Limits};
 use super::claim::{Permits, Seen};
 use crate::bounds::Unsync;
 use crate::clock::{Clock, Nanos};
+use crate::dedup::log::store::Store;
+use crate::dedup::log::{Seq, Trash, Window};
 use crate::key::Key;
 use crate::sweep::Swept;
-use crate::window::store::Store;
-use crate::window::{Seq, Trash, Window};
 
 /// Ids of which the index lines are fetched together: enough misses to overlap, few enough to stay in the cache.
 pub(super) const BATCH: usize = 32;
@@ -93,7 +93,10 @@ pub(super) struct Garbage<K: ?Sized + Key, V> {
 
 impl<K: ?Sized + Key, V> Default for Garbage<K, V> {
     fn default() -> Self {
-        Self { recorded: Trash::default(), in_flight: Trash::default() }
+        Self {
+            recorded: Trash::default(),
+            in_flight: Trash::default(),
+        }
     }
 }
 
@@ -140,7 +143,10 @@ impl<K: ?Sized + Key, V, S> DedupMap<K, V, S> {
             limits,
             next_number: 0,
             latest: 0,
-            counts: Counts { shortest_window: Nanos::MAX, ..Counts::default() },
+            counts: Counts {
+                shortest_window: Nanos::MAX,
+                ..Counts::default()
+            },
             garbage: Garbage::default(),
             clock,
             hasher,
@@ -175,7 +181,9 @@ impl<K: ?Sized + Key, V, S> DedupMap<K, V, S> {
         if self.limits.max_bytes.is_some() && !self.make_room_for_bytes(now, bytes) {
             return false;
         }
-        while self.recorded.len() + entries > self.limits.max_entries || self.recorded.is_exhausted() {
+        while self.recorded.len() + entries > self.limits.max_entries
+            || self.recorded.is_exhausted()
+        {
             self.evict(now);
         }
         true
@@ -184,7 +192,9 @@ impl<K: ?Sized + Key, V, S> DedupMap<K, V, S> {
     fn make_room_for_bytes(&mut self, now: Nanos, bytes: u64) -> bool {
         let max_bytes = self.limits.max_bytes.map_or(u64::MAX, |max| max as u64);
         let kept = self.in_flight.bytes().saturating_add(bytes);
-        let Some(left) = max_bytes.checked_sub(kept) else { return false };
+        let Some(left) = max_bytes.checked_sub(kept) else {
+            return false;
+        };
         // Where keys are about as long as each other, one or two have to go. For a much longer one it may be thousands.
         for _ in 0..4 {
             if self.recorded.bytes() <= left {
@@ -258,7 +268,10 @@ impl<K: ?Sized + Key, V, S: BuildHasher> DedupMap<K, V, S> {
         V: Clone,
     {
         match *found {
-            Found::Duplicate(seq) => Seen::Duplicate { age: self.age_of(seq), value: self.recorded.value(seq).clone() },
+            Found::Duplicate(seq) => Seen::Duplicate {
+                age: self.age_of(seq),
+                value: self.recorded.value(seq).clone(),
+            },
             Found::InFlight { .. } => Seen::InFlight,
             Found::Fresh(()) | Found::Full => Seen::New,
         }
@@ -271,7 +284,13 @@ impl<K: ?Sized + Key, V, S: BuildHasher> DedupMap<K, V, S> {
 
     /// Takes the value if it is stored. One that is not stays with the caller, to be dropped where no lock is held.
     #[inline]
-    pub(super) fn record_at(&mut self, now: Nanos, hash: u64, key: &K, value: &mut Option<V>) -> Found<()> {
+    pub(super) fn record_at(
+        &mut self,
+        now: Nanos,
+        hash: u64,
+        key: &K,
+        value: &mut Option<V>,
+    ) -> Found<()> {
         let now = self.catch_up(now);
         if let Some(found) = self.look_up(hash, key) {
             return found;
@@ -296,7 +315,9 @@ impl<K: ?Sized + Key, V, S: BuildHasher> DedupMap<K, V, S> {
             && let Some(seq) = self.in_flight.find(hash, key)
         {
             self.counts.in_flight_hits += 1;
-            return Some(Found::InFlight { since: Duration::from_nanos(self.in_flight.age(self.latest, seq)) });
+            return Some(Found::InFlight {
+                since: Duration::from_nanos(self.in_flight.age(self.latest, seq)),
+            });
         }
         None
     }
@@ -315,7 +336,13 @@ impl<K: ?Sized + Key, V, S: BuildHasher> DedupMap<K, V, S> {
     #[inline(never)]
     fn do_catch_up(&mut self) {
         self.expire(self.latest);
-        let Self { recorded, in_flight, hasher, garbage, .. } = self;
+        let Self {
+            recorded,
+            in_flight,
+            hasher,
+            garbage,
+            ..
+        } = self;
         recorded.maintain(hasher, &mut garbage.recorded);
         in_flight.maintain(hasher, &mut garbage.in_flight);
     }
@@ -335,13 +362,15 @@ impl<K: ?Sized + Key, V, S: BuildHasher> DedupMap<K, V, S> {
     /// The value recorded with a live id. Refreshes nothing.
     #[must_use]
     pub fn get(&self, key: &K) -> Option<&V> {
-        self.find_at(self.now(), self.hash(key), key).map(|(seq, _)| self.value(seq))
+        self.find_at(self.now(), self.hash(key), key)
+            .map(|(seq, _)| self.value(seq))
     }
 
     /// How long ago a live id was recorded. Refreshes nothing.
     #[must_use]
     pub fn age(&self, key: &K) -> Option<Duration> {
-        self.find_at(self.now(), self.hash(key), key).map(|(_, age)| age)
+        self.find_at(self.now(), self.hash(key), key)
+            .map(|(_, age)| age)
     }
 
     /// The entry that is live under this key, and its age.
@@ -360,9 +389,16 @@ impl<K: ?Sized + Key, V, S: BuildHasher> DedupMap<K, V, S> {
 
     pub(super) fn remove_at(&mut self, now: Nanos, hash: u64, key: &K) -> bool {
         self.catch_up(now);
-        let Some(seq) = self.recorded.find(hash, key) else { return false };
+        let Some(seq) = self.recorded.find(hash, key) else {
+            return false;
+        };
         self.counts.removed += 1;
-        let Self { recorded, hasher, garbage, .. } = self;
+        let Self {
+            recorded,
+            hasher,
+            garbage,
+            ..
+        } = self;
         recorded.remove(hash, seq, hasher, &mut garbage.recorded);
         true
     }
@@ -383,10 +419,19 @@ impl<K: ?Sized + Key, V, S: BuildHasher> DedupMap<K, V, S> {
     /// Frees up to `budget` entries, of which the recorded ones are told.
     pub(super) fn sweep_at(&mut self, now: Nanos, budget: usize) -> Swept {
         self.expire(now);
-        let Self { recorded, in_flight, hasher, garbage, .. } = self;
+        let Self {
+            recorded,
+            in_flight,
+            hasher,
+            garbage,
+            ..
+        } = self;
         let (freed, more) = recorded.sweep(budget, hasher, &mut garbage.recorded);
         let (_, more_in_flight) = in_flight.sweep(budget, hasher, &mut garbage.in_flight);
-        Swept { freed, more: more || more_in_flight }
+        Swept {
+            freed,
+            more: more || more_in_flight,
+        }
     }
 
     /// Brings what a look for each of these hashes will read into the cache.

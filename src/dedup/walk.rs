@@ -28,14 +28,20 @@ impl<K: ?Sized + Key + ToOwned, V: Clone, S> DedupMap<K, V, S> {
     /// called while no lock is held.
     pub fn for_each(&self, mut visit: impl FnMut(&K, &V, Duration)) {
         let now = self.now();
-        let mut parts: Vec<Part<K, V>> =
-            self.each_shard(|core| Part { copied: VecDeque::new(), cursor: Some(core.cursor_at(now)) }).collect();
+        let mut parts: Vec<Part<K, V>> = self
+            .each_shard(|core| Part {
+                copied: VecDeque::new(),
+                cursor: Some(core.cursor_at(now)),
+            })
+            .collect();
         loop {
             for (shard, part) in parts.iter_mut().enumerate() {
                 if !part.copied.is_empty() {
                     continue;
                 }
-                let Some(cursor) = &mut part.cursor else { continue };
+                let Some(cursor) = &mut part.cursor else {
+                    continue;
+                };
                 let copied = &mut part.copied;
                 self.inner.with(shard, |core| {
                     while copied.len() < PIECE
@@ -49,8 +55,12 @@ impl<K: ?Sized + Key + ToOwned, V: Clone, S> DedupMap<K, V, S> {
                 }
             }
             let age = |part: &Part<K, V>| part.copied.front().map(|&(_, _, age)| age);
-            let Some(oldest) = parts.iter_mut().max_by_key(|part| age(part)) else { return };
-            let Some((key, value, age)) = oldest.copied.pop_front() else { return };
+            let Some(oldest) = parts.iter_mut().max_by_key(|part| age(part)) else {
+                return;
+            };
+            let Some((key, value, age)) = oldest.copied.pop_front() else {
+                return;
+            };
             visit(key.borrow(), &value, age);
         }
     }

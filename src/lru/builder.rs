@@ -33,7 +33,10 @@ pub(super) type Weigher<K, V> = Option<Arc<dyn Fn(&K, &V) -> u32 + Send + Sync>>
 /// What an entry weighs: never nothing, or a bound on weight would not bound the number of entries.
 #[inline(always)]
 pub(super) fn weigh<K, V>(weigher: &Weigher<K, V>, key: &K, value: &V) -> NonZeroU32 {
-    weigher.as_ref().and_then(|weigh| NonZeroU32::new(weigh(key, value))).unwrap_or(NonZeroU32::MIN)
+    weigher
+        .as_ref()
+        .and_then(|weigh| NonZeroU32::new(weigh(key, value)))
+        .unwrap_or(NonZeroU32::MIN)
 }
 
 /// Builds an [`LruCache`], or with `M =` [`Unsync`] an [`unsync::LruCache`](crate::unsync::LruCache).
@@ -176,7 +179,10 @@ impl<K, V, S, M> LruBuilder<K, V, S, M> {
     /// assert_eq!(CLOSED.load(Ordering::Relaxed), 1);
     /// ```
     #[must_use]
-    pub fn on_removal(mut self, call: impl Fn(&K, &V, RemovalCause) + Send + Sync + 'static) -> Self {
+    pub fn on_removal(
+        mut self,
+        call: impl Fn(&K, &V, RemovalCause) + Send + Sync + 'static,
+    ) -> Self {
         self.on_removal = Some(Arc::new(call));
         self
     }
@@ -207,14 +213,20 @@ impl<K, V, S, M> LruBuilder<K, V, S, M> {
         let most = shards.saturating_mul(MAX_ENTRIES_PER_SHARD);
         let max_weight = bounds::weight(self.max_weight, self.weigher.is_some())?;
         if self.max_entries.is_none() && max_weight.is_none() {
-            return Err(BuildError::Missing { limit: "max_entries or max_weight" });
+            return Err(BuildError::Missing {
+                limit: "max_entries or max_weight",
+            });
         }
         let time = |name, limit: Option<Duration>| match limit {
             None => Ok(Nanos::MAX),
             limit => bounds::time(name, limit).map(nanos),
         };
         Ok(Limits {
-            max_entries: bounds::count("max_entries", Some(self.max_entries.unwrap_or(most)), most)?,
+            max_entries: bounds::count(
+                "max_entries",
+                Some(self.max_entries.unwrap_or(most)),
+                most,
+            )?,
             max_weight: max_weight.unwrap_or(u64::MAX),
             max_age: time("max_age", self.max_age)?,
             max_idle: time("max_idle", self.max_idle)?,
@@ -243,7 +255,11 @@ impl Limits {
 
 /// A shard's share of a bound on weight. No bound at all is no bound for each.
 pub(super) fn share_of_weight(max_weight: u64, shard: usize, shards: usize) -> u64 {
-    if max_weight == u64::MAX { u64::MAX } else { share(max_weight, shard, shards) }
+    if max_weight == u64::MAX {
+        u64::MAX
+    } else {
+        share(max_weight, shard, shards)
+    }
 }
 
 impl<K, V, S> LruBuilder<K, V, S, Shared> {
@@ -266,10 +282,15 @@ impl<K, V, S> LruBuilder<K, V, S, Shared> {
     }
 
     fn shard_count(&self) -> Result<usize, BuildError> {
-        let max_weight = self.max_weight.map(|max| usize::try_from(max).unwrap_or(usize::MAX));
+        let max_weight = self
+            .max_weight
+            .map(|max| usize::try_from(max).unwrap_or(usize::MAX));
         let by_entries = self.max_entries.unwrap_or(usize::MAX) / ENTRIES_PER_SHARD;
         let by_weight = max_weight.unwrap_or(usize::MAX) / WEIGHT_PER_SHARD;
-        self.knobs.shard_count(self.max_entries.into_iter().chain(max_weight), by_entries.min(by_weight))
+        self.knobs.shard_count(
+            self.max_entries.into_iter().chain(max_weight),
+            by_entries.min(by_weight),
+        )
     }
 }
 
@@ -291,11 +312,25 @@ where
         let cores = (0..shards).map(|shard| {
             let (weigher, listener) = (self.weigher.clone(), Arc::clone(&listener));
             let (clock, hasher) = (self.knobs.clock.clone(), self.knobs.hasher.clone());
-            unsync::LruCache::with(limits.share(shard, shards), clock, hasher, weigher, listener)
+            unsync::LruCache::with(
+                limits.share(shard, shards),
+                clock,
+                hasher,
+                weigher,
+                listener,
+            )
         });
         let (clock, hasher) = (self.knobs.clock.clone(), self.knobs.hasher.clone());
-        let inner = Inner::new(cores.collect(), clock, hasher, self.weigher.clone(), Arc::clone(&listener));
-        let cache = LruCache { inner: Arc::new(inner) };
+        let inner = Inner::new(
+            cores.collect(),
+            clock,
+            hasher,
+            self.weigher.clone(),
+            Arc::clone(&listener),
+        );
+        let cache = LruCache {
+            inner: Arc::new(inner),
+        };
         self.knobs.sweep("lru", &cache.inner)?;
         Ok(cache)
     }
@@ -310,7 +345,13 @@ impl<K, V, S> LruBuilder<K, V, S, Unsync> {
     pub fn build(self) -> Result<unsync::LruCache<K, V, S>, BuildError> {
         let limits = self.limits(1)?;
         let Knobs { clock, hasher, .. } = self.knobs;
-        Ok(unsync::LruCache::with(limits, clock, hasher, self.weigher, Listener::new(self.on_removal)))
+        Ok(unsync::LruCache::with(
+            limits,
+            clock,
+            hasher,
+            self.weigher,
+            Listener::new(self.on_removal),
+        ))
     }
 }
 

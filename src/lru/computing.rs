@@ -42,7 +42,10 @@ impl<K: Hash + Eq, V: Clone, S: BuildHasher> LruCache<K, V, S> {
     {
         match self.try_get_or_insert_with(key, || Ok::<V, Infallible>(compute())) {
             Ok(value) => value,
-            Err(ComputeError::Cycle) => panic!("LruCache::get_or_insert_with: {}", ComputeError::<Infallible>::Cycle),
+            Err(ComputeError::Cycle) => panic!(
+                "LruCache::get_or_insert_with: {}",
+                ComputeError::<Infallible>::Cycle
+            ),
         }
     }
 
@@ -88,7 +91,10 @@ impl<K: Hash + Eq, V: Clone, S: BuildHasher> LruCache<K, V, S> {
                     Err(Cycle) => return Err(ComputeError::Cycle),
                 },
                 Turn::Compute(flight) => {
-                    let landing = Landing { cache: self, flight };
+                    let landing = Landing {
+                        cache: self,
+                        flight,
+                    };
                     let value = compute().map_err(ComputeError::Failed)?;
                     landing.store(key.to_owned(), value.clone());
                     return Ok(value);
@@ -149,12 +155,18 @@ impl<K: Hash + Eq, V: Clone, S: BuildHasher> Landing<'_, K, V, S> {
             self.flight.land(Some(for_others));
             (stored, noted)
         };
-        inner.with_telling(inner.shards.of(hash), work, |listener, (stored, _noted)| match stored {
-            // What was there was past its time when this began, or came from elsewhere meanwhile.
-            Ok(Ok(Some((key, former)))) => listener.tell(&key, &former, RemovalCause::Replaced),
-            Ok(Err(TooHeavy { key, value, .. })) => listener.tell(&key, &value, RemovalCause::Rejected),
-            Ok(Ok(None)) | Err(_) => {}
-        });
+        inner.with_telling(
+            inner.shards.of(hash),
+            work,
+            |listener, (stored, _noted)| match stored {
+                // What was there was past its time when this began, or came from elsewhere meanwhile.
+                Ok(Ok(Some((key, former)))) => listener.tell(&key, &former, RemovalCause::Replaced),
+                Ok(Err(TooHeavy { key, value, .. })) => {
+                    listener.tell(&key, &value, RemovalCause::Rejected);
+                }
+                Ok(Ok(None)) | Err(_) => {}
+            },
+        );
     }
 }
 
@@ -162,7 +174,10 @@ impl<K: Hash + Eq, V: Clone, S: BuildHasher> Drop for Landing<'_, K, V, S> {
     fn drop(&mut self) {
         if self.flight.is_computing() {
             let shard = self.cache.inner.shards.of(self.flight.hash);
-            let noted = self.cache.inner.with(shard, |shard, _| shard.flights.end(&self.flight));
+            let noted = self
+                .cache
+                .inner
+                .with(shard, |shard, _| shard.flights.end(&self.flight));
             self.flight.land(None);
             drop(noted);
         }

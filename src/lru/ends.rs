@@ -19,14 +19,20 @@ impl<K, V, S> LruCache<K, V, S> {
     fn pop_end(&self, end: End) -> Option<(K, V)> {
         let now = self.now();
         loop {
-            let times = self.each_shard(|shard, left| shard.core.first_live(now, end, left).map(|(_, time)| time));
-            let (shard, _) =
-                times.enumerate().filter_map(|(shard, time)| Some((shard, time?))).min_by_key(|it| it.1)?;
+            let times = self.each_shard(|shard, left| {
+                shard.core.first_live(now, end, left).map(|(_, time)| time)
+            });
+            let (shard, _) = times
+                .enumerate()
+                .filter_map(|(shard, time)| Some((shard, time?)))
+                .min_by_key(|it| it.1)?;
             // Others may have emptied the shard meanwhile.
             let popped = self.inner.with_telling(
                 shard,
                 |shard, left| shard.core.pop_at(now, end, left),
-                |listener, popped| popped.inspect(|(key, value)| listener.tell(key, value, RemovalCause::Removed)),
+                |listener, popped| {
+                    popped.inspect(|(key, value)| listener.tell(key, value, RemovalCause::Removed))
+                },
             );
             if popped.is_some() {
                 return popped;

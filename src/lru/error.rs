@@ -20,7 +20,9 @@ pub struct TooHeavy<K, V> {
 
 impl<K, V> fmt::Display for TooHeavy<K, V> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { weight, max_weight, .. } = self;
+        let Self {
+            weight, max_weight, ..
+        } = self;
         write!(
             f,
             "an entry of weight {weight} is above {max_weight}, which is all that its shard of the cache may hold"
@@ -86,7 +88,9 @@ impl<E: fmt::Display> fmt::Display for ComputeError<E> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Failed(error) => write!(f, "the value could not be computed: {error}"),
-            Self::Cycle => f.write_str("the value is needed to compute itself: its key was asked for again meanwhile"),
+            Self::Cycle => f.write_str(
+                "the value is needed to compute itself: its key was asked for again meanwhile",
+            ),
         }
     }
 }

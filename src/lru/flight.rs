@@ -37,7 +37,9 @@ pub(super) struct Flights<K, V> {
 
 impl<K, V> Flights<K, V> {
     pub(super) const fn new() -> Self {
-        Self { table: HashTable::new() }
+        Self {
+            table: HashTable::new(),
+        }
     }
 
     pub(super) fn is_empty(&self) -> bool {
@@ -48,20 +50,32 @@ impl<K, V> Flights<K, V> {
     where
         K: Borrow<Q>,
     {
-        self.table.find(hash, |(of, flight)| flight.hash == hash && of.borrow() == key).map(|(_, flight)| flight)
+        self.table
+            .find(hash, |(of, flight)| {
+                flight.hash == hash && of.borrow() == key
+            })
+            .map(|(_, flight)| flight)
     }
 
     /// Begins a computation by this thread.
     pub(super) fn begin(&mut self, hash: u64, key: K) -> Arc<Flight<V>> {
         let (owner, state) = (current_thread().id(), Mutex::new(State::Computing));
-        let flight = Arc::new(Flight { hash, owner, state, landed: Condvar::new() });
-        self.table.insert_unique(hash, (key, Arc::clone(&flight)), |(_, flight)| flight.hash);
+        let flight = Arc::new(Flight {
+            hash,
+            owner,
+            state,
+            landed: Condvar::new(),
+        });
+        self.table
+            .insert_unique(hash, (key, Arc::clone(&flight)), |(_, flight)| flight.hash);
         flight
     }
 
     /// Takes a computation out, with its key, unless it was superseded.
     pub(super) fn end(&mut self, flight: &Arc<Flight<V>>) -> Option<K> {
-        let found = self.table.find_entry(flight.hash, |(_, it)| Arc::ptr_eq(it, flight));
+        let found = self
+            .table
+            .find_entry(flight.hash, |(_, it)| Arc::ptr_eq(it, flight));
         let ended = found.ok().map(|entry| entry.remove().0.0);
         if self.table.is_empty() && self.table.capacity() > KEPT {
             self.table = HashTable::new();
@@ -70,11 +84,17 @@ impl<K, V> Flights<K, V> {
     }
 
     /// Takes the computation of a key out, as superseded.
-    pub(super) fn supersede<Q: ?Sized + Eq>(&mut self, hash: u64, key: &Q) -> Option<impl Sized + use<K, V, Q>>
+    pub(super) fn supersede<Q: ?Sized + Eq>(
+        &mut self,
+        hash: u64,
+        key: &Q,
+    ) -> Option<impl Sized + use<K, V, Q>>
     where
         K: Borrow<Q>,
     {
-        let found = self.table.find_entry(hash, |(of, flight)| flight.hash == hash && of.borrow() == key);
+        let found = self.table.find_entry(hash, |(of, flight)| {
+            flight.hash == hash && of.borrow() == key
+        });
         found.ok().map(|entry| entry.remove().0)
     }
 
@@ -120,7 +140,9 @@ pub(super) struct Cycle;
 
 impl<V> Waiting<V> {
     pub(super) fn new() -> Self {
-        Self { threads: Mutex::new(Vec::new()) }
+        Self {
+            threads: Mutex::new(Vec::new()),
+        }
     }
 
     /// Waits for a computation; its value, or `None` where it failed.

@@ -42,7 +42,11 @@ impl Old {
 
 impl Index {
     pub(super) fn new() -> Self {
-        Self { table: Table::new(1), old: None, enough: LOAD }
+        Self {
+            table: Table::new(1),
+            old: None,
+            enough: LOAD,
+        }
     }
 
     /// The table that an entry with this hash is in, or belongs into.
@@ -94,7 +98,12 @@ impl Index {
 
     /// Sees to it that there is room for one more than there are, of at most `bound`, and goes on moving.
     #[inline(always)]
-    pub(super) fn before_push(&mut self, entries: usize, bound: usize, hash_of: impl Fn(Place) -> u32) {
+    pub(super) fn before_push(
+        &mut self,
+        entries: usize,
+        bound: usize,
+        hash_of: impl Fn(Place) -> u32,
+    ) {
         if entries >= self.enough || self.old.is_some() {
             self.grow(entries, bound, hash_of);
         }
@@ -171,8 +180,15 @@ impl Index {
         for place in 0..entries as Place {
             let hash = hash_of(place);
             let glance = self.glance(hash, |at| at == place);
-            assert!([Glance::Found(place), Glance::Unclear].contains(&glance), "the entry is not overlooked");
-            assert_eq!(self.search(hash, |at| at == place), Some(place), "the entry is found");
+            assert!(
+                [Glance::Found(place), Glance::Unclear].contains(&glance),
+                "the entry is not overlooked"
+            );
+            assert_eq!(
+                self.search(hash, |at| at == place),
+                Some(place),
+                "the entry is found"
+            );
         }
     }
 }
@@ -190,7 +206,11 @@ mod tests {
 
     impl Indexed {
         fn push(&mut self) {
-            let Self { index, hashes, next } = self;
+            let Self {
+                index,
+                hashes,
+                next,
+            } = self;
             index.before_push(hashes.len(), usize::MAX, |at| hashes[at as usize]);
             *next = next.wrapping_add(0x9E37_79B9);
             index.insert(*next, hashes.len() as Place);
@@ -214,14 +234,19 @@ mod tests {
         /// Validates always where that is little work, and else now and then.
         fn validate(&self) {
             if self.hashes.len() < 200 || self.hashes.len().is_multiple_of(64) {
-                self.index.validate(self.hashes.len(), |at| self.hashes[at as usize]);
+                self.index
+                    .validate(self.hashes.len(), |at| self.hashes[at as usize]);
             }
         }
     }
 
     #[test]
     fn entries_stay_found_while_the_table_grows_shrinks_and_grows_again_before_it_has_shrunk() {
-        let mut indexed = Indexed { index: Index::new(), hashes: Vec::new(), next: 0 };
+        let mut indexed = Indexed {
+            index: Index::new(),
+            hashes: Vec::new(),
+            next: 0,
+        };
         for most in [30, 100, 1_000, 5_000] {
             while indexed.hashes.len() < most {
                 indexed.push();

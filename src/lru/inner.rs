@@ -40,14 +40,29 @@ impl<K, V, S> Inner<K, V, S> {
         weigher: Weigher<K, V>,
         listener: Arc<Listener<K, V>>,
     ) -> Self {
-        let shards = Shards::new(cores.into_iter().map(|core| Shard { core, flights: Flights::new() }));
+        let shards = Shards::new(cores.into_iter().map(|core| Shard {
+            core,
+            flights: Flights::new(),
+        }));
         let (waiting, resizing) = (Waiting::new(), Mutex::new(()));
-        Self { shards, waiting, resizing, clock, hasher, weigher, listener }
+        Self {
+            shards,
+            waiting,
+            resizing,
+            clock,
+            hasher,
+            weigher,
+            listener,
+        }
     }
 
     /// Calls `work` with a shard locked, and sees off what left the shard once it is not locked any more.
     #[inline(always)]
-    pub(super) fn with<R>(&self, shard: usize, work: impl FnOnce(&mut Shard<K, V, S>, &mut Left<K, V>) -> R) -> R {
+    pub(super) fn with<R>(
+        &self,
+        shard: usize,
+        work: impl FnOnce(&mut Shard<K, V, S>, &mut Left<K, V>) -> R,
+    ) -> R {
         // Before the guard, so that it ends after it even where `work` panics.
         let mut call = Call::new(&*self.listener);
         let mut guard = self.shards.lock(shard);
@@ -74,17 +89,28 @@ impl<K, V, S> Inner<K, V, S> {
         let of = |shard| self.with(shard, |shard, _| shard.core.stats_at(now));
         let mut stats = of(0);
         (1..self.shards.len()).for_each(|shard| stats.add(&of(shard)));
-        Stats { panics: self.listener.panics(), ..stats }
+        Stats {
+            panics: self.listener.panics(),
+            ..stats
+        }
     }
 }
 
 impl<K, V, S> Shard<K, V, S> {
     /// Sees to it that what is being computed for a key is not stored over what is done to it now.
     #[inline]
-    pub(super) fn supersede<Q: ?Sized + Eq>(&mut self, hash: u64, key: &Q) -> Option<impl Sized + use<K, V, S, Q>>
+    pub(super) fn supersede<Q: ?Sized + Eq>(
+        &mut self,
+        hash: u64,
+        key: &Q,
+    ) -> Option<impl Sized + use<K, V, S, Q>>
     where
         K: Borrow<Q>,
     {
-        if self.flights.is_empty() { None } else { self.flights.supersede(hash, key) }
+        if self.flights.is_empty() {
+            None
+        } else {
+            self.flights.supersede(hash, key)
+        }
     }
 }

@@ -20,7 +20,10 @@ pub(super) struct Left<K, V> {
 impl<K, V> Left<K, V> {
     #[inline(always)]
     pub(super) const fn new() -> Self {
-        Self { first: None, more: Vec::new() }
+        Self {
+            first: None,
+            more: Vec::new(),
+        }
     }
 
     pub(super) fn is_empty(&self) -> bool {
@@ -60,7 +63,10 @@ impl<K, V> Tells<K, V> for &Listener<K, V> {
 impl<K, V, C: Tells<K, V>> Call<K, V, C> {
     #[inline(always)]
     pub(super) fn new(by: C) -> Self {
-        Self { left: Left::new(), by }
+        Self {
+            left: Left::new(),
+            by,
+        }
     }
 
     /// Ends the call: `tell` tells of what left and is for the caller, after the others, and before these are dropped,
@@ -93,7 +99,10 @@ pub(super) struct Listener<K, V> {
 
 impl<K, V> Listener<K, V> {
     pub(super) fn new(on_removal: Option<Arc<OnRemoval<K, V>>>) -> Arc<Self> {
-        Arc::new(Self { on_removal, panics: AtomicU64::new(0) })
+        Arc::new(Self {
+            on_removal,
+            panics: AtomicU64::new(0),
+        })
     }
 
     pub(super) fn panics(&self) -> u64 {

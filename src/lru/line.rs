@@ -28,7 +28,9 @@ struct Line {
     words: [u32; SLOTS + 1],
 }
 
-const EMPTY: Line = Line { words: [0; SLOTS + 1] };
+const EMPTY: Line = Line {
+    words: [0; SLOTS + 1],
+};
 
 const FILLED: u32 = 0b1111;
 const PASSED: u32 = 0b111;
@@ -66,7 +68,9 @@ impl Line {
     /// The words that are `like` where `mask` has bits, laid over each other: nearly always one or none.
     #[inline(always)]
     fn overlaid(&self, like: u32, mask: u32) -> u32 {
-        self.words.iter().fold(0, |all, &word| all | if word & mask == like { word } else { 0 })
+        self.words.iter().fold(0, |all, &word| {
+            all | if word & mask == like { word } else { 0 }
+        })
     }
 
     /// The slot of a word.
@@ -77,7 +81,10 @@ impl Line {
         const FIRST: u32 = 17;
         const LAST: u32 = FIRST + SLOTS as u32 - 1;
         let numbered = self.words.iter().zip(FIRST..);
-        match numbered.map(|(&it, number)| if it == word { number } else { 0 }).fold(0, u32::wrapping_add) {
+        match numbered
+            .map(|(&it, number)| if it == word { number } else { 0 })
+            .fold(0, u32::wrapping_add)
+        {
             0 => None,
             number @ FIRST..=LAST => Some((number - FIRST) as usize),
             _ => self.words[..SLOTS].iter().position(|&it| it == word),
@@ -129,7 +136,11 @@ impl Table {
     pub(super) fn new(count: usize) -> Self {
         // Two more entries for each line may come: one while the table is being moved to, and one while it is being left.
         let places = (count as u64 * (LOAD as u64 + 2)).next_power_of_two();
-        Self { lines: Vec::with_capacity(count), count, bits: places.ilog2().min(31) }
+        Self {
+            lines: Vec::with_capacity(count),
+            count,
+            bits: places.ilog2().min(31),
+        }
     }
 
     /// The lines that so many entries need.
@@ -161,7 +172,10 @@ impl Table {
 
     #[inline(always)]
     fn word(&self, hash: u32, place: Place) -> u32 {
-        debug_assert!(u64::from(place) < 1 << self.bits, "places are below what the table was made for");
+        debug_assert!(
+            u64::from(place) < 1 << self.bits,
+            "places are below what the table was made for"
+        );
         self.tag(hash) | place
     }
 
@@ -174,14 +188,24 @@ impl Table {
     /// places that there are not.
     #[inline(always)]
     pub(super) fn glance(&self, hash: u32, is: impl Fn(Place) -> bool) -> Glance {
-        let Some(line) = self.lines.get(self.home(hash)) else { return Glance::Missing };
+        let Some(line) = self.lines.get(self.home(hash)) else {
+            return Glance::Missing;
+        };
         let mask = self.tag_mask();
         let found = line.overlaid(self.tag(hash), mask);
         if found == 0 {
-            return if line.passed(class(hash)) == 0 { Glance::Missing } else { Glance::Unclear };
+            return if line.passed(class(hash)) == 0 {
+                Glance::Missing
+            } else {
+                Glance::Unclear
+            };
         }
         let place = found & !mask;
-        if is(place) { Glance::Found(place) } else { Glance::Unclear }
+        if is(place) {
+            Glance::Found(place)
+        } else {
+            Glance::Unclear
+        }
     }
 
     /// The place of an entry with this hash of which `is` says that it is the one, where a glance does not tell it.
@@ -192,8 +216,14 @@ impl Table {
             let line = self.lines.get(at)?;
             let found = line.overlaid(tag, mask);
             if found != 0 {
-                let alike = line.words[..SLOTS].iter().filter(|&word| word & mask == tag);
-                let place = [found].iter().chain(alike).map(|word| word & !mask).find(|&place| is(place));
+                let alike = line.words[..SLOTS]
+                    .iter()
+                    .filter(|&word| word & mask == tag);
+                let place = [found]
+                    .iter()
+                    .chain(alike)
+                    .map(|word| word & !mask)
+                    .find(|&place| is(place));
                 if place.is_some() {
                     return place;
                 }
@@ -256,17 +286,25 @@ impl Table {
     /// Notes that an entry is at another place now.
     pub(super) fn relocated(&mut self, hash: u32, from: Place, to: Place) {
         let (from, to) = (self.word(hash, from), self.word(hash, to));
-        let found = self.ways(hash).find_map(|at| Some((at, self.lines[at].slot(from)?)));
+        let found = self
+            .ways(hash)
+            .find_map(|at| Some((at, self.lines[at].slot(from)?)));
         let (line, slot) = found.expect("every entry is in the index");
         self.lines[line].words[slot] = to;
     }
 
     /// Some entry of which the hash chose this line, if there is one: its hash and its place.
-    pub(super) fn any_of(&self, home: usize, hash_of: impl Fn(Place) -> u32) -> Option<(u32, Place)> {
+    pub(super) fn any_of(
+        &self,
+        home: usize,
+        hash_of: impl Fn(Place) -> u32,
+    ) -> Option<(u32, Place)> {
         let mut at = home;
         for _ in 0..self.count {
             let line = self.lines.get(at)?;
-            let places = line.words[..line.filled()].iter().map(|word| word & !self.tag_mask());
+            let places = line.words[..line.filled()]
+                .iter()
+                .map(|word| word & !self.tag_mask());
             let mut entries = places.map(|place| (hash_of(place), place));
             if let Some(entry) = entries.find(|&(hash, _)| self.home(hash) == home) {
                 return Some(entry);
@@ -296,8 +334,13 @@ impl Table {
             }
         }
         for (line, passed) in self.lines.iter().zip(passed) {
-            let is_right = |(&there, class): (&u32, u32)| [PASSED, there].contains(&line.passed(self::class(class)));
-            assert!(passed.iter().zip(0..).all(is_right), "what passed each line");
+            let is_right = |(&there, class): (&u32, u32)| {
+                [PASSED, there].contains(&line.passed(self::class(class)))
+            };
+            assert!(
+                passed.iter().zip(0..).all(is_right),
+                "what passed each line"
+            );
         }
         entries
     }
@@ -329,7 +372,10 @@ mod tests {
         let mut table = Table::new(1);
         (0..SLOTS as Place).for_each(|place| table.insert(u32::MAX, place));
         for place in 0..SLOTS as Place {
-            assert_eq!(table.glance(u32::MAX, |at| at == place && place == 15), Glance::Unclear);
+            assert_eq!(
+                table.glance(u32::MAX, |at| at == place && place == 15),
+                Glance::Unclear
+            );
             assert_eq!(table.search(u32::MAX, |at| at == place), Some(place));
         }
         assert_eq!(table.search(u32::MAX, |_| false), None);

@@ -200,7 +200,11 @@ where
     #[must_use]
     #[track_caller]
     pub fn new(max_entries: usize, max_age: Duration) -> Self {
-        match Self::builder().max_entries(max_entries).max_age(max_age).build() {
+        match Self::builder()
+            .max_entries(max_entries)
+            .max_age(max_age)
+            .build()
+        {
             Ok(cache) => cache,
             Err(error) => panic!("LruCache::new: {error}"),
         }
@@ -262,20 +266,27 @@ impl<K, V, S> LruCache<K, V, S> {
     /// Where one does not hold.
     #[doc(hidden)]
     pub fn validate(&self) {
-        self.each_shard(|shard, _| shard.core.check()).for_each(drop);
+        self.each_shard(|shard, _| shard.core.check())
+            .for_each(drop);
     }
 }
 
 impl<K: Hash + Eq, V, S: BuildHasher> LruCache<K, V, S> {
     /// Calls `work` with the time, the key's hash and its shard.
     #[inline]
-    fn on<Q, R>(&self, key: &Q, work: impl FnOnce(Nanos, u64, &mut Shard<K, V, S>, &mut Left<K, V>) -> R) -> R
+    fn on<Q, R>(
+        &self,
+        key: &Q,
+        work: impl FnOnce(Nanos, u64, &mut Shard<K, V, S>, &mut Left<K, V>) -> R,
+    ) -> R
     where
         Q: ?Sized + Hash,
     {
         let hash = hash(&self.inner.hasher, key);
         let now = self.now();
-        self.inner.with(self.inner.shards.of(hash), |shard, left| work(now, hash, shard, left))
+        self.inner.with(self.inner.shards.of(hash), |shard, left| {
+            work(now, hash, shard, left)
+        })
     }
 
     /// A clone of the live value under a key, whose entry is now the most recently used.
@@ -316,7 +327,11 @@ impl<K: Hash + Eq, V, S: BuildHasher> LruCache<K, V, S> {
             return Some(read(value));
         }
         drop(shard);
-        if is_due { self.get_when_due(hash, key, read) } else { None }
+        if is_due {
+            self.get_when_due(hash, key, read)
+        } else {
+            None
+        }
     }
 
     #[cold]
@@ -345,7 +360,9 @@ impl<K: Hash + Eq, V, S: BuildHasher> LruCache<K, V, S> {
         Q: ?Sized + Hash + Eq,
         V: Clone,
     {
-        self.on(key, |now, hash, shard, _| shard.core.peek_at(now, hash, key).cloned())
+        self.on(key, |now, hash, shard, _| {
+            shard.core.peek_at(now, hash, key).cloned()
+        })
     }
 
     /// Whether there is a live entry under a key. Refreshes nothing, and counts as neither hit nor miss.
@@ -355,7 +372,9 @@ impl<K: Hash + Eq, V, S: BuildHasher> LruCache<K, V, S> {
         K: Borrow<Q>,
         Q: ?Sized + Hash + Eq,
     {
-        self.on(key, |now, hash, shard, _| shard.core.peek_at(now, hash, key).is_some())
+        self.on(key, |now, hash, shard, _| {
+            shard.core.peek_at(now, hash, key).is_some()
+        })
     }
 
     /// Stores a value under a key; the live value that was there.
@@ -366,7 +385,9 @@ impl<K: Hash + Eq, V, S: BuildHasher> LruCache<K, V, S> {
     #[inline]
     pub fn insert(&self, key: K, value: V) -> Option<V> {
         self.try_insert(key, value).unwrap_or_else(|refused| {
-            self.inner.listener.tell(&refused.key, &refused.value, RemovalCause::Rejected);
+            self.inner
+                .listener
+                .tell(&refused.key, &refused.value, RemovalCause::Rejected);
             None
         })
     }
@@ -397,15 +418,28 @@ impl<K: Hash + Eq, V, S: BuildHasher> LruCache<K, V, S> {
     }
 
     #[inline(never)]
-    fn insert_in_any_case(&self, now: Nanos, hash: u64, key: K, value: V) -> Result<Option<V>, TooHeavy<K, V>> {
+    fn insert_in_any_case(
+        &self,
+        now: Nanos,
+        hash: u64,
+        key: K,
+        value: V,
+    ) -> Result<Option<V>, TooHeavy<K, V>> {
         let weight = weigh(&self.inner.weigher, &key, &value);
         let work = |shard: &mut Shard<K, V, S>, left: &mut Left<K, V>| {
             let superseded = shard.supersede(hash, &key);
-            (shard.core.insert_at(now, hash, key, value, weight, left), superseded)
+            (
+                shard.core.insert_at(now, hash, key, value, weight, left),
+                superseded,
+            )
         };
-        self.inner.with_telling(self.inner.shards.of(hash), work, |listener, (former, _superseded)| {
-            Ok(former?.map(|former| listener.hand_back(former, RemovalCause::Replaced)))
-        })
+        self.inner.with_telling(
+            self.inner.shards.of(hash),
+            work,
+            |listener, (former, _superseded)| {
+                Ok(former?.map(|former| listener.hand_back(former, RemovalCause::Replaced)))
+            },
+        )
     }
 
     /// Removes the live entry under a key; its value. A value that is being computed for the key is not stored.
@@ -421,14 +455,20 @@ impl<K: Hash + Eq, V, S: BuildHasher> LruCache<K, V, S> {
             let superseded = shard.supersede(hash, key);
             (shard.core.remove_at(now, hash, key, left), superseded)
         };
-        self.inner.with_telling(self.inner.shards.of(hash), work, |listener, (removed, _superseded)| {
-            removed.map(|removed| listener.hand_back(removed, RemovalCause::Removed))
-        })
+        self.inner.with_telling(
+            self.inner.shards.of(hash),
+            work,
+            |listener, (removed, _superseded)| {
+                removed.map(|removed| listener.hand_back(removed, RemovalCause::Removed))
+            },
+        )
     }
 }
 
 impl<K, V, S> fmt::Debug for LruCache<K, V, S> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("LruCache").field("stats", &self.stats()).finish_non_exhaustive()
+        f.debug_struct("LruCache")
+            .field("stats", &self.stats())
+            .finish_non_exhaustive()
     }
 }

@@ -23,7 +23,11 @@ pub(super) struct Link {
 
 impl Link {
     /// Of an entry that is in the order not yet.
-    pub(super) const NONE: Self = Self { newer: NIL, older: NIL, time: 0 };
+    pub(super) const NONE: Self = Self {
+        newer: NIL,
+        older: NIL,
+        time: 0,
+    };
 }
 
 /// What has a link for the order that `O` names.
@@ -40,14 +44,22 @@ pub(super) struct Order<O> {
 
 impl<O> Order<O> {
     pub(super) const fn new() -> Self {
-        Self { newest: NIL, oldest: NIL, of: PhantomData }
+        Self {
+            newest: NIL,
+            oldest: NIL,
+            of: PhantomData,
+        }
     }
 
     /// Makes an entry, which is in the order not yet, the newest.
     #[inline(always)]
     pub(super) fn push<E: Linked<O>>(&mut self, entries: &mut Slab<E>, at: Place, now: Nanos) {
         let older = self.newest;
-        *entries[at].link_mut() = Link { newer: NIL, older, time: now };
+        *entries[at].link_mut() = Link {
+            newer: NIL,
+            older,
+            time: now,
+        };
         *self.newer_of(entries, older) = at;
         self.newest = at;
     }
@@ -57,7 +69,13 @@ impl<O> Order<O> {
     /// So the entry itself, at hand where it was found, is not looked up once more.
     #[inline(always)]
     #[must_use]
-    pub(super) fn refresh<E: Linked<O>>(&mut self, entries: &mut Slab<E>, at: Place, link: Link, now: Nanos) -> Link {
+    pub(super) fn refresh<E: Linked<O>>(
+        &mut self,
+        entries: &mut Slab<E>,
+        at: Place,
+        link: Link,
+        now: Nanos,
+    ) -> Link {
         let newest = self.newest;
         if at == newest {
             return Link { time: now, ..link };
@@ -67,7 +85,11 @@ impl<O> Order<O> {
         *self.newer_of(entries, link.older) = link.newer;
         entries[newest].link_mut().newer = at;
         self.newest = at;
-        Link { newer: NIL, older: newest, time: now }
+        Link {
+            newer: NIL,
+            older: newest,
+            time: now,
+        }
     }
 
     /// Takes an entry out of the order.
@@ -88,19 +110,40 @@ impl<O> Order<O> {
 
     /// What says which entry comes after `newer`: beyond the end, that is the order itself.
     #[inline(always)]
-    fn older_of<'a, E: Linked<O>>(&'a mut self, entries: &'a mut Slab<E>, newer: Place) -> &'a mut Place {
-        if newer == NIL { &mut self.newest } else { &mut entries[newer].link_mut().older }
+    fn older_of<'a, E: Linked<O>>(
+        &'a mut self,
+        entries: &'a mut Slab<E>,
+        newer: Place,
+    ) -> &'a mut Place {
+        if newer == NIL {
+            &mut self.newest
+        } else {
+            &mut entries[newer].link_mut().older
+        }
     }
 
     #[inline(always)]
-    fn newer_of<'a, E: Linked<O>>(&'a mut self, entries: &'a mut Slab<E>, older: Place) -> &'a mut Place {
-        if older == NIL { &mut self.oldest } else { &mut entries[older].link_mut().newer }
+    fn newer_of<'a, E: Linked<O>>(
+        &'a mut self,
+        entries: &'a mut Slab<E>,
+        older: Place,
+    ) -> &'a mut Place {
+        if older == NIL {
+            &mut self.oldest
+        } else {
+            &mut entries[older].link_mut().newer
+        }
     }
 
     /// The order, to be looked at.
     #[inline(always)]
     pub(super) fn of<'a, E: Linked<O>>(&self, entries: &'a Slab<E>) -> InOrder<'a, E, O> {
-        InOrder { newest: self.newest, oldest: self.oldest, entries, of: PhantomData }
+        InOrder {
+            newest: self.newest,
+            oldest: self.oldest,
+            entries,
+            of: PhantomData,
+        }
     }
 }
 
@@ -150,8 +193,18 @@ impl<'a, E: Linked<O>, O> InOrder<'a, E, O> {
 
     pub(super) fn validate(&self) {
         let order: Vec<Place> = self.newest_first().collect();
-        assert!(order.iter().rev().copied().eq(self.oldest_first()), "the order, both ways");
-        assert_eq!(order.len(), self.entries.len(), "every entry is in the order");
-        assert!(order.is_sorted_by(|&a, &b| self.time(a) >= self.time(b)), "the order is one of time");
+        assert!(
+            order.iter().rev().copied().eq(self.oldest_first()),
+            "the order, both ways"
+        );
+        assert_eq!(
+            order.len(),
+            self.entries.len(),
+            "every entry is in the order"
+        );
+        assert!(
+            order.is_sorted_by(|&a, &b| self.time(a) >= self.time(b)),
+            "the order is one of time"
+        );
     }
 }

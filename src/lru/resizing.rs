@@ -20,9 +20,15 @@ impl<K, V, S> LruCache<K, V, S> {
     /// holds on.
     pub fn resize(&self, max_entries: usize) -> Result<(), BuildError> {
         let shards = self.inner.shards.len();
-        bounds::count("max_entries", Some(max_entries), shards.saturating_mul(MAX_ENTRIES_PER_SHARD))?;
+        bounds::count(
+            "max_entries",
+            Some(max_entries),
+            shards.saturating_mul(MAX_ENTRIES_PER_SHARD),
+        )?;
         bounds::shards(shards, [max_entries])?;
-        self.rebound(|core, shard| core.limits.max_entries = share_of_count(max_entries, shard, shards));
+        self.rebound(|core, shard| {
+            core.limits.max_entries = share_of_count(max_entries, shard, shards);
+        });
         Ok(())
     }
 
@@ -37,7 +43,9 @@ impl<K, V, S> LruCache<K, V, S> {
         let shards = self.inner.shards.len();
         bounds::weight(Some(max_weight), self.inner.weigher.is_some())?;
         bounds::shards(shards, usize::try_from(max_weight))?;
-        self.rebound(|core, shard| core.limits.max_weight = share_of_weight(max_weight, shard, shards));
+        self.rebound(|core, shard| {
+            core.limits.max_weight = share_of_weight(max_weight, shard, shards);
+        });
         Ok(())
     }
 
@@ -46,15 +54,24 @@ impl<K, V, S> LruCache<K, V, S> {
         // In all shards before anything leaves: then callbacks and drops, which may change a bound too, find one bound, and
         // no lock.
         let one_at_a_time = self.inner.resizing.lock();
-        shards.clone().for_each(|at| self.inner.with(at, |shard, _| set(&mut shard.core, at)));
+        shards
+            .clone()
+            .for_each(|at| self.inner.with(at, |shard, _| set(&mut shard.core, at)));
         drop(one_at_a_time);
         let mut panics = FirstPanic::default();
         for at in shards {
             let now = self.now();
-            let evict = || self.inner.with(at, |shard, left| shard.core.evict_at(now, PIECE, left));
+            let evict = || {
+                self.inner
+                    .with(at, |shard, left| shard.core.evict_at(now, PIECE, left))
+            };
             // Where a drop panicked, something left, and there may be more.
             while panics.hold(evict).unwrap_or(true) {}
-            let sweep = || self.inner.with(at, |shard, left| shard.core.sweep_at(now, PIECE, left)).more;
+            let sweep = || {
+                self.inner
+                    .with(at, |shard, left| shard.core.sweep_at(now, PIECE, left))
+                    .more
+            };
             while panics.hold(sweep).unwrap_or(true) {}
         }
         panics.go_on();

@@ -30,14 +30,21 @@ pub struct Cursor {
 
 impl Default for Cursor {
     fn default() -> Self {
-        Self { shard: 0, from: usize::MAX }
+        Self {
+            shard: 0,
+            from: usize::MAX,
+        }
     }
 }
 
 impl fmt::Display for Cursor {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { shard, from } = self;
-        if *from == usize::MAX { write!(f, "{shard}") } else { write!(f, "{shard}.{from}") }
+        if *from == usize::MAX {
+            write!(f, "{shard}")
+        } else {
+            write!(f, "{shard}.{from}")
+        }
     }
 }
 
@@ -47,8 +54,14 @@ impl FromStr for Cursor {
     fn from_str(text: &str) -> Result<Self, InvalidCursor> {
         let number = |text: &str| text.parse().map_err(|_| InvalidCursor);
         match text.split_once('.') {
-            Some((shard, from)) => Ok(Self { shard: number(shard)?, from: number(from)? }),
-            None => Ok(Self { shard: number(text)?, from: usize::MAX }),
+            Some((shard, from)) => Ok(Self {
+                shard: number(shard)?,
+                from: number(from)?,
+            }),
+            None => Ok(Self {
+                shard: number(text)?,
+                from: usize::MAX,
+            }),
         }
     }
 }
@@ -94,11 +107,16 @@ impl<K: Clone, V: Clone, S> LruCache<K, V, S> {
         let now = self.now();
         let n = n.max(1);
         let mut entries = Vec::new();
-        let Cursor { mut shard, mut from } = cursor;
+        let Cursor {
+            mut shard,
+            mut from,
+        } = cursor;
         while entries.len() < n && shard < self.inner.shards.len() {
             let piece = (n - entries.len()).min(PIECE);
             let next = self.inner.with(shard, |shard, _| {
-                shard.core.scan_at(now, from, piece, |key, value| entries.push((key.clone(), value.clone())))
+                shard.core.scan_at(now, from, piece, |key, value| {
+                    entries.push((key.clone(), value.clone()));
+                })
             });
             (shard, from) = next.map_or((shard + 1, usize::MAX), |next| (shard, next));
         }
@@ -121,7 +139,10 @@ impl<K: Clone, V: Clone, S> LruCache<K, V, S> {
         }
         entries.sort_by_key(|&(used, ..)| std::cmp::Reverse(used));
         entries.truncate(n);
-        entries.into_iter().map(|(_, key, value)| (key, value)).collect()
+        entries
+            .into_iter()
+            .map(|(_, key, value)| (key, value))
+            .collect()
     }
 }
 
@@ -135,7 +156,9 @@ impl<K, V, S> LruCache<K, V, S> {
         for shard in 0..self.inner.shards.len() {
             let mut from = Some(usize::MAX);
             while let Some(at) = from {
-                from = self.inner.with(shard, |shard, left| shard.core.retain_at(now, at, PIECE, &mut keep, left));
+                from = self.inner.with(shard, |shard, left| {
+                    shard.core.retain_at(now, at, PIECE, &mut keep, left)
+                });
             }
         }
     }

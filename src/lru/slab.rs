@@ -31,7 +31,10 @@ pub(super) struct Slab<T> {
 
 impl<T> Slab<T> {
     pub(super) const fn new() -> Self {
-        Self { chunks: Vec::new(), len: 0 }
+        Self {
+            chunks: Vec::new(),
+            len: 0,
+        }
     }
 
     #[inline(always)]
@@ -40,7 +43,10 @@ impl<T> Slab<T> {
     }
 
     pub(super) fn into_elements(self) -> impl Iterator<Item = T> {
-        self.chunks.into_iter().flat_map(|chunk| chunk as Box<[T]>).take(self.len)
+        self.chunks
+            .into_iter()
+            .flat_map(|chunk| chunk as Box<[T]>)
+            .take(self.len)
     }
 }
 
@@ -65,7 +71,11 @@ impl<T: Vacant> Slab<T> {
         let last_one = replace(&mut self[last], T::VACANT);
         // One empty chunk stays, lest a collection that hovers here allocates at every call.
         self.chunks.truncate(self.len / CHUNK + 1);
-        if at == last { last_one } else { replace(&mut self[at], last_one) }
+        if at == last {
+            last_one
+        } else {
+            replace(&mut self[at], last_one)
+        }
     }
 }
 

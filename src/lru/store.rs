@@ -25,7 +25,12 @@ pub(super) struct Entry<K, V> {
 impl<K, V> Entry<K, V> {
     #[inline(always)]
     pub(super) fn new(hash: u64, key: K, value: V, weight: NonZeroU32) -> Self {
-        Self { key, value, hash: half(hash), weight }
+        Self {
+            key,
+            value,
+            hash: half(hash),
+            weight,
+        }
     }
 }
 
@@ -44,7 +49,11 @@ pub(super) struct Node<K, V> {
 }
 
 impl<K, V> Vacant for Node<K, V> {
-    const VACANT: Self = Self { entry: None, used: Link::NONE, written: Link::NONE };
+    const VACANT: Self = Self {
+        entry: None,
+        used: Link::NONE,
+        written: Link::NONE,
+    };
 }
 
 impl<K, V> Node<K, V> {
@@ -107,7 +116,13 @@ fn half(hash: u64) -> u32 {
 
 impl<K, V> Store<K, V> {
     pub(super) fn new() -> Self {
-        Self { nodes: Slab::new(), index: Index::new(), recency: Order::new(), writes: Order::new(), missing: None }
+        Self {
+            nodes: Slab::new(),
+            index: Index::new(),
+            recency: Order::new(),
+            writes: Order::new(),
+            missing: None,
+        }
     }
 
     #[inline(always)]
@@ -220,7 +235,10 @@ impl<K, V> Store<K, V> {
         let hash = entry.hash;
         let Self { nodes, index, .. } = self;
         index.before_push(nodes.len(), bound, |at| nodes[at].entry().hash);
-        let at = self.nodes.push(Node { entry: Some(entry), ..Node::VACANT });
+        let at = self.nodes.push(Node {
+            entry: Some(entry),
+            ..Node::VACANT
+        });
         self.add_to_index(hash, at);
         self.recency.push(&mut self.nodes, at, now);
         self.writes.push(&mut self.nodes, at, now);
@@ -246,7 +264,9 @@ impl<K, V> Store<K, V> {
     pub(super) fn remove(&mut self, at: Place) -> Entry<K, V> {
         self.recency.unlink(&mut self.nodes, at);
         self.writes.unlink(&mut self.nodes, at);
-        let Some(entry) = self.nodes.swap_remove(at).entry else { no_such_place() };
+        let Some(entry) = self.nodes.swap_remove(at).entry else {
+            no_such_place()
+        };
         self.index.remove(entry.hash, at);
         let from = self.nodes.len() as Place;
         if at != from {
@@ -271,10 +291,14 @@ impl<K, V> Store<K, V> {
     }
 
     pub(super) fn validate(&self) {
-        self.index.validate(self.len(), |at| self.nodes[at].entry().hash);
+        self.index
+            .validate(self.len(), |at| self.nodes[at].entry().hash);
         self.recency().validate();
         self.writes().validate();
         let hashes = (0..self.len() as Place).map(|at| self.nodes[at].entry().hash);
-        assert!(hashes.into_iter().all(|hash| self.missing != Some(hash)), "no entry has the hash that is missing");
+        assert!(
+            hashes.into_iter().all(|hash| self.missing != Some(hash)),
+            "no entry has the hash that is missing"
+        );
     }
 }

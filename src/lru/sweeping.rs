@@ -14,7 +14,8 @@ impl<K, V, S> Inner<K, V, S> {
     }
 
     fn sweep_some(&self, budget: usize) -> Swept {
-        self.shards.sweep_some(budget, |shard, piece| self.sweep_piece(shard, piece))
+        self.shards
+            .sweep_some(budget, |shard, piece| self.sweep_piece(shard, piece))
     }
 }
 
@@ -23,7 +24,9 @@ impl<K, V, S> LruCache<K, V, S> {
     ///
     /// Works in bounded pieces per lock.
     pub fn sweep(&self) -> usize {
-        self.inner.shards.sweep_all(|shard, piece| self.inner.sweep_piece(shard, piece))
+        self.inner
+            .shards
+            .sweep_all(|shard, piece| self.inner.sweep_piece(shard, piece))
     }
 
     /// Removes all entries, in time proportional to their number, and gives their memory back. A value that is being

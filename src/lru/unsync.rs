@@ -123,10 +123,18 @@ impl<K, V, S> LruCache<K, V, S> {
             return None;
         }
         // Since when, as differences, which no time is too late for; the largest limit is none.
-        let since = |time: Nanos, limit: Nanos| (now - time).checked_sub(limit).filter(|_| limit != Nanos::MAX);
+        let since = |time: Nanos, limit: Nanos| {
+            (now - time)
+                .checked_sub(limit)
+                .filter(|_| limit != Nanos::MAX)
+        };
         let too_old = since(self.store.writes().time(at), self.limits.max_age);
         let unused = since(self.store.recency().time(at), self.limits.max_idle);
-        let cause = if too_old >= unused { RemovalCause::Expired } else { RemovalCause::Idle };
+        let cause = if too_old >= unused {
+            RemovalCause::Expired
+        } else {
+            RemovalCause::Idle
+        };
         too_old.or(unused).map(|_| cause)
     }
 
@@ -134,7 +142,9 @@ impl<K, V, S> LruCache<K, V, S> {
     #[inline(always)]
     fn next_over(&self, now: Nanos) -> Option<(Place, RemovalCause)> {
         let ends = [self.store.writes().last(), self.store.recency().last()];
-        ends.into_iter().flatten().find_map(|at| Some((at, self.over(now, at)?)))
+        ends.into_iter()
+            .flatten()
+            .find_map(|at| Some((at, self.over(now, at)?)))
     }
 
     /// Lets time pass; whether some entry's time may be over.
@@ -190,12 +200,22 @@ impl<K, V, S> LruCache<K, V, S> {
 
     /// The live entry under a key. One whose time is over is taken out.
     #[inline(always)]
-    fn live_at<Q: ?Sized + Eq>(&mut self, now: Nanos, hash: u64, key: &Q, left: &mut Left<K, V>) -> Option<Place>
+    fn live_at<Q: ?Sized + Eq>(
+        &mut self,
+        now: Nanos,
+        hash: u64,
+        key: &Q,
+        left: &mut Left<K, V>,
+    ) -> Option<Place>
     where
         K: Borrow<Q>,
     {
         let at = self.store.find(hash, key)?;
-        if now < self.next_due { Some(at) } else { self.unless_over(now, at, left) }
+        if now < self.next_due {
+            Some(at)
+        } else {
+            self.unless_over(now, at, left)
+        }
     }
 
     /// [`look`](Self::look), where some entry's time may be over.
@@ -223,12 +243,20 @@ impl<K, V, S> LruCache<K, V, S> {
     }
 
     /// [`get_at`](Self::get_at) of a call that did so before: it counts no more, and lets nothing leave.
-    pub(super) fn get_again_at<Q: ?Sized + Eq>(&mut self, now: Nanos, hash: u64, key: &Q) -> Option<Place>
+    pub(super) fn get_again_at<Q: ?Sized + Eq>(
+        &mut self,
+        now: Nanos,
+        hash: u64,
+        key: &Q,
+    ) -> Option<Place>
     where
         K: Borrow<Q>,
     {
         self.latest = self.latest.max(now);
-        let found = self.store.find(hash, key).filter(|&at| self.over(self.latest, at).is_none());
+        let found = self
+            .store
+            .find(hash, key)
+            .filter(|&at| self.over(self.latest, at).is_none());
         if let Some(at) = found {
             self.store.used(at, *self.store.link(at), self.latest);
         }
@@ -247,7 +275,9 @@ impl<K, V, S> LruCache<K, V, S> {
         K: Borrow<Q>,
     {
         let at = self.store.find(hash, key)?;
-        self.over(self.latest.max(now), at).is_none().then(|| self.value(at))
+        self.over(self.latest.max(now), at)
+            .is_none()
+            .then(|| self.value(at))
     }
 
     /// Adds an entry, or gives the one under this key another value, which makes it another entry as far as times go.
@@ -273,7 +303,12 @@ impl<K, V, S> LruCache<K, V, S> {
                 // Out of date: to serve it on would be worse than to serve nothing.
                 self.take(at, RemovalCause::Replaced, left);
             }
-            return Err(TooHeavy { key, value, weight: weight.get(), max_weight: self.limits.max_weight });
+            return Err(TooHeavy {
+                key,
+                value,
+                weight: weight.get(),
+                max_weight: self.limits.max_weight,
+            });
         }
         self.counts.inserted += 1;
         if let Some(at) = found {
@@ -295,9 +330,13 @@ impl<K, V, S> LruCache<K, V, S> {
         self.note_due(now);
         self.weight += u64::from(entry.weight.get());
         while self.store.len() >= self.limits.max_entries || self.weight > self.limits.max_weight {
-            let Some((at, cause)) = self.next_to_go(now) else { break };
+            let Some((at, cause)) = self.next_to_go(now) else {
+                break;
+            };
             let weight = u64::from(self.store.entry(at).weight.get());
-            if self.store.len() <= self.limits.max_entries && self.weight - weight <= self.limits.max_weight {
+            if self.store.len() <= self.limits.max_entries
+                && self.weight - weight <= self.limits.max_weight
+            {
                 // The last that has to go leaves its place to the newcomer.
                 self.weight -= weight;
                 self.counts.left(cause);
@@ -331,7 +370,10 @@ impl<K, V, S> LruCache<K, V, S> {
         {
             return Some(over);
         }
-        self.store.recency().last().map(|at| (at, RemovalCause::Evicted))
+        self.store
+            .recency()
+            .last()
+            .map(|at| (at, RemovalCause::Evicted))
     }
 
     /// Evicts until the bounds hold, up to `budget` entries.
@@ -341,7 +383,9 @@ impl<K, V, S> LruCache<K, V, S> {
             if !self.is_above_bounds() {
                 return;
             }
-            let Some((at, cause)) = self.next_to_go(self.latest) else { return };
+            let Some((at, cause)) = self.next_to_go(self.latest) else {
+                return;
+            };
             self.take(at, cause, left);
         }
     }
@@ -374,14 +418,21 @@ impl<K, V, S> LruCache<K, V, S> {
     }
 
     /// The live entry at an end of an order, and its time there; entries whose time is over are freed on the way.
-    pub(super) fn first_live(&mut self, now: Nanos, end: End, left: &mut Left<K, V>) -> Option<(Place, Nanos)> {
+    pub(super) fn first_live(
+        &mut self,
+        now: Nanos,
+        end: End,
+        left: &mut Left<K, V>,
+    ) -> Option<(Place, Nanos)> {
         let now = self.tick(now, left);
         loop {
             let (at, time) = match end {
                 End::LeastRecent => self.store.recency().oldest(),
                 End::Oldest => self.store.writes().oldest(),
             }?;
-            let Some(cause) = self.over(now, at) else { return Some((at, time)) };
+            let Some(cause) = self.over(now, at) else {
+                return Some((at, time));
+            };
             self.take(at, cause, left);
         }
     }
@@ -405,9 +456,16 @@ impl<K, V, S> LruCache<K, V, S> {
     /// Frees up to `budget` entries whose time is over.
     pub(super) fn sweep_at(&mut self, now: Nanos, budget: usize, left: &mut Left<K, V>) -> Swept {
         self.latest = self.latest.max(now);
-        let freed = if self.latest >= self.next_due { self.free_some(budget, left) } else { 0 };
+        let freed = if self.latest >= self.next_due {
+            self.free_some(budget, left)
+        } else {
+            0
+        };
         let tidying = (freed..budget).take_while(|_| self.store.tidy()).count();
-        Swept { freed, more: freed + tidying == budget }
+        Swept {
+            freed,
+            more: freed + tidying == budget,
+        }
     }
 
     /// Evicts up to `budget` of the entries that are too many; whether there are more.

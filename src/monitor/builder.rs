@@ -131,9 +131,18 @@ impl MonitorBuilder {
         let samples = bounds::count("samples", Some(self.samples), MAX_SAMPLES)?;
         let thresholds = self.thresholds.judged(samples)?;
         if self.memory_limit == Some(0) {
-            return Err(BuildError::Zero { limit: "memory_limit" });
+            return Err(BuildError::Zero {
+                limit: "memory_limit",
+            });
         }
-        let inner = Inner::new(samples, thresholds, self.memory_limit, self.process, self.on_change, self.clock);
+        let inner = Inner::new(
+            samples,
+            thresholds,
+            self.memory_limit,
+            self.process,
+            self.on_change,
+            self.clock,
+        );
         let inner = Arc::new(inner);
         sweep::watch_globally("monitor", &inner, "sample_every", self.sample_every)?;
         Ok(Monitor { inner })

@@ -159,7 +159,9 @@ impl fmt::Display for Finding {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}: {}: ", self.severity, self.subject())?;
         match (self.kind, self.figure) {
-            (Kind::Use(resource), Figure::Percent(percent)) => write!(f, "{resource} at {percent:.1}% of the bound"),
+            (Kind::Use(resource), Figure::Percent(percent)) => {
+                write!(f, "{resource} at {percent:.1}% of the bound")
+            }
             (Kind::TimeLeft(resource), Figure::TimeLeft(left)) => {
                 write!(f, "{resource} will reach the bound in {}", Human(left))
             }
@@ -167,10 +169,19 @@ impl fmt::Display for Finding {
                 write!(f, "{}, {} a minute", self.leak(), Bytes(growth))
             }
             (_, Figure::Window { kept, ttl }) => {
-                write!(f, "ids evicted after {} of a ttl of {}", Human(kept), Human(ttl))
+                write!(
+                    f,
+                    "ids evicted after {} of a ttl of {}",
+                    Human(kept),
+                    Human(ttl)
+                )
             }
-            (Kind::Rejected, Figure::Count(count)) => write!(f, "{} rejected", Amount(count as f64)),
-            (Kind::BreakersOpen, Figure::Count(count)) => write!(f, "{} open", Of(count, "breaker")),
+            (Kind::Rejected, Figure::Count(count)) => {
+                write!(f, "{} rejected", Amount(count as f64))
+            }
+            (Kind::BreakersOpen, Figure::Count(count)) => {
+                write!(f, "{} open", Of(count, "breaker"))
+            }
             (kind, figure) => write!(f, "{}: {figure:?}", kind.as_str()),
         }
     }

@@ -18,31 +18,63 @@ pub(super) struct Judge<'a> {
 
 impl Judge<'_> {
     /// The process, by its present figures and its samples.
-    pub(super) fn process(&mut self, now: ProcessFigures, ring: &Ring<ProcessFigures>) -> ProcessReport {
+    pub(super) fn process(
+        &mut self,
+        now: ProcessFigures,
+        ring: &Ring<ProcessFigures>,
+    ) -> ProcessReport {
         let min_samples = self.thresholds.min_samples;
         let growth = ring.growth(min_samples, |figures| figures.memory_bytes);
-        let memory = now.memory_bytes.map(|used| Usage::new(used, now.memory_limit_bytes, growth));
+        let memory = now
+            .memory_bytes
+            .map(|used| Usage::new(used, now.memory_limit_bytes, growth));
         let growth_of_files = ring.growth(min_samples, |figures| figures.open_files);
-        let open_files = now.open_files.map(|used| Usage::new(used, now.open_files_limit, growth_of_files));
+        let open_files = now
+            .open_files
+            .map(|used| Usage::new(used, now.open_files_limit, growth_of_files));
 
         self.of_usage(None, Resource::Memory, memory);
         self.of_usage(None, Resource::OpenFiles, open_files);
         if let Some(growth) = memory.and_then(|memory| memory.growth_per_minute) {
             let severity = self.thresholds.of_growth(growth);
-            self.found(None, Kind::MemoryGrowth, severity, Figure::BytesPerMinute(growth));
+            self.found(
+                None,
+                Kind::MemoryGrowth,
+                severity,
+                Figure::BytesPerMinute(growth),
+            );
         }
         ProcessReport { memory, open_files }
     }
 
     /// A collection, by its present statistics and its samples.
-    pub(super) fn collection(&mut self, name: &Arc<str>, stats: Stats, ring: &Ring<Sample>) -> CollectionReport {
+    pub(super) fn collection(
+        &mut self,
+        name: &Arc<str>,
+        stats: Stats,
+        ring: &Ring<Sample>,
+    ) -> CollectionReport {
         let now = Sample::from(&stats);
-        let growth = |figure: fn(&Sample) -> u64| ring.growth(self.thresholds.min_samples, |s| Some(figure(s)));
+        let growth = |figure: fn(&Sample) -> u64| {
+            ring.growth(self.thresholds.min_samples, |s| Some(figure(s)))
+        };
         let expiry = expiry(&stats, ring);
-        let entries = Usage::new(now.len, Some(stats.max_entries as u64), growth(|sample| sample.len)).until(expiry);
-        let weight = stats.max_weight.map(|max| Usage::new(now.weight, Some(max), growth(|s| s.weight)).until(expiry));
-        let in_flight = (stats.max_in_flight > 0)
-            .then(|| Usage::new(now.in_flight, Some(stats.max_in_flight as u64), growth(|sample| sample.in_flight)));
+        let entries = Usage::new(
+            now.len,
+            Some(stats.max_entries as u64),
+            growth(|sample| sample.len),
+        )
+        .until(expiry);
+        let weight = stats
+            .max_weight
+            .map(|max| Usage::new(now.weight, Some(max), growth(|s| s.weight)).until(expiry));
+        let in_flight = (stats.max_in_flight > 0).then(|| {
+            Usage::new(
+                now.in_flight,
+                Some(stats.max_in_flight as u64),
+                growth(|sample| sample.in_flight),
+            )
+        });
 
         let of = Some(name);
         if !stats.may_be_full() || !self.thresholds.caches_may_be_full {
@@ -51,42 +83,90 @@ impl Judge<'_> {
         }
         self.of_usage(of, Resource::InFlight, in_flight);
         self.of_counters(of, &stats, now, ring);
-        CollectionReport { name: Arc::clone(name), stats, entries, weight, in_flight }
+        CollectionReport {
+            name: Arc::clone(name),
+            stats,
+            entries,
+            weight,
+            in_flight,
+        }
     }
 
     fn of_usage(&mut self, collection: Option<&Arc<str>>, of: Resource, usage: Option<Usage>) {
         let Some(usage) = usage else { return };
         if let Some(percent) = usage.percent() {
             let severity = self.thresholds.of_use(percent);
-            self.found(collection, Kind::Use(of), severity, Figure::Percent(percent));
+            self.found(
+                collection,
+                Kind::Use(of),
+                severity,
+                Figure::Percent(percent),
+            );
         }
         if let Some(left) = usage.time_to_limit {
             let severity = self.thresholds.of_time_left(left);
-            self.found(collection, Kind::TimeLeft(of), severity, Figure::TimeLeft(left));
+            self.found(
+                collection,
+                Kind::TimeLeft(of),
+                severity,
+                Figure::TimeLeft(left),
+            );
         }
     }
 
-    fn of_counters(&mut self, collection: Option<&Arc<str>>, stats: &Stats, now: Sample, ring: &Ring<Sample>) {
+    fn of_counters(
+        &mut self,
+        collection: Option<&Arc<str>>,
+        stats: &Stats,
+        now: Sample,
+        ring: &Ring<Sample>,
+    ) {
         // Eviction is what a cache does when it is full.
         if stats.of == Of::Dedup
             && let Some((kept, ttl)) = ring.shortest_window(now).zip(stats.max_age)
         {
             let severity = self.thresholds.of_window(kept, ttl);
-            self.found(collection, Kind::WindowShortened, severity, Figure::Window { kept, ttl });
+            self.found(
+                collection,
+                Kind::WindowShortened,
+                severity,
+                Figure::Window { kept, ttl },
+            );
         }
         let rejected = ring.rise(now.rejected, |sample| sample.rejected);
         if rejected >= self.thresholds.rejected_warning {
-            self.found(collection, Kind::Rejected, Severity::Warning, Figure::Count(rejected));
+            self.found(
+                collection,
+                Kind::Rejected,
+                Severity::Warning,
+                Figure::Count(rejected),
+            );
         }
         let open = ring.rise(now.failed, |sample| sample.failed) + stats.silenced as u64;
         if open > 0 {
-            self.found(collection, Kind::BreakersOpen, Severity::Warning, Figure::Count(open));
+            self.found(
+                collection,
+                Kind::BreakersOpen,
+                Severity::Warning,
+                Figure::Count(open),
+            );
         }
     }
 
-    fn found(&mut self, collection: Option<&Arc<str>>, kind: Kind, severity: Severity, figure: Figure) {
+    fn found(
+        &mut self,
+        collection: Option<&Arc<str>>,
+        kind: Kind,
+        severity: Severity,
+        figure: Figure,
+    ) {
         if severity > Severity::Normal {
-            self.findings.push(Finding { collection: collection.cloned(), kind, severity, figure });
+            self.findings.push(Finding {
+                collection: collection.cloned(),
+                kind,
+                severity,
+                figure,
+            });
         }
     }
 }
@@ -94,6 +174,8 @@ impl Judge<'_> {
 /// When entries will begin to expire, if they can, and did not do so throughout the window: until then growth is but
 /// filling up.
 fn expiry(stats: &Stats, ring: &Ring<Sample>) -> Option<Duration> {
-    let max_age = stats.max_age.filter(|_| !ring.rises_throughout(|sample| sample.expired))?;
+    let max_age = stats
+        .max_age
+        .filter(|_| !ring.rises_throughout(|sample| sample.expired))?;
     Some(max_age.saturating_sub(stats.oldest_entry_age.unwrap_or_default()))
 }

@@ -221,12 +221,24 @@ impl Monitor {
         let collection = Arc::downgrade(&collection);
         let mut state = self.inner.state.lock();
         // Of the same collection it is no news.
-        let is_same = |watched: &Watched| &*watched.name == name && watched.collection.ptr_eq(&collection);
-        let limit_told = state.watched.iter().any(|watched| is_same(watched) && watched.limit_told);
-        state.watched.retain(|watched| &*watched.name != name && watched.collection.strong_count() > 0);
+        let is_same =
+            |watched: &Watched| &*watched.name == name && watched.collection.ptr_eq(&collection);
+        let limit_told = state
+            .watched
+            .iter()
+            .any(|watched| is_same(watched) && watched.limit_told);
+        state
+            .watched
+            .retain(|watched| &*watched.name != name && watched.collection.strong_count() > 0);
         state.numbers += 1;
         let number = state.numbers;
-        state.watched.push(Watched { number, name: name.into(), collection, ring, limit_told });
+        state.watched.push(Watched {
+            number,
+            name: name.into(),
+            collection,
+            ring,
+            limit_told,
+        });
     }
 
     /// Stops watching the collection of a name; whether there was one.
@@ -297,7 +309,16 @@ impl Inner {
             published: Published::default(),
         };
         let (panics, state) = (AtomicU64::new(0), Mutex::new(state));
-        Self { thresholds, samples, memory_limit, process, on_change, clock, panics, state }
+        Self {
+            thresholds,
+            samples,
+            memory_limit,
+            process,
+            on_change,
+            clock,
+            panics,
+            state,
+        }
     }
 
     fn sample(&self) -> Report {
@@ -314,9 +335,13 @@ impl Inner {
     fn look(&self, keep: bool) -> Report {
         let collections: Vec<(u64, Arc<dyn Sweep>)> = {
             let mut state = self.state.lock();
-            state.watched.retain(|watched| watched.collection.strong_count() > 0);
-            let alive =
-                state.watched.iter().filter_map(|watched| Some((watched.number, watched.collection.upgrade()?)));
+            state
+                .watched
+                .retain(|watched| watched.collection.strong_count() > 0);
+            let alive = state
+                .watched
+                .iter()
+                .filter_map(|watched| Some((watched.number, watched.collection.upgrade()?)));
             alive.collect()
         };
         let now = self.clock.now();
@@ -324,20 +349,29 @@ impl Inner {
         process.memory_limit_bytes = self.memory_limit.or(process.memory_limit_bytes);
         // A handle may have become the last one: then the collection is dropped with it, contained as well.
         let stats_of = |collection: Arc<dyn Sweep>| self.contained(move || collection.stats());
-        let stats = collections.into_iter().filter_map(|(number, collection)| Some((number, stats_of(collection)?)));
+        let stats = collections
+            .into_iter()
+            .filter_map(|(number, collection)| Some((number, stats_of(collection)?)));
         let stats: Vec<(u64, Stats)> = stats.collect();
 
         let mut state = self.state.lock();
         let state = &mut *state;
         let mut findings = Vec::new();
-        let mut judge = Judge { thresholds: &self.thresholds, findings: &mut findings };
+        let mut judge = Judge {
+            thresholds: &self.thresholds,
+            findings: &mut findings,
+        };
         // Of samples by several threads, one that was overtaken is too late to be told of.
         let is_latest = keep && state.process.push(now, process);
         let process = judge.process(process, &state.process);
         let mut collections = Vec::new();
         for (number, stats) in stats {
             // It may have been taken off the list meanwhile.
-            if let Some(watched) = state.watched.iter_mut().find(|watched| watched.number == number) {
+            if let Some(watched) = state
+                .watched
+                .iter_mut()
+                .find(|watched| watched.number == number)
+            {
                 if keep {
                     watched.ring.push(now, Sample::from(&stats));
                 }
@@ -351,7 +385,14 @@ impl Inner {
             state.telling.update(&findings);
         }
         let (window, samples) = (state.process.window(), state.process.len());
-        Report { window, samples, process, collections, findings, panics: self.panics.load(Ordering::Relaxed) }
+        Report {
+            window,
+            samples,
+            process,
+            collections,
+            findings,
+            panics: self.panics.load(Ordering::Relaxed),
+        }
     }
 
     /// Runs a user's code; a panic in it is counted.
@@ -367,7 +408,10 @@ impl Inner {
 impl Task for Inner {
     fn run_piece(&self) -> Swept {
         self.sample();
-        Swept { freed: 0, more: false }
+        Swept {
+            freed: 0,
+            more: false,
+        }
     }
 }
 

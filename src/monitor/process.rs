@@ -26,10 +26,14 @@ impl ProcessFigures {
     /// It takes some hundreds of microseconds, and more with thousands of open files.
     #[must_use]
     pub fn read() -> Self {
-        let (Ok(mut system), Ok(pid)) = (System::new(), get_current_pid()) else { return Self::default() };
+        let (Ok(mut system), Ok(pid)) = (System::new(), get_current_pid()) else {
+            return Self::default();
+        };
         let memory = ProcessRefreshKind::nothing().with_memory().without_tasks();
         system.refresh_processes_specifics(ProcessesToUpdate::Some(&[pid]), false, memory);
-        let Some(process) = system.process(pid) else { return Self::default() };
+        let Some(process) = system.process(pid) else {
+            return Self::default();
+        };
         let count = |count: Option<usize>| count.map(|count| count as u64);
         Self {
             // A process without memory could not ask: zero means that the system did not tell.

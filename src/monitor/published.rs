@@ -68,12 +68,21 @@ impl Published {
     /// there.
     pub(super) fn note(&mut self, watched: &[Watched], reports: &[CollectionReport]) {
         for report in reports {
-            let Some(watched) = watched.iter().find(|watched| watched.name == report.name) else { continue };
+            let Some(watched) = watched.iter().find(|watched| watched.name == report.name) else {
+                continue;
+            };
             let totals = self.totals.entry(Arc::clone(&report.name)).or_default();
-            if totals.of.as_ref().is_none_or(|of| !of.ptr_eq(&watched.collection)) {
+            if totals
+                .of
+                .as_ref()
+                .is_none_or(|of| !of.ptr_eq(&watched.collection))
+            {
                 totals.of = Some(Weak::clone(&watched.collection));
                 for total in totals.counters.values_mut() {
-                    *total = Total { before: total.sum(), now: 0 };
+                    *total = Total {
+                        before: total.sum(),
+                        now: 0,
+                    };
                 }
             }
             for (counter, _, count) in report.stats.counters() {
@@ -102,15 +111,27 @@ impl Published {
         plan.process(report);
         for collection in &report.collections {
             plan.collection(&collection.name, &collection.stats);
-            let counters = self.totals.get(&collection.name).map(|totals| &totals.counters);
+            let counters = self
+                .totals
+                .get(&collection.name)
+                .map(|totals| &totals.counters);
             for (counter, what, _) in collection.stats.counters() {
                 let total = counters.and_then(|counters| counters.get(counter));
                 let total = total.copied().unwrap_or_default().sum();
-                plan.counter(&format!("{counter}_total"), Some(&collection.name), what, total);
+                plan.counter(
+                    &format!("{counter}_total"),
+                    Some(&collection.name),
+                    what,
+                    total,
+                );
             }
         }
         for series in self.gauges.difference(&plan.gauges) {
-            plan.updates.push(Update { series: series.clone(), about: None, value: Value::Gauge(0.0) });
+            plan.updates.push(Update {
+                series: series.clone(),
+                about: None,
+                value: Value::Gauge(0.0),
+            });
         }
         plan
     }
@@ -141,17 +162,33 @@ struct Plan {
 
 impl Plan {
     fn process(&mut self, report: &Report) {
-        let mut usage = |usage: Option<Usage>, unit, used: (&str, &'static str), limit: (&str, &'static str)| {
+        let mut usage = |usage: Option<Usage>,
+                         unit,
+                         used: (&str, &'static str),
+                         limit: (&str, &'static str)| {
             let Some(usage) = usage else { return };
             self.gauge(used.0, None, None, unit, used.1, usage.used as f64);
             // Any share of no limit is zero.
-            self.gauge(limit.0, None, None, unit, limit.1, usage.limit.map_or(f64::INFINITY, |limit| limit as f64));
+            self.gauge(
+                limit.0,
+                None,
+                None,
+                unit,
+                limit.1,
+                usage.limit.map_or(f64::INFINITY, |limit| limit as f64),
+            );
         };
         usage(
             report.process.memory,
             Unit::Bytes,
-            ("process_resident_memory_bytes", "Resident memory of the process"),
-            ("process_memory_limit_bytes", "The limit on memory, that of the control group unless given"),
+            (
+                "process_resident_memory_bytes",
+                "Resident memory of the process",
+            ),
+            (
+                "process_memory_limit_bytes",
+                "The limit on memory, that of the control group unless given",
+            ),
         );
         usage(
             report.process.open_files,
@@ -159,14 +196,35 @@ impl Plan {
             ("process_open_fds", "Open file descriptors of the process"),
             ("process_max_fds", "The limit on open file descriptors"),
         );
-        let severity = "The severity of the most severe finding: 0 normal, 1 notice, 2 warning, 3 critical";
-        self.gauge("severity", None, None, Unit::Count, severity, f64::from(report.severity() as u8));
-        let severity = "The severity of a finding: 1 notice, 2 warning, 3 critical, 0 when it has ended";
+        let severity =
+            "The severity of the most severe finding: 0 normal, 1 notice, 2 warning, 3 critical";
+        self.gauge(
+            "severity",
+            None,
+            None,
+            Unit::Count,
+            severity,
+            f64::from(report.severity() as u8),
+        );
+        let severity =
+            "The severity of a finding: 1 notice, 2 warning, 3 critical, 0 when it has ended";
         for finding in &report.findings {
             let (of, kind) = (finding.collection.as_ref(), Some(finding.kind));
-            self.gauge("finding_severity", of, kind, Unit::Count, severity, f64::from(finding.severity as u8));
+            self.gauge(
+                "finding_severity",
+                of,
+                kind,
+                Unit::Count,
+                severity,
+                f64::from(finding.severity as u8),
+            );
         }
-        self.counter("monitor_panics_total", None, "Panics that the monitor contained", report.panics);
+        self.counter(
+            "monitor_panics_total",
+            None,
+            "Panics that the monitor contained",
+            report.panics,
+        );
     }
 
     fn collection(&mut self, name: &Arc<str>, stats: &Stats) {
@@ -176,7 +234,9 @@ impl Plan {
             // Prometheus names what is counted.
             let figure = if figure == "len" { "entries" } else { figure };
             match gauge {
-                Gauge::Count(Some(count)) => self.gauge(figure, Some(name), None, Unit::Count, what, count as f64),
+                Gauge::Count(Some(count)) => {
+                    self.gauge(figure, Some(name), None, Unit::Count, what, count as f64);
+                }
                 Gauge::Time(Some(time)) => {
                     let (figure, seconds) = (format!("{figure}_seconds"), time.as_secs_f64());
                     self.gauge(&figure, Some(name), None, Unit::Seconds, what, seconds);
@@ -195,21 +255,52 @@ impl Plan {
         what: &'static str,
         value: f64,
     ) {
-        let series = Series { name: format!("leakproof_{name}"), collection: collection.cloned(), kind };
+        let series = Series {
+            name: format!("leakproof_{name}"),
+            collection: collection.cloned(),
+            kind,
+        };
         self.gauges.insert(series.clone());
-        self.updates.push(Update { series, about: Some((unit, what)), value: Value::Gauge(value) });
+        self.updates.push(Update {
+            series,
+            about: Some((unit, what)),
+            value: Value::Gauge(value),
+        });
     }
 
-    fn counter(&mut self, name: &str, collection: Option<&Arc<str>>, what: &'static str, count: u64) {
-        let series = Series { name: format!("leakproof_{name}"), collection: collection.cloned(), kind: None };
-        self.updates.push(Update { series, about: Some((Unit::Count, what)), value: Value::Counter(count) });
+    fn counter(
+        &mut self,
+        name: &str,
+        collection: Option<&Arc<str>>,
+        what: &'static str,
+        count: u64,
+    ) {
+        let series = Series {
+            name: format!("leakproof_{name}"),
+            collection: collection.cloned(),
+            kind: None,
+        };
+        self.updates.push(Update {
+            series,
+            about: Some((Unit::Count, what)),
+            value: Value::Counter(count),
+        });
     }
 }
 
 impl Update {
     /// Tells the recorder, of whom nothing is kept: another one may be installed by the next time.
     fn publish(self) {
-        let Self { series: Series { name, collection, kind }, about, value } = self;
+        let Self {
+            series:
+                Series {
+                    name,
+                    collection,
+                    kind,
+                },
+            about,
+            value,
+        } = self;
         let collection = collection.map(|name| Label::new("collection", name));
         let kind = kind.map(|kind| Label::new("kind", kind.as_str()));
         let labels: Vec<Label> = collection.into_iter().chain(kind).collect();

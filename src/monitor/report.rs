@@ -33,13 +33,19 @@ impl Report {
     /// The severity of the most severe finding.
     #[must_use]
     pub fn severity(&self) -> Severity {
-        self.findings.iter().map(|finding| finding.severity).max().unwrap_or_default()
+        self.findings
+            .iter()
+            .map(|finding| finding.severity)
+            .max()
+            .unwrap_or_default()
     }
 
     /// The collection that is watched under a name.
     #[must_use]
     pub fn collection(&self, name: &str) -> Option<&CollectionReport> {
-        self.collections.iter().find(|collection| &*collection.name == name)
+        self.collections
+            .iter()
+            .find(|collection| &*collection.name == name)
     }
 }
 
@@ -91,21 +97,32 @@ impl Usage {
     /// How much of the limit is used, in percent.
     #[must_use]
     pub fn percent(&self) -> Option<f64> {
-        self.limit.map(|limit| 100.0 * self.used as f64 / limit.max(1) as f64)
+        self.limit
+            .map(|limit| 100.0 * self.used as f64 / limit.max(1) as f64)
     }
 
     pub(super) fn new(used: u64, limit: Option<u64>, growth_per_minute: Option<f64>) -> Self {
         let left = limit.map(|limit| limit.saturating_sub(used) as f64);
-        let minutes =
-            left.zip(growth_per_minute).filter(|(_, growth)| *growth > 0.0).map(|(left, growth)| left / growth);
+        let minutes = left
+            .zip(growth_per_minute)
+            .filter(|(_, growth)| *growth > 0.0)
+            .map(|(left, growth)| left / growth);
         // What does not fit is not going to be reached.
-        let time_to_limit = minutes.and_then(|minutes| Duration::try_from_secs_f64(60.0 * minutes).ok());
-        Self { used, limit, growth_per_minute, time_to_limit }
+        let time_to_limit =
+            minutes.and_then(|minutes| Duration::try_from_secs_f64(60.0 * minutes).ok());
+        Self {
+            used,
+            limit,
+            growth_per_minute,
+            time_to_limit,
+        }
     }
 
     /// The same, where entries begin to expire after `expiry`, and then stop growing.
     pub(super) fn until(mut self, expiry: Option<Duration>) -> Self {
-        self.time_to_limit = self.time_to_limit.filter(|left| expiry.is_none_or(|expiry| *left < expiry));
+        self.time_to_limit = self
+            .time_to_limit
+            .filter(|left| expiry.is_none_or(|expiry| *left < expiry));
         self
     }
 }

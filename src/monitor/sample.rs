@@ -43,7 +43,10 @@ impl From<&Stats> for Sample {
 
 impl<T> Ring<T> {
     pub(super) fn new(most: usize) -> Self {
-        Self { samples: VecDeque::new(), most }
+        Self {
+            samples: VecDeque::new(),
+            most,
+        }
     }
 
     /// Adds a sample; whether it is the latest. One of the same time as the last takes its place; one of an earlier time,
@@ -70,7 +73,10 @@ impl<T> Ring<T> {
 
     /// The time from the first sample to the last.
     pub(super) fn window(&self) -> Duration {
-        self.samples.front().zip(self.samples.back()).map_or(Duration::ZERO, |(first, last)| last.0 - first.0)
+        self.samples
+            .front()
+            .zip(self.samples.back())
+            .map_or(Duration::ZERO, |(first, last)| last.0 - first.0)
     }
 
     pub(super) fn iter(&self) -> impl Iterator<Item = &T> {
@@ -78,22 +84,37 @@ impl<T> Ring<T> {
     }
 
     /// The growth per minute of a figure, once there are so many samples that have it.
-    pub(super) fn growth(&self, min_samples: usize, figure: impl Fn(&T) -> Option<u64>) -> Option<f64> {
-        let points = self.samples.iter().filter_map(|(at, sample)| Some((minutes(*at), figure(sample)? as f64)));
+    pub(super) fn growth(
+        &self,
+        min_samples: usize,
+        figure: impl Fn(&T) -> Option<u64>,
+    ) -> Option<f64> {
+        let points = self
+            .samples
+            .iter()
+            .filter_map(|(at, sample)| Some((minutes(*at), figure(sample)? as f64)));
         let points: Vec<Point> = points.collect();
-        if points.len() < min_samples { None } else { growth(&points) }
+        if points.len() < min_samples {
+            None
+        } else {
+            growth(&points)
+        }
     }
 }
 
 impl Ring<Sample> {
     /// By how much a counter has risen over the window, up to `now`.
     pub(super) fn rise(&self, now: u64, counter: impl Fn(&Sample) -> u64) -> u64 {
-        self.iter().next().map_or(0, |first| now.saturating_sub(counter(first)))
+        self.iter()
+            .next()
+            .map_or(0, |first| now.saturating_sub(counter(first)))
     }
 
     /// Whether a counter has risen in each quarter of the window.
     pub(super) fn rises_throughout(&self, counter: impl Fn(&Sample) -> u64) -> bool {
-        let Some(last) = self.len().checked_sub(1) else { return false };
+        let Some(last) = self.len().checked_sub(1) else {
+            return false;
+        };
         let counts = [0, 1, 2, 3, 4].map(|quarter| counter(&self.samples[quarter * last / 4].1));
         counts.is_sorted_by(|earlier, later| earlier < later)
     }
@@ -101,7 +122,10 @@ impl Ring<Sample> {
     /// The least age that the oldest entry had reached when entries had to be evicted, over the window up to `now`.
     pub(super) fn shortest_window(&self, now: Sample) -> Option<Duration> {
         let later = self.iter().skip(1).chain([&now]);
-        let evicting = self.iter().zip(later).filter(|(before, after)| after.evicted > before.evicted);
+        let evicting = self
+            .iter()
+            .zip(later)
+            .filter(|(before, after)| after.evicted > before.evicted);
         evicting.filter_map(|(_, after)| after.oldest).min()
     }
 }

@@ -8,21 +8,44 @@ use super::report::{Report, Usage};
 use super::units::{Amount, Bytes, Of};
 use crate::stats::Human;
 
-const HEAD: [&str; 8] = ["", "", "used", "limit", "use", "growth/min", "time left", "oldest"];
+const HEAD: [&str; 8] = [
+    "",
+    "",
+    "used",
+    "limit",
+    "use",
+    "growth/min",
+    "time left",
+    "oldest",
+];
 
 impl Report {
     fn rows(&self) -> Vec<[String; 8]> {
         let mut rows = vec![HEAD.map(str::to_owned)];
-        let process = [(Resource::Memory, self.process.memory), (Resource::OpenFiles, self.process.open_files)];
+        let process = [
+            (Resource::Memory, self.process.memory),
+            (Resource::OpenFiles, self.process.open_files),
+        ];
         for (resource, usage) in process {
             rows.extend(usage.map(|usage| row("process", resource, usage, None)));
         }
         for collection in &self.collections {
             let age = collection.stats.oldest_entry_age;
-            rows.push(row(&collection.name, Resource::Entries, collection.entries, age));
-            rows.extend(collection.weight.map(|usage| row(&collection.name, Resource::Weight, usage, None)));
+            rows.push(row(
+                &collection.name,
+                Resource::Entries,
+                collection.entries,
+                age,
+            ));
+            rows.extend(
+                collection
+                    .weight
+                    .map(|usage| row(&collection.name, Resource::Weight, usage, None)),
+            );
             let in_flight = collection.in_flight.filter(|usage| usage.used > 0);
-            rows.extend(in_flight.map(|usage| row(&collection.name, Resource::InFlight, usage, None)));
+            rows.extend(
+                in_flight.map(|usage| row(&collection.name, Resource::InFlight, usage, None)),
+            );
         }
         rows
     }
@@ -34,7 +57,8 @@ fn row(name: &str, resource: Resource, usage: Usage, oldest: Option<Duration>) -
         _ => Amount(value).to_string(),
     };
     let or_dash = |text: Option<String>| text.unwrap_or_else(|| "-".to_owned());
-    let signed = |growth: f64| format!("{}{}", if growth >= 0.0 { "+" } else { "" }, amount(growth));
+    let signed =
+        |growth: f64| format!("{}{}", if growth >= 0.0 { "+" } else { "" }, amount(growth));
     [
         name.to_owned(),
         resource.to_string(),
@@ -50,16 +74,33 @@ fn row(name: &str, resource: Resource, usage: Usage, oldest: Option<Duration>) -
 /// A line of what it is all about, a table of what is used, then a line for each finding.
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (findings, samples) = (Of(self.findings.len() as u64, "finding"), Of(self.samples as u64, "sample"));
-        writeln!(f, "{}: {findings}, {samples} over {}", self.severity(), Human(self.window))?;
+        let (findings, samples) = (
+            Of(self.findings.len() as u64, "finding"),
+            Of(self.samples as u64, "sample"),
+        );
+        writeln!(
+            f,
+            "{}: {findings}, {samples} over {}",
+            self.severity(),
+            Human(self.window)
+        )?;
         let rows = self.rows();
-        let width = |column: usize| rows.iter().map(|row| row[column].chars().count()).max().unwrap_or(0);
+        let width = |column: usize| {
+            rows.iter()
+                .map(|row| row[column].chars().count())
+                .max()
+                .unwrap_or(0)
+        };
         let widths: [usize; 8] = std::array::from_fn(width);
         for row in &rows {
             let mut line = String::new();
             for (column, (cell, width)) in row.iter().zip(widths).enumerate() {
                 // Names to the left, figures to the right.
-                line += &if column < 2 { format!("{cell:<width$}  ") } else { format!("{cell:>width$}  ") };
+                line += &if column < 2 {
+                    format!("{cell:<width$}  ")
+                } else {
+                    format!("{cell:>width$}  ")
+                };
             }
             writeln!(f, "{}", line.trim_end())?;
         }

@@ -38,7 +38,9 @@ impl Change {
     #[must_use]
     pub fn finding(&self) -> &Finding {
         match self {
-            Self::Appeared(finding) | Self::Worsened { finding, .. } | Self::Ended(finding) => finding,
+            Self::Appeared(finding) | Self::Worsened { finding, .. } | Self::Ended(finding) => {
+                finding
+            }
         }
     }
 
@@ -86,11 +88,14 @@ impl Telling {
             known.gone = known.gone.saturating_add(1);
         }
         for finding in findings {
-            let known = self.findings.entry(finding.identity()).or_insert_with(|| Known {
-                latest: finding.clone(),
-                told: None,
-                gone: 0,
-            });
+            let known = self
+                .findings
+                .entry(finding.identity())
+                .or_insert_with(|| Known {
+                    latest: finding.clone(),
+                    told: None,
+                    gone: 0,
+                });
             known.latest = finding.clone();
             known.gone = 0;
         }
@@ -103,7 +108,9 @@ impl Telling {
 
     /// What to tell next; where that is nothing, the telling is over.
     pub(super) fn next(&mut self, ended_after: u32) -> Option<Change> {
-        let ended = self.findings.extract_if(.., |_, known| known.gone >= ended_after);
+        let ended = self
+            .findings
+            .extract_if(.., |_, known| known.gone >= ended_after);
         if let Some((_, known)) = ended.into_iter().find(|(_, known)| known.told.is_some()) {
             return Some(Change::Ended(known.latest));
         }
@@ -114,7 +121,10 @@ impl Telling {
                 known.told = Some(finding.severity);
                 return Some(match former {
                     None => Change::Appeared(finding.clone()),
-                    Some(from) => Change::Worsened { finding: finding.clone(), from },
+                    Some(from) => Change::Worsened {
+                        finding: finding.clone(),
+                        from,
+                    },
                 });
             }
         }
@@ -148,10 +158,18 @@ impl Inner {
         if !events::ENABLED {
             return;
         }
-        for collection in report.collections.iter().filter(|collection| collection.stats.has_met_limit()) {
+        for collection in report
+            .collections
+            .iter()
+            .filter(|collection| collection.stats.has_met_limit())
+        {
             let mut state = self.state.lock();
-            let watched = state.watched.iter_mut().find(|watched| watched.name == collection.name);
-            let is_news = watched.is_some_and(|watched| !std::mem::replace(&mut watched.limit_told, true));
+            let watched = state
+                .watched
+                .iter_mut()
+                .find(|watched| watched.name == collection.name);
+            let is_news =
+                watched.is_some_and(|watched| !std::mem::replace(&mut watched.limit_told, true));
             drop(state);
             if is_news {
                 self.contained(|| events::limit_reached(&collection.name, &collection.stats));

@@ -102,12 +102,34 @@ impl Thresholds {
     pub(super) fn judged(self, max_samples: usize) -> Result<Self, BuildError> {
         bounds::count("min_samples", Some(self.min_samples), max_samples)?;
         bounds::count("ended_after", Some(self.ended_after as usize), usize::MAX)?;
-        bounds::count("rejected_warning", usize::try_from(self.rejected_warning).ok(), usize::MAX)?;
-        let leaks = [self.active_leak_bytes_per_minute, self.critical_leak_bytes_per_minute];
+        bounds::count(
+            "rejected_warning",
+            usize::try_from(self.rejected_warning).ok(),
+            usize::MAX,
+        )?;
+        let leaks = [
+            self.active_leak_bytes_per_minute,
+            self.critical_leak_bytes_per_minute,
+        ];
         let ordered = [
-            ("use_warning_percent", "use_critical_percent", self.use_warning_percent, self.use_critical_percent),
-            ("slow_leak_bytes_per_minute", "active_leak_bytes_per_minute", self.slow_leak_bytes_per_minute, leaks[0]),
-            ("active_leak_bytes_per_minute", "critical_leak_bytes_per_minute", leaks[0], leaks[1]),
+            (
+                "use_warning_percent",
+                "use_critical_percent",
+                self.use_warning_percent,
+                self.use_critical_percent,
+            ),
+            (
+                "slow_leak_bytes_per_minute",
+                "active_leak_bytes_per_minute",
+                self.slow_leak_bytes_per_minute,
+                leaks[0],
+            ),
+            (
+                "active_leak_bytes_per_minute",
+                "critical_leak_bytes_per_minute",
+                leaks[0],
+                leaks[1],
+            ),
             (
                 "time_left_critical",
                 "time_left_warning",
@@ -155,6 +177,10 @@ impl Thresholds {
     /// How severe it is that ids were remembered for no longer than `kept`.
     pub(super) fn of_window(&self, kept: Duration, ttl: Duration) -> Severity {
         let percent = 100.0 * kept.as_secs_f64() / ttl.as_secs_f64();
-        if percent < self.window_critical_percent { Severity::Critical } else { Severity::Warning }
+        if percent < self.window_critical_percent {
+            Severity::Critical
+        } else {
+            Severity::Warning
+        }
     }
 }

@@ -39,21 +39,35 @@ pub(super) fn growth(points: &[Point]) -> Option<f64> {
     if later.len() < PARTS * PER_PART {
         return Some(whole);
     }
-    let highest = earlier.iter().map(|point| point.1).fold(f64::NEG_INFINITY, f64::max);
+    let highest = earlier
+        .iter()
+        .map(|point| point.1)
+        .fold(f64::NEG_INFINITY, f64::max);
     let (_, now) = level(&later[later.len() - later.len() / PARTS..])?;
-    if now > highest { Some(whole.max(steady(later)?)) } else { Some(whole) }
+    if now > highest {
+        Some(whole.max(steady(later)?))
+    } else {
+        Some(whole)
+    }
 }
 
 /// The slope, or the rise of floor and ceiling where that is clearly slower.
 fn steady(points: &[Point]) -> Option<f64> {
     let slope = theil_sen(points)?;
     let sustained = sustained(points).unwrap_or(slope);
-    Some(if slope <= 0.0 || sustained >= slope / 2.0 { slope } else { sustained })
+    Some(if slope <= 0.0 || sustained >= slope / 2.0 {
+        slope
+    } else {
+        sustained
+    })
 }
 
 /// The median of the slopes between all pairs.
 fn theil_sen(points: &[Point]) -> Option<f64> {
-    let pairs = points.iter().enumerate().flat_map(|(at, from)| points[at + 1..].iter().map(move |to| slope(from, to)));
+    let pairs = points
+        .iter()
+        .enumerate()
+        .flat_map(|(at, from)| points[at + 1..].iter().map(move |to| slope(from, to)));
     median(pairs.collect())
 }
 
@@ -61,7 +75,9 @@ fn theil_sen(points: &[Point]) -> Option<f64> {
 fn sustained(points: &[Point]) -> Option<f64> {
     let parts = (points.len() / PER_PART).min(PARTS);
     let edge = |part: usize| part * points.len() / parts;
-    let levels: Vec<Point> = (0..parts).filter_map(|part| level(&points[edge(part)..edge(part + 1)])).collect();
+    let levels: Vec<Point> = (0..parts)
+        .filter_map(|part| level(&points[edge(part)..edge(part + 1)]))
+        .collect();
     let mut ceilings = levels.clone();
     let mut highest = f64::NEG_INFINITY;
     for (_, ceiling) in &mut ceilings {
@@ -74,14 +90,23 @@ fn sustained(points: &[Point]) -> Option<f64> {
         lowest = lowest.min(*floor);
         *floor = lowest;
     }
-    let rise = |line: &[Point]| median(line.windows(2).map(|pair| slope(&pair[0], &pair[1])).collect());
+    let rise = |line: &[Point]| {
+        median(
+            line.windows(2)
+                .map(|pair| slope(&pair[0], &pair[1]))
+                .collect(),
+        )
+    };
     Some(rise(&floors)?.min(rise(&ceilings)?))
 }
 
 /// The median time of a part, and its lower quartile.
 fn level(part: &[Point]) -> Option<Point> {
     let time = median(part.iter().map(|point| point.0).collect())?;
-    Some((time, at_part(part.iter().map(|point| point.1).collect(), 4)?))
+    Some((
+        time,
+        at_part(part.iter().map(|point| point.1).collect(), 4)?,
+    ))
 }
 
 fn slope(from: &Point, to: &Point) -> f64 {

@@ -31,7 +31,10 @@ fn a_line_grows_by_its_slope_up_or_down_from_two_samples_on() {
     for samples in 2..100 {
         for slope in [-250.0, -1.0, 0.0, 0.5, 100.0] {
             let found = grows(samples, |t| 1_000.0 + slope * t);
-            assert!((found - slope).abs() < 1e-9, "{found} for {slope} in {samples}");
+            assert!(
+                (found - slope).abs() < 1e-9,
+                "{found} for {slope} in {samples}"
+            );
         }
     }
     assert_eq!(growth(&[]), None);
@@ -41,8 +44,17 @@ fn a_line_grows_by_its_slope_up_or_down_from_two_samples_on() {
 #[test]
 fn a_jump_is_no_growth_wherever_it_is_and_two_are_none() {
     for at in 0..60 {
-        assert_eq!(grows(60, |t| if t < f64::from(at) { 500.0 } else { 5_000.0 }), 0.0, "at {at}");
-        assert_eq!(grows(60, |t| 500.0 * f64::from(u8::from(t > 17.0) + u8::from(t > f64::from(at)))), 0.0, "at {at}");
+        assert_eq!(
+            grows(60, |t| if t < f64::from(at) { 500.0 } else { 5_000.0 }),
+            0.0,
+            "at {at}"
+        );
+        assert_eq!(
+            grows(60, |t| 500.0
+                * f64::from(u8::from(t > 17.0) + u8::from(t > f64::from(at)))),
+            0.0,
+            "at {at}"
+        );
     }
 }
 
@@ -53,12 +65,19 @@ fn a_sawtooth_is_no_growth_whatever_its_period_and_phase() {
         for phase in 0..period {
             let falls: Vec<i32> = (1..60).filter(|t| (t + phase) % period == 0).collect();
             let ends = || [0].into_iter().chain(falls.iter().copied()).chain([60]);
-            let longest = ends().zip(ends().skip(1)).map(|(from, to)| to - from).max().expect("one at least");
+            let longest = ends()
+                .zip(ends().skip(1))
+                .map(|(from, to)| to - from)
+                .max()
+                .expect("one at least");
             let last = falls.last().map_or(60, |fall| 60 - fall);
             // What has risen for nearly all of the window, as far as a part of it can tell, is growth.
             if longest <= 50 && last >= 4 {
                 let found = grows(60, |t| 100.0 * ((t + f64::from(phase)) % f64::from(period)));
-                assert!(found <= 0.0, "{found} for a period of {period} from {phase}");
+                assert!(
+                    found <= 0.0,
+                    "{found} for a period of {period} from {phase}"
+                );
             }
         }
     }
@@ -76,7 +95,10 @@ fn noise_is_little_growth_and_the_less_the_longer_the_window() {
         for seed in 0..1_000 {
             let mut noise = Noise(seed);
             let found = grows(samples, |_| 1_000.0 + 100.0 * noise.next());
-            assert!(found < most, "{found} a minute from noise of 100 in {samples} from {seed}");
+            assert!(
+                found < most,
+                "{found} a minute from noise of 100 in {samples} from {seed}"
+            );
         }
     }
 }
@@ -87,11 +109,16 @@ fn a_leak_is_seen_through_noise_and_through_a_sawtooth() {
         for samples in [10, 15, 20, 30, 60] {
             let mut noise = Noise(seed);
             let found = grows(samples, |t| 100.0 * t + 50.0 * noise.next());
-            assert!((85.0..115.0).contains(&found), "{found} of 100 in {samples} from {seed}");
+            assert!(
+                (85.0..115.0).contains(&found),
+                "{found} of 100 in {samples} from {seed}"
+            );
         }
         let mut noise = Noise(seed);
         let period = 3.0 + (seed % 20) as f64;
-        let found = grows(60, |t| 100.0 * t + 300.0 * (t % period) / period + 30.0 * noise.next());
+        let found = grows(60, |t| {
+            100.0 * t + 300.0 * (t % period) / period + 30.0 * noise.next()
+        });
         assert!((90.0..110.0).contains(&found), "{found} of 100 from {seed}");
     }
 }
@@ -104,7 +131,10 @@ fn a_leak_that_begins_in_mid_window_is_told_at_its_rate_within_half_a_window() {
             let mut noise = Noise(seed);
             let from = f64::from(60 - minutes);
             let found = grows(60, |t| 100.0 * (t - from).max(0.0) + 50.0 * noise.next());
-            assert!((least..110.0).contains(&found), "{found} of 100 after {minutes} minutes from {seed}");
+            assert!(
+                (least..110.0).contains(&found),
+                "{found} of 100 after {minutes} minutes from {seed}"
+            );
         }
     }
 }
@@ -123,8 +153,13 @@ fn waves_are_no_growth_where_one_and_a_half_fit_into_the_window() {
 #[test]
 fn a_leak_in_steps_grows_by_its_mean() {
     for step in 2..=15 {
-        let found = grows(60, |t| 100.0 * f64::from(step) * (t / f64::from(step)).floor());
-        assert!((85.0..115.0).contains(&found), "{found} of 100 by steps of {step}");
+        let found = grows(60, |t| {
+            100.0 * f64::from(step) * (t / f64::from(step)).floor()
+        });
+        assert!(
+            (85.0..115.0).contains(&found),
+            "{found} of 100 by steps of {step}"
+        );
     }
 }
 
@@ -144,8 +179,13 @@ fn samples_at_odd_times_weigh_by_their_time() {
 
 /// Outliers, no more than one among any five samples in a row.
 fn outliers() -> impl Strategy<Value = Vec<(usize, f64)>> {
-    prop::collection::vec((0..5usize, -1e6..1e6), 12)
-        .prop_map(|places| places.into_iter().enumerate().map(|(at, (place, value))| (5 * at + place, value)).collect())
+    prop::collection::vec((0..5usize, -1e6..1e6), 12).prop_map(|places| {
+        places
+            .into_iter()
+            .enumerate()
+            .map(|(at, (place, value))| (5 * at + place, value))
+            .collect()
+    })
 }
 
 proptest! {
@@ -184,7 +224,11 @@ fn by_definition(values: &[f64]) -> f64 {
     let mut last = later[later.len() - later.len() / 6..].to_vec();
     last.sort_by(f64::total_cmp);
     let now = last[(last.len() - 1) / 4];
-    if earlier.iter().all(|&value| value < now) { whole.max(steady_by_definition(later)) } else { whole }
+    if earlier.iter().all(|&value| value < now) {
+        whole.max(steady_by_definition(later))
+    } else {
+        whole
+    }
 }
 
 fn steady_by_definition(values: &[f64]) -> f64 {
@@ -207,9 +251,15 @@ fn steady_by_definition(values: &[f64]) -> f64 {
     let floor = |at: usize| (at..parts).map(level).fold(f64::INFINITY, f64::min);
     let ceiling = |at: usize| (0..=at).map(level).fold(f64::NEG_INFINITY, f64::max);
     let time = |at: usize| lower_median(part(at).map(|at| at as f64).collect());
-    let step = |line: &dyn Fn(usize) -> f64, at: usize| (line(at) - line(at - 1)) / (time(at) - time(at - 1));
+    let step = |line: &dyn Fn(usize) -> f64, at: usize| {
+        (line(at) - line(at - 1)) / (time(at) - time(at - 1))
+    };
     let floor_rise = lower_median((1..parts).map(|at| step(&floor, at)).collect());
     let ceiling_rise = lower_median((1..parts).map(|at| step(&ceiling, at)).collect());
     let sustained = floor_rise.min(ceiling_rise);
-    if slope > 0.0 && sustained < slope / 2.0 { sustained } else { slope }
+    if slope > 0.0 && sustained < slope / 2.0 {
+        sustained
+    } else {
+        slope
+    }
 }

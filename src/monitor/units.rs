@@ -39,7 +39,13 @@ pub(super) struct Of<'a>(pub(super) u64, pub(super) &'a str);
 
 impl fmt::Display for Of<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} {}{}", Amount(self.0 as f64), self.1, if self.0 == 1 { "" } else { "s" })
+        write!(
+            f,
+            "{} {}{}",
+            Amount(self.0 as f64),
+            self.1,
+            if self.0 == 1 { "" } else { "s" }
+        )
     }
 }
 
@@ -49,16 +55,30 @@ mod tests {
 
     #[test]
     fn figures_are_written_as_people_read_them() {
-        let bytes = [(0.0, "0 B"), (999.0, "999 B"), (1_000.0, "1.0 kB"), (-2_500_000.0, "-2.5 MB"), (4.3e9, "4.3 GB")];
+        let bytes = [
+            (0.0, "0 B"),
+            (999.0, "999 B"),
+            (1_000.0, "1.0 kB"),
+            (-2_500_000.0, "-2.5 MB"),
+            (4.3e9, "4.3 GB"),
+        ];
         for (value, text) in bytes {
             assert_eq!(Bytes(value).to_string(), text);
         }
-        let amounts = [(0.0, "0"), (-0.4, "0"), (999.0, "999"), (-1_000.0, "-1,000"), (1_234_567.0, "1,234,567")];
+        let amounts = [
+            (0.0, "0"),
+            (-0.4, "0"),
+            (999.0, "999"),
+            (-1_000.0, "-1,000"),
+            (1_234_567.0, "1,234,567"),
+        ];
         for (value, text) in amounts {
             assert_eq!(Amount(value).to_string(), text);
         }
         assert_eq!(
-            [Of(0, "sample"), Of(1, "sample"), Of(2_000, "sample")].map(|of| of.to_string()).join(", "),
+            [Of(0, "sample"), Of(1, "sample"), Of(2_000, "sample")]
+                .map(|of| of.to_string())
+                .join(", "),
             "0 samples, 1 sample, 2,000 samples"
         );
     }

@@ -43,8 +43,20 @@ impl<K: Key> Entry<K> {
         new: impl Fn(usize) -> C + 'static,
         visit: impl Fn(&mut C, &K, u64) -> bool + Copy + 'static,
     ) -> Self {
-        let make = move |capacity| Box::new(Unsync { cache: new(capacity), visit }) as Box<dyn Contestant<K>>;
-        Self { name, traits, is_shared: false, is_slow: false, is_learning: false, make: Box::new(make) }
+        let make = move |capacity| {
+            Box::new(Unsync {
+                cache: new(capacity),
+                visit,
+            }) as Box<dyn Contestant<K>>
+        };
+        Self {
+            name,
+            traits,
+            is_shared: false,
+            is_slow: false,
+            is_learning: false,
+            make: Box::new(make),
+        }
     }
 
     /// [`unsync`](Self::unsync) for a cache that threads share.
@@ -54,16 +66,34 @@ impl<K: Key> Entry<K> {
         new: impl Fn(usize) -> C + 'static,
         visit: impl Fn(&C, &K, u64) -> bool + Copy + Sync + 'static,
     ) -> Self {
-        let make = move |capacity| Box::new(Shared { cache: new(capacity), visit }) as Box<dyn Contestant<K>>;
-        Self { name, traits, is_shared: true, is_slow: false, is_learning: false, make: Box::new(make) }
+        let make = move |capacity| {
+            Box::new(Shared {
+                cache: new(capacity),
+                visit,
+            }) as Box<dyn Contestant<K>>
+        };
+        Self {
+            name,
+            traits,
+            is_shared: true,
+            is_slow: false,
+            is_learning: false,
+            make: Box::new(make),
+        }
     }
 
     pub(crate) fn slow(self) -> Self {
-        Self { is_slow: true, ..self }
+        Self {
+            is_slow: true,
+            ..self
+        }
     }
 
     pub(crate) fn learning(self) -> Self {
-        Self { is_learning: true, ..self }
+        Self {
+            is_learning: true,
+            ..self
+        }
     }
 }
 
@@ -75,7 +105,10 @@ struct Unsync<C, F> {
 impl<K: Key, C, F: Fn(&mut C, &K, u64) -> bool> Contestant<K> for Unsync<C, F> {
     fn play(&mut self, events: &[Event<K>], threads: usize) -> usize {
         assert_eq!(threads, 1, "it cannot be shared");
-        events.iter().filter(|event| (self.visit)(&mut self.cache, &event.key, event.value)).count()
+        events
+            .iter()
+            .filter(|event| (self.visit)(&mut self.cache, &event.key, event.value))
+            .count()
     }
 }
 
@@ -86,14 +119,21 @@ struct Shared<C, F> {
 
 impl<K: Key, C: Sync, F: Fn(&C, &K, u64) -> bool + Sync> Contestant<K> for Shared<C, F> {
     fn play(&mut self, events: &[Event<K>], threads: usize) -> usize {
-        let play =
-            |part: &[Event<K>]| part.iter().filter(|event| (self.visit)(&self.cache, &event.key, event.value)).count();
+        let play = |part: &[Event<K>]| {
+            part.iter()
+                .filter(|event| (self.visit)(&self.cache, &event.key, event.value))
+                .count()
+        };
         let mut parts = events.chunks(events.len().div_ceil(threads).max(1));
         let own = parts.next().unwrap_or_default();
         thread::scope(|scope| {
             let play = &play;
             let others: Vec<_> = parts.map(|part| scope.spawn(move || play(part))).collect();
-            play(own) + others.into_iter().map(|other| other.join().expect("no panic")).sum::<usize>()
+            play(own)
+                + others
+                    .into_iter()
+                    .map(|other| other.join().expect("no panic"))
+                    .sum::<usize>()
         })
     }
 }

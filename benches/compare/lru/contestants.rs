@@ -43,7 +43,11 @@ pub(crate) fn all<K: Key>() -> Vec<Entry<K>> {
 }
 
 fn traits(how: &'static str, hasher: &'static str, policy: &'static str) -> Traits {
-    Traits { how, hasher, policy }
+    Traits {
+        how,
+        hasher,
+        policy,
+    }
 }
 
 fn ours<K: Key>() -> Vec<Entry<K>> {
@@ -52,15 +56,29 @@ fn ours<K: Key>() -> Vec<Entry<K>> {
         None => cache.insert(key.clone(), value).is_some(),
     };
     let aged = |capacity| unsync::LruCache::<K, u64>::new(capacity, DAY);
-    let ageless = |capacity| unsync::LruCache::builder().max_entries(capacity).build().expect("a bound is set");
+    let ageless = |capacity| {
+        unsync::LruCache::builder()
+            .max_entries(capacity)
+            .build()
+            .expect("a bound is set")
+    };
     vec![
         Entry::unsync(
             UNSYNC,
-            traits("`get` or `insert`, `max_age` of a day, default clock", AHASH, EXACT),
+            traits(
+                "`get` or `insert`, `max_age` of a day, default clock",
+                AHASH,
+                EXACT,
+            ),
             aged,
             visit,
         ),
-        Entry::unsync(UNSYNC_AGELESS, traits("`get` or `insert`", AHASH, EXACT), ageless, visit),
+        Entry::unsync(
+            UNSYNC_AGELESS,
+            traits("`get` or `insert`", AHASH, EXACT),
+            ageless,
+            visit,
+        ),
     ]
 }
 
@@ -69,7 +87,11 @@ fn unsync_peers<K: Key>() -> Vec<Entry<K>> {
         Entry::unsync(
             LRU,
             traits("`get` or `put`", FOLDHASH, EXACT),
-            |capacity| lru::LruCache::<K, u64>::new(NonZeroUsize::new(capacity).expect("room for one entry")),
+            |capacity| {
+                lru::LruCache::<K, u64>::new(
+                    NonZeroUsize::new(capacity).expect("room for one entry"),
+                )
+            },
             |cache, key: &K, value| match cache.get(key) {
                 Some(found) => *found == value,
                 None => cache.put(key.clone(), value).is_some(),
@@ -89,7 +111,11 @@ fn unsync_peers<K: Key>() -> Vec<Entry<K>> {
         ),
         Entry::unsync(
             "`schnellru`, age by hand",
-            traits("`get` and a look at the age, or `insert`; reads the clock of `coarsetime`", AHASH, EXACT),
+            traits(
+                "`get` and a look at the age, or `insert`; reads the clock of `coarsetime`",
+                AHASH,
+                EXACT,
+            ),
             |capacity| {
                 let length = u32::try_from(capacity).expect("a small capacity");
                 schnellru::LruMap::<K, (u64, Instant)>::new(schnellru::ByLength::new(length))
@@ -97,7 +123,9 @@ fn unsync_peers<K: Key>() -> Vec<Entry<K>> {
             |cache, key: &K, value| {
                 let now = Instant::now_without_cache_update();
                 match cache.get(key) {
-                    Some((found, written)) if now.duration_since(*written) < DAY.into() => *found == value,
+                    Some((found, written)) if now.duration_since(*written) < DAY.into() => {
+                        *found == value
+                    }
                     _ => !cache.insert(key.clone(), (value, now)),
                 }
             },
@@ -150,12 +178,20 @@ fn shared<K: Key>() -> Vec<Entry<K>> {
             false
         }
     };
-    let moka = |capacity| moka::sync::Cache::builder().max_capacity(capacity as u64).time_to_live(DAY);
+    let moka = |capacity| {
+        moka::sync::Cache::builder()
+            .max_capacity(capacity as u64)
+            .time_to_live(DAY)
+    };
     let get_or_insert_ttl = "`get` or `insert`, a ttl of a day";
     vec![
         Entry::shared(
             SHARED,
-            traits("`get` or `insert`, `max_age` of a day, default clock", AHASH, BY_SHARD),
+            traits(
+                "`get` or `insert`, `max_age` of a day, default clock",
+                AHASH,
+                BY_SHARD,
+            ),
             |capacity| leakproof::LruCache::<K, u64>::new(capacity, DAY),
             |cache, key: &K, value| match cache.get(key) {
                 Some(found) => found == value,
@@ -180,7 +216,10 @@ fn shared<K: Key>() -> Vec<Entry<K>> {
             traits(get_or_insert_ttl, SIPHASH, TINY_LFU),
             |capacity| {
                 let builder = mini_moka::sync::Cache::<K, u64>::builder();
-                builder.max_capacity(capacity as u64).time_to_live(DAY).build()
+                builder
+                    .max_capacity(capacity as u64)
+                    .time_to_live(DAY)
+                    .build()
             },
             |cache, key: &K, value| match cache.get(key) {
                 Some(found) => found == value,
@@ -203,7 +242,11 @@ fn shared<K: Key>() -> Vec<Entry<K>> {
         Entry::shared(
             "`moka`, ttl, LRU policy",
             traits("the same, `EvictionPolicy::lru()`", SIPHASH, EXACT),
-            move |capacity| moka(capacity).eviction_policy(EvictionPolicy::lru()).build(),
+            move |capacity| {
+                moka(capacity)
+                    .eviction_policy(EvictionPolicy::lru())
+                    .build()
+            },
             visit_moka,
         )
         .slow(),

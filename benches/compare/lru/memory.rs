@@ -16,15 +16,31 @@ const PIECE: usize = 1_000;
 
 pub(crate) fn section(sizes: &Sizes) -> Section {
     let entries = sizes.cached[1];
-    let names = contestants::all::<u64>().into_iter().map(|entry| entry.name);
-    let rows = names.map(|name| (name, bytes_an_entry::<u64>(name, entries), bytes_an_entry::<String>(name, entries)));
+    let names = contestants::all::<u64>()
+        .into_iter()
+        .map(|entry| entry.name);
+    let rows = names.map(|name| {
+        (
+            name,
+            bytes_an_entry::<u64>(name, entries),
+            bytes_an_entry::<String>(name, entries),
+        )
+    });
     let rows: Vec<(&str, f64, f64)> = rows.collect();
     eprintln!();
-    let mut table = Table::new(&["contestant", "bytes, `u64` to `u64`", "bytes, `String` to `u64`"]);
+    let mut table = Table::new(&[
+        "contestant",
+        "bytes, `u64` to `u64`",
+        "bytes, `String` to `u64`",
+    ]);
     for &(name, of_number, of_string) in &rows {
         table.row([name.to_owned(), figure(of_number), figure(of_string)]);
     }
-    let most = rows.iter().filter(|row| row.0.contains("**")).map(|row| row.1).fold(0.0, f64::max);
+    let most = rows
+        .iter()
+        .filter(|row| row.0.contains("**"))
+        .map(|row| row.1)
+        .fold(0.0, f64::max);
     Section {
         title: "Cache: bytes per entry",
         text: format!(
@@ -49,13 +65,18 @@ pub(crate) fn section(sizes: &Sizes) -> Section {
 
 fn bytes_an_entry<K: Key>(name: &str, entries: usize) -> f64 {
     eprint!("\rlru, memory, {} keys: {name:<60}", K::NAME);
-    let grown = child::run(child::Work::FillCache, &[K::NAME, name, &entries.to_string()]);
+    let grown = child::run(
+        child::Work::FillCache,
+        &[K::NAME, name, &entries.to_string()],
+    );
     grown.trim().parse::<f64>().expect("a number of bytes") / entries as f64
 }
 
 /// In a child process: fills a cache and prints the bytes that this took.
 pub(crate) fn fill(args: &[&str]) {
-    let &[keys, name, entries] = args else { panic!("three arguments") };
+    let &[keys, name, entries] = args else {
+        panic!("three arguments")
+    };
     let entries = entries.parse().expect("a number");
     match keys {
         u64::NAME => fill_with::<u64>(name, entries),
@@ -66,13 +87,19 @@ pub(crate) fn fill(args: &[&str]) {
 
 fn fill_with<K: Key>(name: &str, entries: usize) {
     let all = contestants::all::<K>();
-    let entry = all.iter().find(|entry| entry.name == name).expect("a cache of this name");
+    let entry = all
+        .iter()
+        .find(|entry| entry.name == name)
+        .expect("a cache of this name");
     let mut batch = Batch::default();
     batch.of((0..PIECE).map(|_| 0));
     let before = resident();
     let mut cache = (entry.make)(entries);
     for first in (0..entries / 4 * 5).step_by(PIECE) {
-        let found = cache.play(batch.of((first..first + PIECE).map(|number| mix(number as u64))), 1);
+        let found = cache.play(
+            batch.of((first..first + PIECE).map(|number| mix(number as u64))),
+            1,
+        );
         assert_eq!(found, 0, "different keys");
     }
     println!("{}", resident() - before);

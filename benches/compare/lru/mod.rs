@@ -19,11 +19,25 @@ pub(crate) fn sections(sizes: &Sizes) -> Vec<Section> {
     let entries = contestants::all::<u64>();
     let measured = sizes.cached.map(|capacity| Measured::new(capacity, sizes));
     let mut tables = vec![idioms(&entries)];
-    tables.extend(measured.iter().flat_map(|measured| measured.tables(&entries)));
+    tables.extend(
+        measured
+            .iter()
+            .flat_map(|measured| measured.tables(&entries)),
+    );
     let files = ["lru-10k.svg", "lru-1m.svg"];
-    let charts = measured.iter().zip(files).map(|(measured, file)| measured.chart(&entries, file)).collect();
+    let charts = measured
+        .iter()
+        .zip(files)
+        .map(|(measured, file)| measured.chart(&entries, file))
+        .collect();
     let targets = measured.iter().flat_map(Measured::targets).collect();
-    let speed = Section { title: "Cache: get, or else insert", text: text(sizes, &measured), tables, charts, targets };
+    let speed = Section {
+        title: "Cache: get, or else insert",
+        text: text(sizes, &measured),
+        tables,
+        charts,
+        targets,
+    };
     vec![speed, memory::section(sizes)]
 }
 
@@ -38,9 +52,15 @@ struct Measured {
 
 fn text(sizes: &Sizes, measured: &[Measured]) -> String {
     let filling = |measured: &Measured| {
-        let Course { capacity, trace, .. } = &measured.course;
-        let [events, distinct] = [measured.course.filling().len(), trace.distinct(measured.course.filling())];
-        let [events, distinct, capacity] = [events, distinct, *capacity].map(|count| grouped(count as u64));
+        let Course {
+            capacity, trace, ..
+        } = &measured.course;
+        let [events, distinct] = [
+            measured.course.filling().len(),
+            trace.distinct(measured.course.filling()),
+        ];
+        let [events, distinct, capacity] =
+            [events, distinct, *capacity].map(|count| grouped(count as u64));
         format!("{events} events of {distinct} different keys for {capacity} entries")
     };
     let many = &measured[1].course;
@@ -73,7 +93,12 @@ fn idioms(entries: &[Entry<u64>]) -> Table {
     let mut table = Table::new(&["contestant", "how it is used", "hasher", "policy"])
         .introduced("Each is used in its fastest way, with the hasher that is its default; none was given another.");
     for entry in entries {
-        let cells = [entry.name, entry.traits.how, entry.traits.hasher, entry.traits.policy];
+        let cells = [
+            entry.name,
+            entry.traits.how,
+            entry.traits.hasher,
+            entry.traits.policy,
+        ];
         table.row(cells.map(str::to_owned));
     }
     table
@@ -82,8 +107,14 @@ fn idioms(entries: &[Entry<u64>]) -> Table {
 impl Measured {
     fn new(capacity: usize, sizes: &Sizes) -> Self {
         let course = Course::new(capacity, sizes);
-        let [numbers, strings] = [Played::new::<u64>, Played::new::<String>].map(|play| play(&course, sizes));
-        Self { course, is_small: capacity == sizes.cached[0], numbers, strings }
+        let [numbers, strings] =
+            [Played::new::<u64>, Played::new::<String>].map(|play| play(&course, sizes));
+        Self {
+            course,
+            is_small: capacity == sizes.cached[0],
+            numbers,
+            strings,
+        }
     }
 
     fn capacity(&self) -> String {
@@ -103,8 +134,16 @@ impl Measured {
             (true, 1) => "shared caches, one thread".to_owned(),
             (true, threads) => format!("shared caches, {threads} threads"),
         };
-        let head = ["contestant", "ns, `u64`", "to ours", "ns, `String`", "to ours", "hit ratio"];
-        let mut table = Table::new(&head).introduced(&format!("{} entries, {kind}:", self.capacity()));
+        let head = [
+            "contestant",
+            "ns, `u64`",
+            "to ours",
+            "ns, `String`",
+            "to ours",
+            "hit ratio",
+        ];
+        let mut table =
+            Table::new(&head).introduced(&format!("{} entries, {kind}:", self.capacity()));
         let ours = if shared { SHARED } else { UNSYNC };
         for entry in entries.iter().filter(|entry| entry.is_shared == shared) {
             table.row([
@@ -120,9 +159,18 @@ impl Measured {
     }
 
     fn chart(&self, entries: &[Entry<u64>], file: &'static str) -> Chart {
-        let bars = entries.iter().map(|entry| (entry.name.to_owned(), self.numbers.nanos(entry.name, 1)));
-        let title = format!("ns a get, or else insert, u64 keys, {} entries, one thread", self.capacity());
-        Chart { file, title, plot: Plot::Bars(bars.collect()) }
+        let bars = entries
+            .iter()
+            .map(|entry| (entry.name.to_owned(), self.numbers.nanos(entry.name, 1)));
+        let title = format!(
+            "ns a get, or else insert, u64 keys, {} entries, one thread",
+            self.capacity()
+        );
+        Chart {
+            file,
+            title,
+            plot: Plot::Bars(bars.collect()),
+        }
     }
 
     fn targets(&self) -> Vec<Target> {
@@ -135,10 +183,19 @@ impl Measured {
             reached: played.ratio(ours, to, threads),
             at_most,
         };
-        let best = format!("unsync with `max_age`, to the best LRU without: {}", peers[0]);
+        let best = format!(
+            "unsync with `max_age`, to the best LRU without: {}",
+            peers[0]
+        );
         let mut targets = vec![target(&best, UNSYNC, peers[0], 1, 1.3)];
         if self.is_small {
-            targets.push(target("unsync with `max_age`, to `lru`", UNSYNC, LRU, 1, 1.0));
+            targets.push(target(
+                "unsync with `max_age`, to `lru`",
+                UNSYNC,
+                LRU,
+                1,
+                1.0,
+            ));
         }
         for threads in THREADS {
             let to = |peer: &str| format!("shared with `max_age`, threads: {threads}, to {peer}");

@@ -35,7 +35,11 @@ impl Course {
     pub(crate) fn new(capacity: usize, sizes: &Sizes) -> Self {
         let start = LEARNING * capacity;
         let events = start + sizes.rounds * THREADS.len() * timed(sizes, false);
-        Self { capacity, start, trace: Trace::new(UNIVERSE * capacity, events) }
+        Self {
+            capacity,
+            start,
+            trace: Trace::new(UNIVERSE * capacity, events),
+        }
     }
 
     /// The last events before the timed ones that have more different keys than there is room for: a cache that does
@@ -46,13 +50,22 @@ impl Course {
 
     /// The last events before the timed ones that caches that learn are given.
     pub(crate) fn learning(&self, is_slow: bool) -> Range<usize> {
-        self.start - if is_slow { self.start.min(MOST_SLOW) } else { self.start }..self.start
+        self.start
+            - if is_slow {
+                self.start.min(MOST_SLOW)
+            } else {
+                self.start
+            }..self.start
     }
 }
 
 /// The events of one timing: half of other sections', as twelve caches are timed in two sizes with two kinds of keys.
 pub(crate) fn timed(sizes: &Sizes, is_slow: bool) -> usize {
-    if is_slow { sizes.timed_slow / 2 } else { sizes.timed / 2 }
+    if is_slow {
+        sizes.timed_slow / 2
+    } else {
+        sizes.timed / 2
+    }
 }
 
 /// A cache that is timed with a number of threads.
@@ -75,7 +88,10 @@ impl Played {
     pub(crate) fn new<K: Key>(course: &Course, sizes: &Sizes) -> Self {
         let entries = contestants::all::<K>();
         let batch = &mut Batch::default();
-        let mut warm: Vec<Warm<'_, K>> = entries.iter().map(|entry| Warm::new(entry, course, batch)).collect();
+        let mut warm: Vec<Warm<'_, K>> = entries
+            .iter()
+            .map(|entry| Warm::new(entry, course, batch))
+            .collect();
         let cases: Vec<Case> = THREADS
             .iter()
             .flat_map(|&threads| (0..entries.len()).map(move |entry| Case { entry, threads }))
@@ -90,12 +106,20 @@ impl Played {
             found[at] = (found[at].0 + hits, found[at].1 + events);
             took
         });
-        Self { names: entries.iter().map(|entry| entry.name).collect(), cases, rounds, found }
+        Self {
+            names: entries.iter().map(|entry| entry.name).collect(),
+            cases,
+            rounds,
+            found,
+        }
     }
 
     fn at(&self, name: &str, threads: usize) -> usize {
         let of = |case: &Case| self.names[case.entry] == name && case.threads == threads;
-        self.cases.iter().position(of).expect("a cache of this name")
+        self.cases
+            .iter()
+            .position(of)
+            .expect("a cache of this name")
     }
 
     /// Nanoseconds an event, over all threads.
@@ -104,7 +128,8 @@ impl Played {
     }
 
     pub(crate) fn ratio(&self, name: &str, to: &str, threads: usize) -> f64 {
-        self.rounds.ratio(self.at(name, threads), self.at(to, threads))
+        self.rounds
+            .ratio(self.at(name, threads), self.at(to, threads))
     }
 
     pub(crate) fn hit_ratio(&self, name: &str, threads: usize) -> f64 {
@@ -123,14 +148,27 @@ struct Warm<'a, K> {
 
 impl<'a, K: Key> Warm<'a, K> {
     fn new(entry: &Entry<K>, course: &'a Course, batch: &mut Batch<K>) -> Self {
-        eprint!("\rlru, {} keys, {} entries, filling: {:<60}", K::NAME, course.capacity, entry.name);
+        eprint!(
+            "\rlru, {} keys, {} entries, filling: {:<60}",
+            K::NAME,
+            course.capacity,
+            entry.name
+        );
         let mut cache = (entry.make)(course.capacity);
-        let before = if entry.is_learning { course.learning(entry.is_slow) } else { course.filling() };
+        let before = if entry.is_learning {
+            course.learning(entry.is_slow)
+        } else {
+            course.filling()
+        };
         for first in before.clone().step_by(PIECE) {
             let piece = first..before.end.min(first + PIECE);
             cache.play(batch.of(course.trace.numbers(piece)), 1);
         }
-        Self { cache, trace: &course.trace, next: course.start }
+        Self {
+            cache,
+            trace: &course.trace,
+            next: course.start,
+        }
     }
 
     /// The nanoseconds for each of the events that come next, and how many of their keys were found.

@@ -19,7 +19,12 @@ struct Zipf {
 impl Zipf {
     fn new(ranks: usize) -> Self {
         let ranks = ranks as f64;
-        Self { ranks, low: 1.5_f64.ln() - 1.0, high: (ranks + 0.5).ln(), sure: 2.0 - (2.5_f64.ln() - 0.5).exp() }
+        Self {
+            ranks,
+            low: 1.5_f64.ln() - 1.0,
+            high: (ranks + 0.5).ln(),
+            sure: 2.0 - (2.5_f64.ln() - 0.5).exp(),
+        }
     }
 
     fn draw(&self, random: &mut Random) -> u32 {
@@ -44,7 +49,9 @@ impl Trace {
     pub(crate) fn new(universe: usize, events: usize) -> Self {
         let zipf = Zipf::new(universe);
         let mut random = Random::new(0x9E37_79B9);
-        Self { ranks: (0..events).map(|_| zipf.draw(&mut random)).collect() }
+        Self {
+            ranks: (0..events).map(|_| zipf.draw(&mut random)).collect(),
+        }
     }
 
     /// The keys of these events, as numbers that do not tell their rank.

@@ -41,7 +41,9 @@ pub(super) fn soak(round: &mut Round, ttl: Duration, lease: Duration, causes: &m
         round,
         time,
         set,
-        ids: (0..ids).map(|id| format!("1203630@g.us:{id:08X}")).collect(),
+        ids: (0..ids)
+            .map(|id| format!("1203630@g.us:{id:08X}"))
+            .collect(),
         cells: (0..ids).map(|_| Cell::default()).collect(),
         ttl: nanos(ttl),
         lease: nanos(lease),
@@ -56,11 +58,22 @@ pub(super) fn soak(round: &mut Round, ttl: Duration, lease: Duration, causes: &m
     let stats = exact.set.stats();
     account(round, "exact set", &stats, causes);
     round.check_equal("exact set: evicted", stats.evicted, 0);
-    round.check_equal("exact set: inserted", stats.inserted, tally.get("ids new") + tally.get("claims committed"));
+    round.check_equal(
+        "exact set: inserted",
+        stats.inserted,
+        tally.get("ids new") + tally.get("claims committed"),
+    );
     round.check_equal("exact set: shed", stats.shed, tally.get("claims shed"));
-    let ended = tally.get("claims committed") + stats.released + stats.lapsed + stats.in_flight as u64;
-    round.check_equal("exact set: claims, to those that ended", tally.get("claims"), ended);
-    round.check(stats.in_flight <= stats.max_in_flight, || format!("claims above the bound: {stats}"));
+    let ended =
+        tally.get("claims committed") + stats.released + stats.lapsed + stats.in_flight as u64;
+    round.check_equal(
+        "exact set: claims, to those that ended",
+        tally.get("claims"),
+        ended,
+    );
+    round.check(stats.in_flight <= stats.max_in_flight, || {
+        format!("claims above the bound: {stats}")
+    });
     tally
 }
 
@@ -106,10 +119,17 @@ impl<'a> Exact<'a> {
     }
 
     fn insert_batch(&self, dice: &mut Dice, tally: &mut Tally) {
-        let ids: Vec<usize> = (0..1 + dice.below(40)).map(|_| dice.below(self.ids.len())).collect();
-        let visits: Vec<Visit<'_>> = ids.iter().map(|&id| self.cells[id].visit(&self.time)).collect();
+        let ids: Vec<usize> = (0..1 + dice.below(40))
+            .map(|_| dice.below(self.ids.len()))
+            .collect();
+        let visits: Vec<Visit<'_>> = ids
+            .iter()
+            .map(|&id| self.cells[id].visit(&self.time))
+            .collect();
         tally.count_many("ids inserted in batches", ids.len() as u64);
-        let answers = self.set.insert_batch(ids.iter().map(|&id| self.ids[id].as_str()));
+        let answers = self
+            .set
+            .insert_batch(ids.iter().map(|&id| self.ids[id].as_str()));
         for ((&id, visit), is_new) in ids.iter().zip(&visits).zip(answers) {
             if is_new {
                 self.is_new(id, visit, tally);
@@ -126,11 +146,21 @@ impl<'a> Exact<'a> {
         }
     }
 
-    fn claim(&'a self, id: usize, dice: &mut Dice, tally: &mut Tally, held: &mut Vec<Held<'a, ()>>) {
+    fn claim(
+        &'a self,
+        id: usize,
+        dice: &mut Dice,
+        tally: &mut Tally,
+        held: &mut Vec<Held<'a, ()>>,
+    ) {
         let visit = self.cells[id].visit(&self.time);
         let key = &self.ids[id];
         let is_owned = dice.one_in(4);
-        let claim = if is_owned { self.set.claim_owned(key) } else { self.set.claim(key) };
+        let claim = if is_owned {
+            self.set.claim_owned(key)
+        } else {
+            self.set.claim(key)
+        };
         match claim {
             Claim::Fresh(ticket) => {
                 tally.count("claims");
@@ -138,13 +168,23 @@ impl<'a> Exact<'a> {
                 self.is_not_in_flight(id, &visit);
                 let apart = self.cells[id].claimed.set(&visit);
                 self.round.check(apart >= self.lease, || {
-                    format!("id {id} was claimed twice within {apart} ns, with a lease of {} ns", self.lease)
+                    format!(
+                        "id {id} was claimed twice within {apart} ns, with a lease of {} ns",
+                        self.lease
+                    )
                 });
-                held.push(Held { ticket, is_owned, id, before: visit.before, after: self.time.now() });
+                held.push(Held {
+                    ticket,
+                    is_owned,
+                    id,
+                    before: visit.before,
+                    after: self.time.now(),
+                });
             }
             Claim::InFlight { since } => {
-                self.round
-                    .check(nanos(since) < self.lease, || format!("id {id} in flight for {since:?}, above its lease"));
+                self.round.check(nanos(since) < self.lease, || {
+                    format!("id {id} in flight for {since:?}, above its lease")
+                });
                 self.is_in_flight(id, &visit);
             }
             Claim::Duplicate { age, .. } => self.is_duplicate(id, &visit, age),
@@ -183,14 +223,21 @@ impl<'a> Exact<'a> {
     fn keeps_apart(&self, id: usize, visit: &Visit<'_>) {
         let apart = self.cells[id].recorded.set(visit);
         self.round.check(apart >= self.ttl, || {
-            format!("id {id} was new twice within {apart} ns, with a ttl of {} ns", self.ttl)
+            format!(
+                "id {id} was new twice within {apart} ns, with a ttl of {} ns",
+                self.ttl
+            )
         });
     }
 
     fn is_duplicate(&self, id: usize, visit: &Visit<'_>, age: Duration) {
         let (recorded, age) = (&self.cells[id].recorded, nanos(age));
-        let (at_least, at_most) = (recorded.at_least(visit.before), recorded.at_most(&self.time));
-        let holds = age < self.ttl && (!visit.is_alone() || (at_least..=at_most).contains(&age) && recorded.is_set());
+        let (at_least, at_most) = (
+            recorded.at_least(visit.before),
+            recorded.at_most(&self.time),
+        );
+        let holds = age < self.ttl
+            && (!visit.is_alone() || (at_least..=at_most).contains(&age) && recorded.is_set());
         self.round.check(holds, || {
             format!("id {id} is {age} ns old; it was recorded {at_least} to {at_most} ns ago, the ttl is {}", self.ttl)
         });
@@ -199,23 +246,34 @@ impl<'a> Exact<'a> {
     fn is_not_recorded(&self, id: usize, visit: &Visit<'_>) {
         let at_most = visit.recorded_at_most();
         self.round.check(at_most >= self.ttl, || {
-            format!("id {id} is not known {at_most} ns after it was recorded, with a ttl of {} ns", self.ttl)
+            format!(
+                "id {id} is not known {at_most} ns after it was recorded, with a ttl of {} ns",
+                self.ttl
+            )
         });
     }
 
     fn is_in_flight(&self, id: usize, visit: &Visit<'_>) {
         let claimed = &self.cells[id].claimed;
         let (is_set, at_least) = (claimed.is_set(), claimed.at_least(visit.before));
-        self.round.check(!visit.is_alone() || is_set && at_least < self.lease, || {
-            format!("id {id} is in flight, though nobody has claimed it within its lease of {} ns", self.lease)
-        });
+        self.round
+            .check(!visit.is_alone() || is_set && at_least < self.lease, || {
+                format!(
+                    "id {id} is in flight, though nobody has claimed it within its lease of {} ns",
+                    self.lease
+                )
+            });
     }
 
     fn is_not_in_flight(&self, id: usize, visit: &Visit<'_>) {
         let claimed = &self.cells[id].claimed;
         let at_most = claimed.at_most(&self.time);
-        self.round.check(!visit.is_alone() || at_most >= self.lease, || {
-            format!("id {id} is new {at_most} ns after it was claimed, with a lease of {} ns", self.lease)
-        });
+        self.round
+            .check(!visit.is_alone() || at_most >= self.lease, || {
+                format!(
+                    "id {id} is new {at_most} ns after it was claimed, with a lease of {} ns",
+                    self.lease
+                )
+            });
     }
 }

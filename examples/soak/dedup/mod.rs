@@ -23,7 +23,11 @@ pub(crate) fn soak(round: &mut Round, causes: &mut Tally) -> Tally {
 /// What both have in common: what is left at the end is what came and did not leave.
 fn account(round: &Round, what: &str, stats: &Stats, causes: &mut Tally) {
     let left = stats.expired + stats.evicted + stats.removed;
-    round.check_equal(&format!("{what}: inserted, to present and left"), stats.inserted, stats.len as u64 + left);
+    round.check_equal(
+        &format!("{what}: inserted, to present and left"),
+        stats.inserted,
+        stats.len as u64 + left,
+    );
     for (cause, count) in [
         ("ids expired", stats.expired),
         ("ids evicted", stats.evicted),
@@ -37,14 +41,22 @@ fn account(round: &Round, what: &str, stats: &Stats, causes: &mut Tally) {
 
 /// What holds whenever somebody looks.
 fn observe(round: &Round, stats: &Stats, ttl: u64) {
-    round.check(stats.len <= stats.max_entries && stats.high_water <= stats.max_entries, || {
-        format!("ids above the bound: {stats}")
-    });
-    round.check(stats.max_weight.is_none_or(|max| stats.weight <= max), || {
-        format!("bytes of ids above the bound: {stats}")
-    });
-    for age in stats.oldest_entry_age.into_iter().chain(stats.shortest_window) {
-        round.check(nanos(age) < ttl, || format!("an id older than its ttl: {stats}"));
+    round.check(
+        stats.len <= stats.max_entries && stats.high_water <= stats.max_entries,
+        || format!("ids above the bound: {stats}"),
+    );
+    round.check(
+        stats.max_weight.is_none_or(|max| stats.weight <= max),
+        || format!("bytes of ids above the bound: {stats}"),
+    );
+    for age in stats
+        .oldest_entry_age
+        .into_iter()
+        .chain(stats.shortest_window)
+    {
+        round.check(nanos(age) < ttl, || {
+            format!("an id older than its ttl: {stats}")
+        });
     }
 }
 
@@ -61,11 +73,21 @@ struct Held<'a, V> {
 impl<V> Held<'_, V> {
     /// Whether it was committed: exactly if its lease was not over.
     fn commit(self, value: V, lease: u64, time: &Time, round: &Round) -> bool {
-        let Self { ticket, id, before, after, .. } = self;
+        let Self {
+            ticket,
+            id,
+            before,
+            after,
+            ..
+        } = self;
         let at_least = time.now().saturating_sub(after);
         let is_committed = ticket.commit(value).is_ok();
         let at_most = time.now() - before;
-        let is_right = if is_committed { at_least < lease } else { at_most >= lease };
+        let is_right = if is_committed {
+            at_least < lease
+        } else {
+            at_most >= lease
+        };
         round.check(is_right, || {
             let is = if is_committed { "was" } else { "could not be" };
             format!(

@@ -43,12 +43,24 @@ pub(super) fn soak(round: &mut Round, ttl: Duration, lease: Duration, causes: &m
     let sweeper = Sweeper::new();
     sweeper.watch("squeezed", &map, Duration::from_millis(1));
     let id = |id: usize| {
-        let long = if longest < usize::MAX && id.is_multiple_of(30) { "-".repeat(longest) } else { String::new() };
+        let long = if longest < usize::MAX && id.is_multiple_of(30) {
+            "-".repeat(longest)
+        } else {
+            String::new()
+        };
         format!("{id:0width$}{long}", width = 1 + id % 50)
     };
     let ids = (0..dice.between(10, 5_000) as usize).map(id).collect();
-    let squeezed =
-        Squeezed { round, time, map, ids, longest, alive: Alive::default(), ttl: nanos(ttl), lease: nanos(lease) };
+    let squeezed = Squeezed {
+        round,
+        time,
+        map,
+        ids,
+        longest,
+        alive: Alive::default(),
+        ttl: nanos(ttl),
+        lease: nanos(lease),
+    };
     let tally = round.play(|_| {
         let mut held = Vec::new();
         let squeezed = &squeezed;
@@ -60,9 +72,18 @@ pub(super) fn soak(round: &mut Round, ttl: Duration, lease: Duration, causes: &m
     let stats = map.stats();
     account(round, "squeezed map", &stats, causes);
     let came = ["ids new", "claims committed", "claims of long ids"].map(|what| tally.get(what));
-    round.check_equal("squeezed map: inserted and rejected", stats.inserted + stats.rejected, came.iter().sum());
-    let ended = tally.get("claims committed") + stats.released + stats.lapsed + stats.in_flight as u64;
-    round.check_equal("squeezed map: claims, to those that ended", tally.get("claims"), ended);
+    round.check_equal(
+        "squeezed map: inserted and rejected",
+        stats.inserted + stats.rejected,
+        came.iter().sum(),
+    );
+    let ended =
+        tally.get("claims committed") + stats.released + stats.lapsed + stats.in_flight as u64;
+    round.check_equal(
+        "squeezed map: claims, to those that ended",
+        tally.get("claims"),
+        ended,
+    );
     map.sweep();
     round.check_equal("values alive, to ids", alive.count(), map.len() as i64);
     drop(map);
@@ -105,9 +126,13 @@ impl<'a> Squeezed<'a> {
                 tally.count("walks through ids");
                 let before = self.time.now();
                 self.map.for_each(|key, value, age| {
-                    self.round.check(self.ids[value.id] == key && nanos(age) < self.ttl, || {
-                        format!("a walk came by {key}, aged {age:?}, with the value of id {}", value.id)
-                    });
+                    self.round
+                        .check(self.ids[value.id] == key && nanos(age) < self.ttl, || {
+                            format!(
+                                "a walk came by {key}, aged {age:?}, with the value of id {}",
+                                value.id
+                            )
+                        });
                     self.is_live(value.id, value, before);
                 });
             }
@@ -128,7 +153,9 @@ impl<'a> Squeezed<'a> {
                 tally.count("ids new");
             }
             Seen::Duplicate { age, value } => {
-                self.round.check(nanos(age) < self.ttl, || format!("id {id} is {age:?} old, above its ttl"));
+                self.round.check(nanos(age) < self.ttl, || {
+                    format!("id {id} is {age:?} old, above its ttl")
+                });
                 self.is_live(id, &value, before);
             }
             Seen::InFlight => {}
@@ -139,7 +166,9 @@ impl<'a> Squeezed<'a> {
     /// A value that was returned: that of this id, and not one that had expired before.
     fn is_live(&self, id: usize, value: &Value, before: u64) {
         let at_least = before.saturating_sub(value.history.after.load(SeqCst));
-        self.round.check(value.id == id, || format!("id {id} has the value of id {}", value.id));
+        self.round.check(value.id == id, || {
+            format!("id {id} has the value of id {}", value.id)
+        });
         self.round.check(at_least < self.ttl, || {
             format!("the value of id {id} was returned {at_least} ns after it was recorded, with a ttl of {}", self.ttl)
         });
@@ -149,8 +178,18 @@ impl<'a> Squeezed<'a> {
         let before = self.time.now();
         match self.map.claim(&self.ids[id]) {
             Claim::Fresh(ticket) => {
-                tally.count(if self.is_long(id) { "claims of long ids" } else { "claims" });
-                held.push(Held { ticket, is_owned: false, id, before, after: self.time.now() });
+                tally.count(if self.is_long(id) {
+                    "claims of long ids"
+                } else {
+                    "claims"
+                });
+                held.push(Held {
+                    ticket,
+                    is_owned: false,
+                    id,
+                    before,
+                    after: self.time.now(),
+                });
             }
             Claim::Duplicate { value, .. } => self.is_live(id, &value, before),
             Claim::InFlight { .. } => {}
@@ -170,7 +209,11 @@ impl<'a> Squeezed<'a> {
         let value = Value::new(&self.alive, id, 1, dice.one_in(50), self.time.now());
         let history = Arc::clone(&value.history);
         // A long id is not stored, so that its claim cannot lapse.
-        let lease = if self.is_long(id) { u64::MAX } else { self.lease };
+        let lease = if self.is_long(id) {
+            u64::MAX
+        } else {
+            self.lease
+        };
         let is_committed = held.commit(value, lease, &self.time, self.round);
         history.after.store(self.time.now(), SeqCst);
         if is_committed && !self.is_long(id) {

@@ -75,7 +75,13 @@ impl World {
     }
 
     /// Emits to all, or to a generation that ends there.
-    pub(super) fn emit(&self, bus: &Bus, topic: u8, depth: u32, to: Option<&(Generation, Arc<End>)>) {
+    pub(super) fn emit(
+        &self,
+        bus: &Bus,
+        topic: u8,
+        depth: u32,
+        to: Option<&(Generation, Arc<End>)>,
+    ) {
         let event = Arc::new(Event {
             number: self.next_emit.fetch_add(1, SeqCst),
             depth,
@@ -89,17 +95,30 @@ impl World {
             None => bus.emit(&topic, &event),
             Some((generation, _)) => bus.emit_to(*generation, &topic, &event),
         };
-        let Emitted { called, failed, panicked, skipped, .. } = outcome;
+        let Emitted {
+            called,
+            failed,
+            panicked,
+            skipped,
+            ..
+        } = outcome;
         let has_ended = to.is_some_and(|(_, end)| event.number >= end.0.load(SeqCst));
         let seen = [&event.runs, &event.failures, &event.panics].map(|count| count.load(SeqCst));
         // A queue takes events without a handler of this program.
         let is_right = usize::from(topic) >= self.topics || [called, failed, panicked] == seen;
-        self.verdict.check(is_right, || format!("{outcome:?}, but handlers saw calls, failures and panics: {seen:?}"));
-        self.verdict.check(!has_ended || called == 0, || format!("an event of a closed generation: {outcome:?}"));
+        self.verdict.check(is_right, || {
+            format!("{outcome:?}, but handlers saw calls, failures and panics: {seen:?}")
+        });
+        self.verdict.check(!has_ended || called == 0, || {
+            format!("an event of a closed generation: {outcome:?}")
+        });
         self.emits.fetch_add(1, SeqCst);
-        for (sum, count) in
-            [(&self.called, called), (&self.failed, failed), (&self.panicked, panicked), (&self.skipped, skipped)]
-        {
+        for (sum, count) in [
+            (&self.called, called),
+            (&self.failed, failed),
+            (&self.panicked, panicked),
+            (&self.skipped, skipped),
+        ] {
             sum.fetch_add(count, SeqCst);
         }
     }
@@ -124,7 +143,11 @@ pub(super) struct Fate {
 
 impl Fate {
     pub(super) fn new(dice: &mut Dice) -> Self {
-        let times = if dice.one_in(4) { 1 + dice.below(4) as u64 } else { u64::MAX };
+        let times = if dice.one_in(4) {
+            1 + dice.below(4) as u64
+        } else {
+            u64::MAX
+        };
         Self {
             after: AtomicU64::new(u64::MAX),
             max_age: u64::MAX,
@@ -155,7 +178,11 @@ impl Drop for Handler {
 
 impl Handler {
     pub(super) fn new(world: &Arc<World>, fate: &Arc<Fate>, alive: One) -> Self {
-        Self { world: Arc::clone(world), fate: Arc::clone(fate), _alive: alive }
+        Self {
+            world: Arc::clone(world),
+            fate: Arc::clone(fate),
+            _alive: alive,
+        }
     }
 
     pub(super) fn run(&self, event: &Event) -> bool {
@@ -163,20 +190,34 @@ impl Handler {
         let Self { world, fate, .. } = self;
         let verdict = &world.verdict;
         let calls = fate.calls.fetch_add(1, SeqCst) + 1;
-        verdict.check(calls <= fate.times, || format!("a listener was called {calls} times, not {}", fate.times));
+        verdict.check(calls <= fate.times, || {
+            format!("a listener was called {calls} times, not {}", fate.times)
+        });
         let began_before = |end: &End| event.number < end.0.load(SeqCst);
-        verdict.check(began_before(&fate.detached), || "a detached listener was called".into());
+        verdict.check(began_before(&fate.detached), || {
+            "a detached listener was called".into()
+        });
         verdict.check(event.number != fate.detached_within.load(SeqCst), || {
             "a listener was called that another one had detached within the same emit".into()
         });
-        verdict.check(began_before(&fate.paused), || "a paused listener was called".into());
+        verdict.check(began_before(&fate.paused), || {
+            "a paused listener was called".into()
+        });
         verdict.check(fate.others.iter().all(|end| began_before(end)), || {
             "a listener was called whose scope or owner had ended".into()
         });
         let age = event.before.saturating_sub(fate.after.load(SeqCst));
-        verdict.check(age < fate.max_age, || format!("a listener aged {age} ns was called, above {}", fate.max_age));
-        let of_key = usize::from(fate.is_keyed) * (event.keyed.fetch_add(usize::from(fate.is_keyed), SeqCst) + 1);
-        verdict.check(of_key <= 1, || format!("{of_key} listeners under one key were called by one emit"));
+        verdict.check(age < fate.max_age, || {
+            format!(
+                "a listener aged {age} ns was called, above {}",
+                fate.max_age
+            )
+        });
+        let of_key = usize::from(fate.is_keyed)
+            * (event.keyed.fetch_add(usize::from(fate.is_keyed), SeqCst) + 1);
+        verdict.check(of_key <= 1, || {
+            format!("{of_key} listeners under one key were called by one emit")
+        });
         self.behave(event)
     }
 

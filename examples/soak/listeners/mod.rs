@@ -7,7 +7,10 @@ use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use leakproof::{Breaker, Generation, ListenerRegistry, Overflow, RemovalCause, Scope, Stats, Subscription, Sweeper};
+use leakproof::{
+    Breaker, Generation, ListenerRegistry, Overflow, RemovalCause, Scope, Stats, Subscription,
+    Sweeper,
+};
 
 use crate::round::{Dice, Round, Tally, Time, nanos, panic_deliberately};
 use crate::value::Alive;
@@ -36,7 +39,12 @@ impl Connection {
     fn new(bus: &Bus) -> Self {
         let scope = bus.scope();
         let now = Mutex::new((scope.generation(), Arc::default()));
-        Self { scope, now, last: Mutex::default(), owner: Mutex::default() }
+        Self {
+            scope,
+            now,
+            last: Mutex::default(),
+            owner: Mutex::default(),
+        }
     }
 }
 
@@ -94,13 +102,23 @@ pub(crate) fn soak(round: &mut Round, causes: &mut Tally) -> Tally {
     let mut builder = Bus::builder()
         .max_listeners(dice.between(1, 300) as usize)
         .max_per_topic(max_per_topic)
-        .overflow(if dice.one_in(2) { Overflow::Reject } else { Overflow::EvictOldest })
+        .overflow(if dice.one_in(2) {
+            Overflow::Reject
+        } else {
+            Overflow::EvictOldest
+        })
         .max_age(max_age)
         .clock(time.clock())
         .on_removal(move |_, cause| teller.tell(cause));
     if !dice.one_in(3) {
-        let (failures, retry_after) = (1 + dice.below(4) as u32, dice.one_in(2).then_some(retry_after));
-        builder = builder.breaker(Breaker { failures, retry_after });
+        let (failures, retry_after) = (
+            1 + dice.below(4) as u32,
+            dice.one_in(2).then_some(retry_after),
+        );
+        builder = builder.breaker(Breaker {
+            failures,
+            retry_after,
+        });
     }
     let calm = if dice.one_in(2) { 1 } else { 300 };
     let bus = Arc::new(builder.build().expect("sound limits"));
@@ -109,7 +127,15 @@ pub(crate) fn soak(round: &mut Round, causes: &mut Tally) -> Tally {
     let sweeper = Sweeper::new();
     sweeper.watch("listeners", &bus, Duration::from_millis(1));
     let connections = (0..SHARED).map(|_| Connection::new(&bus)).collect();
-    let soak = Soak { world, bus, connections, alive: Alive::default(), max_per_topic, max_age, calm };
+    let soak = Soak {
+        world,
+        bus,
+        connections,
+        alive: Alive::default(),
+        max_per_topic,
+        max_age,
+        calm,
+    };
     let mut tally = round.play(|_| {
         let (mut hands, soak) = (Hands::default(), &soak);
         move |dice: &mut Dice, tally: &mut Tally| soak.step(dice, tally, &mut hands)
@@ -126,8 +152,16 @@ fn left(stats: &Stats) -> [(&'static str, &'static str, u64); 8] {
         ("evicted", "listeners evicted", stats.evicted),
         ("replaced", "listeners replaced", stats.replaced),
         ("removed", "listeners removed", stats.removed),
-        ("scope ended", "listeners whose scope ended", stats.scope_ended),
-        ("owner gone", "listeners whose owner was gone", stats.owner_gone),
+        (
+            "scope ended",
+            "listeners whose scope ended",
+            stats.scope_ended,
+        ),
+        (
+            "owner gone",
+            "listeners whose owner was gone",
+            stats.owner_gone,
+        ),
         ("used up", "listeners used up", stats.used_up),
         ("failed", "listeners that failed too often", stats.failed),
     ]
@@ -136,34 +170,64 @@ fn left(stats: &Stats) -> [(&'static str, &'static str, u64); 8] {
 impl Soak {
     /// What is left at the end is what came and did not leave; then nothing is.
     fn account(self, round: &Round, told: &Told, tally: &mut Tally, causes: &mut Tally) {
-        let Self { world, bus, connections, alive, .. } = self;
+        let Self {
+            world,
+            bus,
+            connections,
+            alive,
+            ..
+        } = self;
         bus.validate();
         lock(&world.victims).clear();
         bus.sweep();
-        round.check_equal("captures alive, to listeners", alive.count(), bus.len() as i64);
+        round.check_equal(
+            "captures alive, to listeners",
+            alive.count(),
+            bus.len() as i64,
+        );
         drop(connections);
         bus.clear();
         round.check_equal("captures alive after all was cleared", alive.count(), 0);
         let stats = bus.stats();
         let all = left(&stats).iter().map(|(_, _, count)| count).sum();
         round.check_equal("listeners inserted, to left", stats.inserted, all);
-        round.check_equal("listeners inserted, to registered", stats.inserted, tally.get("listeners registered"));
-        round.check_equal("listeners rejected", stats.rejected, tally.get("listeners rejected"));
+        round.check_equal(
+            "listeners inserted, to registered",
+            stats.inserted,
+            tally.get("listeners registered"),
+        );
+        round.check_equal(
+            "listeners rejected",
+            stats.rejected,
+            tally.get("listeners rejected"),
+        );
         for (cause, what, count) in left(&stats) {
-            round.check_equal(&format!("told of {what}, to counted"), lock(&told.by_cause).get(cause), count);
+            round.check_equal(
+                &format!("told of {what}, to counted"),
+                lock(&told.by_cause).get(cause),
+                count,
+            );
             causes.count_many(what, count);
         }
         round.check_equal("emitted", stats.emitted, world.emits.load(SeqCst));
         let panics = world.panicked.load(SeqCst) as u64 + told.panics.load(SeqCst);
         for (what, counted, seen) in [
             ("calls of listeners", stats.calls, &world.called),
-            ("calls of listeners that failed", stats.failures, &world.failed),
+            (
+                "calls of listeners that failed",
+                stats.failures,
+                &world.failed,
+            ),
             ("calls of listeners left out", stats.skipped, &world.skipped),
         ] {
             round.check_equal(what, counted, seen.load(SeqCst) as u64);
             tally.count_many(what, counted);
         }
-        round.check_equal("panics of listeners and their callback", stats.panics, panics);
+        round.check_equal(
+            "panics of listeners and their callback",
+            stats.panics,
+            panics,
+        );
     }
 
     fn step(&self, dice: &mut Dice, tally: &mut Tally, hands: &mut Hands) {
@@ -179,8 +243,11 @@ impl Soak {
             60..80 => {
                 tally.count("emits to a generation");
                 let connection = &self.connections[dice.below(SHARED)];
-                let now =
-                    if dice.one_in(2) { Some(lock(&connection.now).clone()) } else { lock(&connection.last).clone() };
+                let now = if dice.one_in(2) {
+                    Some(lock(&connection.now).clone())
+                } else {
+                    lock(&connection.last).clone()
+                };
                 world.emit(bus, topic, 0, now.as_ref());
             }
             80..170 if is_calm => {
@@ -204,11 +271,14 @@ impl Soak {
             _ => {
                 tally.count("looks at stats of listeners");
                 let (stats, len_of) = (bus.stats(), bus.len_of(&topic));
-                world.verdict.check(stats.len <= stats.max_entries && len_of <= self.max_per_topic, || {
-                    format!("listeners above the bound, {len_of} on topic {topic}: {stats}")
-                });
+                world.verdict.check(
+                    stats.len <= stats.max_entries && len_of <= self.max_per_topic,
+                    || format!("listeners above the bound, {len_of} on topic {topic}: {stats}"),
+                );
                 let is_live = stats.oldest_entry_age.is_none_or(|age| age < self.max_age);
-                world.verdict.check(is_live, || format!("a listener above its age: {stats}"));
+                world
+                    .verdict
+                    .check(is_live, || format!("a listener above its age: {stats}"));
             }
         }
     }

@@ -13,10 +13,20 @@ use super::{HELD, Hands, PATIENCE, SHARED, Soak, lock};
 use crate::round::{Dice, Tally, nanos};
 
 impl Soak {
-    pub(super) fn register(&self, topic: u8, dice: &mut Dice, tally: &mut Tally, hands: &mut Hands) {
+    pub(super) fn register(
+        &self,
+        topic: u8,
+        dice: &mut Dice,
+        tally: &mut Tally,
+        hands: &mut Hands,
+    ) {
         let mut fate = Fate::new(dice);
         let mut listen = self.bus.listen(topic).priority(dice.below(3) as i32);
-        let max_age = if dice.one_in(4) { self.max_age / (2 + dice.below(9) as u32) } else { self.max_age };
+        let max_age = if dice.one_in(4) {
+            self.max_age / (2 + dice.below(9) as u32)
+        } else {
+            self.max_age
+        };
         fate.max_age = nanos(max_age);
         listen = listen.max_age(max_age);
         if fate.is_keyed {
@@ -58,7 +68,9 @@ impl Soak {
             }
             Err(rejected) => {
                 tally.count("listeners rejected");
-                self.world.verdict.check(rejected.limit() != Limit::Zero, || format!("{rejected}"));
+                self.world
+                    .verdict
+                    .check(rejected.limit() != Limit::Zero, || format!("{rejected}"));
             }
         }
     }
@@ -154,14 +166,20 @@ impl Soak {
             (2..10, Some((queue, capacity))) => {
                 tally.count("looks into queues");
                 let waiting = queue.len();
-                self.world.verdict.check(waiting <= *capacity, || format!("{waiting} events in a queue of {capacity}"));
+                self.world.verdict.check(waiting <= *capacity, || {
+                    format!("{waiting} events in a queue of {capacity}")
+                });
                 for _ in 0..waiting {
                     drop(queue.try_recv());
                 }
             }
             (_, None) => {
                 let capacity = 1 + dice.below(8);
-                let when_full = if dice.one_in(2) { WhenFull::DropOldest } else { WhenFull::DropNewest };
+                let when_full = if dice.one_in(2) {
+                    WhenFull::DropOldest
+                } else {
+                    WhenFull::DropNewest
+                };
                 match self.bus.listen(topic).queue(capacity, when_full) {
                     Ok(queue) => {
                         tally.count("listeners registered");

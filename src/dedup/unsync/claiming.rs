@@ -6,9 +6,9 @@ use std::sync::Arc;
 use super::{DedupMap, Found};
 use crate::clock::Nanos;
 use crate::dedup::claim::{Claim, LeaseLapsed, Token};
+use crate::dedup::log::Seq;
+use crate::dedup::log::store::Store;
 use crate::key::Key;
-use crate::window::Seq;
-use crate::window::store::Store;
 
 impl<K: ?Sized + Key, V, S: BuildHasher> DedupMap<K, V, S> {
     /// Claims an id: it is in flight until the token is committed or released, or the lease runs out. A key that alone
@@ -34,9 +34,10 @@ impl<K: ?Sized + Key, V, S: BuildHasher> DedupMap<K, V, S> {
         match found {
             Found::Fresh(token) => Claim::Fresh(token),
             Found::InFlight { since } => Claim::InFlight { since },
-            Found::Duplicate(seq) => {
-                Claim::Duplicate { age: self.age_of(seq), value: self.recorded.value(seq).clone() }
-            }
+            Found::Duplicate(seq) => Claim::Duplicate {
+                age: self.age_of(seq),
+                value: self.recorded.value(seq).clone(),
+            },
             Found::Full => Claim::Full,
         }
     }
@@ -61,10 +62,14 @@ impl<K: ?Sized + Key, V, S: BuildHasher> DedupMap<K, V, S> {
         let Some(permit) = permits.take().filter(|_| self.make_room(now, 0, bytes)) else {
             return Found::Full;
         };
-        self.in_flight.push(now, hash, key, &mut Some(self.next_number));
+        self.in_flight
+            .push(now, hash, key, &mut Some(self.next_number));
         permit.keep();
         self.next_number += 1;
-        Found::Fresh(Token { hash, number: Some(self.next_number - 1) })
+        Found::Fresh(Token {
+            hash,
+            number: Some(self.next_number - 1),
+        })
     }
 
     /// Records a claimed id as handled; its ttl begins now. Of a key that alone exceeds `max_bytes` nothing is recorded.
@@ -86,13 +91,21 @@ impl<K: ?Sized + Key, V, S: BuildHasher> DedupMap<K, V, S> {
         token: &Token,
         value: &mut Option<V>,
     ) -> Result<(), LeaseLapsed<V>> {
-        let Some(number) = token.number else { return Ok(()) };
+        let Some(number) = token.number else {
+            return Ok(());
+        };
         let now = self.catch_up(now);
-        let Some(seq) = self.in_flight.find_by_value(token.hash, |&claimed| claimed == number) else {
-            return Err(LeaseLapsed { value: value.take().expect("a commit has a value") });
+        let Some(seq) = self
+            .in_flight
+            .find_by_value(token.hash, |&claimed| claimed == number)
+        else {
+            return Err(LeaseLapsed {
+                value: value.take().expect("a commit has a value"),
+            });
         };
         self.make_room(now, 1, 0);
-        self.recorded.push(now, token.hash, self.in_flight.key(seq), value);
+        self.recorded
+            .push(now, token.hash, self.in_flight.key(seq), value);
         self.count_inserted();
         self.leave_flight(token.hash, seq);
         Ok(())
@@ -107,14 +120,23 @@ impl<K: ?Sized + Key, V, S: BuildHasher> DedupMap<K, V, S> {
     pub(in crate::dedup) fn release_at(&mut self, now: Nanos, token: &Token) {
         let Some(number) = token.number else { return };
         self.expire(now);
-        if let Some(seq) = self.in_flight.find_by_value(token.hash, |&claimed| claimed == number) {
+        if let Some(seq) = self
+            .in_flight
+            .find_by_value(token.hash, |&claimed| claimed == number)
+        {
             self.counts.released += 1;
             self.leave_flight(token.hash, seq);
         }
     }
 
     fn leave_flight(&mut self, hash: u64, seq: Seq) {
-        let Self { in_flight, hasher, garbage, permits, .. } = self;
+        let Self {
+            in_flight,
+            hasher,
+            garbage,
+            permits,
+            ..
+        } = self;
         let _permit = permits.taken();
         in_flight.remove(hash, seq, hasher, &mut garbage.in_flight);
     }

@@ -8,9 +8,9 @@ use std::time::Duration;
 
 use super::DedupMap;
 use crate::clock::Nanos;
+use crate::dedup::log::Seq;
 use crate::key::Key;
 use crate::stats::Stats;
-use crate::window::Seq;
 
 impl<K: ?Sized + Key, V, S> DedupMap<K, V, S> {
     /// The number of live ids; none of the work of expiring them is done here.
@@ -47,7 +47,8 @@ impl<K: ?Sized + Key, V, S> DedupMap<K, V, S> {
             max_age: Some(Duration::from_nanos(self.limits.ttl)),
             weight: bytes + in_flight_bytes,
             max_weight: self.limits.max_bytes.map(|max| max as u64),
-            shortest_window: (self.counts.evicted > 0).then(|| Duration::from_nanos(self.counts.shortest_window)),
+            shortest_window: (self.counts.evicted > 0)
+                .then(|| Duration::from_nanos(self.counts.shortest_window)),
             in_flight,
             max_in_flight: self.permits.max(),
             inserted: self.counts.inserted,
@@ -73,11 +74,19 @@ impl<K: ?Sized + Key, V, S> DedupMap<K, V, S> {
 
     /// Where a walk begins.
     pub(in crate::dedup) fn cursor_at(&self, now: Nanos) -> Cursor {
-        Cursor { next: None, begun: self.latest.max(now), end: self.recorded.end() }
+        Cursor {
+            next: None,
+            begun: self.latest.max(now),
+            end: self.recorded.end(),
+        }
     }
 
     /// The next live entry of a walk.
-    pub(in crate::dedup) fn next_at(&self, now: Nanos, cursor: &mut Cursor) -> Option<(&K, &V, Duration)> {
+    pub(in crate::dedup) fn next_at(
+        &self,
+        now: Nanos,
+        cursor: &mut Cursor,
+    ) -> Option<(&K, &V, Duration)> {
         let now = self.latest.max(now);
         loop {
             let seq = self.recorded.next(cursor.next)?;
@@ -121,14 +130,22 @@ impl<K: ?Sized + Key, V, S: BuildHasher> DedupMap<K, V, S> {
     pub fn validate(&self) {
         self.recorded.validate(&self.hasher);
         self.in_flight.validate(&self.hasher);
-        assert!(self.recorded.len() <= self.limits.max_entries, "the bound on entries");
+        assert!(
+            self.recorded.len() <= self.limits.max_entries,
+            "the bound on entries"
+        );
         let bytes = self.recorded.bytes() + self.in_flight.bytes();
-        assert!(self.limits.max_bytes.is_none_or(|max| bytes <= max as u64), "the bound on bytes");
+        assert!(
+            self.limits.max_bytes.is_none_or(|max| bytes <= max as u64),
+            "the bound on bytes"
+        );
     }
 }
 
 impl<K: ?Sized + Key, V, S> fmt::Debug for DedupMap<K, V, S> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("DedupMap").field("stats", &self.stats()).finish_non_exhaustive()
+        f.debug_struct("DedupMap")
+            .field("stats", &self.stats())
+            .finish_non_exhaustive()
     }
 }

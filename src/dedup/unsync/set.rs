@@ -17,7 +17,10 @@ impl<K: ?Sized + Key, S: BuildHasher> DedupMap<K, (), S> {
 
     #[inline]
     pub(in crate::dedup) fn insert_at(&mut self, now: Nanos, hash: u64, key: &K) -> bool {
-        matches!(self.record_at(now, hash, key, &mut Some(())), Found::Fresh(()))
+        matches!(
+            self.record_at(now, hash, key, &mut Some(())),
+            Found::Fresh(())
+        )
     }
 
     /// [`insert`](Self::insert)s many ids: an answer for each. Of equal ids the first is new. Faster than one by one,
@@ -27,7 +30,11 @@ impl<K: ?Sized + Key, S: BuildHasher> DedupMap<K, (), S> {
         let mut answers = Vec::with_capacity(keys.size_hint().0);
         let mut batch = Vec::with_capacity(BATCH);
         loop {
-            batch.extend(keys.by_ref().take(BATCH).map(|key| (self.hash(key.as_key()), key)));
+            batch.extend(
+                keys.by_ref()
+                    .take(BATCH)
+                    .map(|key| (self.hash(key.as_key()), key)),
+            );
             if batch.is_empty() {
                 return answers;
             }

@@ -34,7 +34,11 @@ impl<K, V> LruCache<K, V> {
     #[must_use]
     #[track_caller]
     pub fn new(max_entries: usize, max_age: Duration) -> Self {
-        match Self::builder().max_entries(max_entries).max_age(max_age).build() {
+        match Self::builder()
+            .max_entries(max_entries)
+            .max_age(max_age)
+            .build()
+        {
             Ok(cache) => cache,
             Err(error) => panic!("unsync::LruCache::new: {error}"),
         }
@@ -94,12 +98,16 @@ impl<K, V, S> LruCache<K, V, S> {
     /// What the cache holds, and what left it and why. As for [`len`](Self::len).
     #[must_use]
     pub fn stats(&self) -> Stats {
-        Stats { panics: self.listener.panics(), ..self.stats_at(self.now()) }
+        Stats {
+            panics: self.listener.panics(),
+            ..self.stats_at(self.now())
+        }
     }
 
     /// The live entries, the most recently used first. Refreshes nothing.
     pub fn iter(&self) -> impl Iterator<Item = (&K, &V)> {
-        self.by_recency(self.now()).map(|(key, value, _)| (key, value))
+        self.by_recency(self.now())
+            .map(|(key, value, _)| (key, value))
     }
 
     /// Removes the live entry that was used longest ago. Passes over entries whose time is over, and frees them.
@@ -115,7 +123,9 @@ impl<K, V, S> LruCache<K, V, S> {
     fn pop_end(&mut self, end: End) -> Option<(K, V)> {
         self.at_telling(
             |core, now, left| core.pop_at(now, end, left),
-            |listener, popped| popped.inspect(|(key, value)| listener.tell(key, value, RemovalCause::Removed)),
+            |listener, popped| {
+                popped.inspect(|(key, value)| listener.tell(key, value, RemovalCause::Removed))
+            },
         )
     }
 
@@ -236,7 +246,8 @@ impl<K: Hash + Eq, V, S: BuildHasher> LruCache<K, V, S> {
     #[inline]
     pub fn insert(&mut self, key: K, value: V) -> Option<V> {
         self.try_insert(key, value).unwrap_or_else(|refused| {
-            self.listener.tell(&refused.key, &refused.value, RemovalCause::Rejected);
+            self.listener
+                .tell(&refused.key, &refused.value, RemovalCause::Rejected);
             None
         })
     }
@@ -257,11 +268,18 @@ impl<K: Hash + Eq, V, S: BuildHasher> LruCache<K, V, S> {
     }
 
     #[inline(never)]
-    fn insert_in_any_case(&mut self, hash: u64, key: K, value: V) -> Result<Option<V>, TooHeavy<K, V>> {
+    fn insert_in_any_case(
+        &mut self,
+        hash: u64,
+        key: K,
+        value: V,
+    ) -> Result<Option<V>, TooHeavy<K, V>> {
         let weight = weigh(&self.weigher, &key, &value);
         self.at_telling(
             |core, now, left| core.insert_at(now, hash, key, value, weight, left),
-            |listener, former| Ok(former?.map(|former| listener.hand_back(former, RemovalCause::Replaced))),
+            |listener, former| {
+                Ok(former?.map(|former| listener.hand_back(former, RemovalCause::Replaced)))
+            },
         )
     }
 
@@ -284,7 +302,11 @@ impl<K: Hash + Eq, V, S: BuildHasher> LruCache<K, V, S> {
     ///
     /// What `compute` returned.
     #[inline]
-    pub fn try_get_or_insert_with<Q, E>(&mut self, key: &Q, compute: impl FnOnce() -> Result<V, E>) -> Result<V, E>
+    pub fn try_get_or_insert_with<Q, E>(
+        &mut self,
+        key: &Q,
+        compute: impl FnOnce() -> Result<V, E>,
+    ) -> Result<V, E>
     where
         K: Borrow<Q>,
         Q: ?Sized + Hash + Eq + ToOwned<Owned = K>,
@@ -307,13 +329,17 @@ impl<K: Hash + Eq, V, S: BuildHasher> LruCache<K, V, S> {
         let hash = hash(&self.hasher, key);
         self.at_telling(
             |core, now, left| core.remove_at(now, hash, key, left),
-            |listener, removed| removed.map(|removed| listener.hand_back(removed, RemovalCause::Removed)),
+            |listener, removed| {
+                removed.map(|removed| listener.hand_back(removed, RemovalCause::Removed))
+            },
         )
     }
 }
 
 impl<K, V, S> fmt::Debug for LruCache<K, V, S> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("LruCache").field("stats", &self.stats()).finish_non_exhaustive()
+        f.debug_struct("LruCache")
+            .field("stats", &self.stats())
+            .finish_non_exhaustive()
     }
 }

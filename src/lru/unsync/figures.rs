@@ -32,8 +32,12 @@ impl<K, V, S> LruCache<K, V, S> {
         }
         // Each is told by the order at the old end of which it is for its cause.
         let (writes, recency) = (self.store.writes(), self.store.recency());
-        let too_old = writes.oldest_first().take_while(|&at| now - writes.time(at) >= self.limits.max_age);
-        let unused = recency.oldest_first().take_while(|&at| now - recency.time(at) >= self.limits.max_idle);
+        let too_old = writes
+            .oldest_first()
+            .take_while(|&at| now - writes.time(at) >= self.limits.max_age);
+        let unused = recency
+            .oldest_first()
+            .take_while(|&at| now - recency.time(at) >= self.limits.max_idle);
         let of = |at, cause| self.over(now, at) == Some(cause);
         for at in too_old.filter(|&at| of(at, RemovalCause::Expired)) {
             dead.expired += 1;
@@ -58,13 +62,18 @@ impl<K, V, S> LruCache<K, V, S> {
         let now = self.latest.max(now);
         let dead = self.dead(now);
         let writes = self.store.writes();
-        let oldest = writes.oldest_first().find(|&at| self.over(now, at).is_none());
+        let oldest = writes
+            .oldest_first()
+            .find(|&at| self.over(now, at).is_none());
         let limit = |nanos: Nanos| (nanos != Nanos::MAX).then(|| Duration::from_nanos(nanos));
         Stats {
             of: Of::Lru,
             len: self.store.len() - dead.len(),
             // No entry weighs nothing.
-            max_entries: self.limits.max_entries.min(usize::try_from(self.limits.max_weight).unwrap_or(usize::MAX)),
+            max_entries: self
+                .limits
+                .max_entries
+                .min(usize::try_from(self.limits.max_weight).unwrap_or(usize::MAX)),
             high_water: self.counts.high_water,
             oldest_entry_age: oldest.map(|at| Duration::from_nanos(now - writes.time(at))),
             max_age: limit(self.limits.max_age),
@@ -88,15 +97,33 @@ impl<K, V, S> LruCache<K, V, S> {
     pub(in crate::lru) fn check(&self) {
         self.store.validate();
         let places = || self.store.recency().newest_first();
-        let weight: u64 = places().map(|at| u64::from(self.store.entry(at).weight.get())).sum();
+        let weight: u64 = places()
+            .map(|at| u64::from(self.store.entry(at).weight.get()))
+            .sum();
         assert_eq!(weight, self.weight, "the weight");
         let due = |at| {
-            let age = self.store.writes().time(at).saturating_add(self.limits.max_age);
-            age.min(self.store.recency().time(at).saturating_add(self.limits.max_idle))
+            let age = self
+                .store
+                .writes()
+                .time(at)
+                .saturating_add(self.limits.max_age);
+            age.min(
+                self.store
+                    .recency()
+                    .time(at)
+                    .saturating_add(self.limits.max_idle),
+            )
         };
-        assert!(places().all(|at| due(at) >= self.next_due), "no entry's time is over before the next that is due");
+        assert!(
+            places().all(|at| due(at) >= self.next_due),
+            "no entry's time is over before the next that is due"
+        );
         let counts = &self.counts;
         let gone = counts.expired + counts.idle + counts.evicted + counts.replaced + counts.removed;
-        assert_eq!(counts.inserted - gone, self.store.len() as u64, "every entry that came and is not here left");
+        assert_eq!(
+            counts.inserted - gone,
+            self.store.len() as u64,
+            "every entry that came and is not here left"
+        );
     }
 }

@@ -88,7 +88,12 @@ impl<K, V, S> LruCache<K, V, S> {
 
     /// [`insert_at`](Self::insert_at), where it [is light](Self::is_light); the one that left for it, if any, and why.
     #[inline(always)]
-    pub(in crate::lru) fn insert_light(&mut self, hash: u64, key: K, value: V) -> Option<(K, V, RemovalCause)>
+    pub(in crate::lru) fn insert_light(
+        &mut self,
+        hash: u64,
+        key: K,
+        value: V,
+    ) -> Option<(K, V, RemovalCause)>
     where
         K: Eq,
     {
@@ -97,7 +102,11 @@ impl<K, V, S> LruCache<K, V, S> {
         self.counts.inserted += 1;
         if let Some(at) = found {
             self.counts.replaced += 1;
-            return Some((key, self.store.rewrite(at, value, NonZeroU32::MIN, now), RemovalCause::Replaced));
+            return Some((
+                key,
+                self.store.rewrite(at, value, NonZeroU32::MIN, now),
+                RemovalCause::Replaced,
+            ));
         }
         self.note_due(now);
         let entry = Entry::new(hash, key, value, NonZeroU32::MIN);
@@ -106,7 +115,11 @@ impl<K, V, S> LruCache<K, V, S> {
             self.push(now, entry);
             return None;
         }
-        let at = self.store.recency().last().expect("a full cache has entries");
+        let at = self
+            .store
+            .recency()
+            .last()
+            .expect("a full cache has entries");
         self.counts.evicted += 1;
         let evicted = self.store.replace(at, entry, now);
         Some((evicted.key, evicted.value, RemovalCause::Evicted))

@@ -42,7 +42,11 @@ impl<K, V, S> LruCache<K, V, S> {
         let now = self.latest.max(now);
         let from = from.min(self.store.len());
         let to = from.saturating_sub(budget);
-        for at in (to..from).rev().map(|at| at as Place).filter(|&at| self.over(now, at).is_none()) {
+        for at in (to..from)
+            .rev()
+            .map(|at| at as Place)
+            .filter(|&at| self.over(now, at).is_none())
+        {
             let entry = self.store.entry(at);
             visit(&entry.key, &entry.value);
         }
@@ -53,9 +57,12 @@ impl<K, V, S> LruCache<K, V, S> {
     pub(in crate::lru) fn by_recency(&self, now: Nanos) -> impl Iterator<Item = (&K, &V, Nanos)> {
         let now = self.latest.max(now);
         let recency = self.store.recency();
-        recency.newest_first().filter(move |&at| self.over(now, at).is_none()).map(move |at| {
-            let entry = self.store.entry(at);
-            (&entry.key, &entry.value, recency.time(at))
-        })
+        recency
+            .newest_first()
+            .filter(move |&at| self.over(now, at).is_none())
+            .map(move |at| {
+                let entry = self.store.entry(at);
+                (&entry.key, &entry.value, recency.time(at))
+            })
     }
 }

@@ -1,0 +1,7 @@
+//! Reference models of the collections, and the operations that drive model and collection alike.
+//!
+//! Model tests generate the operations with `proptest`, fuzz targets with `arbitrary`.
+
+pub mod dedup;
+pub mod lru;
+pub mod registry;

@@ -1,0 +1,303 @@
+//! The reference model: what a cache must answer, in plain words over a `Vec` in order of use, and the operations with
+//! which model tests and the fuzzer drive both. After every step the answers are compared and the structure validated.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use leakproof::unsync::LruCache;
+use leakproof::{ManualClock, RemovalCause};
+
+/// One step. Keys are numbers, so that both a fuzzer and a generator can make them.
+#[derive(Clone, Debug)]
+#[cfg_attr(feature = "arbitrary", derive(arbitrary::Arbitrary))]
+pub enum Op {
+    Insert {
+        key: u16,
+        weight: u8,
+    },
+    Get(u16),
+    Peek(u16),
+    Compute(u16),
+    Remove(u16),
+    PopLru,
+    PopOldest,
+    /// Keeps the keys of which this number is no divisor.
+    Retain(u8),
+    Resize(u16),
+    ResizeWeight(u16),
+    Advance(u16),
+    SetBack(u16),
+    Sweep,
+    Clear,
+}
+
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    pub max_entries: usize,
+    pub max_weight: u64,
+    pub max_age: u64,
+    pub max_idle: u64,
+}
+
+struct Entry {
+    key: u16,
+    value: u32,
+    weight: u64,
+    written: u64,
+    used: u64,
+    /// Tells which of two entries written at the same time was written first.
+    step: u32,
+}
+
+type Told = (u16, u32, RemovalCause);
+
+/// The reference: entries in order of use, the least recently used first.
+struct Reference {
+    limits: Limits,
+    now: u64,
+    entries: Vec<Entry>,
+    told: Vec<Told>,
+    hits: u64,
+    misses: u64,
+}
+
+impl Reference {
+    fn leave(&mut self, at: usize, cause: RemovalCause) -> u32 {
+        let entry = self.entries.remove(at);
+        self.told.push((entry.key, entry.value, cause));
+        entry.value
+    }
+
+    fn expire(&mut self) {
+        let (now, limits) = (self.now, self.limits);
+        let cause = |entry: &Entry| {
+            let (too_old, unused) = (entry.written + limits.max_age, entry.used + limits.max_idle);
+            let cause = if too_old <= unused {
+                RemovalCause::Expired
+            } else {
+                RemovalCause::Idle
+            };
+            (now >= too_old.min(unused)).then_some(cause)
+        };
+        while let Some((at, cause)) = self
+            .entries
+            .iter()
+            .enumerate()
+            .find_map(|(at, it)| Some((at, cause(it)?)))
+        {
+            self.leave(at, cause);
+        }
+    }
+
+    fn find(&self, key: u16) -> Option<usize> {
+        self.entries.iter().position(|entry| entry.key == key)
+    }
+
+    fn weight(&self) -> u64 {
+        self.entries.iter().map(|entry| entry.weight).sum()
+    }
+
+    fn evict(&mut self, entries: usize, weight: u64) {
+        while self.entries.len() + entries > self.limits.max_entries
+            || self.weight() + weight > self.limits.max_weight
+        {
+            self.leave(0, RemovalCause::Evicted);
+        }
+    }
+
+    fn get(&mut self, key: u16) -> Option<u32> {
+        let Some(at) = self.find(key) else {
+            self.misses += 1;
+            return None;
+        };
+        self.hits += 1;
+        let mut entry = self.entries.remove(at);
+        entry.used = self.now;
+        let value = entry.value;
+        self.entries.push(entry);
+        Some(value)
+    }
+
+    /// The former value, or nothing where the entry is refused.
+    fn insert(&mut self, key: u16, value: u32, weight: u64) -> Option<u32> {
+        let former = self
+            .find(key)
+            .map(|at| self.leave(at, RemovalCause::Replaced));
+        if weight > self.limits.max_weight {
+            self.told.push((key, value, RemovalCause::Rejected));
+            return None;
+        }
+        self.evict(1, weight);
+        self.entries.push(Entry {
+            key,
+            value,
+            weight,
+            written: self.now,
+            used: self.now,
+            step: value,
+        });
+        former
+    }
+
+    fn oldest(&self) -> Option<usize> {
+        (0..self.entries.len()).min_by_key(|&at| (self.entries[at].written, self.entries[at].step))
+    }
+}
+
+/// Runs the operations on the cache and on the reference, and compares what they say.
+pub fn run(limits: Limits, ops: &[Op]) {
+    let time = ManualClock::new();
+    let told = Arc::new(Mutex::new(Vec::<Told>::new()));
+    let log = Arc::clone(&told);
+    let mut cache = LruCache::<u16, (u32, u8)>::builder()
+        .max_entries(limits.max_entries)
+        .max_weight(limits.max_weight)
+        .weigher(|_, value| u32::from(value.1))
+        .max_age(Duration::from_nanos(limits.max_age))
+        .max_idle(Duration::from_nanos(limits.max_idle))
+        .on_removal(move |key, value, cause| {
+            log.lock()
+                .expect("not poisoned")
+                .push((*key, value.0, cause))
+        })
+        .clock(&time)
+        .build()
+        .expect("the limits are sound");
+    let mut model = Reference {
+        limits,
+        now: 0,
+        entries: Vec::new(),
+        told: Vec::new(),
+        hits: 0,
+        misses: 0,
+    };
+    for (step, op) in ops.iter().enumerate() {
+        let value = step as u32;
+        model.expire();
+        match *op {
+            Op::Insert { key, weight } => {
+                let expected = model.insert(key, value, u64::from(weight).max(1));
+                assert_eq!(
+                    cache.insert(key, (value, weight)).map(|former| former.0),
+                    expected
+                );
+            }
+            Op::Get(key) => assert_eq!(cache.get(&key).map(|value| value.0), model.get(key)),
+            Op::Peek(key) => {
+                let expected = model.find(key).map(|at| model.entries[at].value);
+                assert_eq!(cache.peek(&key).map(|value| value.0), expected);
+                assert_eq!(cache.contains(&key), expected.is_some());
+            }
+            Op::Compute(key) => {
+                let expected = model.get(key).unwrap_or_else(|| {
+                    model.insert(key, value, 3);
+                    value
+                });
+                assert_eq!(cache.get_or_insert_with(&key, || (value, 3)).0, expected);
+            }
+            Op::Remove(key) => {
+                let expected = model
+                    .find(key)
+                    .map(|at| model.leave(at, RemovalCause::Removed));
+                assert_eq!(cache.remove(&key).map(|value| value.0), expected);
+            }
+            Op::PopLru => {
+                let expected =
+                    (!model.entries.is_empty()).then(|| model.leave(0, RemovalCause::Removed));
+                assert_eq!(cache.pop_lru().map(|(_, value)| value.0), expected);
+            }
+            Op::PopOldest => {
+                let expected = model
+                    .oldest()
+                    .map(|at| model.leave(at, RemovalCause::Removed));
+                assert_eq!(cache.pop_oldest().map(|(_, value)| value.0), expected);
+            }
+            Op::Retain(divisor) => {
+                let divisor = u16::from(divisor) + 1;
+                while let Some(at) = model
+                    .entries
+                    .iter()
+                    .position(|entry| entry.key % divisor == 0)
+                {
+                    model.leave(at, RemovalCause::Removed);
+                }
+                cache.retain(|key, _| key % divisor != 0);
+            }
+            Op::Resize(max) => {
+                model.limits.max_entries = usize::from(max) + 1;
+                model.evict(0, 0);
+                cache
+                    .resize(model.limits.max_entries)
+                    .expect("a sound limit");
+            }
+            Op::ResizeWeight(max) => {
+                model.limits.max_weight = u64::from(max) + 1;
+                model.evict(0, 0);
+                cache
+                    .resize_weight(model.limits.max_weight)
+                    .expect("a sound limit");
+            }
+            Op::Advance(by) => {
+                model.now += u64::from(by);
+                time.set(Duration::from_nanos(model.now));
+                model.expire();
+            }
+            Op::SetBack(by) => time.set(Duration::from_nanos(
+                model.now.saturating_sub(u64::from(by)),
+            )),
+            Op::Sweep => drop(cache.sweep()),
+            Op::Clear => {
+                while !model.entries.is_empty() {
+                    model.leave(0, RemovalCause::Removed);
+                }
+                cache.clear();
+            }
+        }
+        compare(&cache, &model);
+    }
+    cache.sweep();
+    let sorted = |mut told: Vec<Told>| {
+        told.sort_unstable();
+        told
+    };
+    let told = told.lock().expect("not poisoned").clone();
+    assert_eq!(sorted(told), sorted(model.told), "who left and why");
+}
+
+fn compare(cache: &LruCache<u16, (u32, u8)>, model: &Reference) {
+    let live: Vec<(u16, u32)> = cache.iter().map(|(key, value)| (*key, value.0)).collect();
+    let expected: Vec<(u16, u32)> = model
+        .entries
+        .iter()
+        .rev()
+        .map(|entry| (entry.key, entry.value))
+        .collect();
+    assert_eq!(live, expected, "what is live, the most recently used first");
+    let stats = cache.stats();
+    assert_eq!((cache.len(), stats.len), (expected.len(), expected.len()));
+    assert_eq!(
+        (cache.weight(), stats.weight),
+        (model.weight(), model.weight())
+    );
+    let oldest = model
+        .oldest()
+        .map(|at| Duration::from_nanos(model.now - model.entries[at].written));
+    assert_eq!(stats.oldest_entry_age, oldest);
+    assert_eq!((stats.hits, stats.misses), (model.hits, model.misses));
+    let mut left = BTreeMap::<RemovalCause, u64>::new();
+    for (_, _, cause) in &model.told {
+        *left.entry(*cause).or_default() += 1;
+    }
+    for (cause, count) in [
+        (RemovalCause::Expired, stats.expired),
+        (RemovalCause::Idle, stats.idle),
+        (RemovalCause::Evicted, stats.evicted),
+        (RemovalCause::Replaced, stats.replaced),
+        (RemovalCause::Removed, stats.removed),
+        (RemovalCause::Rejected, stats.rejected),
+    ] {
+        assert_eq!(count, left.get(&cause).copied().unwrap_or(0), "{cause}");
+    }
+    cache.validate();
+}

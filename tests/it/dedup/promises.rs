@@ -1,0 +1,697 @@
+//! The promises of `DedupMap`, one by one, on the shared map and on the single-threaded core.
+
+use std::time::Duration;
+
+use crate::support::timeout::in_time;
+use leakproof::{Claim, DedupMap, DedupSet, ManualClock, Seen, unsync};
+
+const TTL: Duration = Duration::from_secs(3600);
+const NANO: Duration = Duration::from_nanos(1);
+
+fn set(time: &ManualClock, max_entries: usize) -> DedupSet<str> {
+    DedupSet::builder()
+        .ttl(TTL)
+        .max_entries(max_entries)
+        .clock(time.clock())
+        .build()
+        .expect("sound limits")
+}
+
+fn map<V: Send + 'static>(time: &ManualClock, max_entries: usize) -> DedupMap<str, V> {
+    DedupMap::builder()
+        .ttl(TTL)
+        .max_entries(max_entries)
+        .lease(Duration::from_secs(60))
+        .max_in_flight(3)
+        .clock(time.clock())
+        .build()
+        .expect("sound limits")
+}
+
+// Promise 1: an id is a duplicate in `[t, t + ttl)` and fresh from `t + ttl` on.
+
+#[test]
+fn an_id_is_fresh_again_exactly_at_its_ttl() {
+    let time = ManualClock::new();
+    time.advance(Duration::from_secs(7));
+    let seen = set(&time, 10);
+    assert!(seen.insert("id"));
+    assert!(!seen.insert("id"));
+    time.advance(TTL - NANO);
+    assert!(!seen.insert("id"), "one nanosecond before its ttl");
+    time.advance(NANO);
+    assert!(seen.insert("id"), "at its ttl");
+    assert!(!seen.insert("id"));
+}
+
+#[test]
+fn a_duplicate_does_not_prolong_the_window() {
+    let time = ManualClock::new();
+    let seen = set(&time, 10);
+    seen.insert("id");
+    for _ in 0..59 {
+        time.advance(Duration::from_secs(60));
+        assert!(!seen.insert("id"));
+        assert!(seen.contains("id"));
+    }
+    time.advance(Duration::from_secs(60));
+    assert!(seen.insert("id"));
+}
+
+#[test]
+fn no_sweep_changes_an_answer() {
+    let time = ManualClock::new();
+    let seen = set(&time, 10_000);
+    for step in 0..5_000_u64 {
+        time.set(Duration::from_secs(step * 10));
+        assert!(seen.insert(&step.to_string()));
+        if step % 100 == 0 {
+            seen.sweep();
+        }
+        let window = TTL.as_secs() / 10;
+        for back in [1, window - 1, window, window + 1]
+            .into_iter()
+            .filter(|&back| back <= step)
+        {
+            assert_eq!(
+                seen.contains(&(step - back).to_string()),
+                back < window,
+                "{back} back at {step}"
+            );
+        }
+    }
+}
+
+#[test]
+fn ids_expire_in_their_time_after_most_of_the_others_were_removed() {
+    for stays in [1, 10] {
+        let time = ManualClock::new();
+        let builder = unsync::DedupSet::<u64>::builder()
+            .ttl(Duration::from_secs(10_000))
+            .max_entries(10_000);
+        let mut seen = builder.clock(time.clock()).build().expect("sound limits");
+        for id in 0..5_120 {
+            time.set(Duration::from_secs(id));
+            seen.insert(&id);
+        }
+        (stays..3_600).for_each(|id| assert!(seen.remove(&id)));
+        // Ids up to 3,800 expire.
+        time.set(Duration::from_secs(13_800));
+        assert_eq!(
+            (seen.len(), seen.stats().oldest_entry_age),
+            (1_319, Some(Duration::from_secs(9_999)))
+        );
+        assert!(seen.insert(&3_700) && !seen.insert(&3_801));
+        (10_000..10_020).for_each(|id| assert!(seen.insert(&id)));
+        seen.validate();
+    }
+}
+
+#[test]
+fn every_eviction_is_counted_and_the_shortest_window_reported() {
+    let time = ManualClock::new();
+    let seen = set(&time, 3);
+    for (second, id) in ["a", "b", "c", "d", "e"].into_iter().enumerate() {
+        time.set(Duration::from_secs(10 * second as u64));
+        assert!(seen.insert(id));
+    }
+    let stats = seen.stats();
+    assert_eq!((stats.len, stats.evicted, stats.expired), (3, 2, 0));
+    assert_eq!(stats.shortest_window, Some(Duration::from_secs(30)));
+    time.advance(Duration::from_secs(5));
+    seen.insert("f");
+    assert_eq!(seen.stats().shortest_window, Some(Duration::from_secs(25)));
+    assert!(!seen.contains("a") && seen.contains("d"));
+}
+
+#[test]
+fn the_clock_may_stand_still_jump_by_years_and_go_backwards() {
+    let time = ManualClock::new();
+    let seen = set(&time, 10);
+    assert!(seen.insert("a") && !seen.insert("a"));
+    time.advance(Duration::from_secs(300 * 365 * 24 * 3600));
+    assert!(seen.insert("a"), "years later");
+    time.set(Duration::ZERO);
+    assert!(!seen.insert("a"), "backwards counts as standing still");
+    assert_eq!(seen.age("a"), Some(Duration::ZERO));
+    time.set(Duration::MAX);
+    assert!(seen.insert("a"), "at the end of time");
+    assert!(!seen.insert("a"));
+}
+
+#[test]
+fn a_ttl_beyond_all_time_never_expires() {
+    let time = ManualClock::new();
+    let seen = DedupSet::<str>::builder()
+        .ttl(Duration::MAX)
+        .max_entries(2)
+        .clock(time.clock())
+        .build()
+        .expect("sound limits");
+    seen.insert("a");
+    for end in [Duration::from_nanos(u64::MAX - 1), Duration::MAX] {
+        time.set(end);
+        assert!(!seen.insert("a"));
+        assert_eq!(
+            (seen.contains("a"), seen.len(), seen.stats().expired),
+            (true, 1, 0)
+        );
+        seen.for_each(|id, (), _| assert_eq!(id, "a"));
+        assert_eq!(seen.sweep(), 0);
+    }
+}
+
+#[test]
+fn a_lease_beyond_all_time_never_runs_out() {
+    let time = ManualClock::new();
+    let builder = DedupSet::<str>::builder()
+        .ttl(TTL)
+        .max_entries(2)
+        .lease(Duration::MAX);
+    let seen = builder.clock(time.clock()).build().expect("sound limits");
+    let Claim::Fresh(ticket) = seen.claim("a") else {
+        panic!("fresh")
+    };
+    time.set(Duration::MAX);
+    assert!(matches!(seen.claim("a"), Claim::InFlight { .. }));
+    ticket.commit(()).expect("within the lease");
+}
+
+// Promise 2 is in `threads.rs`.
+
+// Promise 3: reading respects expiry and refreshes nothing.
+
+#[test]
+fn reading_respects_expiry_and_refreshes_nothing() {
+    let time = ManualClock::new();
+    let seen = map::<u32>(&time, 10);
+    assert_eq!(seen.record("id", 7), Seen::New);
+    time.advance(TTL / 2);
+    assert_eq!(
+        (seen.contains("id"), seen.get("id"), seen.age("id")),
+        (true, Some(7), Some(TTL / 2))
+    );
+    assert_eq!(
+        seen.record("id", 8),
+        Seen::Duplicate {
+            age: TTL / 2,
+            value: 7
+        }
+    );
+    time.advance(TTL / 2);
+    assert_eq!(
+        (seen.contains("id"), seen.get("id"), seen.age("id")),
+        (false, None, None)
+    );
+}
+
+// Promise 4: claims.
+
+#[test]
+fn while_a_ticket_lives_its_id_is_in_flight() {
+    let time = ManualClock::new();
+    let seen = map::<u32>(&time, 10);
+    let Claim::Fresh(ticket) = seen.claim("id") else {
+        panic!("fresh")
+    };
+    time.advance(Duration::from_secs(5));
+    assert!(
+        matches!(seen.claim("id"), Claim::InFlight { since } if since == Duration::from_secs(5))
+    );
+    assert_eq!(seen.record("id", 1), Seen::InFlight);
+    assert!(!seen.contains("id"), "in flight is not recorded");
+    assert_eq!((seen.len(), seen.stats().in_flight), (0, 1));
+    ticket.commit(2).expect("within the lease");
+    assert!(matches!(
+        seen.claim("id"),
+        Claim::Duplicate {
+            age: Duration::ZERO,
+            value: 2
+        }
+    ));
+    assert_eq!((seen.len(), seen.stats().in_flight), (1, 0));
+}
+
+#[test]
+fn insert_answers_false_for_an_id_in_flight() {
+    let seen = set(&ManualClock::new(), 10);
+    let Claim::Fresh(ticket) = seen.claim("id") else {
+        panic!("fresh")
+    };
+    assert!(!seen.insert("id"));
+    assert_eq!(seen.insert_batch(["id", "other"]), [false, true]);
+    drop(ticket);
+    assert!(seen.insert("id"));
+}
+
+#[test]
+fn dropping_or_releasing_a_ticket_makes_the_next_delivery_fresh() {
+    let seen = map::<u32>(&ManualClock::new(), 10);
+    let Claim::Fresh(ticket) = seen.claim("id") else {
+        panic!("fresh")
+    };
+    drop(ticket);
+    let Claim::Fresh(ticket) = seen.claim("id") else {
+        panic!("fresh after a drop")
+    };
+    ticket.release();
+    let Claim::Fresh(ticket) = seen.claim("id") else {
+        panic!("fresh after a release")
+    };
+    ticket.commit(1).expect("within the lease");
+    assert!(matches!(seen.claim("id"), Claim::Duplicate { .. }));
+    assert_eq!(seen.stats().released, 2);
+}
+
+#[test]
+fn a_handler_that_panics_loses_nothing() {
+    let seen = map::<u32>(&ManualClock::new(), 10);
+    let handled = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+        let Claim::Fresh(_ticket) = seen.claim("id") else {
+            panic!("fresh")
+        };
+        panic!("the handler");
+    }));
+    assert!(handled.is_err());
+    assert!(
+        matches!(seen.claim("id"), Claim::Fresh(_)),
+        "the redelivery is handled"
+    );
+}
+
+#[test]
+fn commit_starts_the_ttl() {
+    let time = ManualClock::new();
+    let seen = map::<u32>(&time, 10);
+    let Claim::Fresh(ticket) = seen.claim("id") else {
+        panic!("fresh")
+    };
+    time.advance(Duration::from_secs(59));
+    ticket.commit(1).expect("within the lease");
+    time.advance(TTL - NANO);
+    assert!(seen.contains("id"));
+    time.advance(NANO);
+    assert!(!seen.contains("id"));
+}
+
+#[test]
+fn a_ticket_past_its_lease_is_void_and_one_new_claimant_gets_in() {
+    let time = ManualClock::new();
+    let seen = map::<u32>(&time, 10);
+    let Claim::Fresh(late) = seen.claim("id") else {
+        panic!("fresh")
+    };
+    time.advance(Duration::from_secs(60) - NANO);
+    assert!(matches!(seen.claim("id"), Claim::InFlight { .. }));
+    time.advance(NANO);
+    let Claim::Fresh(second) = seen.claim("id") else {
+        panic!("the lease ran out")
+    };
+    assert!(
+        matches!(seen.claim("id"), Claim::InFlight { .. }),
+        "one new claimant"
+    );
+    assert_eq!(
+        late.commit(1).expect_err("void").value,
+        1,
+        "the value comes back"
+    );
+    assert!(
+        matches!(seen.claim("id"), Claim::InFlight { .. }),
+        "the late commit changed nothing"
+    );
+    second.commit(2).expect("within its lease");
+    assert_eq!(seen.get("id"), Some(2));
+    assert_eq!(seen.stats().lapsed, 1);
+}
+
+#[test]
+fn a_ticket_dropped_after_its_lease_does_not_release_the_next_claim() {
+    let time = ManualClock::new();
+    let seen = map::<u32>(&time, 10);
+    let Claim::Fresh(late) = seen.claim("id") else {
+        panic!("fresh")
+    };
+    time.advance(Duration::from_secs(60));
+    let Claim::Fresh(_second) = seen.claim("id") else {
+        panic!("the lease ran out")
+    };
+    drop(late);
+    assert!(matches!(seen.claim("id"), Claim::InFlight { .. }));
+}
+
+#[test]
+fn claims_beyond_the_bound_in_flight_are_turned_away_until_a_place_is_free() {
+    let time = ManualClock::new();
+    let seen = map::<u32>(&time, 10);
+    let tickets: Vec<_> = ["a", "b", "c"].map(|id| seen.claim(id)).into();
+    assert!(matches!(seen.claim("d"), Claim::Full));
+    drop(tickets);
+    let Claim::Fresh(_a) = seen.claim("a") else {
+        panic!("a place is free")
+    };
+    let Claim::Fresh(_b) = seen.claim("b") else {
+        panic!("a place is free")
+    };
+    let Claim::Fresh(_c) = seen.claim("c") else {
+        panic!("a place is free")
+    };
+    time.advance(Duration::from_secs(60));
+    assert!(
+        matches!(seen.claim("d"), Claim::Fresh(_)),
+        "leases that ran out give their places back"
+    );
+    assert_eq!(seen.stats().shed, 1);
+}
+
+#[test]
+fn leases_that_ran_out_in_another_shard_give_their_places_back() {
+    let time = ManualClock::new();
+    let builder = DedupSet::<u64>::builder()
+        .ttl(TTL)
+        .max_entries(1_000)
+        .shards(16)
+        .max_in_flight(16);
+    let seen = builder
+        .lease(Duration::from_secs(1))
+        .clock(time.clock())
+        .build()
+        .expect("sound limits");
+    let tickets: Vec<_> = (0..16).map(|id| seen.claim(&id)).collect();
+    assert!(tickets.iter().all(|claim| matches!(claim, Claim::Fresh(_))));
+    assert!(
+        matches!(seen.claim(&16), Claim::Full),
+        "the bound is one for all shards"
+    );
+    time.advance(Duration::from_secs(1));
+    let again: Vec<_> = (100..116).map(|id| seen.claim(&id)).collect();
+    assert!(again.iter().all(|claim| matches!(claim, Claim::Fresh(_))));
+    assert!(matches!(seen.claim(&200), Claim::Full));
+}
+
+#[test]
+fn an_owned_ticket_outlives_the_borrow_and_the_map() {
+    let seen = map::<u32>(&ManualClock::new(), 10);
+    let Claim::Fresh(ticket) = seen.claim_owned("id") else {
+        panic!("fresh")
+    };
+    let handle = std::thread::spawn(move || ticket.commit(3));
+    handle.join().expect("no panic").expect("within the lease");
+    assert_eq!(seen.get("id"), Some(3));
+    let Claim::Fresh(orphan) = seen.claim_owned("other") else {
+        panic!("fresh")
+    };
+    drop(seen);
+    orphan.commit(4).expect("the ticket keeps the map");
+}
+
+#[test]
+fn a_claimed_id_is_neither_removed_nor_cleared() {
+    let seen = map::<u32>(&ManualClock::new(), 10);
+    let Claim::Fresh(ticket) = seen.claim("id") else {
+        panic!("fresh")
+    };
+    assert!(!seen.remove("id"));
+    seen.clear();
+    assert!(matches!(seen.claim("id"), Claim::InFlight { .. }));
+    ticket.commit(1).expect("within the lease");
+    assert_eq!(seen.len(), 1);
+}
+
+// Promise 5: bounds.
+
+#[test]
+fn at_the_bound_the_oldest_go_and_never_the_newcomer() {
+    let time = ManualClock::new();
+    for max in [1, 2, 63, 64, 65, 1_000] {
+        let seen = set(&time, max);
+        for id in 0..3 * max {
+            assert!(seen.insert(&id.to_string()));
+            assert!(seen.contains(&id.to_string()), "the newcomer stays");
+            assert!(seen.len() <= max);
+        }
+        for id in 0..3 * max {
+            assert_eq!(
+                seen.contains(&id.to_string()),
+                id >= 2 * max,
+                "{id} of {max}"
+            );
+        }
+    }
+}
+
+#[test]
+fn an_id_in_flight_is_never_evicted() {
+    let seen = map::<u32>(&ManualClock::new(), 2);
+    let Claim::Fresh(ticket) = seen.claim("claimed") else {
+        panic!("fresh")
+    };
+    for id in 0..100_u32 {
+        seen.record(&id.to_string(), id);
+    }
+    assert!(matches!(seen.claim("claimed"), Claim::InFlight { .. }));
+    ticket.commit(1).expect("within the lease");
+    assert!(seen.contains("claimed") && seen.contains("99") && !seen.contains("98"));
+}
+
+#[test]
+fn the_bound_on_bytes_evicts_the_oldest() {
+    let seen = DedupSet::<str>::builder()
+        .ttl(TTL)
+        .max_entries(100)
+        .max_bytes(10)
+        .build()
+        .expect("sound limits");
+    assert!(seen.insert("aaaa") && seen.insert("bbbb") && seen.insert("cc"));
+    assert_eq!(seen.stats().weight, 10);
+    assert!(seen.insert("d"), "one more byte");
+    assert!(
+        !seen.contains("aaaa")
+            && seen.contains("bbbb")
+            && seen.contains("cc")
+            && seen.contains("d")
+    );
+    assert!(seen.insert("0123456789"), "as long as the bound");
+    assert_eq!(
+        (seen.len(), seen.stats().weight, seen.stats().evicted),
+        (1, 10, 4)
+    );
+    assert!(seen.insert(""), "an empty key weighs nothing");
+    assert_eq!(seen.len(), 2);
+}
+
+#[test]
+fn a_key_that_alone_exceeds_the_bytes_is_answered_as_new_and_not_stored() {
+    let seen = DedupSet::<[u8]>::builder()
+        .ttl(TTL)
+        .max_entries(100)
+        .max_bytes(10)
+        .build()
+        .expect("sound limits");
+    seen.insert(b"kept");
+    let long = [7; 11];
+    assert!(
+        seen.insert(&long) && seen.insert(&long),
+        "handled twice at worst, never lost"
+    );
+    let Claim::Fresh(ticket) = seen.claim(&long) else {
+        panic!("fresh")
+    };
+    ticket.commit(()).expect("handled");
+    let stats = seen.stats();
+    assert_eq!(
+        (stats.rejected, stats.len, stats.evicted, stats.in_flight),
+        (3, 1, 0, 0)
+    );
+    assert!(seen.contains(b"kept"), "nothing had to go for it");
+}
+
+#[test]
+fn a_key_for_which_the_ids_in_flight_leave_no_room_is_answered_as_new_and_not_stored() {
+    let builder = DedupSet::<str>::builder()
+        .ttl(TTL)
+        .max_entries(100)
+        .max_bytes(10)
+        .shards(1);
+    let seen = builder.build().expect("sound limits");
+    let Claim::Fresh(ticket) = seen.claim("in flight") else {
+        panic!("fresh")
+    };
+    assert!(
+        seen.insert("bb") && seen.insert("bb"),
+        "handled twice at worst, never lost"
+    );
+    assert!(matches!(seen.claim("bb"), Claim::Full));
+    let stats = seen.stats();
+    assert_eq!(
+        (stats.rejected, stats.shed, stats.weight),
+        (2, 1, 9),
+        "the bound holds"
+    );
+    drop(ticket);
+    assert!(seen.insert("bb") && !seen.insert("bb"));
+}
+
+// Promise 7: what is counted is live.
+
+#[test]
+fn len_counts_live_entries_and_the_oldest_is_younger_than_the_ttl() {
+    let time = ManualClock::new();
+    let seen = set(&time, 100_000);
+    for second in 0..5_000_u64 {
+        time.set(Duration::from_secs(second));
+        seen.insert(&second.to_string());
+        let stats = seen.stats();
+        assert_eq!(stats.len as u64, (second + 1).min(3600));
+        assert_eq!(seen.len(), stats.len);
+        assert_eq!(
+            stats.oldest_entry_age,
+            Some(Duration::from_secs(second.min(3599)))
+        );
+    }
+    time.advance(Duration::from_secs(1800));
+    assert_eq!(seen.len(), 1800, "without any call that writes");
+    assert_eq!(seen.stats().expired, 5_000 - 1800);
+    time.advance(TTL);
+    assert!(seen.is_empty());
+    assert_eq!(seen.stats().oldest_entry_age, None);
+}
+
+// What else a user would expect.
+
+#[test]
+fn a_removed_id_is_fresh_and_its_place_is_free() {
+    let time = ManualClock::new();
+    let seen = set(&time, 3);
+    for id in ["a", "b", "c"] {
+        seen.insert(id);
+    }
+    assert!(seen.remove("b") && !seen.remove("b"));
+    assert!(seen.insert("d"));
+    assert!(seen.contains("a"), "nothing had to be evicted");
+    assert!(seen.insert("b") && !seen.contains("a"));
+    assert_eq!((seen.stats().removed, seen.stats().evicted), (1, 1));
+}
+
+#[test]
+fn an_old_id_survives_any_number_of_others_that_come_and_are_removed() {
+    let time = ManualClock::new();
+    let mut seen = unsync::DedupSet::<str>::builder()
+        .ttl(TTL)
+        .max_entries(8)
+        .clock(time.clock())
+        .build()
+        .expect("sound limits");
+    assert!(seen.insert("old"));
+    for id in 0..200_000 {
+        let id = id.to_string();
+        assert!(seen.insert(&id) && seen.remove(&id));
+    }
+    assert!(seen.contains("old"));
+    assert_eq!(seen.stats().evicted, 0);
+    seen.validate();
+}
+
+#[test]
+fn clear_forgets_all_and_the_counters_stay() {
+    let seen = set(&ManualClock::new(), 100_000);
+    for id in 0..50_000 {
+        seen.insert(&id.to_string());
+    }
+    seen.clear();
+    assert!(seen.is_empty() && seen.insert("1"));
+    assert_eq!(
+        (
+            seen.stats().removed,
+            seen.stats().inserted,
+            seen.stats().high_water
+        ),
+        (50_000, 50_001, 50_000)
+    );
+}
+
+#[test]
+fn in_a_batch_the_first_occurrence_wins() {
+    let time = ManualClock::new();
+    let seen = DedupSet::<u64>::builder()
+        .ttl(TTL)
+        .max_entries(10_000)
+        .shards(4)
+        .clock(time.clock())
+        .build();
+    let seen = seen.expect("sound limits");
+    let ids: Vec<u64> = (0..500).chain(0..500).chain(1_000..1_200).collect();
+    let answers = seen.insert_batch(&ids);
+    assert!(answers[..500].iter().all(|&new| new) && answers[1_000..].iter().all(|&new| new));
+    assert!(answers[500..1_000].iter().all(|&new| !new));
+    assert!(seen.insert_batch(&ids).iter().all(|&new| !new));
+    assert!(seen.insert_batch::<&u64>([]).is_empty());
+}
+
+#[test]
+fn for_each_visits_live_ids_oldest_first_across_shards() {
+    let time = ManualClock::new();
+    let seen = DedupMap::<u64, u64>::builder()
+        .ttl(TTL)
+        .max_entries(10_000)
+        .shards(7)
+        .clock(time.clock())
+        .build();
+    let seen = seen.expect("sound limits");
+    for id in 0..5_000 {
+        time.set(Duration::from_secs(id));
+        seen.record(&id, id * 2);
+    }
+    let mut visited = Vec::new();
+    seen.for_each(|&id, &value, age| {
+        assert_eq!((value, age), (id * 2, Duration::from_secs(4_999 - id)));
+        assert!(seen.contains(&id), "no lock is held");
+        visited.push(id);
+    });
+    assert_eq!(visited, (1_400..5_000).collect::<Vec<_>>());
+}
+
+#[test]
+fn for_each_ends_however_much_is_recorded_meanwhile() {
+    for (shards, step) in [
+        (1, Duration::ZERO),
+        (1, NANO),
+        (4, Duration::ZERO),
+        (4, NANO),
+    ] {
+        in_time(move || {
+            let time = ManualClock::new();
+            let builder = DedupSet::<u64>::builder()
+                .ttl(TTL)
+                .max_entries(100_000)
+                .shards(shards);
+            let seen = builder.clock(time.clock()).build().expect("sound limits");
+            (0..1_000).for_each(|id| assert!(seen.insert(&id)));
+            let mut visited = Vec::new();
+            seen.for_each(|&id, (), _| {
+                time.advance(step);
+                assert!(seen.insert(&(1_000 + visited.len() as u64)));
+                visited.push(id);
+            });
+            visited.sort_unstable();
+            assert!(
+                visited.into_iter().eq(0..1_000),
+                "what there was when it began, and nothing else"
+            );
+        });
+    }
+}
+
+#[test]
+fn a_hash_set_is_swapped_by_changing_its_type() {
+    fn handled<'a>(ids: &[&'a str], mut insert: impl FnMut(&'a str) -> bool) -> Vec<&'a str> {
+        ids.iter().copied().filter(|&id| insert(id)).collect()
+    }
+    let ids = ["a", "b", "a", "", "b", "", "c"];
+    let mut before = std::collections::HashSet::new();
+    let seen = DedupSet::<str>::new(TTL, 100);
+    assert_eq!(
+        handled(&ids, |id| before.insert(id.to_string())),
+        handled(&ids, |id| seen.insert(id))
+    );
+}

@@ -1,0 +1,195 @@
+//! Promise 8: no call does more than a small constant number of entries' worth of work. What a call touches is counted
+//! from outside: keys hashed, keys and values dropped, cloned and compared.
+
+use std::cell::Cell;
+use std::hash::{BuildHasher, Hash, Hasher};
+use std::time::Duration;
+
+use leakproof::{Claim, ManualClock, unsync};
+
+const TTL: Duration = Duration::from_secs(3600);
+/// What any one call may touch.
+const AT_MOST: usize = 64;
+
+thread_local! {
+    static TOUCHED: Cell<usize> = const { Cell::new(0) };
+}
+
+fn touch() {
+    TOUCHED.set(TOUCHED.get() + 1);
+}
+
+/// A key or value that counts whatever is done with it.
+struct Probe(u64);
+
+impl Hash for Probe {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        touch();
+        self.0.hash(state);
+    }
+}
+
+impl PartialEq for Probe {
+    fn eq(&self, other: &Self) -> bool {
+        touch();
+        self.0 == other.0
+    }
+}
+
+impl Eq for Probe {}
+
+impl Clone for Probe {
+    fn clone(&self) -> Self {
+        touch();
+        Self(self.0)
+    }
+}
+
+impl Drop for Probe {
+    fn drop(&mut self) {
+        touch();
+    }
+}
+
+/// The entries that `call` touches.
+fn touched<R>(call: impl FnOnce() -> R) -> (usize, R) {
+    TOUCHED.set(0);
+    let result = call();
+    (TOUCHED.get(), result)
+}
+
+/// The most that single calls touched, and a check that it is not much.
+#[derive(Default)]
+struct Most(usize);
+
+impl Most {
+    fn see<R>(&mut self, what: &str, call: impl FnOnce() -> R) -> R {
+        let (count, result) = touched(call);
+        assert!(count <= AT_MOST, "{what} touched {count}");
+        self.0 = self.0.max(count);
+        result
+    }
+}
+
+fn map(time: &ManualClock, max: usize) -> unsync::DedupMap<Probe, Probe> {
+    unsync::DedupMap::builder()
+        .ttl(TTL)
+        .max_entries(max)
+        .clock(time.clock())
+        .build()
+        .expect("sound limits")
+}
+
+#[test]
+fn no_call_touches_more_than_64_entries_while_growing_expiring_and_shrinking() {
+    let time = ManualClock::new();
+    let mut seen = map(&time, 1 << 20);
+    let mut most = Most::default();
+    let entries = 200_000;
+    for id in 0..entries {
+        most.see("growing", || seen.record(&Probe(id), Probe(id)));
+    }
+    assert!(most.0 > 4, "resizing was seen");
+    time.advance(TTL);
+    assert_eq!(most.see("len", || seen.len()), 0);
+    most.see("stats", || seen.stats());
+    for id in 0..entries / 10 {
+        most.see("all expired at once", || seen.record(&Probe(id), Probe(id)));
+    }
+    time.advance(TTL);
+    for id in 0..entries {
+        most.see("growing again", || seen.record(&Probe(id), Probe(id)));
+    }
+    for id in 0..entries {
+        most.see("removing", || seen.remove(&Probe(id * 7_919 % entries)));
+    }
+    assert!(seen.is_empty());
+    seen.validate();
+}
+
+#[test]
+fn no_call_touches_more_than_64_entries_at_the_bound_and_with_claims() {
+    let time = ManualClock::new();
+    let mut seen = map(&time, 5_000);
+    let mut most = Most::default();
+    for id in 0..60_000 {
+        time.advance(Duration::from_secs(if id % 10_000 == 9_999 {
+            4_000
+        } else {
+            0
+        }));
+        let claim = most.see("claiming", || seen.claim(&Probe(id)));
+        let Claim::Fresh(token) = claim else {
+            panic!("fresh")
+        };
+        match id % 4 {
+            0 => most.see("releasing", || seen.release(token)),
+            _ => most
+                .see("committing", || seen.commit(token, Probe(id)))
+                .expect("within the lease"),
+        }
+        most.see("looking", || seen.contains(&Probe(id)));
+    }
+}
+
+#[test]
+fn a_long_key_evicts_as_many_as_it_needs_and_touches_few() {
+    let (entries, bytes) = (100_000, 100_000 * 8);
+    let time = ManualClock::new();
+    let builder = unsync::DedupMap::<str, Probe>::builder()
+        .ttl(TTL)
+        .max_entries(1 << 20)
+        .max_bytes(bytes);
+    let mut seen = builder.clock(time.clock()).build().expect("sound limits");
+    for id in 0..entries {
+        time.advance(Duration::from_millis(1));
+        seen.record(&format!("{id:08}"), Probe(id));
+    }
+    let long = "x".repeat(bytes - 8 * 10_000);
+    Most::default().see("a long key", || seen.record(&long, Probe(0)));
+    let stats = seen.stats();
+    assert_eq!(
+        (stats.evicted, stats.len, stats.weight),
+        (90_000, 10_001, bytes as u64)
+    );
+    assert_eq!(stats.shortest_window, Some(Duration::from_millis(10_000)));
+    seen.validate();
+}
+
+/// Counts the keys that are hashed.
+#[derive(Clone, Default)]
+struct Counting(ahash::RandomState);
+
+impl BuildHasher for Counting {
+    type Hasher = ahash::AHasher;
+
+    fn build_hasher(&self) -> ahash::AHasher {
+        touch();
+        self.0.build_hasher()
+    }
+}
+
+#[test]
+fn string_keys_are_rehashed_a_few_per_call() {
+    let time = ManualClock::new();
+    let builder = unsync::DedupSet::<str>::builder()
+        .ttl(TTL)
+        .max_entries(1 << 20)
+        .hasher(Counting::default());
+    let mut seen = builder.clock(time.clock()).build().expect("sound limits");
+    let mut most = Most::default();
+    for id in 0..300_000 {
+        let id = id.to_string();
+        most.see("growing", || seen.insert(&id));
+    }
+    time.advance(TTL);
+    for id in 0..300_000 {
+        let id = id.to_string();
+        most.see("shrinking and growing", || seen.insert(&id));
+    }
+    assert!(
+        (2..=9).contains(&most.0),
+        "{} keys were hashed by one call",
+        most.0
+    );
+}

@@ -1,0 +1,48 @@
+//! Settings that are wrong.
+
+use leakproof::{DedupConfig, ListenersConfig};
+use tracing::Level;
+
+use super::captured::told_by;
+
+fn wrong(name: &str) -> Option<String> {
+    match name {
+        "IDS_TTL_MS" => Some("500".to_owned()),
+        "IDS_MAX_ENTRIES" => Some("many".to_owned()),
+        "IDS_LEASE_MS" => Some("5000".to_owned()),
+        _ => None,
+    }
+}
+
+#[test]
+fn a_wrong_setting_is_told_with_its_variable_its_value_and_what_is_allowed() {
+    let told = told_by(|| drop(DedupConfig::from_lookup_lenient("IDS", wrong)));
+    assert_eq!(told.len(), 2, "{told:?}");
+    assert!(
+        told.iter()
+            .all(|told| (told.level, &*told.target) == (Level::WARN, "leakproof::config"))
+    );
+    assert_eq!(
+        (told[0].field("variable"), told[0].field("value")),
+        ("IDS_TTL_MS", "500")
+    );
+    assert_eq!(told[0].field("problem"), "too small");
+    assert!(told[0].field("allowed").contains("60000"), "{told:?}");
+    assert_eq!(
+        (told[1].field("variable"), told[1].field("problem")),
+        ("IDS_MAX_ENTRIES", "not a whole number")
+    );
+}
+
+#[test]
+fn what_is_right_and_what_is_an_error_to_the_caller_is_not_told() {
+    let told = told_by(|| {
+        assert!(DedupConfig::from_lookup("IDS", wrong).is_err());
+        assert!(
+            ListenersConfig::from_lookup_lenient("IDS", wrong)
+                .1
+                .is_empty()
+        );
+    });
+    assert_eq!(told, []);
+}

@@ -1,0 +1,283 @@
+//! Rejections and breakers.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::Duration;
+
+use leakproof::{
+    Breaker, DedupSet, ListenerRegistry, LruCache, ManualClock, Rejected, Subscription,
+};
+use tracing::Level;
+use tracing::subscriber::with_default;
+
+use super::captured::{Calling, Told, told_by};
+
+type Bus = ListenerRegistry<&'static str, u32>;
+
+const MINUTE: Duration = Duration::from_secs(60);
+
+/// Room for two on a topic, and for three in all.
+fn small() -> Bus {
+    Bus::builder()
+        .max_per_topic(2)
+        .max_listeners(3)
+        .build()
+        .expect("sound limits")
+}
+
+/// The line at which `register` registers.
+const REGISTERED: u32 = line!() + 3;
+
+fn register(bus: &Bus, topic: &'static str) -> Result<Subscription, Rejected<fn(&u32)>> {
+    bus.on(topic, (|_: &u32| ()) as fn(&u32))
+}
+
+fn full(bus: &Bus, topic: &'static str) -> Vec<Subscription> {
+    (0..2)
+        .map(|_| register(bus, topic).expect("there is room"))
+        .collect()
+}
+
+fn with_breaker(retry_after: Option<Duration>, time: &ManualClock) -> Bus {
+    Bus::builder()
+        .breaker(Breaker {
+            failures: 3,
+            retry_after,
+        })
+        .clock(time)
+        .build()
+        .expect("sound limits")
+}
+
+#[test]
+fn a_rejection_is_told_with_its_place_the_limit_and_the_places_of_those_that_are_there() {
+    let bus = small();
+    let _present = full(&bus, "a");
+    let line = line!() + 1;
+    let told = told_by(|| drop(bus.on("a", |_| ())));
+    assert_eq!(told.len(), 1, "{told:?}");
+    let told = &told[0];
+    assert_eq!(
+        (told.level, &*told.target),
+        (Level::WARN, "leakproof::rejected")
+    );
+    assert_eq!(
+        (told.field("limit"), told.field("max")),
+        ("max_per_topic", "2")
+    );
+    assert!(
+        told.field("location")
+            .contains(&format!("listeners.rs:{line}:")),
+        "{told:?}"
+    );
+    let places = told.field("places");
+    assert!(
+        places.contains(&format!("listeners.rs:{REGISTERED}:")) && places.ends_with("(2 times)"),
+        "{told:?}"
+    );
+}
+
+#[test]
+fn a_storm_of_rejections_is_told_once_until_one_has_found_room() {
+    let bus = small();
+    let mut present = full(&bus, "a");
+    let storm = || told_by(|| (0..1_000).for_each(|_| assert!(register(&bus, "a").is_err()))).len();
+    assert_eq!(storm(), 1);
+    assert_eq!(storm(), 0);
+    // One that leaves is no news; one that comes is.
+    present.pop();
+    assert_eq!(told_by(|| present.extend(register(&bus, "a").ok())), []);
+    assert_eq!(present.len(), 2);
+    assert_eq!(storm(), 1);
+    assert_eq!(storm(), 0);
+}
+
+#[test]
+fn one_that_takes_the_place_of_another_has_found_no_room() {
+    let bus = small();
+    let _present = full(&bus, "a");
+    assert!(register(&bus, "a").is_err());
+    bus.clear();
+    let keyed = || bus.listen("a").key("same").on(|_| ());
+    let _first = keyed().expect("there is room");
+    let _second = register(&bus, "a").expect("there is room");
+    let told = told_by(|| {
+        for _ in 0..100 {
+            assert!(register(&bus, "a").is_err());
+            keyed().expect("it needs no room").forget();
+        }
+    });
+    assert_eq!(told.len(), 1, "{told:?}");
+}
+
+#[test]
+fn topics_and_the_bound_on_all_are_told_of_one_by_one() {
+    let bus = small();
+    let _a = full(&bus, "a");
+    let _b = register(&bus, "b").expect("there is room");
+    let limits = |topic: &'static str| {
+        let told = told_by(|| (0..100).for_each(|_| assert!(register(&bus, topic).is_err())));
+        told.iter()
+            .map(|told| told.field("limit").to_owned())
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(limits("a"), ["max_per_topic"]);
+    assert_eq!(limits("b"), ["max_listeners"]);
+    assert_eq!(limits("c"), [""; 0], "the bound on all has been told of");
+    assert_eq!(limits("a"), [""; 0]);
+}
+
+#[test]
+fn a_breaker_is_told_of_when_it_silences_and_when_a_probe_succeeds() {
+    let time = ManualClock::new();
+    let bus = with_breaker(Some(MINUTE), &time);
+    let fails = Arc::new(AtomicBool::new(true));
+    let outcome = Arc::clone(&fails);
+    let listen = bus.listen("a").label("audit").key("save");
+    let line = line!() + 2;
+    listen
+        .on(move |_| !outcome.load(Ordering::SeqCst))
+        .expect("there is room")
+        .forget();
+    let emit = || told_by(|| _ = bus.emit("a", &7));
+
+    // Two failures and a success are none of its business.
+    for failing in [true, true, false, true, true] {
+        fails.store(failing, Ordering::SeqCst);
+        assert_eq!(emit(), []);
+    }
+    let told = emit();
+    assert_eq!(told.len(), 1, "{told:?}");
+    assert_eq!(
+        (told[0].level, &*told[0].target),
+        (Level::WARN, "leakproof::breaker")
+    );
+    assert_eq!(
+        (told[0].field("state"), told[0].field("failures")),
+        ("silenced", "3")
+    );
+    assert_eq!(
+        (told[0].field("label"), told[0].field("key")),
+        ("audit", "save")
+    );
+    assert!(
+        told[0]
+            .field("location")
+            .contains(&format!("listeners.rs:{line}:")),
+        "{told:?}"
+    );
+
+    // Neither while it is silent, nor for probes that fail.
+    for _ in 0..100 {
+        assert_eq!(emit(), []);
+        time.advance(MINUTE / 2);
+    }
+    fails.store(false, Ordering::SeqCst);
+    time.advance(MINUTE);
+    let told = emit();
+    assert_eq!(
+        (
+            told[0].level,
+            told[0].field("state"),
+            told[0].field("failures")
+        ),
+        (Level::INFO, "closed", "")
+    );
+    assert_eq!(emit(), []);
+}
+
+#[test]
+fn a_breaker_is_told_of_when_it_detaches() {
+    let bus = with_breaker(None, &ManualClock::new());
+    bus.listen("a")
+        .on(|_| panic!("always"))
+        .expect("there is room")
+        .forget();
+    let told = told_by(|| (0..10).for_each(|_| _ = bus.emit("a", &7)));
+    assert_eq!(told.len(), 1, "{told:?}");
+    assert_eq!(
+        (told[0].field("state"), told[0].field("failures")),
+        ("detached", "3")
+    );
+    assert_eq!((told[0].field("label"), told[0].level), ("", Level::WARN));
+    assert!(bus.is_empty());
+}
+
+#[test]
+fn calls_that_go_well_tell_nothing() {
+    let (seen, cache) = (
+        DedupSet::<str>::new(MINUTE, 10),
+        LruCache::<u32, u32>::new(10, MINUTE),
+    );
+    let bus = with_breaker(None, &ManualClock::new());
+    let told = told_by(|| {
+        let _guard = bus.on("a", |_| ()).expect("there is room");
+        for number in 0..1_000 {
+            seen.insert(&number.to_string());
+            cache.insert(number, number);
+            cache.get(&number);
+            assert_eq!(bus.emit("a", &number).called, 1);
+        }
+    });
+    assert_eq!(told, []);
+}
+
+#[test]
+fn a_subscriber_that_panics_leaves_the_registry_as_it_is_and_is_counted() {
+    let time = ManualClock::new();
+    let bus = Bus::builder().max_per_topic(1).breaker(Breaker {
+        failures: 1,
+        retry_after: Some(MINUTE),
+    });
+    let bus = bus.clock(&time).build().expect("sound limits");
+    let panics = |_: Told| panic!("the log is full");
+    with_default(Calling(panics), || {
+        bus.on("a", |_| false).expect("there is room").forget();
+        let token = Arc::new(());
+        let held = Arc::clone(&token);
+        let rejected = bus
+            .on("a", move |_| assert_eq!(Arc::strong_count(&held), 2))
+            .expect_err("there is no room");
+        (rejected.handler)(&7);
+        assert_eq!((bus.len(), bus.stats().panics), (1, 1));
+        bus.validate();
+        let outcome = bus.emit("a", &7);
+        assert_eq!(
+            (outcome.called, outcome.failed, outcome.panicked),
+            (1, 1, 0)
+        );
+        assert_eq!((bus.stats().silenced, bus.stats().panics), (1, 2));
+        bus.validate();
+    });
+    time.advance(MINUTE);
+    assert_eq!(bus.emit("a", &7).called, 1, "the probe");
+}
+
+#[test]
+fn the_subscriber_may_use_the_registry() {
+    // Were a lock held, this would not come to an end.
+    let time = ManualClock::new();
+    let bus = Bus::builder().max_per_topic(1).breaker(Breaker {
+        failures: 1,
+        retry_after: None,
+    });
+    let bus = bus.clock(&time).build().expect("sound limits");
+    let calls = Arc::new(AtomicUsize::new(0));
+    let (count, inside) = (Arc::clone(&calls), bus.clone());
+    let uses = move |_: Told| {
+        count.fetch_add(1, Ordering::SeqCst);
+        assert!(inside.len() <= 1);
+        inside
+            .on("another", |_| ())
+            .expect("there is room")
+            .detach();
+        inside.emit("another", &7);
+        inside.sweep();
+    };
+    with_default(Calling(uses), || {
+        bus.on("a", |_| false).expect("there is room").forget();
+        assert!(bus.on("a", |_| ()).is_err());
+        bus.emit("a", &7);
+    });
+    assert_eq!((calls.load(Ordering::SeqCst), bus.stats().panics), (2, 0));
+}

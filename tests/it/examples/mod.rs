@@ -1,0 +1,8 @@
+//! The examples, run as their users run them.
+
+mod dedup;
+mod reconnect;
+mod replay;
+#[cfg(all(unix, feature = "metrics", feature = "serde", feature = "tracing"))]
+mod service;
+mod soak;

@@ -1,0 +1,53 @@
+//! The example `soak`, run as its users run it: as a process.
+
+use std::process::Output;
+
+use crate::support::process::command;
+
+fn soak(args: &[&str]) -> Output {
+    command("soak", args).output().expect("the example runs")
+}
+
+fn text(bytes: &[u8]) -> &str {
+    str::from_utf8(bytes).expect("text")
+}
+
+#[test]
+fn all_promises_hold_for_a_second() {
+    let output = soak(&["--seconds", "1", "--seed", "7"]);
+    let (stdout, stderr) = (text(&output.stdout), text(&output.stderr));
+    assert_eq!(output.status.code(), Some(0), "{stderr}");
+    assert!(stderr.starts_with("soak: seed 7, "), "{stderr}");
+    for what in [
+        "ids new",
+        "claims abandoned",
+        "clock set back",
+        "values computed",
+        "changes of bounds",
+        "scopes renewed",
+    ] {
+        let row = stdout.lines().find_map(|line| line.strip_suffix(what));
+        let count = row.map(|row| row.trim().replace(',', ""));
+        assert!(
+            count.is_some_and(|count| count.parse::<u64>().is_ok_and(|count| count > 0)),
+            "{what} in:\n{stdout}"
+        );
+    }
+    assert!(stdout.ends_with("all promises held\n"), "{stdout}");
+}
+
+#[test]
+fn wrong_options_are_told_of_and_help_is_given() {
+    assert!(text(&soak(&["--help"]).stdout).contains("--seed <n>"));
+    for wrong in [
+        &["--seconds", "0"][..],
+        &["--seconds", "long"],
+        &["--threads", "0"],
+        &["--sede", "1"],
+        &["file"],
+    ] {
+        let output = soak(wrong);
+        assert_eq!(output.status.code(), Some(2), "{wrong:?}");
+        assert!(text(&output.stderr).starts_with("soak: "), "{wrong:?}");
+    }
+}

@@ -1,0 +1,241 @@
+//! Statistics as JSON, for a health endpoint.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use leakproof::{Claim, DedupSet, ListenerRegistry, LruCache, ManualClock, RemovalCause, Stats};
+use serde::Serialize;
+use serde_json::Value;
+
+/// The names of all fields, those of maps within included.
+fn fields(of: &impl Serialize) -> Vec<String> {
+    fn walk(value: &Value, names: &mut Vec<String>) {
+        match value {
+            Value::Object(map) => map.iter().for_each(|(name, value)| {
+                names.push(name.clone());
+                walk(value, names);
+            }),
+            Value::Array(values) => values.iter().for_each(|value| walk(value, names)),
+            _ => {}
+        }
+    }
+    let mut names = Vec::new();
+    walk(
+        &serde_json::to_value(of).expect("it serializes"),
+        &mut names,
+    );
+    names.sort();
+    names.dedup();
+    names
+}
+
+/// Of ids, of a cache, and of listeners.
+fn stats_of_each() -> [Stats; 3] {
+    let hour = Duration::from_secs(3600);
+    let seen = DedupSet::<str>::new(hour, 10);
+    let cache = LruCache::<u32, u32>::new(10, hour);
+    [
+        seen.stats(),
+        cache.stats(),
+        ListenerRegistry::<u32, u32>::new().stats(),
+    ]
+}
+
+#[test]
+fn each_collection_shows_the_fields_that_mean_something_to_it_and_no_others() {
+    let all = [
+        "evicted",
+        "expired",
+        "high_water",
+        "inserted",
+        "len",
+        "max_entries",
+        "oldest_entry_age_ms",
+    ];
+    let all = all.into_iter().chain(["rejected", "removed"]);
+    let of_ids = [
+        "duplicates",
+        "in_flight",
+        "in_flight_hits",
+        "lapsed",
+        "max_in_flight",
+        "max_weight",
+        "released",
+        "shed",
+        "shortest_window_ms",
+        "ttl_ms",
+        "weight",
+    ];
+    let of_caches = [
+        "hits",
+        "idle",
+        "max_age_ms",
+        "max_idle_ms",
+        "max_weight",
+        "misses",
+        "panics",
+        "replaced",
+        "weight",
+    ];
+    let of_listeners = [
+        "calls",
+        "dropped",
+        "emitted",
+        "failed",
+        "failures",
+        "max_age_ms",
+        "owner_gone",
+        "panics",
+        "replaced",
+        "scope_ended",
+        "silenced",
+        "skipped",
+        "used_up",
+    ];
+    for (stats, own) in stats_of_each()
+        .iter()
+        .zip([&of_ids[..], &of_caches, &of_listeners])
+    {
+        let mut expected: Vec<&str> = all.clone().chain(own.iter().copied()).collect();
+        expected.sort_unstable();
+        assert_eq!(fields(stats), expected);
+    }
+}
+
+#[test]
+fn the_guide_explains_every_field_and_every_finding() {
+    const GUIDE: &str = include_str!("../../docs/guide.md");
+    let mut names: Vec<String> = stats_of_each().iter().flat_map(fields).collect();
+    #[cfg(feature = "monitor")]
+    names.extend(reported());
+    // What is explained stands in the first column of a table.
+    let rows = GUIDE
+        .lines()
+        .filter_map(|line| line.strip_prefix("| ")?.split_once(" |"));
+    let explained: BTreeSet<&str> = rows
+        .flat_map(|(first, _)| first.split('`').skip(1).step_by(2))
+        .collect();
+    let unexplained: Vec<_> = names
+        .iter()
+        .filter(|name| !explained.contains(name.as_str()))
+        .collect();
+    assert!(unexplained.is_empty(), "{unexplained:?}");
+}
+
+/// The fields of a report, and the kinds of findings.
+#[cfg(feature = "monitor")]
+fn reported() -> Vec<String> {
+    use leakproof::Monitor;
+    use leakproof::monitor::{Kind, ProcessFigures, Resource};
+    use std::sync::Arc;
+
+    let crowded = || ProcessFigures {
+        memory_bytes: Some(99),
+        memory_limit_bytes: Some(100),
+        ..ProcessFigures::read()
+    };
+    let monitor = Monitor::builder()
+        .process(crowded)
+        .build()
+        .expect("sound limits");
+    let seen = Arc::new(DedupSet::<str>::new(Duration::from_secs(3600), 10));
+    monitor.watch("seen", &seen);
+    let resources = [
+        Resource::Entries,
+        Resource::Weight,
+        Resource::InFlight,
+        Resource::Memory,
+        Resource::OpenFiles,
+    ];
+    let by_resource = resources
+        .iter()
+        .flat_map(|&of| [Kind::Use(of), Kind::TimeLeft(of)]);
+    let others = [
+        Kind::MemoryGrowth,
+        Kind::WindowShortened,
+        Kind::Rejected,
+        Kind::BreakersOpen,
+    ];
+    let kinds = by_resource
+        .chain(others)
+        .map(|kind| kind.as_str().to_owned());
+    fields(&monitor.report()).into_iter().chain(kinds).collect()
+}
+
+#[test]
+fn statistics_serialize_with_durations_in_milliseconds() {
+    let time = ManualClock::new();
+    let builder = DedupSet::<str>::builder()
+        .ttl(Duration::from_secs(86_400))
+        .max_entries(2)
+        .max_bytes(100);
+    let seen = builder.clock(&time).build().expect("sound limits");
+    for id in ["a", "b", "b", "c"] {
+        seen.insert(id);
+        time.advance(Duration::from_millis(1_500));
+    }
+    let Claim::Fresh(_ticket) = seen.claim("dd") else {
+        panic!("fresh")
+    };
+    let json = serde_json::to_value(seen.stats()).expect("it serializes");
+    for (name, value) in [
+        ("len", 2),
+        ("max_entries", 2),
+        ("high_water", 2),
+        ("ttl_ms", 86_400_000),
+        ("oldest_entry_age_ms", 4_500),
+        ("shortest_window_ms", 4_500),
+        ("weight", 4),
+        ("max_weight", 100),
+        ("in_flight", 1),
+        ("max_in_flight", 10_000),
+        ("inserted", 3),
+        ("duplicates", 1),
+        ("evicted", 1),
+        ("expired", 0),
+    ] {
+        assert_eq!(json[name], value, "{name}");
+    }
+}
+
+#[test]
+fn what_is_told_of_a_listener_and_why_it_left_is_json_too() {
+    let time = ManualClock::new();
+    let bus = ListenerRegistry::<&str, u32>::builder()
+        .clock(&time)
+        .build()
+        .expect("sound limits");
+    let _guard = bus
+        .listen("message")
+        .label("audit")
+        .priority(2)
+        .on(|_| false)
+        .expect("there is room");
+    time.advance(Duration::from_millis(1_500));
+    bus.emit("message", &1);
+    let json = serde_json::to_value(bus.listeners()).expect("it serializes");
+    for (name, value) in [
+        ("topic", "message".into()),
+        ("label", "audit".into()),
+        ("key", Value::Null),
+        ("priority", 2.into()),
+        ("age_ms", 1_500.into()),
+        ("calls", 1.into()),
+        ("failures", 1.into()),
+        ("paused", false.into()),
+        ("silenced", false.into()),
+    ] {
+        assert_eq!(json[0][name], value, "{name}");
+    }
+    assert!(json[0]["id"].is_u64());
+    assert!(
+        json[0]["location"]
+            .as_str()
+            .is_some_and(|place| place.starts_with("tests/it/json.rs:")),
+        "{json}"
+    );
+    assert_eq!(
+        serde_json::to_value(RemovalCause::ScopeEnded).expect("it serializes"),
+        "scope ended"
+    );
+}

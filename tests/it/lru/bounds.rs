@@ -1,0 +1,276 @@
+//! The cache's limits at their edges: errors that name the value, hostile keys, and caches that hold what fits.
+
+use std::hash::{BuildHasherDefault, Hasher};
+use std::panic::catch_unwind;
+use std::time::Duration;
+
+use leakproof::{BuildError, LruCache, ManualClock, unsync};
+
+const MINUTE: Duration = Duration::from_secs(60);
+
+#[test]
+fn a_limit_that_is_missing_zero_or_beyond_reach_is_named() {
+    let builder = || LruCache::<u32, u32>::builder().max_entries(10);
+    let error = |result: Result<LruCache<u32, u32>, BuildError>| result.expect_err("refused");
+    let zero = |limit| BuildError::Zero { limit };
+    let missing = error(LruCache::builder().max_age(MINUTE).max_idle(MINUTE).build());
+    assert_eq!(
+        missing,
+        BuildError::Missing {
+            limit: "max_entries or max_weight"
+        }
+    );
+    assert!(missing.to_string().contains("max_entries or max_weight"));
+    assert_eq!(
+        error(LruCache::builder().max_entries(0).build()),
+        zero("max_entries")
+    );
+    assert_eq!(
+        error(builder().max_weight(0).weigher(|_, _| 1).build()),
+        zero("max_weight")
+    );
+    assert_eq!(
+        error(builder().max_age(Duration::ZERO).build()),
+        zero("max_age")
+    );
+    assert_eq!(
+        error(builder().max_idle(Duration::ZERO).build()),
+        zero("max_idle")
+    );
+    assert_eq!(error(builder().shards(0).build()), zero("shards"));
+    assert_eq!(
+        error(builder().sweep_every(Duration::ZERO).build()),
+        zero("sweep_every")
+    );
+    assert_eq!(
+        error(builder().max_weight(9).build()),
+        BuildError::NoWeigher
+    );
+    assert!(BuildError::NoWeigher.to_string().contains("weigher"));
+    assert_eq!(
+        error(builder().shards(11).build()),
+        BuildError::TooManyShards {
+            shards: 11,
+            max: 10
+        }
+    );
+    let too_many = error(builder().max_weight(3).weigher(|_, _| 1).shards(4).build());
+    assert_eq!(too_many, BuildError::TooManyShards { shards: 4, max: 3 });
+    let too_large = BuildError::TooLarge {
+        limit: "max_entries",
+        value: usize::MAX,
+        max: 2 << 31,
+    };
+    assert_eq!(
+        error(builder().max_entries(usize::MAX).shards(2).build()),
+        too_large
+    );
+    assert!(unsync::LruCache::<u32, u32>::builder().build().is_err());
+}
+
+#[test]
+fn new_panics_with_a_message_that_says_which_limit() {
+    for (max, age, limit) in [(0, MINUTE, "max_entries"), (1, Duration::ZERO, "max_age")] {
+        for message in [
+            catch_unwind(|| drop(LruCache::<u32, u32>::new(max, age))).expect_err("refused"),
+            catch_unwind(|| drop(unsync::LruCache::<u32, u32>::new(max, age)))
+                .expect_err("refused"),
+        ] {
+            let message = message.downcast::<String>().expect("a message");
+            assert!(message.contains(&format!("`{limit}`")), "{message}");
+        }
+    }
+}
+
+#[test]
+fn a_bound_on_weight_alone_is_enough_and_bounds_the_number_of_entries_too() {
+    let cache = LruCache::<u32, u32>::builder()
+        .max_weight(100)
+        .weigher(|_, _| 0)
+        .build()
+        .expect("sound limits");
+    for key in 0..1_000 {
+        cache.insert(key, key);
+    }
+    assert_eq!((cache.len(), cache.stats().max_entries), (100, 100));
+}
+
+#[test]
+fn the_shards_bounds_add_up_to_the_bound() {
+    let builder = LruCache::<u64, u64>::builder()
+        .max_entries(1_003)
+        .max_weight(2_009)
+        .weigher(|_, _| 2);
+    let cache = builder.shards(8).build().expect("sound limits");
+    for key in 0..100_000 {
+        cache.insert(key, key);
+    }
+    assert_eq!(
+        (cache.stats().max_entries, cache.stats().max_weight),
+        (1_003, Some(2_009))
+    );
+    // Of entries of weight 2, a shard with an odd part of the weight holds one less.
+    assert!(
+        cache.len() <= 1_003 && (2_001..=2_009).contains(&cache.weight()),
+        "{}",
+        cache.stats()
+    );
+    cache.resize_weight(1 << 20).expect("a sound limit");
+    for key in 0..100_000 {
+        cache.insert(key, key);
+    }
+    assert_eq!(cache.len(), 1_003);
+    cache.validate();
+}
+
+#[test]
+fn the_largest_bounds_allocate_as_they_fill() {
+    let builder = LruCache::<u32, u32>::builder()
+        .max_entries(1 << 31)
+        .max_weight(u64::MAX - 1)
+        .weigher(|_, _| 1);
+    let cache = builder
+        .max_age(Duration::MAX)
+        .shards(1)
+        .build()
+        .expect("sound limits");
+    assert_eq!(
+        (cache.insert(1, 2), cache.insert(1, 3), cache.get(&1)),
+        (None, Some(2), Some(3))
+    );
+    assert_eq!(cache.stats().max_entries, 1 << 31);
+    let mut smallest = unsync::LruCache::<u32, u32>::new(1, MINUTE);
+    (0..10).for_each(|key| assert_eq!(smallest.insert(key, key), None));
+    assert_eq!((smallest.len(), smallest.get(&9)), (1, Some(&9)));
+}
+
+#[test]
+fn what_is_past_its_time_stays_so_at_the_end_of_time() {
+    for (age, idle) in [
+        (MINUTE, Duration::MAX),
+        (Duration::MAX, MINUTE),
+        (MINUTE, 2 * MINUTE),
+        (2 * MINUTE, MINUTE),
+    ] {
+        let time = ManualClock::new();
+        let cache = || {
+            let builder = LruCache::<u32, u32>::builder()
+                .max_entries(10)
+                .max_age(age)
+                .max_idle(idle)
+                .shards(1);
+            builder.clock(&time).build().expect("sound limits")
+        };
+        let (early, late) = (cache(), cache());
+        early.insert(1, 1);
+        time.set(Duration::from_nanos(u64::MAX - 1));
+        late.insert(1, 1);
+        time.set(Duration::MAX);
+        assert_eq!(
+            (early.peek(&1), early.get(&1), early.len()),
+            (None, None, 0)
+        );
+        assert_eq!(
+            (early.stats().expired, early.stats().idle),
+            (u64::from(age < idle), u64::from(idle < age))
+        );
+        assert_eq!(
+            (late.peek(&1), late.get(&1), late.insert(2, 2), late.get(&2)),
+            (Some(1), Some(1), None, Some(2))
+        );
+        early.validate();
+        late.validate();
+    }
+}
+
+/// Sends all keys to one place, or all to a few.
+struct Hostile<const MASK: u64>(u64);
+
+impl<const MASK: u64> Default for Hostile<MASK> {
+    fn default() -> Self {
+        Self(0)
+    }
+}
+
+impl<const MASK: u64> Hasher for Hostile<MASK> {
+    fn write(&mut self, bytes: &[u8]) {
+        self.0 = bytes
+            .iter()
+            .fold(self.0, |sum, &byte| sum << 8 | u64::from(byte));
+    }
+
+    fn finish(&self) -> u64 {
+        self.0 & MASK
+    }
+}
+
+fn survives_hashes_of<const MASK: u64>() {
+    let builder = unsync::LruCache::<u32, u32>::builder().max_entries(700);
+    let mut cache = builder
+        .hasher(BuildHasherDefault::<Hostile<MASK>>::default())
+        .build()
+        .expect("sound limits");
+    for key in 0..2_000 {
+        cache.insert(key, key);
+        cache.get(&(key / 2));
+        if key % 5 == 0 {
+            cache.remove(&(key.wrapping_sub(3)));
+        }
+        if key % 100 == 0 {
+            cache.validate();
+        }
+    }
+    cache.resize(5).expect("a sound limit");
+    cache.validate();
+    assert_eq!((cache.len(), cache.peek(&1_999)), (5, Some(&1_999)));
+}
+
+#[test]
+fn hashes_that_are_all_the_same_or_differ_in_few_bits_cost_time_and_nothing_else() {
+    survives_hashes_of::<0>();
+    survives_hashes_of::<{ u64::MAX }>();
+    survives_hashes_of::<0xff>();
+    survives_hashes_of::<{ 0xff << 56 }>();
+    survives_hashes_of::<3>();
+}
+
+#[test]
+fn keys_may_be_empty_and_enormous() {
+    let cache = LruCache::<String, usize>::new(10, MINUTE);
+    for length in [0, 1, 1 << 24] {
+        cache.insert("k".repeat(length), length);
+    }
+    for length in [0, 1, 1 << 24] {
+        assert_eq!(cache.get(&*"k".repeat(length)), Some(length));
+    }
+}
+
+#[test]
+fn a_sweeper_closes_what_nobody_asks_for() {
+    let time = ManualClock::new();
+    let closed = std::sync::Arc::new(std::sync::atomic::AtomicU32::new(0));
+    let count = std::sync::Arc::clone(&closed);
+    let cache = LruCache::<u32, u32>::builder()
+        .max_entries(1_000)
+        .max_idle(MINUTE)
+        .on_removal(move |_, _, _| {
+            count.fetch_add(1, std::sync::atomic::Ordering::SeqCst);
+        })
+        .clock(&time)
+        .sweep_every(Duration::from_millis(1))
+        .build()
+        .expect("sound limits");
+    for key in 0..100 {
+        cache.insert(key, key);
+    }
+    time.advance(MINUTE);
+    let deadline = leakproof::Clock::precise();
+    while closed.load(std::sync::atomic::Ordering::SeqCst) < 100 {
+        assert!(
+            deadline.now() < Duration::from_secs(60),
+            "the sweeper does not come"
+        );
+        std::thread::yield_now();
+    }
+    assert_eq!(cache.stats().idle, 100);
+}

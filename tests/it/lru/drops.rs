@@ -1,0 +1,411 @@
+//! Every value of a cache is dropped exactly once, on every path, and a panic in a user's code leaves it consistent.
+
+use std::cell::{Cell, RefCell};
+use std::collections::HashSet;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::rc::Rc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, OnceLock};
+use std::thread;
+use std::time::Duration;
+
+use crate::support::panicking_types::{Counted, FUSE, Fused, burn};
+use crate::support::timeout::in_time;
+use leakproof::{LruCache, ManualClock, RemovalCause, unsync};
+
+const MINUTE: Duration = Duration::from_secs(60);
+
+#[test]
+fn values_are_dropped_once_on_every_path() {
+    let (time, alive) = (ManualClock::new(), Rc::new(Cell::new(0)));
+    let builder = unsync::LruCache::<u32, Counted>::builder()
+        .max_entries(500)
+        .max_age(MINUTE)
+        .max_weight(2_000);
+    let mut cache = builder
+        .weigher(|&key, _| key % 7)
+        .clock(&time)
+        .build()
+        .expect("sound limits");
+    let check = |cache: &unsync::LruCache<u32, Counted>, what| {
+        assert_eq!(alive.get(), cache.len() as isize, "{what}");
+    };
+    for key in 0..2_000 {
+        time.advance(Duration::from_millis(20));
+        cache.insert(key, Counted::new(&alive));
+        check(&cache, "evicted and expired");
+        drop(cache.insert(key, Counted::new(&alive)));
+        drop(cache.get_or_insert_with(&(key + 5_000), || Counted::new(&alive)));
+        check(&cache, "replaced and computed");
+    }
+    drop((cache.remove(&1_999), cache.pop_lru(), cache.pop_oldest()));
+    check(&cache, "removed");
+    cache.retain(|&key, _| key % 2 == 0);
+    check(&cache, "not kept");
+    cache.resize(50).expect("a sound limit");
+    check(&cache, "resized");
+    time.advance(MINUTE);
+    cache.sweep();
+    check(&cache, "swept");
+    for key in 0..50 {
+        cache.insert(key, Counted::new(&alive));
+    }
+    cache.clear();
+    assert_eq!(alive.get(), 0, "cleared");
+    for key in 0..50 {
+        cache.insert(key, Counted::new(&alive));
+    }
+    drop(cache);
+    assert_eq!(alive.get(), 0, "dropped with the cache");
+}
+
+/// A value that panics when it is cloned, if it is one of those.
+struct Brittle(bool);
+
+impl Clone for Brittle {
+    fn clone(&self) -> Self {
+        assert!(!self.0, "a user's code panics");
+        Self(self.0)
+    }
+}
+
+#[test]
+fn what_left_in_a_call_that_panics_is_told_of_all_the_same() {
+    let (time, told) = (ManualClock::new(), Arc::<AtomicU64>::default());
+    let count = |told: &Arc<AtomicU64>| {
+        let told = Arc::clone(told);
+        move |_: &u32, _: &Brittle, _| {
+            told.fetch_add(1, Ordering::Relaxed);
+        }
+    };
+    let shared = LruCache::builder()
+        .max_entries(8)
+        .max_age(MINUTE)
+        .shards(1)
+        .clock(&time)
+        .on_removal(count(&told));
+    let shared = shared.build().expect("sound limits");
+    shared.insert(1, Brittle(false));
+    time.advance(MINUTE / 2);
+    shared.insert(2, Brittle(true));
+    time.advance(MINUTE / 2);
+    let looked_up = catch_unwind(AssertUnwindSafe(|| shared.get(&2)));
+    assert!(looked_up.is_err() && shared.stats().expired == 1);
+    assert_eq!(
+        told.swap(0, Ordering::Relaxed),
+        1,
+        "shared: a look that lets another one expire"
+    );
+
+    let single = unsync::LruCache::builder()
+        .max_entries(8)
+        .max_age(MINUTE)
+        .clock(&time)
+        .on_removal(count(&told));
+    let mut single = single.build().expect("sound limits");
+    single.insert(1, Brittle(false));
+    single.insert(2, Brittle(false));
+    let retained = catch_unwind(AssertUnwindSafe(|| {
+        single.retain(|&key, _| key == 1 && panic!("not that one"));
+    }));
+    assert!(retained.is_err() && single.stats().removed == 1);
+    assert_eq!(
+        told.load(Ordering::Relaxed),
+        1,
+        "single-threaded: a walk that removed one before"
+    );
+}
+
+/// Runs every method of a cache, with a panic at the `fuse`th call of a user's code; whether there were so many.
+fn explodes_at(fuse: usize) -> bool {
+    let time = ManualClock::new();
+    let cache = LruCache::<Fused, Fused>::builder()
+        .max_entries(8)
+        .max_weight(30)
+        .weigher(|_, value| {
+            burn();
+            value.0 as u32 % 12
+        })
+        .max_age(MINUTE)
+        .max_idle(MINUTE / 2)
+        .on_removal(|_, _, _| burn())
+        .shards(1)
+        .clock(&time)
+        .build()
+        .expect("sound limits");
+    FUSE.set(fuse);
+    for round in 0..12 {
+        let steps: [&dyn Fn(); 10] = [
+            &|| drop(cache.insert(Fused(round), Fused(round))),
+            &|| drop(cache.insert(Fused(round / 2), Fused(round + 3))),
+            &|| drop(cache.get(&Fused(round / 3))),
+            &|| drop(cache.try_insert(Fused(round), Fused(11 + round % 2 * 30))),
+            &|| drop(cache.get_or_insert_with(&Fused(round + 20), || Fused(1))),
+            &|| drop(cache.remove(&Fused(round.wrapping_sub(3)))),
+            &|| drop(cache.pop_lru()),
+            &|| cache.retain(|key, _| key.0 % 5 != 4),
+            &|| drop(cache.scan(Default::default(), 3)),
+            &|| time.advance(MINUTE / 5),
+        ];
+        for step in steps {
+            drop(catch_unwind(AssertUnwindSafe(step)));
+            cache.validate();
+        }
+    }
+    let burnt = FUSE.get() > fuse;
+    FUSE.set(usize::MAX);
+    assert!(cache.len() <= 8 && cache.weight() <= 30);
+    let keys: Vec<u64> = cache
+        .entries_by_recency(100)
+        .into_iter()
+        .map(|(key, _)| key.0)
+        .collect();
+    let distinct: HashSet<&u64> = keys.iter().collect();
+    assert_eq!(distinct.len(), keys.len(), "no key is there twice");
+    for key in keys {
+        assert!(cache.contains(&Fused(key)), "what is there is found");
+    }
+    cache.clear();
+    assert!(cache.is_empty());
+    burnt
+}
+
+#[test]
+fn a_panic_in_any_call_of_a_users_code_leaves_the_cache_consistent() {
+    let calls = (0..10_000).take_while(|&fuse| explodes_at(fuse)).count();
+    assert!(calls > 500, "panics at {calls} different calls");
+}
+
+/// A value that panics when it is dropped, if it is one of those, and does not do so already.
+struct Bomb(bool);
+
+impl Clone for Bomb {
+    fn clone(&self) -> Self {
+        Self(false)
+    }
+}
+
+impl Drop for Bomb {
+    fn drop(&mut self) {
+        assert!(!self.0 || thread::panicking(), "a user's code panics");
+    }
+}
+
+fn panics(work: impl FnOnce()) -> bool {
+    catch_unwind(AssertUnwindSafe(work)).is_err()
+}
+
+#[test]
+fn a_drop_that_panics_before_a_computation_begins_leaves_the_key_free() {
+    let time = ManualClock::new();
+    let builder = LruCache::<u32, Bomb>::builder()
+        .max_entries(10)
+        .max_age(MINUTE)
+        .shards(1);
+    let cache = Arc::new(builder.clock(&time).build().expect("sound limits"));
+    cache.insert(1, Bomb(true));
+    time.advance(MINUTE);
+    assert!(panics(|| drop(
+        cache.get_or_insert_with(&2, || Bomb(false))
+    )));
+    assert!(
+        cache
+            .try_get_or_insert_with(&2, || Ok::<_, ()>(Bomb(false)))
+            .is_ok(),
+        "on the same thread"
+    );
+    cache.remove(&2);
+    in_time(move || drop(cache.get_or_insert_with(&2, || Bomb(false))));
+}
+
+/// What uses a cache, all of it, when it is dropped.
+#[derive(Clone)]
+struct Uses<V>(Arc<OnceLock<LruCache<u32, V>>>);
+
+impl<V> Drop for Uses<V> {
+    fn drop(&mut self) {
+        if let Some(cache) = self.0.get() {
+            cache.sweep();
+        }
+    }
+}
+
+#[test]
+fn a_computed_value_that_is_not_stored_may_use_the_cache_when_it_is_dropped() {
+    struct Value(Uses<Value>);
+    impl Clone for Value {
+        fn clone(&self) -> Self {
+            Self(Uses(Arc::clone(&self.0.0)))
+        }
+    }
+    let slot = Arc::new(OnceLock::new());
+    let cache = LruCache::builder()
+        .max_entries(10)
+        .shards(1)
+        .build()
+        .expect("sound limits");
+    slot.set(cache).expect("the first");
+    in_time(move || {
+        let cache = slot.get().expect("it is there");
+        let got = cache.get_or_insert_with(&1, || {
+            cache.remove(&1);
+            Value(Uses(Arc::clone(&slot)))
+        });
+        drop(got);
+        assert!(cache.is_empty());
+    });
+}
+
+#[test]
+fn what_a_closure_that_is_not_called_has_captured_may_use_the_cache_when_it_is_dropped() {
+    for expired in [false, true] {
+        let (time, slot) = (ManualClock::new(), Arc::new(OnceLock::new()));
+        let builder = LruCache::<u32, u32>::builder()
+            .max_entries(10)
+            .max_age(MINUTE)
+            .shards(1)
+            .clock(&time);
+        slot.set(builder.build().expect("sound limits"))
+            .expect("the first");
+        in_time(move || {
+            let cache = slot.get().expect("it is there");
+            if expired {
+                cache.insert(1, 1);
+                time.advance(MINUTE);
+            }
+            let captured = Uses(Arc::clone(&slot));
+            let read = move |value: &u32| {
+                let _captured = &captured;
+                *value
+            };
+            assert_eq!(cache.get_with(&1, read), None);
+        });
+    }
+}
+
+type Told = Arc<Mutex<Vec<(u32, RemovalCause)>>>;
+
+/// A callback that notes what left.
+fn noting(told: &Told) -> impl Fn(&u32, &Bomb, RemovalCause) + Send + Sync + 'static {
+    let told = Arc::clone(told);
+    move |&key, _, cause| told.lock().expect("not poisoned").push((key, cause))
+}
+
+#[test]
+fn all_that_left_is_told_of_before_a_drop_panics() {
+    let (time, told) = (ManualClock::new(), Told::default());
+    let builder = LruCache::builder()
+        .max_entries(10)
+        .max_age(MINUTE)
+        .shards(1)
+        .clock(&time);
+    let cache = builder
+        .on_removal(noting(&told))
+        .build()
+        .expect("sound limits");
+    for key in 0..3 {
+        cache.insert(key, Bomb(key == 0));
+    }
+    time.advance(MINUTE);
+    assert!(panics(|| {
+        cache.sweep();
+    }));
+    assert_eq!(
+        *told.lock().expect("not poisoned"),
+        [0, 1, 2].map(|key| (key, RemovalCause::Expired))
+    );
+}
+
+#[test]
+fn what_the_caller_takes_out_is_told_of_before_a_drop_panics() {
+    use RemovalCause::{Expired, Removed, Replaced};
+    let (time, told) = (ManualClock::new(), Told::default());
+    let builder = LruCache::builder()
+        .max_entries(10)
+        .max_age(MINUTE)
+        .shards(1)
+        .clock(&time);
+    let shared = builder
+        .on_removal(noting(&told))
+        .build()
+        .expect("sound limits");
+    let builder = unsync::LruCache::builder()
+        .max_entries(10)
+        .max_age(MINUTE)
+        .clock(&time);
+    let single = builder
+        .on_removal(noting(&told))
+        .build()
+        .expect("sound limits");
+    let single = RefCell::new(single);
+    let taking_out: [(&dyn Fn(), RemovalCause); 5] = [
+        (&|| drop(shared.insert(1, Bomb(false))), Replaced),
+        (&|| drop(shared.remove(&1)), Removed),
+        (
+            &|| drop(single.borrow_mut().insert(1, Bomb(false))),
+            Replaced,
+        ),
+        (&|| drop(single.borrow_mut().remove(&1)), Removed),
+        (&|| drop(single.borrow_mut().pop_lru()), Removed),
+    ];
+    for (at, (take_out, cause)) in taking_out.into_iter().enumerate() {
+        let insert = |key, value| match at {
+            0..2 => drop(shared.insert(key, value)),
+            _ => drop(single.borrow_mut().insert(key, value)),
+        };
+        insert(0, Bomb(true));
+        time.advance(MINUTE / 2);
+        insert(1, Bomb(false));
+        time.advance(MINUTE / 2);
+        assert!(panics(take_out));
+        assert_eq!(
+            std::mem::take(&mut *told.lock().expect("not poisoned")),
+            [(0, Expired), (1, cause)],
+            "{at}"
+        );
+        shared.clear();
+        single.borrow_mut().clear();
+        told.lock().expect("not poisoned").clear();
+    }
+}
+
+#[test]
+fn clear_empties_every_shard_where_a_drop_panics() {
+    let cache = LruCache::<u32, Bomb>::builder()
+        .max_entries(400)
+        .shards(4)
+        .build()
+        .expect("sound limits");
+    for key in 0..100 {
+        cache.insert(key, Bomb(key % 50 == 0));
+    }
+    assert!(panics(|| cache.clear()));
+    assert_eq!((cache.len(), cache.stats().removed), (0, 100));
+    let during = cache.get_or_insert_with(&1, || {
+        cache.insert(2, Bomb(true));
+        assert!(panics(|| cache.clear()));
+        Bomb(false)
+    });
+    drop(during);
+    assert!(cache.is_empty(), "what was being computed is not stored");
+}
+
+#[test]
+fn a_changed_bound_holds_for_every_shard_where_a_drop_panics() {
+    let cache = LruCache::<u32, Bomb>::builder()
+        .max_entries(400)
+        .shards(4)
+        .build()
+        .expect("sound limits");
+    for key in 0..300 {
+        cache.insert(key, Bomb(key % 50 == 0));
+    }
+    assert!(panics(|| cache.resize(40).expect("a sound limit")));
+    assert!(
+        cache.stats().max_entries == 40 && cache.len() <= 40,
+        "{}",
+        cache.stats()
+    );
+    cache.validate();
+    assert!(panics(|| cache.clear()) | cache.is_empty());
+}

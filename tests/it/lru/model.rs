@@ -1,0 +1,49 @@
+//! Random operations, with clock steps, on the cache and on a reference built from std collections.
+
+use leakproof_testkit::lru::{Limits, Op, run};
+use proptest::collection::vec;
+use proptest::prelude::*;
+
+fn op(keys: u16) -> impl Strategy<Value = Op> {
+    prop_oneof![
+        10 => (0..keys, 0..20_u8).prop_map(|(key, weight)| Op::Insert { key, weight }),
+        6 => (0..keys).prop_map(Op::Get),
+        2 => (0..keys).prop_map(Op::Peek),
+        2 => (0..keys).prop_map(Op::Compute),
+        3 => (0..keys).prop_map(Op::Remove),
+        1 => Just(Op::PopLru),
+        1 => Just(Op::PopOldest),
+        1 => (0..5_u8).prop_map(Op::Retain),
+        1 => (0..300_u16).prop_map(Op::Resize),
+        1 => (0..2000_u16).prop_map(Op::ResizeWeight),
+        3 => (0..200_u16).prop_map(Op::Advance),
+        1 => (0..2000_u16).prop_map(Op::SetBack),
+        1 => Just(Op::Sweep),
+        1 => (0..20_u8).prop_map(|dice| if dice == 0 { Op::Clear } else { Op::Sweep }),
+    ]
+}
+
+fn limits() -> impl Strategy<Value = Limits> {
+    (1..400_usize, 1..4000_u64, 1..4000_u64, 1..2000_u64).prop_map(
+        |(max_entries, max_weight, max_age, max_idle)| Limits {
+            max_entries,
+            max_weight,
+            max_age,
+            max_idle,
+        },
+    )
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 300, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn the_cache_answers_as_the_reference_does((limits, ops) in (limits(), vec(op(500), 0..400))) {
+        run(limits, &ops);
+    }
+
+    #[test]
+    fn few_keys_that_meet_often((limits, ops) in (limits(), vec(op(8), 0..300))) {
+        run(limits, &ops);
+    }
+}

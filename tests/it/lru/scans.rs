@@ -1,0 +1,77 @@
+//! Going through a cache a piece at a time, while others use it.
+
+use leakproof::{Cursor, InvalidCursor, LruCache};
+
+#[test]
+fn a_scan_sees_every_entry_that_stays_whatever_comes_and_goes() {
+    let cache = LruCache::<u32, u32>::builder()
+        .max_entries(20_000)
+        .shards(4)
+        .build()
+        .expect("sound limits");
+    for key in 0..10_000 {
+        cache.insert(key, key);
+    }
+    let mut seen = Vec::new();
+    let mut cursor = Some(Cursor::default());
+    let mut step = 0;
+    while let Some(from) = cursor {
+        let (entries, next) = cache.scan(from, 37);
+        assert!(entries.len() <= 37);
+        seen.extend(entries.into_iter().map(|(key, _)| key));
+        cursor = next;
+        // Odd keys leave, others come.
+        for _ in 0..20 {
+            cache.remove(&(step * 2 % 10_000 + 1));
+            cache.insert(100_000 + step, 0);
+            step += 1;
+        }
+    }
+    seen.sort_unstable();
+    seen.dedup();
+    let stayed = seen
+        .iter()
+        .filter(|&&key| key < 10_000 && key % 2 == 0)
+        .count();
+    assert_eq!(stayed, 5_000);
+}
+
+#[test]
+fn a_scan_goes_on_from_a_token_and_a_wrong_one_does_no_harm() {
+    let cache = LruCache::<u32, u32>::builder()
+        .max_entries(20_000)
+        .shards(4)
+        .build()
+        .expect("sound limits");
+    for key in 0..1_000 {
+        cache.insert(key, key);
+    }
+    let mut seen = Vec::new();
+    let mut token = Some(Cursor::default().to_string());
+    while let Some(page) = token {
+        let (entries, next) = cache.scan(page.parse().expect("it was a cursor"), 37);
+        seen.extend(entries.into_iter().map(|(key, _)| key));
+        token = next.map(|cursor| cursor.to_string());
+    }
+    seen.sort_unstable();
+    assert!(seen.into_iter().eq(0..1_000), "every entry once");
+
+    for text in [
+        "",
+        ".",
+        "1.",
+        ".1",
+        "-1",
+        "1.2.3",
+        "a",
+        "99999999999999999999999",
+    ] {
+        assert_eq!(text.parse::<Cursor>(), Err(InvalidCursor), "{text:?}");
+    }
+    for text in ["4", "18446744073709551615", "18446744073709551615.0", "3.0"] {
+        let beyond = text.parse().expect("it has the form of one");
+        assert_eq!(cache.scan(beyond, 10), (Vec::new(), None), "{text:?}");
+    }
+    let (entries, _) = cache.scan("0.4294967295".parse().expect("it has the form of one"), 10);
+    assert_eq!(entries.len(), 10, "as from the beginning");
+}

@@ -1,0 +1,19 @@
+//! Integration tests of the whole crate, in one binary.
+#![cfg(not(loom))]
+
+mod config;
+mod dedup;
+#[cfg(feature = "tracing")]
+mod events;
+mod examples;
+#[cfg(feature = "serde")]
+mod json;
+mod lru;
+mod memory;
+#[cfg(feature = "monitor")]
+mod monitor;
+mod panics;
+mod registry;
+mod semantics;
+mod support;
+mod sweeper;

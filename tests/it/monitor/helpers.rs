@@ -1,0 +1,122 @@
+//! A clock, a process whose figures the test sets, and a collection whose statistics it sets.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use leakproof::monitor::{
+    Change, Finding, Kind, Monitor, MonitorBuilder, ProcessFigures, Report, Severity,
+};
+use leakproof::{ManualClock, Stats, Sweep, Swept};
+
+pub const MINUTE: Duration = Duration::from_secs(60);
+pub const MB: f64 = 1e6;
+
+/// A monitor in a world of its own.
+pub struct World {
+    pub time: ManualClock,
+    pub memory: Arc<AtomicU64>,
+    pub monitor: Monitor,
+}
+
+impl World {
+    pub fn new() -> Self {
+        Self::with(|builder| builder)
+    }
+
+    pub fn with(more: impl FnOnce(MonitorBuilder) -> MonitorBuilder) -> Self {
+        let time = ManualClock::new();
+        let memory = Arc::new(AtomicU64::new(0));
+        let process = Arc::clone(&memory);
+        let figures = move || ProcessFigures {
+            memory_bytes: Some(process.load(Ordering::SeqCst)),
+            ..ProcessFigures::default()
+        };
+        let builder = Monitor::builder().clock(&time).process(figures);
+        Self {
+            time,
+            memory,
+            monitor: more(builder).build().expect("sound limits"),
+        }
+    }
+
+    /// A sample a minute, of memory that is so many MB in each; the last one's report.
+    pub fn minutes(&self, megabytes: impl IntoIterator<Item = f64>) -> Report {
+        let samples = megabytes.into_iter().map(|value| {
+            self.time.advance(MINUTE);
+            self.memory.store((value * MB) as u64, Ordering::SeqCst);
+            self.monitor.sample()
+        });
+        samples.last().unwrap_or_else(|| self.monitor.report())
+    }
+
+    /// So many minutes in which the process stays as it is.
+    pub fn quiet(&self, minutes: usize) -> Report {
+        let memory = self.memory.load(Ordering::SeqCst) as f64 / MB;
+        self.minutes(std::iter::repeat_n(memory, minutes))
+    }
+}
+
+/// The finding of a kind, if there is one.
+pub fn finding(report: &Report, kind: Kind) -> Option<&Finding> {
+    report.findings.iter().find(|finding| finding.kind == kind)
+}
+
+/// The severity of a kind of finding.
+pub fn severity(report: &Report, kind: Kind) -> Severity {
+    finding(report, kind).map_or(Severity::Normal, |finding| finding.severity)
+}
+
+/// What a callback was told, and the callback.
+pub fn told() -> (
+    Arc<Mutex<Vec<String>>>,
+    impl Fn(&Change) + Send + Sync + 'static,
+) {
+    let told = Arc::new(Mutex::new(Vec::new()));
+    let list = Arc::clone(&told);
+    (told, move |change| {
+        list.lock().expect("not poisoned").push(change.to_string());
+    })
+}
+
+/// A collection of which a test says how it stands.
+#[derive(Default)]
+pub struct Fake(pub Mutex<Stats>);
+
+impl Fake {
+    pub fn new(set: impl FnOnce(&mut Stats)) -> Arc<Self> {
+        let fake = Arc::new(Self::default());
+        fake.set(|stats| stats.max_entries = 1_000);
+        fake.set(set);
+        fake
+    }
+
+    pub fn set(&self, set: impl FnOnce(&mut Stats)) {
+        set(&mut self.0.lock().expect("not poisoned"));
+    }
+}
+
+impl Sweep for Fake {
+    fn sweep_some(&self, _: usize) -> Swept {
+        Swept {
+            freed: 0,
+            more: false,
+        }
+    }
+
+    fn stats(&self) -> Stats {
+        self.0.lock().expect("not poisoned").clone()
+    }
+}
+
+/// Reproducible noise in -1..1.
+pub fn noise(seed: u64) -> impl FnMut() -> f64 {
+    let mut state = seed;
+    move || {
+        state = state.wrapping_add(0x9E37_79B9_7F4A_7C15);
+        let mut mixed = state;
+        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
+        ((mixed ^ (mixed >> 31)) >> 11) as f64 / (1u64 << 52) as f64 - 1.0
+    }
+}

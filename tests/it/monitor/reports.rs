@@ -1,0 +1,91 @@
+//! How a report is shown: as a table, and as JSON.
+
+use std::sync::Arc;
+
+use leakproof::DedupSet;
+use leakproof::monitor::Report;
+
+use super::helpers::{MINUTE, World};
+
+/// A process that leaks, and a map that is filling up.
+fn report() -> Report {
+    let world = World::with(|builder| builder.memory_limit(4_000_000_000));
+    let builder = DedupSet::<str>::builder()
+        .ttl(1_440 * MINUTE)
+        .max_entries(2_000)
+        .clock(&world.time);
+    let seen = Arc::new(builder.build().expect("sound limits"));
+    world.monitor.watch("message_dedup", &seen);
+    for minute in 0..30 {
+        for id in 0..50 {
+            seen.insert(&format!("{minute} {id}"));
+        }
+        world.minutes([500.0 + 100.0 * f64::from(minute)]);
+    }
+    world.monitor.report()
+}
+
+#[test]
+fn a_person_reads_a_table() {
+    let shown = report().to_string();
+    let (table, findings): (Vec<&str>, Vec<&str>) = (
+        shown.lines().take(4).collect(),
+        shown.lines().skip(4).collect(),
+    );
+    assert_eq!(
+        table,
+        [
+            "critical: 5 findings, 30 samples over 29 min 0 s",
+            "                          used   limit    use  growth/min   time left      oldest",
+            "process        memory   3.4 GB  4.0 GB  85.0%   +100.0 MB   6 min 0 s           -",
+            "message_dedup  entries   1,500   2,000  75.0%         +50  10 min 0 s  30 min 0 s",
+        ]
+    );
+    assert_eq!(
+        findings,
+        [
+            "critical: process: memory at 85.0% of the bound",
+            "critical: process: memory will reach the bound in 6 min 0 s",
+            "warning: process: active leak, 100.0 MB a minute",
+            "warning: message_dedup: entries at 75.0% of the bound",
+            "warning: message_dedup: entries will reach the bound in 10 min 0 s",
+        ]
+    );
+}
+
+#[test]
+#[cfg(feature = "serde")]
+fn a_health_endpoint_gets_json_with_durations_in_milliseconds() {
+    let json = serde_json::to_value(report()).expect("it serializes");
+    assert_eq!(json["severity"], "critical");
+    assert_eq!(
+        (&json["samples"], &json["window_ms"]),
+        (&30.into(), &(29 * 60_000).into())
+    );
+    let memory = &json["process"]["memory"];
+    assert_eq!(memory["used"], 3_400_000_000_u64);
+    assert_eq!(memory["limit"], 4_000_000_000_u64);
+    assert_eq!(memory["percent"], 85.0);
+    assert_eq!(memory["growth_per_minute"], 100e6);
+    assert_eq!(memory["time_to_limit_ms"], 6 * 60_000);
+    assert_eq!(json["process"]["open_files"], serde_json::Value::Null);
+    let collection = &json["collections"][0];
+    assert_eq!(collection["name"], "message_dedup");
+    assert_eq!(collection["entries"]["used"], 1_500);
+    assert_eq!(collection["entries"]["time_to_limit_ms"], 10 * 60_000);
+    assert_eq!(collection["stats"]["ttl_ms"], 86_400_000);
+    assert_eq!(collection["stats"]["oldest_entry_age_ms"], 30 * 60_000);
+    let leak = &json["findings"][2];
+    assert_eq!(leak["collection"], serde_json::Value::Null);
+    assert_eq!(
+        (&leak["kind"], &leak["severity"]),
+        (&"memory_growth".into(), &"warning".into())
+    );
+    assert_eq!(leak["bytes_per_minute"], 100e6);
+    assert_eq!(
+        leak["text"],
+        "warning: process: active leak, 100.0 MB a minute"
+    );
+    assert_eq!(json["findings"][4]["collection"], "message_dedup");
+    assert_eq!(json["findings"][4]["time_left_ms"], 10 * 60_000);
+}

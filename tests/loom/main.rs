@@ -1,0 +1,6 @@
+//! Loom models: every interleaving of a few threads. `src/sync.rs` says how to run them.
+#![cfg(loom)]
+
+mod dedup;
+mod lru;
+mod registry;
