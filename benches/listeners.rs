@@ -57,7 +57,7 @@ fn emit(criterion: &mut Criterion) {
     let bus = bus(1, 100);
     let _aged = bus
         .listen(0)
-        .max_age(Duration::from_secs(3600))
+        .ttl(Duration::from_secs(3600))
         .on(|_| ())
         .expect("room");
     group.bench_function("listeners: 100, and one with an age", |bench| {

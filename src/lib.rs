@@ -77,7 +77,7 @@
 //!
 //! # Limits that whoever deploys sets
 //!
-//! [`DedupConfig`], [`LruConfig`] and [`ListenersConfig`] are plain structs, read from environment variables or with
+//! [`DedupConfig`], [`LruConfig`] and [`RegistryConfig`] are plain structs, read from environment variables or with
 //! `serde`, judged, and given to a builder's `config`.
 //!
 //! # Pages
@@ -90,7 +90,7 @@
 //! # Features
 //!
 //! * `serde`: [`Stats`], [`ListenerInfo`], [`RemovalCause`] and reports implement `Serialize`, configs `Deserialize`.
-//! * `queue`: listeners that put events into a bounded queue, received from with or without async ([`Listen`]`::queue`).
+//! * `queue`: listeners that put events into a bounded queue, received from with or without async ([`ListenerBuilder`]`::queue`).
 //! * `monitor`: `Monitor`, which tells how full everything is, how fast it grows, and when it will hit its limit.
 //! * `tracing`: what an operator wants to read once, as structured [`events`].
 //! * `metrics`: what a `Monitor` watches as gauges and counters, through the facade `metrics` (Prometheus and others).
@@ -128,7 +128,7 @@ mod sync;
 pub use bounds::{BuildError, Shared, Unsync};
 pub use clock::{Clock, ManualClock};
 pub use compound::{CompoundKey, MissingPart};
-pub use config::{ConfigError, ConfigErrorKind, DedupConfig, ListenersConfig, LruConfig};
+pub use config::{ConfigError, ConfigErrorKind, DedupConfig, LruConfig, RegistryConfig};
 pub use dedup::{Claim, DedupBuilder, DedupMap, DedupSet, LeaseLapsed, Seen, Ticket};
 pub use key::{AsKey, ByteKey, Key};
 pub use lru::{ComputeError, Cursor, InvalidCursor, LruBuilder, LruCache, TooHeavy};
@@ -136,13 +136,13 @@ pub use lru::{ComputeError, Cursor, InvalidCursor, LruBuilder, LruCache, TooHeav
 #[cfg_attr(docsrs, doc(cfg(feature = "monitor")))]
 pub use monitor::Monitor;
 pub use registry::{
-    Breaker, DetachError, Emitted, Generation, Limit, Listen, ListenerId, ListenerInfo,
-    ListenerRegistry, ListenersBuilder, Outcome, Overflow, Rejected, Scope, Subscription, TooDeep,
-    WeakRegistry,
+    CircuitBreaker, DetachError, EmitSummary, Generation, HandlerResult, Limit, ListenerBuilder,
+    ListenerId, ListenerInfo, ListenerRegistry, Overflow, RecursionLimit, RegistryBuilder,
+    Rejected, Scope, Subscription, WeakRegistry,
 };
 #[cfg(feature = "queue")]
 #[cfg_attr(docsrs, doc(cfg(feature = "queue")))]
-pub use registry::{Queue, WhenFull};
+pub use registry::{Queue, QueueOverflow};
 pub use removal::RemovalCause;
 pub use stats::Stats;
 pub use sweep::{Sweep, Sweeper, Swept};

@@ -6,7 +6,7 @@
 use std::env;
 use std::time::Duration;
 
-use leakproof::{ConfigError, DedupConfig, ListenersConfig, LruConfig};
+use leakproof::{ConfigError, DedupConfig, LruConfig, RegistryConfig};
 
 /// Sessions of users who never said goodbye.
 const MAX_IDLE: Duration = Duration::from_secs(5 * 60);
@@ -17,7 +17,7 @@ pub(crate) struct Limits {
     /// `SERVICE_SESSIONS_MAX_IDLE_MS` and so on.
     pub(crate) sessions: LruConfig,
     /// `SERVICE_EVENTS_MAX_PER_TOPIC` and so on: of the handlers.
-    pub(crate) events: ListenersConfig,
+    pub(crate) events: RegistryConfig,
 }
 
 impl Limits {
@@ -27,13 +27,13 @@ impl Limits {
             Self {
                 dedup: DedupConfig::from_env("SERVICE_DEDUP")?,
                 sessions: LruConfig::from_env("SERVICE_SESSIONS")?,
-                events: ListenersConfig::from_env("SERVICE_EVENTS")?,
+                events: RegistryConfig::from_env("SERVICE_EVENTS")?,
             }
         } else {
             Self {
                 dedup: DedupConfig::from_env_lenient("SERVICE_DEDUP").0,
                 sessions: LruConfig::from_env_lenient("SERVICE_SESSIONS").0,
-                events: ListenersConfig::from_env_lenient("SERVICE_EVENTS").0,
+                events: RegistryConfig::from_env_lenient("SERVICE_EVENTS").0,
             }
         };
         limits.sessions.max_idle.get_or_insert(MAX_IDLE);

@@ -7,7 +7,7 @@ use serde::de::{Deserialize, Deserializer, Error, MapAccess, Visitor};
 
 use super::error::Wrong;
 use super::setting::{Setting, Settings};
-use super::{DedupConfig, ListenersConfig, LruConfig};
+use super::{DedupConfig, LruConfig, RegistryConfig};
 
 impl<'de> Deserialize<'de> for DedupConfig {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
@@ -21,7 +21,7 @@ impl<'de> Deserialize<'de> for LruConfig {
     }
 }
 
-impl<'de> Deserialize<'de> for ListenersConfig {
+impl<'de> Deserialize<'de> for RegistryConfig {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         deserializer.deserialize_map(ConfigVisitor(PhantomData))
     }

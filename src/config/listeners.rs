@@ -1,4 +1,4 @@
-//! `ListenersConfig`: the limits of a registry of listeners.
+//! `RegistryConfig`: the limits of a registry of listeners.
 
 use std::time::Duration;
 
@@ -6,7 +6,7 @@ use super::setting::{MOST_ENTRIES, SECOND, Setting, Settings, count, time};
 use crate::registry::Overflow;
 
 /// The limits of a [`ListenerRegistry`](crate::ListenerRegistry), to be read from variables or with `serde`, and given to
-/// [`ListenersBuilder::config`](crate::ListenersBuilder::config).
+/// [`RegistryBuilder::config`](crate::RegistryBuilder::config).
 ///
 /// | field | variable | default | allowed |
 /// | --- | --- | --- | --- |
@@ -22,15 +22,15 @@ use crate::registry::Overflow;
 /// [`DedupConfig`](crate::DedupConfig).
 ///
 /// ```
-/// use leakproof::{ListenerRegistry, ListenersConfig};
+/// use leakproof::{ListenerRegistry, RegistryConfig};
 ///
-/// let config = ListenersConfig::from_env("WA_EVENTS")?; // WA_EVENTS_MAX_LISTENERS, WA_EVENTS_OVERFLOW and so on
+/// let config = RegistryConfig::from_env("WA_EVENTS")?; // WA_EVENTS_MAX_LISTENERS, WA_EVENTS_OVERFLOW and so on
 /// let bus = ListenerRegistry::<String, u32>::builder().config(&config).build()?;
 /// # assert_eq!(bus.stats().max_entries, 1_000);
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ListenersConfig {
+pub struct RegistryConfig {
     /// How many listeners there may be.
     pub max_listeners: usize,
     /// How many listeners a topic may have.
@@ -47,7 +47,7 @@ pub struct ListenersConfig {
     pub sweep_every: Option<Duration>,
 }
 
-impl Default for ListenersConfig {
+impl Default for RegistryConfig {
     fn default() -> Self {
         Self {
             max_listeners: 1_000,
@@ -61,7 +61,7 @@ impl Default for ListenersConfig {
     }
 }
 
-impl Settings for ListenersConfig {
+impl Settings for RegistryConfig {
     const SETTINGS: &'static [Setting<Self>] = &[
         Setting::<Self>::count(
             "max_listeners",
@@ -121,4 +121,4 @@ impl Settings for ListenersConfig {
     ];
 }
 
-super::from_variables!(ListenersConfig);
+super::from_variables!(RegistryConfig);

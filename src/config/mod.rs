@@ -16,7 +16,7 @@ mod de;
 
 pub use dedup::DedupConfig;
 pub use error::{ConfigError, ConfigErrorKind};
-pub use listeners::ListenersConfig;
+pub use listeners::RegistryConfig;
 pub use lru::LruConfig;
 use setting::Settings;
 

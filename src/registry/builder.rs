@@ -1,4 +1,4 @@
-//! `ListenersBuilder`: the knobs of a registry, and their validation.
+//! `RegistryBuilder`: the knobs of a registry, and their validation.
 
 use std::fmt;
 use std::sync::Arc;
@@ -9,7 +9,7 @@ use super::info::ListenerInfo;
 use super::inner::{Inner, OnRemoval};
 use crate::bounds::{self, BuildError};
 use crate::clock::Clock;
-use crate::config::ListenersConfig;
+use crate::config::RegistryConfig;
 use crate::removal::RemovalCause;
 use crate::sweep;
 
@@ -32,7 +32,7 @@ pub enum Overflow {
 
 /// What becomes of a listener that keeps failing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct Breaker {
+pub struct CircuitBreaker {
     /// Failures and panics in a row.
     pub failures: u32,
     /// `None`: it is detached. Else it is silenced for this long, then called once as a probe, and so on until a probe
@@ -47,7 +47,7 @@ pub(super) struct Limits {
     pub(super) max_per_topic: usize,
     pub(super) overflow: Overflow,
     pub(super) max_age: Option<Duration>,
-    pub(super) breaker: Option<Breaker>,
+    pub(super) breaker: Option<CircuitBreaker>,
 }
 
 /// Builds a [`ListenerRegistry`].
@@ -56,15 +56,15 @@ pub(super) struct Limits {
 /// judged by `build`, none by its method.
 ///
 /// ```
-/// use leakproof::{Breaker, BuildError, ListenerRegistry, Overflow};
+/// use leakproof::{CircuitBreaker, BuildError, ListenerRegistry, Overflow};
 /// use std::time::Duration;
 ///
 /// let bus = ListenerRegistry::<String, u32>::builder()
 ///     .max_listeners(10_000)
 ///     .max_per_topic(16)
 ///     .overflow(Overflow::EvictOldest)
-///     .max_age(Duration::from_secs(24 * 3600))
-///     .breaker(Breaker { failures: 5, retry_after: Some(Duration::from_secs(60)) })
+///     .ttl(Duration::from_secs(24 * 3600))
+///     .circuit_breaker(CircuitBreaker { failures: 5, retry_after: Some(Duration::from_secs(60)) })
 ///     .on_removal(|listener, cause| println!("{listener:?} has left: {cause}"))
 ///     .sweep_every(Duration::from_secs(60))
 ///     .build()?;
@@ -74,7 +74,7 @@ pub(super) struct Limits {
 /// assert_eq!(deaf.unwrap_err(), BuildError::Zero { limit: "max_per_topic" });
 /// # Ok::<(), BuildError>(())
 /// ```
-pub struct ListenersBuilder<T, E> {
+pub struct RegistryBuilder<T, E> {
     limits: Limits,
     clock: Clock,
     on_removal: Option<OnRemoval<T>>,
@@ -82,7 +82,7 @@ pub struct ListenersBuilder<T, E> {
     events: std::marker::PhantomData<fn(&E)>,
 }
 
-impl<T, E> ListenersBuilder<T, E> {
+impl<T, E> RegistryBuilder<T, E> {
     pub(super) fn new() -> Self {
         Self {
             limits: Limits {
@@ -101,14 +101,14 @@ impl<T, E> ListenersBuilder<T, E> {
 
     /// All limits of a config. Those given before are replaced, those given afterwards replace the config's.
     #[must_use]
-    pub fn config(mut self, config: &ListenersConfig) -> Self {
+    pub fn config(mut self, config: &RegistryConfig) -> Self {
         let retry_after = config.breaker_retry;
         self.limits = Limits {
             max_listeners: config.max_listeners,
             max_per_topic: config.max_per_topic,
             overflow: config.overflow,
             max_age: config.max_age,
-            breaker: config.breaker_failures.map(|failures| Breaker {
+            breaker: config.breaker_failures.map(|failures| CircuitBreaker {
                 failures,
                 retry_after,
             }),
@@ -140,14 +140,14 @@ impl<T, E> ListenersBuilder<T, E> {
 
     /// How old a listener can get; no bound unless given.
     #[must_use]
-    pub fn max_age(mut self, max: Duration) -> Self {
+    pub fn ttl(mut self, max: Duration) -> Self {
         self.limits.max_age = Some(max);
         self
     }
 
     /// What becomes of listeners that keep failing; nothing unless given.
     #[must_use]
-    pub fn breaker(mut self, breaker: Breaker) -> Self {
+    pub fn circuit_breaker(mut self, breaker: CircuitBreaker) -> Self {
         self.limits.breaker = Some(breaker);
         self
     }
@@ -184,23 +184,27 @@ impl<T, E> ListenersBuilder<T, E> {
         bounds::count("max_listeners", Some(self.limits.max_listeners), MOST)?;
         bounds::count("max_per_topic", Some(self.limits.max_per_topic), MOST)?;
         if self.limits.max_age.is_some() {
-            bounds::time("max_age", self.limits.max_age)?;
+            bounds::time("ttl", self.limits.max_age)?;
         }
-        if let Some(Breaker {
+        if let Some(CircuitBreaker {
             failures,
             retry_after,
         }) = self.limits.breaker
         {
-            bounds::count("breaker.failures", Some(failures as usize), usize::MAX)?;
+            bounds::count(
+                "circuit_breaker.failures",
+                Some(failures as usize),
+                usize::MAX,
+            )?;
             if retry_after.is_some() {
-                bounds::time("breaker.retry_after", retry_after)?;
+                bounds::time("circuit_breaker.retry_after", retry_after)?;
             }
         }
         Ok(self.limits)
     }
 }
 
-impl<T, E: 'static> ListenersBuilder<T, E> {
+impl<T, E: 'static> RegistryBuilder<T, E> {
     /// What the defaults make, which are known to be sound.
     pub(super) fn default_registry() -> ListenerRegistry<T, E> {
         let builder = Self::new();
@@ -210,7 +214,7 @@ impl<T, E: 'static> ListenersBuilder<T, E> {
     }
 }
 
-impl<T: Send + Sync + 'static, E: 'static> ListenersBuilder<T, E> {
+impl<T: Send + Sync + 'static, E: 'static> RegistryBuilder<T, E> {
     /// Builds the registry.
     ///
     /// # Errors
@@ -224,9 +228,9 @@ impl<T: Send + Sync + 'static, E: 'static> ListenersBuilder<T, E> {
     }
 }
 
-impl<T, E> fmt::Debug for ListenersBuilder<T, E> {
+impl<T, E> fmt::Debug for RegistryBuilder<T, E> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("ListenersBuilder")
+        f.debug_struct("RegistryBuilder")
             .field("limits", &self.limits)
             .field("clock", &self.clock)
             .field("sweep_every", &self.sweep_every)

@@ -19,24 +19,24 @@ use crate::sync::atomic::{AtomicU64, Ordering};
     message = "a handler returns nothing, a `bool` or a `Result`, not `{Self}`",
     note = "end the closure with `;` to return nothing; for async work, spawn it in the handler or use a queue"
 )]
-pub trait Outcome {
+pub trait HandlerResult {
     /// Whether the call failed.
     fn is_failure(&self) -> bool;
 }
 
-impl Outcome for () {
+impl HandlerResult for () {
     fn is_failure(&self) -> bool {
         false
     }
 }
 
-impl Outcome for bool {
+impl HandlerResult for bool {
     fn is_failure(&self) -> bool {
         !self
     }
 }
 
-impl<V, X> Outcome for Result<V, X> {
+impl<V, X> HandlerResult for Result<V, X> {
     fn is_failure(&self) -> bool {
         self.is_err()
     }
@@ -54,7 +54,7 @@ impl<R> Returns for fn() -> R {
 
 /// A handler that only ever panics is a handler, too.
 #[doc(hidden)]
-impl Outcome for <fn() -> ! as Returns>::Output {
+impl HandlerResult for <fn() -> ! as Returns>::Output {
     fn is_failure(&self) -> bool {
         match *self {}
     }
@@ -110,7 +110,7 @@ impl<F, R> Plain<F, R> {
 impl<E, F, R> Call<E> for Plain<F, R>
 where
     F: Fn(&E) -> R + Send + Sync,
-    R: Outcome,
+    R: HandlerResult,
 {
     fn call(&self, event: &E) -> Answer {
         self.run(event)
@@ -192,7 +192,7 @@ impl<E, F, R> Checked<E, F, R> {
 impl<E, F, R> Call<E> for Checked<E, F, R>
 where
     F: Fn(&E) -> R + Send + Sync,
-    R: Outcome,
+    R: HandlerResult,
 {
     fn call(&self, event: &E) -> Answer {
         if self.is_orphan() {

@@ -25,7 +25,7 @@ use crate::removal::RemovalCause;
 /// What an emit did.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
-pub struct Emitted {
+pub struct EmitSummary {
     /// Listeners called, those that failed or panicked included.
     pub called: usize,
     /// Of these, those that returned a failure.
@@ -39,7 +39,7 @@ pub struct Emitted {
     pub too_deep: bool,
 }
 
-impl Emitted {
+impl EmitSummary {
     const TOO_DEEP: Self = Self {
         called: 0,
         failed: 0,
@@ -52,10 +52,10 @@ impl Emitted {
     ///
     /// # Errors
     ///
-    /// [`TooDeep`] in that case.
-    pub fn check(self) -> Result<Self, TooDeep> {
+    /// [`RecursionLimit`] in that case.
+    pub fn check(self) -> Result<Self, RecursionLimit> {
         if self.too_deep {
-            Err(TooDeep { max: MAX_DEPTH })
+            Err(RecursionLimit { max: MAX_DEPTH })
         } else {
             Ok(self)
         }
@@ -65,12 +65,12 @@ impl Emitted {
 /// Handlers emitted from within handlers too many times over.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
-pub struct TooDeep {
+pub struct RecursionLimit {
     /// The emits that may be nested on one thread.
     pub max: usize,
 }
 
-impl fmt::Display for TooDeep {
+impl fmt::Display for RecursionLimit {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(
             f,
@@ -80,18 +80,18 @@ impl fmt::Display for TooDeep {
     }
 }
 
-impl Error for TooDeep {}
+impl Error for RecursionLimit {}
 
 impl<T, E: 'static> Inner<T, E> {
     // The usual way, straight through a whole list, writes as little as it can: each atomic operation on it, four in all,
     // waits for what was written before. What only other ways need is made by those.
-    pub(super) fn emit<Q>(&self, topic: &Q, event: &E) -> Emitted
+    pub(super) fn emit<Q>(&self, topic: &Q, event: &E) -> EmitSummary
     where
         T: Borrow<Q>,
         Q: ?Sized + Hash + Eq,
     {
         let Some(frame) = frames::enter(self.address()) else {
-            return Emitted::TOO_DEEP;
+            return EmitSummary::TOO_DEEP;
         };
         let (snapshot, resumed) = self.begin(topic, None);
         let mut first = None;
@@ -102,9 +102,9 @@ impl<T, E: 'static> Inner<T, E> {
             frame.pin(snapshot.topic.number, snapshot.before);
             match pass::straight(list, 0, list.len(), event) {
                 (called, Stop::End) => {
-                    return Emitted {
+                    return EmitSummary {
                         called,
-                        ..Emitted::default()
+                        ..EmitSummary::default()
                     };
                 }
                 stopped => first = Some(stopped),
@@ -114,13 +114,13 @@ impl<T, E: 'static> Inner<T, E> {
     }
 
     /// Emits on behalf of one generation.
-    pub(super) fn emit_to<Q>(&self, generation: u64, topic: &Q, event: &E) -> Emitted
+    pub(super) fn emit_to<Q>(&self, generation: u64, topic: &Q, event: &E) -> EmitSummary
     where
         T: Borrow<Q>,
         Q: ?Sized + Hash + Eq,
     {
         let Some(frame) = frames::enter(self.address()) else {
-            return Emitted::TOO_DEEP;
+            return EmitSummary::TOO_DEEP;
         };
         let ended = self.ended();
         let (snapshot, resumed) = self.begin(topic, Some(generation));
@@ -153,9 +153,9 @@ impl<T, E: 'static> Inner<T, E> {
         mut walk: Walk,
         resumed: Resumed<E>,
         first: Option<Stopped>,
-    ) -> Emitted {
+    ) -> EmitSummary {
         let total = walk.snapshot.total;
-        let mut tally = Emitted::default();
+        let mut tally = EmitSummary::default();
         Emission {
             registry: self,
             frame: &frame,
@@ -175,7 +175,7 @@ struct Emission<'a, T, E: 'static> {
     frame: &'a Entered,
     event: &'a E,
     walk: &'a mut Walk,
-    tally: &'a mut Emitted,
+    tally: &'a mut EmitSummary,
 }
 
 impl<T, E: 'static> Emission<'_, T, E> {

@@ -1,4 +1,4 @@
-//! `Listen`: a registration in the making.
+//! `ListenerBuilder`: a registration in the making.
 
 use std::fmt;
 use std::hash::Hash;
@@ -7,7 +7,7 @@ use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use super::ListenerRegistry;
-use super::call::{Call, Checked, Conditions, Outcome, Plain};
+use super::call::{Call, Checked, Conditions, HandlerResult, Plain};
 use super::counters::{Counters, contained};
 use super::inner::Control;
 use super::rejected::Rejected;
@@ -20,14 +20,14 @@ use super::table::{Newcomer, Refusal};
 ///
 /// What becomes of the listener when the guard that `on` returns is dropped goes by these options: see [`Subscription`].
 #[must_use = "nothing is registered until `on` is called"]
-pub struct Listen<'a, T, E: 'static> {
+pub struct ListenerBuilder<'a, T, E: 'static> {
     registry: &'a ListenerRegistry<T, E>,
     topic: T,
     traits: Traits,
     conditions: Conditions<E>,
 }
 
-impl<'a, T, E: 'static> Listen<'a, T, E> {
+impl<'a, T, E: 'static> ListenerBuilder<'a, T, E> {
     pub(super) fn new(registry: &'a ListenerRegistry<T, E>, topic: T) -> Self {
         Self {
             registry,
@@ -51,8 +51,8 @@ impl<'a, T, E: 'static> Listen<'a, T, E> {
 
     /// It is called this many times, whether or not its calls succeed, and detached before the last. Events that its filter
     /// holds back do not count. Its subscription may be dropped.
-    pub fn times(mut self, times: u64) -> Self {
-        self.conditions.times = Some(times);
+    pub fn max_calls(mut self, calls: u64) -> Self {
+        self.conditions.times = Some(calls);
         self
     }
 
@@ -80,7 +80,7 @@ impl<'a, T, E: 'static> Listen<'a, T, E> {
     }
 
     /// How old it can get, if that is less than the registry allows.
-    pub fn max_age(mut self, max: Duration) -> Self {
+    pub fn ttl(mut self, max: Duration) -> Self {
         self.traits.max_age = Some(max);
         self
     }
@@ -92,7 +92,7 @@ impl<'a, T, E: 'static> Listen<'a, T, E> {
     }
 
     /// It is called for those events alone for which this is true. A panic in it counts as a failed call of the handler, but
-    /// not as one of its [`times`](Self::times). The time that counts for `max_age` is that before it runs.
+    /// not as one of its [`max_calls`](Self::max_calls). The time that counts for `max_age` is that before it runs.
     pub fn filter(mut self, filter: impl Fn(&E) -> bool + Send + Sync + 'static) -> Self {
         self.conditions.filter = Some(Box::new(filter));
         self
@@ -102,9 +102,9 @@ impl<'a, T, E: 'static> Listen<'a, T, E> {
         let times = self.conditions.times == Some(0);
         let max_age = self.traits.max_age == Some(Duration::ZERO);
         if times {
-            Some("times")
+            Some("max_calls")
         } else {
-            max_age.then_some("max_age")
+            max_age.then_some("ttl")
         }
     }
 
@@ -126,7 +126,7 @@ impl<'a, T, E: 'static> Listen<'a, T, E> {
     }
 }
 
-impl<T: Hash + Eq + Send + Sync + 'static, E: 'static> Listen<'_, T, E> {
+impl<T: Hash + Eq + Send + Sync + 'static, E: 'static> ListenerBuilder<'_, T, E> {
     /// Registers the handler.
     ///
     /// The place in the source that [`ListenerInfo`](crate::ListenerInfo) and [`Rejected`] name is the one that calls this.
@@ -162,13 +162,13 @@ impl<T: Hash + Eq + Send + Sync + 'static, E: 'static> Listen<'_, T, E> {
     pub fn on<F, R>(self, handler: F) -> Result<Subscription, Rejected<F>>
     where
         F: Fn(&E) -> R + Send + Sync + 'static,
-        R: Outcome + 'static,
+        R: HandlerResult + 'static,
     {
         let detaches = !self.has_other_end();
         self.register(handler, Location::caller(), detaches)
     }
 
-    /// Registers the handler to be called [once](Self::times).
+    /// Registers the handler to be called [once](Self::max_calls).
     ///
     /// # Errors
     ///
@@ -177,9 +177,9 @@ impl<T: Hash + Eq + Send + Sync + 'static, E: 'static> Listen<'_, T, E> {
     pub fn once<F, R>(self, handler: F) -> Result<Subscription, Rejected<F>>
     where
         F: Fn(&E) -> R + Send + Sync + 'static,
-        R: Outcome + 'static,
+        R: HandlerResult + 'static,
     {
-        self.times(1).on(handler)
+        self.max_calls(1).on(handler)
     }
 
     pub(super) fn register<F, R>(
@@ -190,7 +190,7 @@ impl<T: Hash + Eq + Send + Sync + 'static, E: 'static> Listen<'_, T, E> {
     ) -> Result<Subscription, Rejected<F>>
     where
         F: Fn(&E) -> R + Send + Sync + 'static,
-        R: Outcome + 'static,
+        R: HandlerResult + 'static,
     {
         if let Some(what) = self.zero() {
             return Err(Rejected::zero(handler, what));
@@ -288,9 +288,9 @@ fn rejected<C, F>(call: Arc<C>, handler: impl FnOnce(C) -> F, refusal: Refusal) 
     Rejected::full(handler(call), refusal)
 }
 
-impl<T: fmt::Debug, E> fmt::Debug for Listen<'_, T, E> {
+impl<T: fmt::Debug, E> fmt::Debug for ListenerBuilder<'_, T, E> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Listen")
+        f.debug_struct("ListenerBuilder")
             .field("topic", &self.topic)
             .finish_non_exhaustive()
     }

@@ -29,14 +29,14 @@ use std::time::Duration;
 
 use crate::stats::Stats;
 use crate::sweep::{self, Sweep, Swept, Task};
-pub use builder::{Breaker, ListenersBuilder, Overflow};
-pub use call::Outcome;
-pub use emit::{Emitted, TooDeep};
+pub use builder::{CircuitBreaker, Overflow, RegistryBuilder};
+pub use call::HandlerResult;
+pub use emit::{EmitSummary, RecursionLimit};
 pub use info::ListenerInfo;
 use inner::{Control, Inner, PIECE};
-pub use listen::Listen;
+pub use listen::ListenerBuilder;
 #[cfg(feature = "queue")]
-pub use queue::{Queue, WhenFull};
+pub use queue::{Queue, QueueOverflow};
 pub use rejected::{Limit, Rejected};
 pub use scope::{Generation, Scope};
 pub use slot::ListenerId;
@@ -50,7 +50,7 @@ pub use subscription::{DetachError, Subscription};
 /// [rejected](Rejected) with the places in the source where the present listeners were registered.
 ///
 /// The registry is a handle: clone it to share it. Events are passed by reference; handlers take `&self`, may be called by
-/// several threads at once, and may return nothing, a `bool`, or a `Result` (see [`Outcome`]).
+/// several threads at once, and may return nothing, a `bool`, or a `Result` (see [`HandlerResult`]).
 ///
 /// # What holds
 ///
@@ -114,13 +114,13 @@ impl<T: Send + Sync + 'static, E: 'static> ListenerRegistry<T, E> {
     /// A registry with the default bounds: 1,000 listeners, 10 per topic.
     #[must_use]
     pub fn new() -> Self {
-        ListenersBuilder::default_registry()
+        RegistryBuilder::default_registry()
     }
 
     /// All knobs.
     #[must_use]
-    pub fn builder() -> ListenersBuilder<T, E> {
-        ListenersBuilder::new()
+    pub fn builder() -> RegistryBuilder<T, E> {
+        RegistryBuilder::new()
     }
 
     /// A scope for listeners that are to end together.
@@ -153,7 +153,7 @@ impl<T: Hash + Eq + Send + Sync + 'static, E: 'static> ListenerRegistry<T, E> {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     ///
-    /// A function that wraps this should be `#[track_caller]`: see [`Listen::on`].
+    /// A function that wraps this should be `#[track_caller]`: see [`ListenerBuilder::on`].
     ///
     /// # Errors
     ///
@@ -162,7 +162,7 @@ impl<T: Hash + Eq + Send + Sync + 'static, E: 'static> ListenerRegistry<T, E> {
     pub fn on<F, R>(&self, topic: T, handler: F) -> Result<Subscription, Rejected<F>>
     where
         F: Fn(&E) -> R + Send + Sync + 'static,
-        R: Outcome + 'static,
+        R: HandlerResult + 'static,
     {
         self.listen(topic).on(handler)
     }
@@ -176,7 +176,7 @@ impl<T: Hash + Eq + Send + Sync + 'static, E: 'static> ListenerRegistry<T, E> {
     pub fn once<F, R>(&self, topic: T, handler: F) -> Result<Subscription, Rejected<F>>
     where
         F: Fn(&E) -> R + Send + Sync + 'static,
-        R: Outcome + 'static,
+        R: HandlerResult + 'static,
     {
         self.listen(topic).once(handler)
     }
@@ -192,9 +192,9 @@ impl<T: Hash + Eq + Send + Sync + 'static, E: 'static> ListenerRegistry<T, E> {
     ///     .listen("message")
     ///     .label("audit")
     ///     .owner(&Arc::downgrade(&session))
-    ///     .times(3)
+    ///     .max_calls(3)
     ///     .priority(1)
-    ///     .max_age(Duration::from_secs(3600))
+    ///     .ttl(Duration::from_secs(3600))
     ///     .filter(|&number| number > 10)
     ///     .on(|&number| assert!(number > 10))?;
     /// assert_eq!(bus.emit("message", &1).skipped, 1);
@@ -204,16 +204,16 @@ impl<T: Hash + Eq + Send + Sync + 'static, E: 'static> ListenerRegistry<T, E> {
     /// assert!(!audit.is_attached());
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
-    pub fn listen(&self, topic: T) -> Listen<'_, T, E> {
-        Listen::new(self, topic)
+    pub fn listen(&self, topic: T) -> ListenerBuilder<'_, T, E> {
+        ListenerBuilder::new(self, topic)
     }
 
     /// Calls the listeners of a topic that there are now, by priority, then in order of registration.
     ///
-    /// Handlers may emit in turn, up to 32 emits deep on a thread; see [`Emitted::check`].
+    /// Handlers may emit in turn, up to 32 emits deep on a thread; see [`EmitSummary::check`].
     ///
     /// The topic is hashed outside of the lock; its `Eq` and `Borrow` run under it, and must not call back into the registry.
-    pub fn emit<Q>(&self, topic: &Q, event: &E) -> Emitted
+    pub fn emit<Q>(&self, topic: &Q, event: &E) -> EmitSummary
     where
         T: Borrow<Q>,
         Q: ?Sized + Hash + Eq,
@@ -239,7 +239,7 @@ impl<T: Hash + Eq + Send + Sync + 'static, E: 'static> ListenerRegistry<T, E> {
     /// # drop(log);
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
-    pub fn emit_to<Q>(&self, generation: Generation, topic: &Q, event: &E) -> Emitted
+    pub fn emit_to<Q>(&self, generation: Generation, topic: &Q, event: &E) -> EmitSummary
     where
         T: Borrow<Q>,
         Q: ?Sized + Hash + Eq,
@@ -249,13 +249,13 @@ impl<T: Hash + Eq + Send + Sync + 'static, E: 'static> ListenerRegistry<T, E> {
 
     /// How many listeners a topic has.
     #[must_use]
-    pub fn len_of<Q>(&self, topic: &Q) -> usize
+    pub fn listener_count<Q>(&self, topic: &Q) -> usize
     where
         T: Borrow<Q>,
         Q: ?Sized + Hash + Eq,
     {
         let (hash, now) = (self.inner.hash(topic), self.inner.clock.nanos());
-        self.inner.table.lock().len_of(hash, topic, now)
+        self.inner.table.lock().listener_count(hash, topic, now)
     }
 }
 

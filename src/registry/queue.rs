@@ -13,7 +13,7 @@ use std::thread::{self, ThreadId};
 use async_channel::{Receiver, Sender, TrySendError};
 
 use super::counters::Counters;
-use super::listen::Listen;
+use super::listen::ListenerBuilder;
 use super::rejected::Rejected;
 use super::slot::ListenerId;
 use super::subscription::Subscription;
@@ -22,7 +22,7 @@ use crate::sync::Mutex;
 /// What an emit does with an event for which a queue has no room.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
-pub enum WhenFull {
+pub enum QueueOverflow {
     /// The oldest event in the queue is dropped, and counted.
     DropOldest,
     /// The new event is dropped, and counted.
@@ -39,10 +39,10 @@ pub enum WhenFull {
 /// The receiving end of a listener's queue. Dropped, it detaches the listener.
 ///
 /// ```
-/// use leakproof::{ListenerRegistry, WhenFull};
+/// use leakproof::{ListenerRegistry, QueueOverflow};
 ///
 /// let bus = ListenerRegistry::<&str, u32>::new();
-/// let queue = bus.listen("message").queue(2, WhenFull::DropOldest)?;
+/// let queue = bus.listen("message").queue(2, QueueOverflow::DropOldest)?;
 /// for number in 1..=3 {
 ///     bus.emit("message", &number);
 /// }
@@ -68,7 +68,7 @@ struct Shared {
 /// What puts events in.
 struct Inlet<E> {
     sender: Sender<E>,
-    when_full: WhenFull,
+    when_full: QueueOverflow,
     shared: Arc<Shared>,
     counters: Arc<Counters>,
 }
@@ -78,17 +78,17 @@ impl<E: Clone> Inlet<E> {
     fn put(&self, event: &E) -> bool {
         let event = event.clone();
         match self.when_full {
-            WhenFull::DropOldest => {
+            QueueOverflow::DropOldest => {
                 if let Ok(Some(_)) = self.sender.force_send(event) {
                     self.count_dropped();
                 }
             }
-            WhenFull::DropNewest => {
+            QueueOverflow::DropNewest => {
                 if let Err(TrySendError::Full(_)) = self.sender.try_send(event) {
                     self.count_dropped();
                 }
             }
-            WhenFull::Block => {
+            QueueOverflow::Block => {
                 if let Err(TrySendError::Full(event)) = self.sender.try_send(event) {
                     if *self.shared.consumer.lock() == Some(thread::current().id()) {
                         self.count_dropped();
@@ -109,7 +109,7 @@ impl<E: Clone> Inlet<E> {
     }
 }
 
-impl<T, E> Listen<'_, T, E>
+impl<T, E> ListenerBuilder<'_, T, E>
 where
     T: std::hash::Hash + Eq + Send + Sync + 'static,
     E: Clone + Send + 'static,
@@ -121,7 +121,11 @@ where
     /// [`Rejected`] where a bound is reached and nothing may go for it, or an option or the capacity is zero, or the capacity
     /// above 2<sup>24</sup>.
     #[track_caller]
-    pub fn queue(self, capacity: usize, when_full: WhenFull) -> Result<Queue<E>, Rejected<()>> {
+    pub fn queue(
+        self,
+        capacity: usize,
+        when_full: QueueOverflow,
+    ) -> Result<Queue<E>, Rejected<()>> {
         if let Some(rejected) = Rejected::of_capacity(capacity) {
             return Err(rejected);
         }
@@ -158,7 +162,7 @@ impl<E> Queue<E> {
     }
 
     /// The next event, for which this blocks its thread; `None` when the listener is detached and the queue empty.
-    pub fn recv_blocking(&self) -> Option<E> {
+    pub fn blocking_recv(&self) -> Option<E> {
         self.is_consumer();
         let event = self.receiver.recv_blocking().ok();
         self.consumed(event)
@@ -181,7 +185,7 @@ impl<E> Queue<E> {
 
     /// The events that come, until the listener is detached and the queue is empty; blocks between them.
     pub fn iter(&self) -> impl Iterator<Item = E> {
-        std::iter::from_fn(|| self.recv_blocking())
+        std::iter::from_fn(|| self.blocking_recv())
     }
 
     /// How many events wait.

@@ -15,7 +15,7 @@ pub enum Limit {
     MaxListeners,
     /// `max_per_topic`.
     MaxPerTopic,
-    /// `times`, `max_age` or a queue's capacity was given as zero: such a listener could never be called.
+    /// `max_calls`, `ttl` or a queue's capacity was given as zero: such a listener could never be called.
     Zero,
     /// A queue's capacity was given as more than 2<sup>24</sup>.
     Capacity,
@@ -113,7 +113,7 @@ impl<F> Rejected<F> {
     /// Where the listeners that are present were registered, and how many at each place; the most at the first. Up to 1,024
     /// listeners were looked at.
     #[must_use]
-    pub fn places(&self) -> &[(&'static Location<'static>, usize)] {
+    pub fn locations(&self) -> &[(&'static Location<'static>, usize)] {
         &self.details.places
     }
 

@@ -15,8 +15,8 @@ use super::slot::{ListenerId, Slot};
 ///
 /// | the listener was registered with | dropping its guard |
 /// | --- | --- |
-/// | `on` alone, or `key`, `max_age`, `priority`, `filter` or `label` | detaches it |
-/// | `scope`, `owner`, `times` or `once`, whatever else was given | does nothing: it stays until that ends it |
+/// | `on` alone, or `key`, `ttl`, `priority`, `filter` or `label` | detaches it |
+/// | `scope`, `owner`, `max_calls` or `once`, whatever else was given | does nothing: it stays until that ends it |
 /// | `queue` (the guard is the `Queue`), whatever else was given | detaches it |
 ///
 /// [`forget`](Self::forget) never detaches. A listener that has no other end then stays until it is too old, fails too often,

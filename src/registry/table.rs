@@ -328,7 +328,7 @@ impl<T, E: 'static> Table<T, E> {
         self.records.len() - self.deadlines.range(..=(now, u64::MAX)).count()
     }
 
-    pub(super) fn len_of<Q: ?Sized + Eq>(&self, hash: u64, name: &Q, now: Nanos) -> usize
+    pub(super) fn listener_count<Q: ?Sized + Eq>(&self, hash: u64, name: &Q, now: Nanos) -> usize
     where
         T: Borrow<Q>,
     {

@@ -6,8 +6,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use leakproof::{
-    Breaker, Emitted, ListenerId, ListenerRegistry, ManualClock, Overflow, RemovalCause, Scope,
-    Stats, Subscription,
+    CircuitBreaker, EmitSummary, ListenerId, ListenerRegistry, ManualClock, Overflow, RemovalCause,
+    Scope, Stats, Subscription,
 };
 
 /// One step. All are numbers, so that both a fuzzer and a generator can make them.
@@ -172,7 +172,7 @@ impl Reference {
         topic: u8,
         event: u8,
         only: Option<(usize, u32)>,
-        emitted: Emitted,
+        emitted: EmitSummary,
     ) {
         self.count("emitted", 1);
         if only.is_some_and(|(scope, generation)| self.generations[scope] != generation) {
@@ -319,7 +319,7 @@ impl Run {
             } else {
                 Overflow::Reject
             })
-            .breaker(Breaker {
+            .circuit_breaker(CircuitBreaker {
                 failures: limits.failures,
                 retry_after: limits.retry_after.map(Duration::from_nanos),
             })
@@ -332,7 +332,7 @@ impl Run {
             })
             .clock(&time);
         if let Some(max) = limits.max_age {
-            builder = builder.max_age(Duration::from_nanos(max));
+            builder = builder.ttl(Duration::from_nanos(max));
         }
         let bus = builder.build().expect("the limits are sound");
         let scopes = (0..SCOPES).map(|_| bus.scope()).collect();
@@ -493,7 +493,7 @@ impl Run {
             listen = listen.key(key.to_string());
         }
         if let Some(times) = new.times {
-            listen = listen.times(times);
+            listen = listen.max_calls(times);
         }
         if new.scope.is_some() {
             listen = listen.scope(&self.scopes[at]);
@@ -502,7 +502,7 @@ impl Run {
             listen = listen.owner(&Arc::downgrade(&self.owners[at]));
         }
         if let Some(age) = own_age {
-            listen = listen.max_age(Duration::from_nanos(age));
+            listen = listen.ttl(Duration::from_nanos(age));
         }
         if new.has_filter {
             listen = listen.filter(move |&event| passes(number, event));

@@ -4,8 +4,8 @@ use std::collections::HashMap;
 use std::time::Duration;
 
 use leakproof::{
-    BuildError, ConfigError, ConfigErrorKind, DedupConfig, DedupSet, ListenerRegistry,
-    ListenersConfig, LruCache, LruConfig, Overflow, unsync,
+    BuildError, ConfigError, ConfigErrorKind, DedupConfig, DedupSet, ListenerRegistry, LruCache,
+    LruConfig, Overflow, RegistryConfig, unsync,
 };
 use proptest::prelude::*;
 
@@ -31,8 +31,8 @@ fn lru(values: &[(&str, &str)]) -> Result<LruConfig, ConfigError> {
     LruConfig::from_lookup(PREFIX, variables(values))
 }
 
-fn listeners(values: &[(&str, &str)]) -> Result<ListenersConfig, ConfigError> {
-    ListenersConfig::from_lookup(PREFIX, variables(values))
+fn listeners(values: &[(&str, &str)]) -> Result<RegistryConfig, ConfigError> {
+    RegistryConfig::from_lookup(PREFIX, variables(values))
 }
 
 #[test]
@@ -105,7 +105,7 @@ fn every_variable_sets_its_field() {
 
 #[test]
 fn a_registry_has_its_settings_too() {
-    assert_eq!(listeners(&[]), Ok(ListenersConfig::default()));
+    assert_eq!(listeners(&[]), Ok(RegistryConfig::default()));
     let config = listeners(&[
         ("MAX_LISTENERS", "5000"),
         ("MAX_PER_TOPIC", "1"),
@@ -115,7 +115,7 @@ fn a_registry_has_its_settings_too() {
         ("BREAKER_RETRY_MS", "60000"),
         ("SWEEP_MS", "off"),
     ]);
-    let expected = ListenersConfig {
+    let expected = RegistryConfig {
         max_listeners: 5_000,
         max_per_topic: 1,
         overflow: Overflow::EvictOldest,
@@ -492,7 +492,7 @@ mod deserialized {
 
     #[test]
     fn choices_are_words() {
-        let config = serde_json::from_str::<ListenersConfig>(r#"{"overflow": "evict_oldest"}"#)
+        let config = serde_json::from_str::<RegistryConfig>(r#"{"overflow": "evict_oldest"}"#)
             .expect("allowed");
         assert_eq!(config.overflow, Overflow::EvictOldest);
         for json in [
@@ -500,7 +500,7 @@ mod deserialized {
             r#"{"overflow": null}"#,
             r#"{"overflow": "1h"}"#,
         ] {
-            let error = serde_json::from_str::<ListenersConfig>(json)
+            let error = serde_json::from_str::<RegistryConfig>(json)
                 .expect_err("not a word of it")
                 .to_string();
             assert!(

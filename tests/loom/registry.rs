@@ -121,7 +121,7 @@ fn times_across_threads() {
         let other = bus.on(1, |_: &u32| ()).expect("room");
         let guard = {
             let calls = Arc::clone(&calls);
-            let listen = bus.listen(1).times(1).filter(|&event| event != BEFORE);
+            let listen = bus.listen(1).max_calls(1).filter(|&event| event != BEFORE);
             listen.on(move |_: &u32| {
                 calls.fetch_add(1, Ordering::SeqCst);
             })

@@ -5,7 +5,7 @@
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::SeqCst};
 use std::sync::{Arc, Mutex, OnceLock};
 
-use leakproof::{Emitted, Generation, Subscription, WeakRegistry};
+use leakproof::{EmitSummary, Generation, Subscription, WeakRegistry};
 
 use super::{Bus, lock};
 use crate::random::scramble;
@@ -95,7 +95,7 @@ impl World {
             None => bus.emit(&topic, &event),
             Some((generation, _)) => bus.emit_to(*generation, &topic, &event),
         };
-        let Emitted {
+        let EmitSummary {
             called,
             failed,
             panicked,

@@ -8,8 +8,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use leakproof::{
-    Breaker, Generation, ListenerRegistry, Overflow, RemovalCause, Scope, Stats, Subscription,
-    Sweeper,
+    CircuitBreaker, Generation, ListenerRegistry, Overflow, RemovalCause, Scope, Stats,
+    Subscription, Sweeper,
 };
 
 use crate::round::{Dice, Round, Tally, Time, nanos, panic_deliberately};
@@ -107,7 +107,7 @@ pub(crate) fn soak(round: &mut Round, causes: &mut Tally) -> Tally {
         } else {
             Overflow::EvictOldest
         })
-        .max_age(max_age)
+        .ttl(max_age)
         .clock(time.clock())
         .on_removal(move |_, cause| teller.tell(cause));
     if !dice.one_in(3) {
@@ -115,7 +115,7 @@ pub(crate) fn soak(round: &mut Round, causes: &mut Tally) -> Tally {
             1 + dice.below(4) as u32,
             dice.one_in(2).then_some(retry_after),
         );
-        builder = builder.breaker(Breaker {
+        builder = builder.circuit_breaker(CircuitBreaker {
             failures,
             retry_after,
         });
@@ -270,10 +270,14 @@ impl Soak {
             173..190 => self.queue(dice, tally, hands),
             _ => {
                 tally.count("looks at stats of listeners");
-                let (stats, len_of) = (bus.stats(), bus.len_of(&topic));
+                let (stats, listener_count) = (bus.stats(), bus.listener_count(&topic));
                 world.verdict.check(
-                    stats.len <= stats.max_entries && len_of <= self.max_per_topic,
-                    || format!("listeners above the bound, {len_of} on topic {topic}: {stats}"),
+                    stats.len <= stats.max_entries && listener_count <= self.max_per_topic,
+                    || {
+                        format!(
+                            "listeners above the bound, {listener_count} on topic {topic}: {stats}"
+                        )
+                    },
                 );
                 let is_live = stats.oldest_entry_age.is_none_or(|age| age < self.max_age);
                 world

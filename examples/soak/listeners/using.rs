@@ -6,7 +6,7 @@ use std::sync::atomic::Ordering::SeqCst;
 
 use leakproof::Limit;
 #[cfg(feature = "queue")]
-use leakproof::WhenFull;
+use leakproof::QueueOverflow;
 
 use super::handler::{Event, Fate, Handler};
 use super::{HELD, Hands, PATIENCE, SHARED, Soak, lock};
@@ -28,12 +28,12 @@ impl Soak {
             self.max_age
         };
         fate.max_age = nanos(max_age);
-        listen = listen.max_age(max_age);
+        listen = listen.ttl(max_age);
         if fate.is_keyed {
             listen = listen.key("the only key");
         }
         if fate.times < u64::MAX {
-            listen = listen.times(fate.times);
+            listen = listen.max_calls(fate.times);
         }
         let connection = &self.connections[dice.below(SHARED)];
         if dice.one_in(4) {
@@ -176,9 +176,9 @@ impl Soak {
             (_, None) => {
                 let capacity = 1 + dice.below(8);
                 let when_full = if dice.one_in(2) {
-                    WhenFull::DropOldest
+                    QueueOverflow::DropOldest
                 } else {
-                    WhenFull::DropNewest
+                    QueueOverflow::DropNewest
                 };
                 match self.bus.listen(topic).queue(capacity, when_full) {
                     Ok(queue) => {

@@ -8,7 +8,7 @@ use hashbrown::HashTable;
 use super::{Departed, Place, Table, Topic};
 use crate::clock::{Nanos, nanos};
 use crate::events::BreakerState;
-use crate::registry::builder::Breaker;
+use crate::registry::builder::CircuitBreaker;
 use crate::registry::call::Call;
 use crate::registry::list::{List, Pin};
 use crate::registry::slot::{Key, Slot};
@@ -300,7 +300,7 @@ impl<T, E: 'static> Table<T, E> {
             Some(true) => {
                 record.failures = record.failures.saturating_add(1);
                 let so_far = record.failures;
-                if let Some(Breaker {
+                if let Some(CircuitBreaker {
                     failures,
                     retry_after,
                 }) = self.limits.breaker

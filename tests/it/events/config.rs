@@ -1,6 +1,6 @@
 //! Settings that are wrong.
 
-use leakproof::{DedupConfig, ListenersConfig};
+use leakproof::{DedupConfig, RegistryConfig};
 use tracing::Level;
 
 use super::captured::told_by;
@@ -39,7 +39,7 @@ fn what_is_right_and_what_is_an_error_to_the_caller_is_not_told() {
     let told = told_by(|| {
         assert!(DedupConfig::from_lookup("IDS", wrong).is_err());
         assert!(
-            ListenersConfig::from_lookup_lenient("IDS", wrong)
+            RegistryConfig::from_lookup_lenient("IDS", wrong)
                 .1
                 .is_empty()
         );

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use leakproof::{
-    Breaker, DedupSet, ListenerRegistry, LruCache, ManualClock, Rejected, Subscription,
+    CircuitBreaker, DedupSet, ListenerRegistry, LruCache, ManualClock, Rejected, Subscription,
 };
 use tracing::Level;
 use tracing::subscriber::with_default;
@@ -40,7 +40,7 @@ fn full(bus: &Bus, topic: &'static str) -> Vec<Subscription> {
 
 fn with_breaker(retry_after: Option<Duration>, time: &ManualClock) -> Bus {
     Bus::builder()
-        .breaker(Breaker {
+        .circuit_breaker(CircuitBreaker {
             failures: 3,
             retry_after,
         })
@@ -225,10 +225,12 @@ fn calls_that_go_well_tell_nothing() {
 #[test]
 fn a_subscriber_that_panics_leaves_the_registry_as_it_is_and_is_counted() {
     let time = ManualClock::new();
-    let bus = Bus::builder().max_per_topic(1).breaker(Breaker {
-        failures: 1,
-        retry_after: Some(MINUTE),
-    });
+    let bus = Bus::builder()
+        .max_per_topic(1)
+        .circuit_breaker(CircuitBreaker {
+            failures: 1,
+            retry_after: Some(MINUTE),
+        });
     let bus = bus.clock(&time).build().expect("sound limits");
     let panics = |_: Told| panic!("the log is full");
     with_default(Calling(panics), || {
@@ -257,10 +259,12 @@ fn a_subscriber_that_panics_leaves_the_registry_as_it_is_and_is_counted() {
 fn the_subscriber_may_use_the_registry() {
     // Were a lock held, this would not come to an end.
     let time = ManualClock::new();
-    let bus = Bus::builder().max_per_topic(1).breaker(Breaker {
-        failures: 1,
-        retry_after: None,
-    });
+    let bus = Bus::builder()
+        .max_per_topic(1)
+        .circuit_breaker(CircuitBreaker {
+            failures: 1,
+            retry_after: None,
+        });
     let bus = bus.clock(&time).build().expect("sound limits");
     let calls = Arc::new(AtomicUsize::new(0));
     let (count, inside) = (Arc::clone(&calls), bus.clone());

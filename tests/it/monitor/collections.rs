@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use leakproof::monitor::{Figure, Kind, Resource, Severity, Thresholds};
-use leakproof::{Breaker, Claim, DedupSet, ListenerRegistry, LruCache};
+use leakproof::{CircuitBreaker, Claim, DedupSet, ListenerRegistry, LruCache};
 
 use super::helpers::{Fake, MINUTE, World, finding, severity};
 
@@ -270,13 +270,13 @@ fn breakers_are_open_where_listeners_are_silenced_or_were_detached_forfailing() 
 #[test]
 fn a_registry_tells_of_rejections_and_of_its_breaker() {
     let world = World::new();
-    let breaker = Breaker {
+    let breaker = CircuitBreaker {
         failures: 3,
         retry_after: Some(10 * MINUTE),
     };
     let builder = ListenerRegistry::<u8, bool>::builder()
         .max_listeners(2)
-        .breaker(breaker)
+        .circuit_breaker(breaker)
         .clock(&world.time);
     let bus = Arc::new(builder.build().expect("sound limits"));
     world.monitor.watch("events", &bus);

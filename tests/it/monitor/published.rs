@@ -5,7 +5,7 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use leakproof::monitor::{Monitor, ProcessFigures, Severity};
-use leakproof::{Breaker, DedupSet, ListenerRegistry, LruCache, Stats};
+use leakproof::{CircuitBreaker, DedupSet, ListenerRegistry, LruCache, Stats};
 use metrics::{Unit, with_local_recorder};
 use metrics_exporter_prometheus::PrometheusBuilder;
 
@@ -37,14 +37,14 @@ impl Collections {
             .max_entries(2)
             .max_age(30 * MINUTE)
             .clock(&world.time);
-        let breaker = Breaker {
+        let breaker = CircuitBreaker {
             failures: 1,
             retry_after: Some(MINUTE),
         };
         let bus = ListenerRegistry::builder()
             .max_listeners(3)
-            .max_age(60 * MINUTE)
-            .breaker(breaker)
+            .ttl(60 * MINUTE)
+            .circuit_breaker(breaker)
             .clock(&world.time);
         let (seen, cache, bus) = (seen.build(), cache.build(), bus.build());
         let all = Self {

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use leakproof::{Breaker, ManualClock};
+use leakproof::{CircuitBreaker, ManualClock};
 
 use super::helpers::{Bus, both, builder};
 
@@ -34,7 +34,7 @@ fn a_success_that_ends_after_a_failure_ends_the_row() {
     for followers in [0, 1] {
         both(|make_calm| {
             let bus = builder()
-                .breaker(Breaker {
+                .circuit_breaker(CircuitBreaker {
                     failures: 2,
                     retry_after: None,
                 })
@@ -58,7 +58,7 @@ fn a_success_that_ends_after_a_failure_ends_the_row() {
 fn only_a_probe_ends_a_silence() {
     both(|make_calm| {
         let time = ManualClock::new();
-        let builder = builder().clock(&time).breaker(Breaker {
+        let builder = builder().clock(&time).circuit_breaker(CircuitBreaker {
             failures: 2,
             retry_after: Some(MINUTE),
         });

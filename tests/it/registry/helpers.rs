@@ -3,11 +3,11 @@
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
-use leakproof::{ListenerRegistry, ListenersBuilder, ManualClock};
+use leakproof::{ListenerRegistry, ManualClock, RegistryBuilder};
 
 pub type Bus = ListenerRegistry<&'static str, u32>;
 
-pub fn builder() -> ListenersBuilder<&'static str, u32> {
+pub fn builder() -> RegistryBuilder<&'static str, u32> {
     Bus::builder().max_per_topic(1_000)
 }
 

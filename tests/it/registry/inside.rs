@@ -64,7 +64,9 @@ const METHODS: &[(&str, Method)] = &[
     ("sweep", |it| assert_eq!(it.bus.sweep(), 0)),
     ("sweep_some", |it| assert!(!it.bus.sweep_some(10).more)),
     ("len", |it| assert!(it.bus.len() <= 10)),
-    ("len_of", |it| assert!(it.bus.len_of("topic") <= 10)),
+    ("listener_count", |it| {
+        assert!(it.bus.listener_count("topic") <= 10);
+    }),
     ("listeners", |it| assert!(it.bus.listeners().len() <= 10)),
     ("stats", |it| assert!(it.bus.stats().inserted > 0)),
     ("validate", |it| it.bus.validate()),
@@ -307,9 +309,12 @@ fn a_rejection_names_the_place_of_registration_through_every_method() {
     let line = Location::caller().line() + 1;
     let guard = bus.listen("topic").label("here").on(|_| ()).expect("room");
     let rejected = bus.on("topic", |_| ()).expect_err("full");
-    assert_eq!(rejected.places().len(), 1);
+    assert_eq!(rejected.locations().len(), 1);
     assert_eq!(
-        (rejected.places()[0].0.file(), rejected.places()[0].0.line()),
+        (
+            rejected.locations()[0].0.file(),
+            rejected.locations()[0].0.line()
+        ),
         (file!(), line)
     );
     drop(guard);

@@ -4,7 +4,9 @@ use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 use std::time::Duration;
 
-use leakproof::{Breaker, ListenerRegistry, ManualClock, Overflow, RemovalCause, WeakRegistry};
+use leakproof::{
+    CircuitBreaker, ListenerRegistry, ManualClock, Overflow, RemovalCause, WeakRegistry,
+};
 
 use super::helpers::{
     Bus, Count, Later, Log, OnDrop, both, builder, bus, captured, holding, later, put, take,
@@ -16,7 +18,7 @@ const MINUTE: Duration = Duration::from_secs(60);
 fn the_callback_is_told_that_one_was_paused_or_silenced() {
     let told = Log::default();
     let telling = told.clone();
-    let builder = builder().breaker(Breaker {
+    let builder = builder().circuit_breaker(CircuitBreaker {
         failures: 1,
         retry_after: Some(MINUTE),
     });
@@ -79,7 +81,7 @@ fn one_that_is_too_old_leaves_as_expired_whoever_comes_across_it() {
         // More than a registration frees, and older.
         for _ in 0..4 {
             bus.listen("other")
-                .max_age(MINUTE)
+                .ttl(MINUTE)
                 .on(|_| ())
                 .expect("room")
                 .forget();
@@ -88,7 +90,7 @@ fn one_that_is_too_old_leaves_as_expired_whoever_comes_across_it() {
             .listen("topic")
             .key("key")
             .scope(&scope)
-            .max_age(2 * MINUTE)
+            .ttl(2 * MINUTE)
             .on(|_| ())
             .expect("room");
         let id = guard.id();

@@ -4,14 +4,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use leakproof::{
-    Breaker, BuildError, Limit, ListenersBuilder, ManualClock, Overflow, Subscription, Sweep,
+    BuildError, CircuitBreaker, Limit, ManualClock, Overflow, RegistryBuilder, Subscription, Sweep,
 };
 
 use super::helpers::{Bus, Count, captured};
 
 const HOUR: Duration = Duration::from_secs(3600);
 
-fn tight() -> ListenersBuilder<&'static str, u32> {
+fn tight() -> RegistryBuilder<&'static str, u32> {
     Bus::builder().max_listeners(3).max_per_topic(2)
 }
 
@@ -25,7 +25,7 @@ fn promise_9_a_rejection_gives_the_handler_back_and_says_which_limit_how_many_an
         .on("a", move |_| drop(Arc::clone(&value)))
         .expect_err("two on a topic");
     assert_eq!(
-        (rejected.limit(), rejected.max(), rejected.places().len()),
+        (rejected.limit(), rejected.max(), rejected.locations().len()),
         (Limit::MaxPerTopic, 2, 1)
     );
     let text = rejected.to_string();
@@ -46,7 +46,7 @@ fn promise_9_a_rejection_gives_the_handler_back_and_says_which_limit_how_many_an
     let rejected = on("c").expect_err("three in all");
     assert_eq!((rejected.limit(), rejected.max()), (Limit::MaxListeners, 3));
     assert_eq!(
-        (bus.len(), bus.len_of("a"), bus.stats().rejected),
+        (bus.len(), bus.listener_count("a"), bus.stats().rejected),
         (3, 2, 2)
     );
     bus.validate();
@@ -61,7 +61,7 @@ fn promise_9_dead_and_expired_listeners_are_reclaimed_before_a_rejection() {
     let owner = Arc::new(());
     let (value, is_dropped) = captured();
     bus.listen("a")
-        .max_age(HOUR)
+        .ttl(HOUR)
         .on(move |_| drop(Arc::clone(&value)))
         .expect("room")
         .forget();
@@ -114,23 +114,27 @@ fn the_oldest_makes_room_where_that_is_asked_for() {
 #[test]
 fn zero_is_judged_when_registering_and_when_building() {
     let bus = tight().build().expect("sound limits");
-    let never = bus.listen("a").times(0).on(|_| ()).expect_err("no times");
+    let never = bus
+        .listen("a")
+        .max_calls(0)
+        .on(|_| ())
+        .expect_err("no times");
     assert_eq!(
         (never.limit(), never.to_string().as_str()),
         (
             Limit::Zero,
-            "the listener's `times` is zero; it could never be called"
+            "the listener's `max_calls` is zero; it could never be called"
         )
     );
     assert_eq!(
         bus.listen("a")
-            .max_age(Duration::ZERO)
+            .ttl(Duration::ZERO)
             .on(|_| ())
             .expect_err("no time")
             .limit(),
         Limit::Zero
     );
-    let refused = |builder: ListenersBuilder<&'static str, u32>| {
+    let refused = |builder: RegistryBuilder<&'static str, u32>| {
         builder.build().map(drop).expect_err("unsound")
     };
     assert_eq!(
@@ -146,8 +150,8 @@ fn zero_is_judged_when_registering_and_when_building() {
         }
     );
     assert_eq!(
-        refused(tight().max_age(Duration::ZERO)),
-        BuildError::Zero { limit: "max_age" }
+        refused(tight().ttl(Duration::ZERO)),
+        BuildError::Zero { limit: "ttl" }
     );
     assert_eq!(
         refused(tight().sweep_every(Duration::ZERO)),
@@ -156,7 +160,7 @@ fn zero_is_judged_when_registering_and_when_building() {
         }
     );
     let breaker = |failures, retry_after| {
-        refused(tight().breaker(Breaker {
+        refused(tight().circuit_breaker(CircuitBreaker {
             failures,
             retry_after,
         }))
@@ -164,13 +168,13 @@ fn zero_is_judged_when_registering_and_when_building() {
     assert_eq!(
         breaker(0, None),
         BuildError::Zero {
-            limit: "breaker.failures"
+            limit: "circuit_breaker.failures"
         }
     );
     assert_eq!(
         breaker(1, Some(Duration::ZERO)),
         BuildError::Zero {
-            limit: "breaker.retry_after"
+            limit: "circuit_breaker.retry_after"
         }
     );
     assert!(matches!(

@@ -158,7 +158,10 @@ fn topics_whose_hashes_are_equal_are_told_apart() {
         }
     }
     assert_eq!(bus.emit(&Same(4), &0).called, 0);
-    assert_eq!((bus.len_of(&Same(2)), bus.len_of(&Same(4))), (1, 0));
+    assert_eq!(
+        (bus.listener_count(&Same(2)), bus.listener_count(&Same(4))),
+        (1, 0)
+    );
     bus.validate();
     drop(guards);
 }

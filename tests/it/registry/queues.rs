@@ -6,7 +6,7 @@ use std::task::{Context, Poll, Waker};
 use std::thread;
 use std::time::Duration;
 
-use leakproof::{Breaker, Limit, Queue, WhenFull};
+use leakproof::{CircuitBreaker, Limit, Queue, QueueOverflow};
 
 use super::helpers::{Bus, both, bus, calm, later, put, take};
 
@@ -20,8 +20,8 @@ fn emit(bus: &Bus, events: std::ops::RangeInclusive<u32>) -> usize {
 #[test]
 fn a_full_queue_drops_the_oldest_or_the_newest_and_counts_them() {
     for (when_full, kept) in [
-        (WhenFull::DropOldest, [3, 4, 5]),
-        (WhenFull::DropNewest, [1, 2, 3]),
+        (QueueOverflow::DropOldest, [3, 4, 5]),
+        (QueueOverflow::DropNewest, [1, 2, 3]),
     ] {
         let bus = bus();
         let queue = bus
@@ -43,7 +43,10 @@ fn a_full_queue_drops_the_oldest_or_the_newest_and_counts_them() {
 #[test]
 fn a_blocking_queue_loses_nothing() {
     let bus = bus();
-    let queue = bus.listen("topic").queue(2, WhenFull::Block).expect("room");
+    let queue = bus
+        .listen("topic")
+        .queue(2, QueueOverflow::Block)
+        .expect("room");
     let consumer = thread::spawn(move || queue.iter().take(1_000).collect::<Vec<_>>());
     assert_eq!(emit(&bus, 1..=1_000), 0);
     assert_eq!(
@@ -56,9 +59,12 @@ fn a_blocking_queue_loses_nothing() {
 #[test]
 fn a_blocking_queue_fails_instead_of_waiting_for_its_own_thread() {
     let bus = bus();
-    let queue = bus.listen("topic").queue(2, WhenFull::Block).expect("room");
+    let queue = bus
+        .listen("topic")
+        .queue(2, QueueOverflow::Block)
+        .expect("room");
     assert_eq!(emit(&bus, 1..=1), 0);
-    assert_eq!(queue.recv_blocking(), Some(1));
+    assert_eq!(queue.blocking_recv(), Some(1));
     assert_eq!(
         emit(&bus, 2..=4),
         1,
@@ -73,7 +79,10 @@ fn a_blocking_queue_fails_instead_of_waiting_for_its_own_thread() {
 #[test]
 fn dropping_a_queue_detaches_it_and_ends_an_emit_that_waits_for_room() {
     let bus = bus();
-    let queue = bus.listen("topic").queue(1, WhenFull::Block).expect("room");
+    let queue = bus
+        .listen("topic")
+        .queue(1, QueueOverflow::Block)
+        .expect("room");
     let (done, ended) = mpsc::channel();
     let emitting = bus.clone();
     thread::spawn(move || done.send(emit(&emitting, 1..=2)));
@@ -92,13 +101,13 @@ fn a_queue_ends_when_its_listener_is_detached_and_what_waits_is_still_received()
     let queue = bus
         .listen("topic")
         .scope(&scope)
-        .queue(8, WhenFull::DropOldest)
+        .queue(8, QueueOverflow::DropOldest)
         .expect("room");
     emit(&bus, 1..=3);
     drop(scope);
     assert!(!queue.is_attached());
     assert_eq!(queue.iter().collect::<Vec<_>>(), [1, 2, 3]);
-    assert_eq!(queue.recv_blocking(), None);
+    assert_eq!(queue.blocking_recv(), None);
 }
 
 #[test]
@@ -106,7 +115,7 @@ fn a_queue_is_received_from_with_async() {
     let bus = bus();
     let queue = bus
         .listen("topic")
-        .queue(8, WhenFull::DropOldest)
+        .queue(8, QueueOverflow::DropOldest)
         .expect("room");
     let mut context = Context::from_waker(Waker::noop());
     let mut receiving = std::pin::pin!(queue.recv());
@@ -126,7 +135,7 @@ fn a_queue_is_a_listener_with_its_limits() {
         .expect("sound limits");
     assert_eq!(
         bus.listen("topic")
-            .queue(0, WhenFull::Block)
+            .queue(0, QueueOverflow::Block)
             .expect_err("no room for any")
             .limit(),
         Limit::Zero
@@ -134,11 +143,11 @@ fn a_queue_is_a_listener_with_its_limits() {
     let queue = bus
         .listen("topic")
         .label("queue")
-        .queue(1, WhenFull::DropNewest)
+        .queue(1, QueueOverflow::DropNewest)
         .expect("room");
     assert_eq!(
         bus.listen("topic")
-            .queue(1, WhenFull::Block)
+            .queue(1, QueueOverflow::Block)
             .expect_err("full")
             .limit(),
         Limit::MaxPerTopic
@@ -154,7 +163,7 @@ fn a_capacity_beyond_reach_is_refused() {
     for capacity in [(1 << 24) + 1, usize::MAX] {
         let rejected = bus
             .listen("topic")
-            .queue(capacity, WhenFull::DropNewest)
+            .queue(capacity, QueueOverflow::DropNewest)
             .expect_err("too much");
         assert_eq!(
             (rejected.limit(), rejected.max()),
@@ -171,7 +180,7 @@ fn a_capacity_beyond_reach_is_refused() {
 #[test]
 fn a_queue_that_ends_under_an_emit_has_not_failed() {
     let bus = Bus::builder()
-        .breaker(Breaker {
+        .circuit_breaker(CircuitBreaker {
             failures: 1,
             retry_after: None,
         })
@@ -186,7 +195,11 @@ fn a_queue_that_ends_under_an_emit_has_not_failed() {
             }
             failed
         });
-        for when_full in [WhenFull::DropOldest, WhenFull::DropNewest, WhenFull::Block] {
+        for when_full in [
+            QueueOverflow::DropOldest,
+            QueueOverflow::DropNewest,
+            QueueOverflow::Block,
+        ] {
             for _ in 0..20_000 {
                 drop(bus.listen("topic").queue(1, when_full).expect("room"));
             }
@@ -215,7 +228,7 @@ fn a_detached_queue_ends_though_an_emit_on_the_very_thread_that_reads_it_holds_i
         put(
             &queue,
             bus.listen("topic")
-                .queue(1_000, WhenFull::DropNewest)
+                .queue(1_000, QueueOverflow::DropNewest)
                 .expect("room"),
         );
         make_calm(&bus);
@@ -232,7 +245,7 @@ fn what_an_emit_wanted_to_put_into_a_full_queue_that_is_detached_is_dropped_and_
         let queue = bus
             .listen("topic")
             .filter(|&event| event > 0)
-            .queue(1, WhenFull::Block)
+            .queue(1, QueueOverflow::Block)
             .expect("room");
         if is_calm {
             calm(&bus, "topic");

@@ -5,7 +5,7 @@ use std::sync::{Arc, Barrier};
 use std::thread;
 use std::time::Duration;
 
-use leakproof::{Breaker, ManualClock, Overflow};
+use leakproof::{CircuitBreaker, ManualClock, Overflow};
 
 use super::helpers::{Bus, Count, builder, bus, captured};
 use crate::support::concurrently::together;
@@ -68,7 +68,7 @@ fn promise_6_times_holds_across_threads() {
         let other = bus.on("topic", |_| ()).expect("room");
         let guard = bus
             .listen("topic")
-            .times(times)
+            .max_calls(times)
             .on(move |_| counting.up())
             .expect("room");
         let called: usize = together(|_| {
@@ -145,7 +145,7 @@ fn promise_9_limits_are_exact_under_concurrency() {
     let guards = together(|thread| {
         let on = |step: usize| bus.on(topics[(thread + step) % 5], |_| ()).ok();
         let guards: Vec<_> = (0..100).filter_map(on).collect();
-        assert!(bus.len() <= 100 && topics.iter().all(|topic| bus.len_of(topic) <= 30));
+        assert!(bus.len() <= 100 && topics.iter().all(|topic| bus.listener_count(topic) <= 30));
         guards
     });
     assert_eq!(guards.iter().map(Vec::len).sum::<usize>(), 100);
@@ -163,11 +163,11 @@ fn everything_at_once() {
         .max_listeners(60)
         .max_per_topic(20)
         .overflow(Overflow::EvictOldest)
-        .breaker(Breaker {
+        .circuit_breaker(CircuitBreaker {
             failures: 3,
             retry_after: Some(Duration::from_secs(5)),
         })
-        .max_age(LONG)
+        .ttl(LONG)
         .clock(&time)
         .build()
         .expect("sound limits");
@@ -207,7 +207,7 @@ fn everything_at_once() {
                 ),
                 4 => drop(
                     bus.listen(topic)
-                        .times(3)
+                        .max_calls(3)
                         .filter(|event| event % 2 == 0)
                         .on(handler)
                         .expect("room"),

@@ -4,7 +4,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use leakproof::{
-    Breaker, ManualClock, Overflow, RemovalCause, Stats, Subscription, Sweep, Sweeper,
+    CircuitBreaker, ManualClock, Overflow, RemovalCause, Stats, Subscription, Sweep, Sweeper,
 };
 
 use super::helpers::{Bus, Count, Log, builder, calm, timed};
@@ -27,7 +27,7 @@ fn setup(is_calm: bool) -> Setup {
         .clock(&time)
         .max_per_topic(4)
         .overflow(Overflow::EvictOldest)
-        .breaker(Breaker {
+        .circuit_breaker(CircuitBreaker {
             failures: 2,
             retry_after: None,
         })
@@ -219,7 +219,7 @@ fn the_last_of_its_times() {
             it.bus
                 .listen("topic")
                 .label("it")
-                .times(2)
+                .max_calls(2)
                 .on(it.handler())
                 .expect("room"),
         );
@@ -249,7 +249,7 @@ fn its_age_noticed_by_an_emit_a_sweep_and_a_registration() {
         it.bus
             .listen("topic")
             .label("it")
-            .max_age(HOUR)
+            .ttl(HOUR)
             .on(it.handler())
             .expect("room")
             .forget();
@@ -259,7 +259,7 @@ fn its_age_noticed_by_an_emit_a_sweep_and_a_registration() {
         assert_eq!(
             (
                 it.bus.len(),
-                it.bus.len_of("topic"),
+                it.bus.listener_count("topic"),
                 it.bus.listeners().len()
             ),
             (1, 1, 1),
@@ -338,13 +338,13 @@ fn a_key_that_is_taken() {
 fn the_breaker_may_silence_until_a_probe_succeeds() {
     for is_calm in [false, true] {
         let time = ManualClock::new();
-        let breaker = Breaker {
+        let breaker = CircuitBreaker {
             failures: 2,
             retry_after: Some(MINUTE),
         };
         let bus = builder()
             .clock(&time)
-            .breaker(breaker)
+            .circuit_breaker(breaker)
             .build()
             .expect("sound limits");
         let guard = bus.on("topic", |&event| event != 2).expect("room");
@@ -382,17 +382,17 @@ fn an_age_for_all_bounds_that_of_each() {
     let time = ManualClock::new();
     let bus = builder()
         .clock(&time)
-        .max_age(HOUR)
+        .ttl(HOUR)
         .build()
         .expect("sound limits");
     bus.on("topic", |_| ()).expect("room").forget();
     bus.listen("topic")
-        .max_age(MINUTE)
+        .ttl(MINUTE)
         .on(|_| ())
         .expect("room")
         .forget();
     bus.listen("topic")
-        .max_age(2 * HOUR)
+        .ttl(2 * HOUR)
         .on(|_| ())
         .expect("room")
         .forget();
@@ -450,7 +450,7 @@ fn a_filter_holds_events_back_and_uses_nothing_up() {
         let odd = bus
             .listen("topic")
             .filter(|&event| event % 2 == 1)
-            .times(200)
+            .max_calls(200)
             .on(|_| ())
             .expect("room");
         let all = bus.on("topic", |_| ()).expect("room");
@@ -579,7 +579,7 @@ fn a_sweeper_sweeps_a_registry() {
     let time = ManualClock::new();
     let bus = builder()
         .clock(&time)
-        .max_age(HOUR)
+        .ttl(HOUR)
         .sweep_every(Duration::from_millis(1))
         .build()
         .expect("sound limits");
