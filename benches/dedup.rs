@@ -47,13 +47,13 @@ impl Ids {
 }
 
 fn unsync_set(ids: &Ids) -> unsync::DedupSet<str> {
-    let mut set = unsync::DedupSet::new(TTL, LIVE);
+    let mut set = unsync::DedupSet::new(LIVE, TTL);
     (0..LIVE).for_each(|_| assert!(set.insert(ids.next())));
     set
 }
 
 fn shared_set(ids: &Ids) -> DedupSet<str> {
-    let set = DedupSet::new(TTL, LIVE);
+    let set = DedupSet::new(LIVE, TTL);
     (0..LIVE).for_each(|_| assert!(set.insert(ids.next())));
     set
 }

@@ -16,7 +16,7 @@
 //! use leakproof::DedupSet;
 //! use std::time::Duration;
 //!
-//! let seen = DedupSet::<str>::new(Duration::from_secs(24 * 3600), 1_000_000);
+//! let seen = DedupSet::<str>::new(1_000_000, Duration::from_secs(24 * 3600));
 //!
 //! for id in ["3EB0C767D26A", "3EB0A8BFB3C1", "3EB0C767D26A"] {
 //!     if seen.insert(id) {
@@ -38,7 +38,7 @@
 //! use leakproof::{Claim, DedupSet};
 //! # use std::time::Duration;
 //! # fn handle(_: &str) -> Result<(), std::io::Error> { Ok(()) }
-//! # let seen = DedupSet::<str>::new(Duration::from_secs(24 * 3600), 1_000_000);
+//! # let seen = DedupSet::<str>::new(1_000_000, Duration::from_secs(24 * 3600));
 //! # let id = "3EB0C767D26A";
 //!
 //! match seen.claim(id) {
@@ -104,7 +104,7 @@ struct Readme;
 
 mod bounds;
 mod clock;
-mod compound;
+mod compound_key;
 mod config;
 mod contained;
 mod dedup;
@@ -127,9 +127,9 @@ mod sync;
 
 pub use bounds::{BuildError, Shared, Unsync};
 pub use clock::{Clock, ManualClock};
-pub use compound::{CompoundKey, MissingPart};
+pub use compound_key::{CompoundKey, EmptyPart};
 pub use config::{ConfigError, ConfigErrorKind, DedupConfig, LruConfig, RegistryConfig};
-pub use dedup::{Claim, DedupBuilder, DedupMap, DedupSet, LeaseLapsed, Seen, Ticket};
+pub use dedup::{Claim, DedupBuilder, DedupMap, DedupSet, LeaseExpired, Recorded, Ticket};
 pub use key::{AsKey, ByteKey, Key};
 pub use lru::{ComputeError, Cursor, InvalidCursor, LruBuilder, LruCache, TooHeavy};
 #[cfg(feature = "monitor")]

@@ -18,7 +18,7 @@ use std::time::Duration;
 /// ```
 /// # use leakproof::DedupSet;
 /// # use std::time::Duration;
-/// let seen = DedupSet::<str>::new(Duration::from_secs(86_400), 1_000);
+/// let seen = DedupSet::<str>::new(1_000, Duration::from_secs(86_400));
 /// seen.insert("a");
 /// seen.insert("a");
 /// let stats = seen.stats();

@@ -70,7 +70,7 @@ pub(crate) const PIECE: usize = 8192;
 /// use leakproof::{DedupSet, Sweeper};
 /// use std::{sync::Arc, time::Duration};
 ///
-/// let seen = Arc::new(DedupSet::<str>::new(Duration::from_secs(24 * 3600), 1_000_000));
+/// let seen = Arc::new(DedupSet::<str>::new(1_000_000, Duration::from_secs(24 * 3600)));
 /// let sweeper = Sweeper::new();
 /// sweeper.watch("message_dedup", &seen, Duration::from_secs(3600));
 /// ```

@@ -123,7 +123,7 @@ fn timed<C>(
 fn inserts(sizes: &Sizes) -> Rounds {
     let ids = Ids::new(sizes.live + sizes.rounds * sizes.timed);
     let full = || {
-        let set = DedupSet::<str>::new(DAY, sizes.live);
+        let set = DedupSet::<str>::new(sizes.live, DAY);
         (0..sizes.live).for_each(|at| assert!(set.insert(ids.get(at))));
         set
     };

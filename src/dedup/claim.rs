@@ -15,7 +15,7 @@ use crate::sync::atomic::{AtomicUsize, Ordering};
 
 /// What [`record`](DedupMap::record) found.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Seen<V> {
+pub enum Recorded<V> {
     /// Not recorded within the ttl. It is now.
     New,
     /// Recorded before.
@@ -69,24 +69,24 @@ impl<T, V> Claim<T, V> {
 /// It gives the value back. If the work was done all the same, [`record`](DedupMap::record) it: see
 /// [`Ticket::commit`].
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub struct LeaseLapsed<V> {
+pub struct LeaseExpired<V> {
     /// The value that was to be recorded.
     pub value: V,
 }
 
-impl<V> fmt::Debug for LeaseLapsed<V> {
+impl<V> fmt::Debug for LeaseExpired<V> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("LeaseLapsed").finish_non_exhaustive()
+        f.debug_struct("LeaseExpired").finish_non_exhaustive()
     }
 }
 
-impl<V> fmt::Display for LeaseLapsed<V> {
+impl<V> fmt::Display for LeaseExpired<V> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("the lease on the id had run out, so it was not recorded as handled")
     }
 }
 
-impl<V> Error for LeaseLapsed<V> {}
+impl<V> Error for LeaseExpired<V> {}
 
 /// A claim on an id in an [`unsync::DedupMap`](crate::unsync::DedupMap), to be handed back to its `commit` or
 /// `release`. One that is not is void once its lease has run out.
@@ -135,12 +135,12 @@ impl<'a, K: ?Sized + Key, V, S: std::hash::BuildHasher> Ticket<'a, K, V, S> {
     ///
     /// # Errors
     ///
-    /// [`LeaseLapsed`], with the value, where the lease had run out. Nothing is changed then.
+    /// [`LeaseExpired`], with the value, where the lease had run out. Nothing is changed then.
     ///
     /// So the next delivery would be handled again. Where the work was done, record its value after all:
     ///
     /// ```
-    /// use leakproof::{Claim, DedupMap, ManualClock, Seen};
+    /// use leakproof::{Claim, DedupMap, ManualClock, Recorded};
     /// use std::time::Duration;
     ///
     /// let time = ManualClock::new();
@@ -152,15 +152,15 @@ impl<'a, K: ?Sized + Key, V, S: std::hash::BuildHasher> Ticket<'a, K, V, S> {
     ///     time.advance(Duration::from_secs(60)); // the work took longer than its lease
     ///     if let Err(lapsed) = ticket.commit(reply) {
     ///         match seen.record("id", lapsed.value) {
-    ///             Seen::New => {} // recorded, a little late: nobody else was at it
-    ///             Seen::Duplicate { .. } | Seen::InFlight => eprintln!("another has it too: handled twice"),
+    ///             Recorded::New => {} // recorded, a little late: nobody else was at it
+    ///             Recorded::Duplicate { .. } | Recorded::InFlight => eprintln!("another has it too: handled twice"),
     ///         }
     ///     }
     /// }
     /// assert_eq!(seen.get("id").as_deref(), Some("the reply"));
     /// # Ok::<(), leakproof::BuildError>(())
     /// ```
-    pub fn commit(mut self, value: V) -> Result<(), LeaseLapsed<V>> {
+    pub fn commit(mut self, value: V) -> Result<(), LeaseExpired<V>> {
         let Some(token) = &self.token else {
             return Ok(());
         };

@@ -21,7 +21,7 @@ use crate::key::{AsKey, Key};
 use crate::shards::Shards;
 use crate::stats::Stats;
 pub use builder::DedupBuilder;
-pub use claim::{Claim, LeaseLapsed, Seen, Ticket, Token};
+pub use claim::{Claim, LeaseExpired, Recorded, Ticket, Token};
 use unsync::BATCH;
 
 /// Remembers ids for a time, at most so many, and for each a value.
@@ -71,7 +71,7 @@ use unsync::BATCH;
 /// use leakproof::{Claim, DedupMap};
 /// use std::time::Duration;
 ///
-/// let seen = DedupMap::<str, String>::new(Duration::from_secs(24 * 3600), 1_000_000);
+/// let seen = DedupMap::<str, String>::new(1_000_000, Duration::from_secs(24 * 3600));
 ///
 /// match seen.claim("1203630@g.us:3EB0C767D26A") {
 ///     Claim::Fresh(ticket) => ticket.commit("the reply".to_string())?, // dropped uncommitted: released
@@ -80,7 +80,7 @@ use unsync::BATCH;
 ///     Claim::Full => println!("too much at once"),
 /// }
 /// assert_eq!(seen.get("1203630@g.us:3EB0C767D26A").as_deref(), Some("the reply"));
-/// # Ok::<(), leakproof::LeaseLapsed<String>>(())
+/// # Ok::<(), leakproof::LeaseExpired<String>>(())
 /// ```
 pub struct DedupMap<K: ?Sized + Key, V, S = ahash::RandomState> {
     inner: Arc<Inner<K, V, S>>,
@@ -94,7 +94,7 @@ pub struct DedupMap<K: ?Sized + Key, V, S = ahash::RandomState> {
 /// use leakproof::DedupSet;
 /// use std::time::Duration;
 ///
-/// let seen = DedupSet::<str>::new(Duration::from_secs(24 * 3600), 1_000_000);
+/// let seen = DedupSet::<str>::new(1_000_000, Duration::from_secs(24 * 3600));
 /// assert!(seen.insert("1203630@g.us:3EB0C767D26A")); // not seen within the ttl: handle it
 /// assert!(!seen.insert("1203630@g.us:3EB0C767D26A")); // a redelivery
 /// ```
@@ -112,8 +112,7 @@ where
     K: ?Sized + Key<Store: SendStore> + 'static,
     V: Send + 'static,
 {
-    /// A map that remembers up to `max_entries` ids for `ttl` each. (Time first; of
-    /// [`LruCache::new`](crate::LruCache::new), which is asked for a size first of all, the bound.)
+    /// A map that remembers up to `max_entries` ids for `ttl` each.
     ///
     /// # Panics
     ///
@@ -121,7 +120,7 @@ where
     /// instead.
     #[must_use]
     #[track_caller]
-    pub fn new(ttl: Duration, max_entries: usize) -> Self {
+    pub fn new(max_entries: usize, ttl: Duration) -> Self {
         match Self::builder().ttl(ttl).max_entries(max_entries).build() {
             Ok(map) => map,
             Err(error) => panic!("DedupMap::new: {error}"),
@@ -223,10 +222,10 @@ impl<K: ?Sized + Key, V, S: BuildHasher> DedupMap<K, V, S> {
 
     /// Records an id with a value, unless it was recorded within the ttl or is in flight.
     ///
-    /// Checking and recording are one step: of any number of concurrent calls exactly one gets [`Seen::New`]. At
+    /// Checking and recording are one step: of any number of concurrent calls exactly one gets [`Recorded::New`]. At
     /// the bound the oldest id is evicted, never the new one. A key that alone exceeds the bound on bytes, or for which the
     /// ids in flight leave no room within it, is answered as new, and not stored. About one cache miss for a new id.
-    pub fn record(&self, key: &K, value: V) -> Seen<V>
+    pub fn record(&self, key: &K, value: V) -> Recorded<V>
     where
         V: Clone,
     {
@@ -239,7 +238,7 @@ impl<K: ?Sized + Key, V, S: BuildHasher> DedupMap<K, V, S> {
 
     /// Whether an id is recorded and live. Refreshes nothing.
     #[must_use]
-    pub fn contains(&self, key: &K) -> bool {
+    pub fn contains_key(&self, key: &K) -> bool {
         self.on(key, |now, hash, core| {
             core.find_at(now, hash, key).is_some()
         })
@@ -294,12 +293,12 @@ impl<K: ?Sized + Key, V, S: BuildHasher> DedupMap<K, V, S> {
     /// use leakproof::{Claim, DedupSet};
     /// use std::time::Duration;
     ///
-    /// let seen = DedupSet::<str>::new(Duration::from_secs(3600), 1_000);
+    /// let seen = DedupSet::<str>::new(1_000, Duration::from_secs(3600));
     /// if let Claim::Fresh(ticket) = seen.claim_owned("id") {
     ///     std::thread::spawn(move || ticket.commit(())).join().unwrap()?;
     /// }
     /// assert!(seen.contains("id"));
-    /// # Ok::<(), leakproof::LeaseLapsed<()>>(())
+    /// # Ok::<(), leakproof::LeaseExpired<()>>(())
     /// ```
     pub fn claim_owned(&self, key: &K) -> Claim<Ticket<'static, K, V, S>, V>
     where
@@ -342,7 +341,7 @@ impl<K: ?Sized + Key, V, S: BuildHasher> DedupMap<K, V, S> {
         })
     }
 
-    fn commit(&self, token: &Token, value: V) -> Result<(), LeaseLapsed<V>> {
+    fn commit(&self, token: &Token, value: V) -> Result<(), LeaseExpired<V>> {
         let (now, mut value) = (self.now(), Some(value));
         self.inner.with(self.inner.shards.of(token.hash), |core| {
             core.commit_at(now, token, &mut value)
@@ -377,6 +376,12 @@ impl<K: ?Sized + Key, V, S: BuildHasher> DedupMap<K, V, S> {
 }
 
 impl<K: ?Sized + Key, S: BuildHasher> DedupMap<K, (), S> {
+    /// Returns `true` if the id is recorded and live. Refreshes nothing.
+    #[must_use]
+    pub fn contains(&self, key: &K) -> bool {
+        self.contains_key(key)
+    }
+
     /// Records an id; whether it is new, as of [`HashSet::insert`](std::collections::HashSet::insert). `false` where
     /// it was recorded within the ttl, or is in flight.
     ///
@@ -396,7 +401,7 @@ impl<K: ?Sized + Key, S: BuildHasher> DedupMap<K, (), S> {
     /// ```
     /// # use leakproof::DedupSet;
     /// # use std::time::Duration;
-    /// let seen = DedupSet::<str>::new(Duration::from_secs(3600), 1_000);
+    /// let seen = DedupSet::<str>::new(1_000, Duration::from_secs(3600));
     /// assert_eq!(seen.insert_batch(["a", "b", "a"]), [true, true, false]);
     /// ```
     pub fn insert_batch<Q: AsKey<K>>(&self, keys: impl IntoIterator<Item = Q>) -> Vec<bool> {

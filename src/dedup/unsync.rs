@@ -14,7 +14,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::builder::{DedupBuilder, Limits};
-use super::claim::{Permits, Seen};
+use super::claim::{Permits, Recorded};
 use crate::bounds::Unsync;
 use crate::clock::{Clock, Nanos};
 use crate::dedup::log::store::Store;
@@ -33,20 +33,20 @@ pub(super) const BATCH: usize = 32;
 ///
 /// ```
 /// use leakproof::unsync::DedupMap;
-/// use leakproof::{Claim, Seen};
+/// use leakproof::{Claim, Recorded};
 /// use std::time::Duration;
 ///
-/// let mut seen = DedupMap::<str, u32>::new(Duration::from_secs(60), 1_000);
-/// assert_eq!(seen.record("a", 1), Seen::New);
-/// assert!(matches!(seen.record("a", 2), Seen::Duplicate { value: 1, .. }));
+/// let mut seen = DedupMap::<str, u32>::new(1_000, Duration::from_secs(60));
+/// assert_eq!(seen.record("a", 1), Recorded::New);
+/// assert!(matches!(seen.record("a", 2), Recorded::Duplicate { value: 1, .. }));
 /// assert_eq!(seen.get("a"), Some(&1));
 ///
 /// if let Claim::Fresh(token) = seen.claim("b") {
-///     assert_eq!(seen.record("b", 3), Seen::InFlight);
+///     assert_eq!(seen.record("b", 3), Recorded::InFlight);
 ///     seen.commit(token, 4)?;
 /// }
 /// assert_eq!(seen.get("b"), Some(&4));
-/// # Ok::<(), leakproof::LeaseLapsed<u32>>(())
+/// # Ok::<(), leakproof::LeaseExpired<u32>>(())
 /// ```
 // In this order, as in a shard: see `Shards`.
 #[repr(C)]
@@ -120,7 +120,7 @@ impl<K: ?Sized + Key, V> DedupMap<K, V> {
     /// an error instead.
     #[must_use]
     #[track_caller]
-    pub fn new(ttl: Duration, max_entries: usize) -> Self {
+    pub fn new(max_entries: usize, ttl: Duration) -> Self {
         match Self::builder().ttl(ttl).max_entries(max_entries).build() {
             Ok(map) => map,
             Err(error) => panic!("unsync::DedupMap::new: {error}"),
@@ -252,7 +252,7 @@ impl<K: ?Sized + Key, V, S: BuildHasher> DedupMap<K, V, S> {
     /// Records an id with a value, unless it was recorded within the ttl or is in flight.
     ///
     /// At the bound the oldest id is evicted. Costs at most one cache miss for a new id in most cases.
-    pub fn record(&mut self, key: &K, value: V) -> Seen<V>
+    pub fn record(&mut self, key: &K, value: V) -> Recorded<V>
     where
         V: Clone,
     {
@@ -263,17 +263,17 @@ impl<K: ?Sized + Key, V, S: BuildHasher> DedupMap<K, V, S> {
     }
 
     /// What a caller of `record` is told of what was found.
-    pub(super) fn seen(&self, found: &Found<()>) -> Seen<V>
+    pub(super) fn seen(&self, found: &Found<()>) -> Recorded<V>
     where
         V: Clone,
     {
         match *found {
-            Found::Duplicate(seq) => Seen::Duplicate {
+            Found::Duplicate(seq) => Recorded::Duplicate {
                 age: self.age_of(seq),
                 value: self.recorded.value(seq).clone(),
             },
-            Found::InFlight { .. } => Seen::InFlight,
-            Found::Fresh(()) | Found::Full => Seen::New,
+            Found::InFlight { .. } => Recorded::InFlight,
+            Found::Fresh(()) | Found::Full => Recorded::New,
         }
     }
 
@@ -355,7 +355,7 @@ impl<K: ?Sized + Key, V, S: BuildHasher> DedupMap<K, V, S> {
 
     /// Whether an id is recorded and live. Refreshes nothing.
     #[must_use]
-    pub fn contains(&self, key: &K) -> bool {
+    pub fn contains_key(&self, key: &K) -> bool {
         self.find_at(self.now(), self.hash(key), key).is_some()
     }
 

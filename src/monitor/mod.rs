@@ -5,7 +5,7 @@
 //! use leakproof::monitor::Severity;
 //! use std::{sync::Arc, time::Duration};
 //!
-//! let seen = Arc::new(DedupSet::<str>::new(Duration::from_secs(24 * 3600), 1_000_000));
+//! let seen = Arc::new(DedupSet::<str>::new(1_000_000, Duration::from_secs(24 * 3600)));
 //!
 //! let monitor = Monitor::builder()
 //!     .sample_every(Duration::from_secs(60)) // in the background
@@ -201,13 +201,13 @@ impl Monitor {
     /// use std::time::Duration;
     ///
     /// static SEEN: LazyLock<Arc<DedupSet<str>>> =
-    ///     LazyLock::new(|| Arc::new(DedupSet::new(Duration::from_secs(24 * 3600), 1_000_000)));
+    ///     LazyLock::new(|| Arc::new(DedupSet::new(1_000_000, Duration::from_secs(24 * 3600))));
     ///
     /// let monitor = Monitor::builder().build()?;
     /// monitor.watch("message_dedup", &SEEN);
     /// assert_eq!(monitor.report().collections.len(), 1);
     ///
-    /// monitor.watch("forgotten", &Arc::new(DedupSet::<str>::new(Duration::from_secs(60), 1_000)));
+    /// monitor.watch("forgotten", &Arc::new(DedupSet::<str>::new(1_000, Duration::from_secs(60))));
     /// assert_eq!(monitor.report().collections.len(), 1, "its only `Arc` is gone");
     /// # Ok::<(), leakproof::BuildError>(())
     /// ```
@@ -275,7 +275,7 @@ impl Monitor {
     /// # let recorder = metrics_exporter_prometheus::PrometheusBuilder::new().build_recorder();
     /// # let handle = recorder.handle();
     /// # let _guard = metrics::set_default_local_recorder(&recorder);
-    /// let seen = Arc::new(DedupSet::<str>::new(Duration::from_secs(24 * 3600), 1_000_000));
+    /// let seen = Arc::new(DedupSet::<str>::new(1_000_000, Duration::from_secs(24 * 3600)));
     /// let monitor = Monitor::builder().build()?;
     /// monitor.watch("message_dedup", &seen);
     ///

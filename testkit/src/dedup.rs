@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use leakproof::unsync::{DedupMap, Token};
-use leakproof::{Claim, ManualClock, Seen};
+use leakproof::{Claim, ManualClock, Recorded};
 
 /// One step. Keys and claims are numbers, so that both a fuzzer and a generator can make them.
 #[derive(Clone, Debug)]
@@ -135,7 +135,7 @@ pub fn run(limits: Limits, ops: &[Op]) {
                     .recorded
                     .iter()
                     .find(|entry| entry.0 == key && now - entry.1 < limits.ttl);
-                assert_eq!(map.contains(&key), known.is_some());
+                assert_eq!(map.contains_key(&key), known.is_some());
                 assert_eq!(map.get(&key), known.map(|entry| &entry.2));
                 assert_eq!(
                     map.age(&key),
@@ -165,7 +165,7 @@ pub fn run(limits: Limits, ops: &[Op]) {
                     time.set(Duration::from_nanos(model.now));
                     model.expire(&limits);
                     let key = format!("{step}-{number}");
-                    assert_eq!(map.record(&key, value), Seen::New);
+                    assert_eq!(map.record(&key, value), Recorded::New);
                     model.record_new(&limits, &key, value);
                 }
             }
@@ -231,13 +231,13 @@ fn record(
     let expected = if let Some(entry) = model.recorded.iter().find(|entry| entry.0 == key) {
         let (age, value) = (Duration::from_nanos(model.now - entry.1), entry.2);
         model.count("duplicates", 1);
-        Seen::Duplicate { age, value }
+        Recorded::Duplicate { age, value }
     } else if model.in_flight.iter().any(|entry| entry.0 == key) {
         model.count("in_flight_hits", 1);
-        Seen::InFlight
+        Recorded::InFlight
     } else {
         model.record_new(limits, key, value);
-        Seen::New
+        Recorded::New
     };
     assert_eq!(map.record(key, value), expected);
 }

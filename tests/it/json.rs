@@ -32,7 +32,7 @@ fn fields(of: &impl Serialize) -> Vec<String> {
 /// Of ids, of a cache, and of listeners.
 fn stats_of_each() -> [Stats; 3] {
     let hour = Duration::from_secs(3600);
-    let seen = DedupSet::<str>::new(hour, 10);
+    let seen = DedupSet::<str>::new(10, hour);
     let cache = LruCache::<u32, u32>::new(10, hour);
     [
         seen.stats(),
@@ -138,7 +138,7 @@ fn reported() -> Vec<String> {
         .process(crowded)
         .build()
         .expect("sound limits");
-    let seen = Arc::new(DedupSet::<str>::new(Duration::from_secs(3600), 10));
+    let seen = Arc::new(DedupSet::<str>::new(10, Duration::from_secs(3600)));
     monitor.watch("seen", &seen);
     let resources = [
         Resource::Entries,

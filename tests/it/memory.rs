@@ -146,7 +146,7 @@ fn id_of_45_bytes(number: u64) -> String {
 fn a_dedup_map_takes_what_its_documentation_states() {
     for entries in SIZES {
         let (bytes, _map) = grown(|| {
-            let mut map = unsync::DedupMap::<u64, [u8; 16]>::new(HOUR, entries);
+            let mut map = unsync::DedupMap::<u64, [u8; 16]>::new(entries, HOUR);
             for key in 0..entries as u64 {
                 map.record(&key, [0; 16]);
             }
@@ -158,7 +158,7 @@ fn a_dedup_map_takes_what_its_documentation_states() {
             of_ids(entries, 8, 16, false),
         );
         let (bytes, _set) = grown(|| {
-            let mut set = unsync::DedupSet::<str>::new(HOUR, entries);
+            let mut set = unsync::DedupSet::<str>::new(entries, HOUR);
             for number in 0..entries as u64 {
                 set.insert(&id_of_45_bytes(number));
             }
@@ -192,7 +192,7 @@ fn a_dedup_map_takes_what_its_documentation_states() {
 #[test]
 fn a_dedup_map_that_grows_takes_7_bytes_an_id_more_and_12_while_its_index_is_resized() {
     let mut most = 0.0_f64;
-    let (mut bytes, mut map) = grown(|| unsync::DedupMap::<u64, [u8; 16]>::new(HOUR, 1_200_000));
+    let (mut bytes, mut map) = grown(|| unsync::DedupMap::<u64, [u8; 16]>::new(1_200_000, HOUR));
     for key in 0..320_000_u64 {
         bytes += grown(|| map.record(&key, [0; 16])).0;
         let entries = map.len();
@@ -337,7 +337,7 @@ fn a_registry_gives_its_memory_back_after_a_spike() {
 fn an_id_of_45_bytes_takes_at_most_70_bytes_at_its_bound() {
     let entries = 200_000;
     let (bytes, seen) = grown(|| {
-        let mut seen = unsync::DedupSet::<str>::new(HOUR, entries);
+        let mut seen = unsync::DedupSet::<str>::new(entries, HOUR);
         for number in 0..2 * entries as u64 {
             seen.insert(&id_of_45_bytes(number));
         }
@@ -355,7 +355,7 @@ fn an_id_of_45_bytes_takes_at_most_70_bytes_at_its_bound() {
 fn a_map_of_a_few_ids_takes_15_kilobytes_and_an_empty_one_hardly_any() {
     for (ids, at_most) in [(0, 1_500.0), (1, 15_500.0), (10, 16_500.0)] {
         let (bytes, _map) = grown(|| {
-            let map = DedupSet::<str>::new(HOUR, 1_000);
+            let map = DedupSet::<str>::new(1_000, HOUR);
             (0..ids).for_each(|number| assert!(map.insert(&id_of_45_bytes(number))));
             map
         });

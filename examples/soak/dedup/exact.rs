@@ -4,7 +4,7 @@ use std::mem;
 use std::sync::Arc;
 use std::time::Duration;
 
-use leakproof::{Claim, DedupSet, Seen, Sweeper};
+use leakproof::{Claim, DedupSet, Recorded, Sweeper};
 
 use super::{HELD, Held, account, observe};
 use crate::cell::{Cell, Visit};
@@ -112,9 +112,9 @@ impl<'a> Exact<'a> {
         let visit = self.cells[id].visit(&self.time);
         tally.count("ids recorded");
         match self.set.record(&self.ids[id], ()) {
-            Seen::New => self.is_new(id, &visit, tally),
-            Seen::Duplicate { age, .. } => self.is_duplicate(id, &visit, age),
-            Seen::InFlight => self.is_in_flight(id, &visit),
+            Recorded::New => self.is_new(id, &visit, tally),
+            Recorded::Duplicate { age, .. } => self.is_duplicate(id, &visit, age),
+            Recorded::InFlight => self.is_in_flight(id, &visit),
         }
     }
 

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering::SeqCst;
 use std::time::Duration;
 
-use leakproof::{Claim, DedupMap, Seen, Sweeper};
+use leakproof::{Claim, DedupMap, Recorded, Sweeper};
 
 use super::{HELD, Held, account, observe};
 use crate::round::{Dice, Round, Tally, Time, nanos};
@@ -148,17 +148,17 @@ impl<'a> Squeezed<'a> {
         let value = Value::new(&self.alive, id, 1, dice.one_in(50), before);
         let history = Arc::clone(&value.history);
         match self.map.record(&self.ids[id], value) {
-            Seen::New => {
+            Recorded::New => {
                 history.after.store(self.time.now(), SeqCst);
                 tally.count("ids new");
             }
-            Seen::Duplicate { age, value } => {
+            Recorded::Duplicate { age, value } => {
                 self.round.check(nanos(age) < self.ttl, || {
                     format!("id {id} is {age:?} old, above its ttl")
                 });
                 self.is_live(id, &value, before);
             }
-            Seen::InFlight => {}
+            Recorded::InFlight => {}
         }
         tally.count("ids recorded");
     }

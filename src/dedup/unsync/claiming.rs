@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::{DedupMap, Found};
 use crate::clock::Nanos;
-use crate::dedup::claim::{Claim, LeaseLapsed, Token};
+use crate::dedup::claim::{Claim, LeaseExpired, Token};
 use crate::dedup::log::Seq;
 use crate::dedup::log::store::Store;
 use crate::key::Key;
@@ -76,8 +76,8 @@ impl<K: ?Sized + Key, V, S: BuildHasher> DedupMap<K, V, S> {
     ///
     /// # Errors
     ///
-    /// [`LeaseLapsed`], with the value, where the lease had run out. Nothing is changed then.
-    pub fn commit(&mut self, token: Token, value: V) -> Result<(), LeaseLapsed<V>> {
+    /// [`LeaseExpired`], with the value, where the lease had run out. Nothing is changed then.
+    pub fn commit(&mut self, token: Token, value: V) -> Result<(), LeaseExpired<V>> {
         let result = self.commit_at(self.now(), &token, &mut Some(value));
         drop(self.take_garbage());
         result
@@ -90,7 +90,7 @@ impl<K: ?Sized + Key, V, S: BuildHasher> DedupMap<K, V, S> {
         now: Nanos,
         token: &Token,
         value: &mut Option<V>,
-    ) -> Result<(), LeaseLapsed<V>> {
+    ) -> Result<(), LeaseExpired<V>> {
         let Some(number) = token.number else {
             return Ok(());
         };
@@ -99,7 +99,7 @@ impl<K: ?Sized + Key, V, S: BuildHasher> DedupMap<K, V, S> {
             .in_flight
             .find_by_value(token.hash, |&claimed| claimed == number)
         else {
-            return Err(LeaseLapsed {
+            return Err(LeaseExpired {
                 value: value.take().expect("a commit has a value"),
             });
         };

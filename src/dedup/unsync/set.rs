@@ -7,6 +7,12 @@ use crate::clock::Nanos;
 use crate::key::{AsKey, Key};
 
 impl<K: ?Sized + Key, S: BuildHasher> DedupMap<K, (), S> {
+    /// Returns `true` if the id is recorded and live. Refreshes nothing.
+    #[must_use]
+    pub fn contains(&self, key: &K) -> bool {
+        self.contains_key(key)
+    }
+
     /// Records an id; whether it is new, as of [`HashSet::insert`](std::collections::HashSet::insert). `false` where
     /// it was recorded within the ttl, or is in flight.
     pub fn insert(&mut self, key: &K) -> bool {

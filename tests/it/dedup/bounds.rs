@@ -69,8 +69,8 @@ fn new_panics_with_a_message_that_says_which_limit() {
         (TTL, usize::MAX, "max_entries"),
     ] {
         for message in [
-            catch_unwind(|| drop(DedupSet::<str>::new(ttl, max))).expect_err("refused"),
-            catch_unwind(|| drop(unsync::DedupSet::<str>::new(ttl, max))).expect_err("refused"),
+            catch_unwind(|| drop(DedupSet::<str>::new(max, ttl))).expect_err("refused"),
+            catch_unwind(|| drop(unsync::DedupSet::<str>::new(max, ttl))).expect_err("refused"),
         ] {
             let message = message.downcast::<String>().expect("a message");
             assert!(message.contains(&format!("`{limit}`")), "{message}");
@@ -111,7 +111,7 @@ fn the_shards_bounds_add_up_to_the_bound() {
 
 #[test]
 fn keys_of_no_bytes_and_of_megabytes() {
-    let seen = DedupSet::<[u8]>::new(TTL, 100);
+    let seen = DedupSet::<[u8]>::new(100, TTL);
     let keys: Vec<Vec<u8>> = (0..8).map(|n| vec![n; usize::from(n) << 18]).collect();
     for key in &keys {
         assert!(seen.insert(key) && !seen.insert(key));

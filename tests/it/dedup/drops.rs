@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use crate::support::panicking_types::{Counted, FUSE, Fused};
 use crate::support::timeout::in_time;
-use leakproof::{Claim, DedupMap, Key, ManualClock, Seen, unsync};
+use leakproof::{Claim, DedupMap, Key, ManualClock, Recorded, unsync};
 
 const TTL: Duration = Duration::from_secs(60);
 
@@ -166,19 +166,19 @@ fn a_value_that_is_not_stored_may_call_back_into_the_map_when_it_is_dropped() {
         |seen, value| {
             assert!(matches!(
                 seen.record("stored", value),
-                Seen::Duplicate { .. }
+                Recorded::Duplicate { .. }
             ));
         },
         |seen, value| {
             let Claim::Fresh(_ticket) = seen.claim("claimed") else {
                 panic!("fresh")
             };
-            assert!(matches!(seen.record("claimed", value), Seen::InFlight));
+            assert!(matches!(seen.record("claimed", value), Recorded::InFlight));
         },
         |seen, value| {
             assert!(matches!(
                 seen.record("longer than may be", value),
-                Seen::New
+                Recorded::New
             ));
         },
         |seen, value| {

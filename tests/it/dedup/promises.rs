@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::support::timeout::in_time;
-use leakproof::{Claim, DedupMap, DedupSet, ManualClock, Seen, unsync};
+use leakproof::{Claim, DedupMap, DedupSet, ManualClock, Recorded, unsync};
 
 const TTL: Duration = Duration::from_secs(3600);
 const NANO: Duration = Duration::from_nanos(1);
@@ -185,22 +185,22 @@ fn a_lease_beyond_all_time_never_runs_out() {
 fn reading_respects_expiry_and_refreshes_nothing() {
     let time = ManualClock::new();
     let seen = map::<u32>(&time, 10);
-    assert_eq!(seen.record("id", 7), Seen::New);
+    assert_eq!(seen.record("id", 7), Recorded::New);
     time.advance(TTL / 2);
     assert_eq!(
-        (seen.contains("id"), seen.get("id"), seen.age("id")),
+        (seen.contains_key("id"), seen.get("id"), seen.age("id")),
         (true, Some(7), Some(TTL / 2))
     );
     assert_eq!(
         seen.record("id", 8),
-        Seen::Duplicate {
+        Recorded::Duplicate {
             age: TTL / 2,
             value: 7
         }
     );
     time.advance(TTL / 2);
     assert_eq!(
-        (seen.contains("id"), seen.get("id"), seen.age("id")),
+        (seen.contains_key("id"), seen.get("id"), seen.age("id")),
         (false, None, None)
     );
 }
@@ -218,8 +218,8 @@ fn while_a_ticket_lives_its_id_is_in_flight() {
     assert!(
         matches!(seen.claim("id"), Claim::InFlight { since } if since == Duration::from_secs(5))
     );
-    assert_eq!(seen.record("id", 1), Seen::InFlight);
-    assert!(!seen.contains("id"), "in flight is not recorded");
+    assert_eq!(seen.record("id", 1), Recorded::InFlight);
+    assert!(!seen.contains_key("id"), "in flight is not recorded");
     assert_eq!((seen.len(), seen.stats().in_flight), (0, 1));
     ticket.commit(2).expect("within the lease");
     assert!(matches!(
@@ -289,9 +289,9 @@ fn commit_starts_the_ttl() {
     time.advance(Duration::from_secs(59));
     ticket.commit(1).expect("within the lease");
     time.advance(TTL - NANO);
-    assert!(seen.contains("id"));
+    assert!(seen.contains_key("id"));
     time.advance(NANO);
-    assert!(!seen.contains("id"));
+    assert!(!seen.contains_key("id"));
 }
 
 #[test]
@@ -451,7 +451,7 @@ fn an_id_in_flight_is_never_evicted() {
     }
     assert!(matches!(seen.claim("claimed"), Claim::InFlight { .. }));
     ticket.commit(1).expect("within the lease");
-    assert!(seen.contains("claimed") && seen.contains("99") && !seen.contains("98"));
+    assert!(seen.contains_key("claimed") && seen.contains_key("99") && !seen.contains_key("98"));
 }
 
 #[test]
@@ -645,7 +645,7 @@ fn for_each_visits_live_ids_oldest_first_across_shards() {
     let mut visited = Vec::new();
     seen.for_each(|&id, &value, age| {
         assert_eq!((value, age), (id * 2, Duration::from_secs(4_999 - id)));
-        assert!(seen.contains(&id), "no lock is held");
+        assert!(seen.contains_key(&id), "no lock is held");
         visited.push(id);
     });
     assert_eq!(visited, (1_400..5_000).collect::<Vec<_>>());
@@ -689,7 +689,7 @@ fn a_hash_set_is_swapped_by_changing_its_type() {
     }
     let ids = ["a", "b", "a", "", "b", "", "c"];
     let mut before = std::collections::HashSet::new();
-    let seen = DedupSet::<str>::new(TTL, 100);
+    let seen = DedupSet::<str>::new(100, TTL);
     assert_eq!(
         handled(&ids, |id| before.insert(id.to_string())),
         handled(&ids, |id| seen.insert(id))

@@ -6,7 +6,7 @@ use std::thread;
 use std::time::Duration;
 
 use crate::support::concurrently::{THREADS, together};
-use leakproof::{Claim, DedupMap, DedupSet, ManualClock, Seen};
+use leakproof::{Claim, DedupMap, DedupSet, ManualClock, Recorded};
 
 const TTL: Duration = Duration::from_secs(60);
 
@@ -50,7 +50,7 @@ fn of_many_concurrent_records_and_batches_exactly_one_is_new() {
             .count(),
         _ => ids
             .iter()
-            .filter(|id| seen.record(id, ()) == Seen::New)
+            .filter(|id| seen.record(id, ()) == Recorded::New)
             .count(),
     });
     assert_eq!(new.iter().sum::<usize>(), ids.len());
@@ -137,7 +137,7 @@ fn bounds_hold_while_threads_insert_remove_sweep_and_the_clock_jumps() {
 
 #[test]
 fn a_thread_that_dies_half_way_releases_its_claims_and_poisons_nothing() {
-    let seen = DedupSet::<str>::new(TTL, 100);
+    let seen = DedupSet::<str>::new(100, TTL);
     let died = thread::scope(|scope| {
         let claim = || {
             let Claim::Fresh(_ticket) = seen.claim("id") else {

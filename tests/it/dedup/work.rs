@@ -128,7 +128,7 @@ fn no_call_touches_more_than_64_entries_at_the_bound_and_with_claims() {
                 .see("committing", || seen.commit(token, Probe(id)))
                 .expect("within the lease"),
         }
-        most.see("looking", || seen.contains(&Probe(id)));
+        most.see("looking", || seen.contains_key(&Probe(id)));
     }
 }
 

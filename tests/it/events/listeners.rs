@@ -206,7 +206,7 @@ fn a_breaker_is_told_of_when_it_detaches() {
 #[test]
 fn calls_that_go_well_tell_nothing() {
     let (seen, cache) = (
-        DedupSet::<str>::new(MINUTE, 10),
+        DedupSet::<str>::new(10, MINUTE),
         LruCache::<u32, u32>::new(10, MINUTE),
     );
     let bus = with_breaker(None, &ManualClock::new());

@@ -154,7 +154,7 @@ fn a_figure_that_swings_about_a_threshold_is_told_of_once() {
 #[test]
 fn a_finding_of_a_collection_has_its_name_and_its_text() {
     let world = World::new();
-    let seen = Arc::new(DedupSet::<u32>::new(MINUTE, 10));
+    let seen = Arc::new(DedupSet::<u32>::new(10, MINUTE));
     world.monitor.watch("message_dedup", &seen);
     (0..8).for_each(|id| assert!(seen.insert(&id)));
     let told = world.sample();
@@ -205,7 +205,7 @@ fn the_subscriber_may_use_the_monitor() {
         assert_eq!(inside.monitor.report().collections.len(), 1);
         inside
             .monitor
-            .watch("another", &Arc::new(DedupSet::<u32>::new(MINUTE, 10)));
+            .watch("another", &Arc::new(DedupSet::<u32>::new(10, MINUTE)));
         inside.monitor.unwatch("another");
     };
     with_default(Calling(uses), || world.monitor.sample());

@@ -14,7 +14,7 @@ use std::ops::Deref;
 /// use leakproof::{CompoundKey, DedupSet};
 /// use std::time::Duration;
 ///
-/// let seen = DedupSet::<[u8]>::new(Duration::from_secs(3600), 10_000);
+/// let seen = DedupSet::<[u8]>::new(10_000, Duration::from_secs(3600));
 /// let (chat, id) = ("1203630@g.us", "3EB0C767D26A");
 /// assert!(seen.insert(&CompoundKey::new([chat, id])?));
 /// assert!(!seen.insert(&CompoundKey::new([chat, id])?));
@@ -25,7 +25,7 @@ use std::ops::Deref;
 ///
 /// let key = CompoundKey::new([chat, id])?;
 /// assert_eq!(CompoundKey::parts(&key).collect::<Vec<_>>(), [chat.as_bytes(), id.as_bytes()]);
-/// # Ok::<(), leakproof::MissingPart>(())
+/// # Ok::<(), leakproof::EmptyPart>(())
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct CompoundKey {
@@ -37,19 +37,19 @@ impl CompoundKey {
     ///
     /// # Errors
     ///
-    /// [`MissingPart`] names the first part that is empty. No parts at all count as the first one missing.
-    pub fn new<P: AsRef<[u8]>>(parts: impl IntoIterator<Item = P>) -> Result<Self, MissingPart> {
+    /// [`EmptyPart`] names the first part that is empty. No parts at all count as the first one missing.
+    pub fn new<P: AsRef<[u8]>>(parts: impl IntoIterator<Item = P>) -> Result<Self, EmptyPart> {
         let mut bytes = Vec::with_capacity(64);
         for (index, part) in parts.into_iter().enumerate() {
             let part = part.as_ref();
             if part.is_empty() {
-                return Err(MissingPart { index });
+                return Err(EmptyPart { index });
             }
             push_length(&mut bytes, part.len());
             bytes.extend_from_slice(part);
         }
         if bytes.is_empty() {
-            Err(MissingPart { index: 0 })
+            Err(EmptyPart { index: 0 })
         } else {
             Ok(Self { bytes })
         }
@@ -105,18 +105,18 @@ impl AsRef<[u8]> for CompoundKey {
 
 /// A part of a [`CompoundKey`] was empty.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct MissingPart {
+pub struct EmptyPart {
     /// Which one, counted from zero.
     pub index: usize,
 }
 
-impl fmt::Display for MissingPart {
+impl fmt::Display for EmptyPart {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "part {} of the key is empty", self.index + 1)
     }
 }
 
-impl Error for MissingPart {}
+impl Error for EmptyPart {}
 
 #[cfg(test)]
 mod tests {
@@ -158,11 +158,11 @@ mod tests {
 
     #[test]
     fn a_missing_part_is_named() {
-        assert_eq!(CompoundKey::new(["", "id"]), Err(MissingPart { index: 0 }));
+        assert_eq!(CompoundKey::new(["", "id"]), Err(EmptyPart { index: 0 }));
         assert_eq!(
             CompoundKey::new(["chat", "", "id"]),
-            Err(MissingPart { index: 1 })
+            Err(EmptyPart { index: 1 })
         );
-        assert_eq!(CompoundKey::new([""; 0]), Err(MissingPart { index: 0 }));
+        assert_eq!(CompoundKey::new([""; 0]), Err(EmptyPart { index: 0 }));
     }
 }
