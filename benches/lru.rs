@@ -52,9 +52,7 @@ macro_rules! impl_cache {
     ($cache:ty) => {
         impl<K: Key> Cache<K> for $cache {
             fn with(max_entries: usize, clock: Clock) -> Self {
-                let builder = <$cache>::builder()
-                    .max_entries(max_entries)
-                    .max_age(MAX_AGE);
+                let builder = <$cache>::builder().max_entries(max_entries).ttl(MAX_AGE);
                 builder.clock(clock).build().expect("bounds are set")
             }
 

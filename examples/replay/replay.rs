@@ -40,10 +40,10 @@ impl Replay {
                 builder = builder.max_weight(bytes);
             }
             if let Some(age) = options.max_age {
-                builder = builder.max_age(age);
+                builder = builder.ttl(age);
             }
             if let Some(idle) = options.max_idle {
-                builder = builder.max_idle(idle);
+                builder = builder.idle_timeout(idle);
             }
             Ok(Run {
                 cache: builder.build()?,

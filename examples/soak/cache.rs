@@ -62,7 +62,7 @@ fn computing(round: &mut Round, max_age: Duration, causes: &mut Tally) -> Tally 
     // All keys may be of one shard.
     let builder = LruCache::builder()
         .max_entries(keys * shards)
-        .max_age(max_age)
+        .ttl(max_age)
         .shards(shards)
         .clock(time.clock());
     let cache = Arc::new(builder.build().expect("sound limits"));
@@ -250,8 +250,8 @@ fn squeezed(round: &mut Round, max_age: Duration, max_idle: Duration, causes: &m
     let teller = Arc::clone(&told);
     let mut builder = LruCache::<usize, Value>::builder()
         .max_entries(limits.entries)
-        .max_age(max_age)
-        .max_idle(max_idle)
+        .ttl(max_age)
+        .idle_timeout(max_idle)
         .shards(shards)
         .clock(time.clock())
         .on_removal(move |&key, value, cause| teller.tell(key, value, cause));
@@ -400,12 +400,14 @@ impl Squeezed<'_> {
         let history = Arc::clone(&value.history);
         let visit = self.cells[key].visit(&self.time);
         let former = if dice.one_in(2) {
-            self.cache.try_insert(key, value).unwrap_or_else(|refused| {
-                self.round.check(refused.value.id == key, || {
-                    format!("key {key} was refused as {}", refused.value.id)
-                });
-                None
-            })
+            self.cache
+                .insert_checked(key, value)
+                .unwrap_or_else(|refused| {
+                    self.round.check(refused.value.id == key, || {
+                        format!("key {key} was refused as {}", refused.value.id)
+                    });
+                    None
+                })
         } else {
             self.cache.insert(key, value)
         };
@@ -465,11 +467,11 @@ impl Squeezed<'_> {
         tally.count("changes of bounds");
         let shards = self.limits.shards;
         self.cache
-            .resize(shards + dice.between(1, 2_000) as usize)
+            .set_max_entries(shards + dice.between(1, 2_000) as usize)
             .expect("a sound limit");
         if self.limits.weight.is_some() {
             self.cache
-                .resize_weight(shards as u64 * dice.between(50, 20_000))
+                .set_max_weight(shards as u64 * dice.between(50, 20_000))
                 .expect("a sound limit");
         }
         self.resizes.fetch_add(1, SeqCst);

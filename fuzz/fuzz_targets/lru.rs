@@ -10,8 +10,8 @@ use leakproof_testkit::lru::{Limits, Op, run};
 struct Input {
     max_entries: u8,
     max_weight: u16,
-    max_age: u16,
-    max_idle: u16,
+    ttl: u16,
+    idle_timeout: u16,
     ops: Vec<Op>,
 }
 
@@ -19,8 +19,8 @@ fuzz_target!(|input: Input| {
     let limits = Limits {
         max_entries: usize::from(input.max_entries) + 1,
         max_weight: u64::from(input.max_weight) + 1,
-        max_age: u64::from(input.max_age) + 1,
-        max_idle: u64::from(input.max_idle) + 1,
+        ttl: u64::from(input.ttl) + 1,
+        idle_timeout: u64::from(input.idle_timeout) + 1,
     };
     run(limits, &input.ops);
 });

@@ -52,15 +52,15 @@ pub(super) fn weigh<K, V>(weigher: &Weigher<K, V>, key: &K, value: &V) -> NonZer
 ///     .max_entries(100_000)
 ///     .max_weight(64 << 20)
 ///     .weigher(|key, value| u32::try_from(key.len() + value.len()).unwrap_or(u32::MAX))
-///     .max_age(Duration::from_secs(1800))
-///     .max_idle(Duration::from_secs(300))
+///     .ttl(Duration::from_secs(1800))
+///     .idle_timeout(Duration::from_secs(300))
 ///     .on_removal(|key, _value, cause| println!("{key}: {cause}"))
 ///     .shards(8)
 ///     .sweep_every(Duration::from_secs(60))
 ///     .build()?;
 /// assert!(cache.is_empty());
 ///
-/// let unbounded = LruCache::<String, Vec<u8>>::builder().max_age(Duration::from_secs(60)).build();
+/// let unbounded = LruCache::<String, Vec<u8>>::builder().ttl(Duration::from_secs(60)).build();
 /// assert_eq!(unbounded.unwrap_err(), BuildError::Missing { limit: "max_entries or max_weight" });
 /// # Ok::<(), BuildError>(())
 /// ```
@@ -68,8 +68,8 @@ pub struct LruBuilder<K, V, S = ahash::RandomState, M = Shared> {
     max_entries: Option<usize>,
     max_weight: Option<u64>,
     weigher: Weigher<K, V>,
-    max_age: Option<Duration>,
-    max_idle: Option<Duration>,
+    ttl: Option<Duration>,
+    idle_timeout: Option<Duration>,
     on_removal: Option<Arc<OnRemoval<K, V>>>,
     knobs: Knobs<S>,
     made: PhantomData<M>,
@@ -81,8 +81,8 @@ impl<K, V, M> LruBuilder<K, V, ahash::RandomState, M> {
             max_entries: None,
             max_weight: None,
             weigher: None,
-            max_age: None,
-            max_idle: None,
+            ttl: None,
+            idle_timeout: None,
             on_removal: None,
             knobs: Knobs::default(),
             made: PhantomData,
@@ -98,8 +98,8 @@ impl<K, V, S, M> LruBuilder<K, V, S, M> {
     pub fn config(mut self, config: &LruConfig) -> Self {
         self.max_entries = Some(config.max_entries);
         self.max_weight = config.max_weight;
-        self.max_age = config.max_age;
-        self.max_idle = config.max_idle;
+        self.ttl = config.max_age;
+        self.idle_timeout = config.max_idle;
         self.knobs.shards = config.shards;
         self.knobs.sweep_every = config.sweep_every;
         self
@@ -135,20 +135,20 @@ impl<K, V, S, M> LruBuilder<K, V, S, M> {
 
     /// How old an entry can get, counted from when it was last written; no limit unless given.
     #[must_use]
-    pub fn max_age(mut self, max: Duration) -> Self {
-        self.max_age = Some(max);
+    pub fn ttl(mut self, max: Duration) -> Self {
+        self.ttl = Some(max);
         self
     }
 
     /// How long an entry may go without being written or read; no limit unless given.
     #[must_use]
-    pub fn max_idle(mut self, max: Duration) -> Self {
-        self.max_idle = Some(max);
+    pub fn idle_timeout(mut self, max: Duration) -> Self {
+        self.idle_timeout = Some(max);
         self
     }
 
     /// Has `call` told of every entry that leaves and why, once each, and of every one that was too heavy for `insert` or
-    /// `get_or_insert_with` to store; `try_insert` gives that back to its caller instead.
+    /// `get_or_insert_with` to store; `insert_checked` gives that back to its caller instead.
     ///
     /// It is called by whoever caused the departure, a sweeper for example, while no lock is held; so it may use the cache.
     /// Where that makes others leave, it is called for those within: let that come to an end. A panic in it is
@@ -156,7 +156,7 @@ impl<K, V, S, M> LruBuilder<K, V, S, M> {
     ///
     /// Entries that are dropped with the cache itself are not told of: where each has to be, call `clear` before the cache
     /// is dropped. And an entry whose time is over is told of when somebody comes across it: on a quiet cache that is a
-    /// sweep, so that a session is closed up to `max_idle` and [`sweep_every`](LruBuilder::sweep_every) after its last use.
+    /// sweep, so that a session is closed up to `idle_timeout` and [`sweep_every`](LruBuilder::sweep_every) after its last use.
     ///
     /// ```
     /// use leakproof::LruCache;
@@ -201,8 +201,8 @@ impl<K, V, S, M> LruBuilder<K, V, S, M> {
             max_entries: self.max_entries,
             max_weight: self.max_weight,
             weigher: self.weigher,
-            max_age: self.max_age,
-            max_idle: self.max_idle,
+            ttl: self.ttl,
+            idle_timeout: self.idle_timeout,
             on_removal: self.on_removal,
             knobs: self.knobs.hasher(hasher),
             made: PhantomData,
@@ -228,8 +228,8 @@ impl<K, V, S, M> LruBuilder<K, V, S, M> {
                 most,
             )?,
             max_weight: max_weight.unwrap_or(u64::MAX),
-            max_age: time("max_age", self.max_age)?,
-            max_idle: time("max_idle", self.max_idle)?,
+            ttl: time("ttl", self.ttl)?,
+            idle_timeout: time("idle_timeout", self.idle_timeout)?,
         })
     }
 }
@@ -239,8 +239,8 @@ impl<K, V, S, M> LruBuilder<K, V, S, M> {
 pub(super) struct Limits {
     pub(super) max_entries: usize,
     pub(super) max_weight: u64,
-    pub(super) max_age: Nanos,
-    pub(super) max_idle: Nanos,
+    pub(super) ttl: Nanos,
+    pub(super) idle_timeout: Nanos,
 }
 
 impl Limits {
@@ -360,8 +360,8 @@ impl<K, V, S, M> fmt::Debug for LruBuilder<K, V, S, M> {
         f.debug_struct("LruBuilder")
             .field("max_entries", &self.max_entries)
             .field("max_weight", &self.max_weight)
-            .field("max_age", &self.max_age)
-            .field("max_idle", &self.max_idle)
+            .field("ttl", &self.ttl)
+            .field("idle_timeout", &self.idle_timeout)
             .field("knobs", &self.knobs)
             .finish_non_exhaustive()
     }

@@ -40,13 +40,13 @@ pub use scan::{Cursor, InvalidCursor};
 
 /// A cache bounded by size, weight, age and idleness, in any combination that has a bound on size or weight.
 ///
-/// It replaces the `HashMap` that only gains entries, and the `max_size = 1000, max_age = 30 min` that everyone
+/// It replaces the `HashMap` that only gains entries, and the `max_size = 1000, ttl = 30 min` that everyone
 /// writes by hand. All bounds hold after every call; an entry that is past its time is never returned, whatever any
 /// sweep does; at a bound, entries past their time go first, then the least recently used.
 ///
-/// `max_age` counts from when an entry was last written, `max_idle` from when it was last used: by [`get`](Self::get),
-/// [`get_with`](Self::get_with), [`get_or_insert_with`](Self::get_or_insert_with) or being written, not by
-/// [`peek`](Self::peek) or [`contains`](Self::contains).
+/// `ttl` counts from when an entry was last written, `idle_timeout` from when it was last used: by [`get`](Self::get),
+/// [`with`](Self::with), [`get_or_insert_with`](Self::get_or_insert_with) or being written, not by
+/// [`peek`](Self::peek) or [`contains_key`](Self::contains_key).
 ///
 /// Keys are owned: `LruCache<String, _>`, of which `get("key")` takes a `&str`.
 ///
@@ -55,7 +55,7 @@ pub use scan::{Cursor, InvalidCursor};
 /// `get`, `insert`, `remove`, an eviction and an expiry take constant time; an insert of much weight evicts as many as
 /// have to go for it. No such call moves more than some dozens of entries: the index grows and shrinks by the line, the slab
 /// by the chunk, and memory is given back as entries leave. Calls that go through many take as long as there are:
-/// [`clear`](Self::clear), [`retain`](Self::retain), [`resize`](Self::resize), [`sweep`](Self::sweep), and
+/// [`clear`](Self::clear), [`retain`](Self::retain), [`set_max_entries`](Self::set_max_entries), [`sweep`](Self::sweep), and
 /// [`pop_lru`](Self::pop_lru) and [`pop_oldest`](Self::pop_oldest), which free all that is past its time and stands before
 /// the live entry.
 ///
@@ -111,7 +111,7 @@ pub use scan::{Cursor, InvalidCursor};
 /// let time = ManualClock::new();
 /// let sessions = LruCache::<u64, Session>::builder()
 ///     .max_entries(100_000)
-///     .max_idle(Duration::from_secs(300))
+///     .idle_timeout(Duration::from_secs(300))
 ///     .on_removal(move |id, session, cause| {
 ///         println!("session {id} of {} ended: {cause}", session.user);
 ///         count.fetch_add(u32::from(cause == RemovalCause::Idle), Ordering::Relaxed);
@@ -122,9 +122,9 @@ pub use scan::{Cursor, InvalidCursor};
 ///
 /// sessions.insert(7, Session { user: "ada".to_string() });
 /// time.advance(Duration::from_secs(299));
-/// assert!(sessions.get_with(&7, |session| session.user == "ada").unwrap()); // active: 5 more minutes
+/// assert!(sessions.with(&7, |session| session.user == "ada").unwrap()); // active: 5 more minutes
 /// time.advance(Duration::from_secs(300));
-/// assert!(!sessions.contains(&7));
+/// assert!(!sessions.contains_key(&7));
 /// sessions.sweep();
 /// assert_eq!(closed.load(Ordering::Relaxed), 1);
 /// # Ok::<(), leakproof::BuildError>(())
@@ -156,7 +156,7 @@ pub use scan::{Cursor, InvalidCursor};
 ///     tenant: String,
 /// }
 ///
-/// let clients = LruCache::<String, Arc<Client>>::builder().max_entries(500).max_idle(Duration::from_secs(600)).build()?;
+/// let clients = LruCache::<String, Arc<Client>>::builder().max_entries(500).idle_timeout(Duration::from_secs(600)).build()?;
 /// let client = |tenant: &str| {
 ///     clients.get_or_insert_with(tenant, || Arc::new(Client { tenant: tenant.to_string() }))
 /// };
@@ -177,7 +177,7 @@ pub use scan::{Cursor, InvalidCursor};
 /// images.insert("logo.png".to_string(), vec![0; 10_000]);
 /// assert_eq!(images.weight(), 10_008);
 ///
-/// let too_large = images.try_insert("map.png".to_string(), vec![0; 100 << 20]).unwrap_err();
+/// let too_large = images.insert_checked("map.png".to_string(), vec![0; 100 << 20]).unwrap_err();
 /// assert_eq!(too_large.key, "map.png"); // refused, and given back
 /// # Ok::<(), leakproof::BuildError>(())
 /// ```
@@ -190,21 +190,17 @@ where
     K: Hash + Eq + Send + 'static,
     V: Send + 'static,
 {
-    /// A cache of up to `max_entries` entries, each for up to `max_age` after it was last written. (The bound first; of
+    /// A cache of up to `max_entries` entries, each for up to `ttl` after it was last written. (The bound first; of
     /// [`DedupMap::new`](crate::DedupMap::new), which is asked for a time first of all, the ttl.)
     ///
     /// # Panics
     ///
-    /// Where `max_entries` or `max_age` is zero, or `max_entries` beyond reach; [`builder`](Self::builder) returns an
+    /// Where `max_entries` or `ttl` is zero, or `max_entries` beyond reach; [`builder`](Self::builder) returns an
     /// error instead.
     #[must_use]
     #[track_caller]
-    pub fn new(max_entries: usize, max_age: Duration) -> Self {
-        match Self::builder()
-            .max_entries(max_entries)
-            .max_age(max_age)
-            .build()
-        {
+    pub fn new(max_entries: usize, ttl: Duration) -> Self {
+        match Self::builder().max_entries(max_entries).ttl(ttl).build() {
             Ok(cache) => cache,
             Err(error) => panic!("LruCache::new: {error}"),
         }
@@ -297,7 +293,7 @@ impl<K: Hash + Eq, V, S: BuildHasher> LruCache<K, V, S> {
         Q: ?Sized + Hash + Eq,
         V: Clone,
     {
-        self.get_with(key, V::clone)
+        self.with(key, V::clone)
     }
 
     /// What `read` makes of the live value under a key, whose entry is now the most recently used.
@@ -305,7 +301,7 @@ impl<K: Hash + Eq, V, S: BuildHasher> LruCache<K, V, S> {
     /// `read` is called while a shard is locked: it should be short, and must not call back into the cache, which would
     /// wait for itself for ever, if it comes to the same shard.
     #[inline]
-    pub fn get_with<Q, R>(&self, key: &Q, read: impl FnOnce(&V) -> R) -> Option<R>
+    pub fn with<Q, R>(&self, key: &Q, read: impl FnOnce(&V) -> R) -> Option<R>
     where
         K: Borrow<Q>,
         Q: ?Sized + Hash + Eq,
@@ -367,7 +363,7 @@ impl<K: Hash + Eq, V, S: BuildHasher> LruCache<K, V, S> {
 
     /// Whether there is a live entry under a key. Refreshes nothing, and counts as neither hit nor miss.
     #[must_use]
-    pub fn contains<Q>(&self, key: &Q) -> bool
+    pub fn contains_key<Q>(&self, key: &Q) -> bool
     where
         K: Borrow<Q>,
         Q: ?Sized + Hash + Eq,
@@ -381,10 +377,10 @@ impl<K: Hash + Eq, V, S: BuildHasher> LruCache<K, V, S> {
     ///
     /// What has to go to make room is what is past its time, then the shard's least recently used. An entry that alone is
     /// heavier than its shard's share of `max_weight` is not stored: it goes to the callback with
-    /// [`RemovalCause::Rejected`], and is counted; [`try_insert`](Self::try_insert) gives it back.
+    /// [`RemovalCause::Rejected`], and is counted; [`insert_checked`](Self::insert_checked) gives it back.
     #[inline]
     pub fn insert(&self, key: K, value: V) -> Option<V> {
-        self.try_insert(key, value).unwrap_or_else(|refused| {
+        self.insert_checked(key, value).unwrap_or_else(|refused| {
             self.inner
                 .listener
                 .tell(&refused.key, &refused.value, RemovalCause::Rejected);
@@ -398,7 +394,7 @@ impl<K: Hash + Eq, V, S: BuildHasher> LruCache<K, V, S> {
     ///
     /// [`TooHeavy`], with the key and the value. What was stored under the key is gone all the same, as out of date.
     #[inline]
-    pub fn try_insert(&self, key: K, value: V) -> Result<Option<V>, TooHeavy<K, V>> {
+    pub fn insert_checked(&self, key: K, value: V) -> Result<Option<V>, TooHeavy<K, V>> {
         let hash = hash(&self.inner.hasher, &key);
         let now = self.now();
         if self.inner.weigher.is_some() {

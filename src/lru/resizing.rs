@@ -18,7 +18,7 @@ impl<K, V, S> LruCache<K, V, S> {
     ///
     /// [`BuildError`] where the bound is zero, beyond reach, or too small for each shard to have a part; the former one
     /// holds on.
-    pub fn resize(&self, max_entries: usize) -> Result<(), BuildError> {
+    pub fn set_max_entries(&self, max_entries: usize) -> Result<(), BuildError> {
         let shards = self.inner.shards.len();
         bounds::count(
             "max_entries",
@@ -33,13 +33,13 @@ impl<K, V, S> LruCache<K, V, S> {
     }
 
     /// Sets another bound on the weight of all entries; what is above it is evicted, in time proportional to its number,
-    /// as by [`resize`](Self::resize).
+    /// as by [`set_max_entries`](Self::set_max_entries).
     ///
     /// # Errors
     ///
     /// [`BuildError`] where the bound is zero, too small for each shard to have a part, or the cache has no weigher; the
     /// former one holds on.
-    pub fn resize_weight(&self, max_weight: u64) -> Result<(), BuildError> {
+    pub fn set_max_weight(&self, max_weight: u64) -> Result<(), BuildError> {
         let shards = self.inner.shards.len();
         bounds::weight(Some(max_weight), self.inner.weigher.is_some())?;
         bounds::shards(shards, usize::try_from(max_weight))?;

@@ -128,8 +128,8 @@ impl<K, V, S> LruCache<K, V, S> {
                 .checked_sub(limit)
                 .filter(|_| limit != Nanos::MAX)
         };
-        let too_old = since(self.store.writes().time(at), self.limits.max_age);
-        let unused = since(self.store.recency().time(at), self.limits.max_idle);
+        let too_old = since(self.store.writes().time(at), self.limits.ttl);
+        let unused = since(self.store.recency().time(at), self.limits.idle_timeout);
         let cause = if too_old >= unused {
             RemovalCause::Expired
         } else {
@@ -171,8 +171,8 @@ impl<K, V, S> LruCache<K, V, S> {
                 let due = |oldest: Option<(Place, Nanos)>, limit| {
                     oldest.map_or(Nanos::MAX, |(_, time)| time.saturating_add(limit))
                 };
-                let age = due(self.store.writes().oldest(), self.limits.max_age);
-                let idle = due(self.store.recency().oldest(), self.limits.max_idle);
+                let age = due(self.store.writes().oldest(), self.limits.ttl);
+                let idle = due(self.store.recency().oldest(), self.limits.idle_timeout);
                 self.next_due = age.min(idle);
                 return freed;
             };
@@ -353,7 +353,7 @@ impl<K, V, S> LruCache<K, V, S> {
     fn note_due(&mut self, now: Nanos) {
         // It is no later already where there were entries: the time of one that comes after them is over after theirs.
         if self.next_due == Nanos::MAX {
-            self.next_due = now.saturating_add(self.limits.max_age.min(self.limits.max_idle));
+            self.next_due = now.saturating_add(self.limits.ttl.min(self.limits.idle_timeout));
         }
     }
 

@@ -36,8 +36,8 @@ pub enum Op {
 pub struct Limits {
     pub max_entries: usize,
     pub max_weight: u64,
-    pub max_age: u64,
-    pub max_idle: u64,
+    pub ttl: u64,
+    pub idle_timeout: u64,
 }
 
 struct Entry {
@@ -72,7 +72,7 @@ impl Reference {
     fn expire(&mut self) {
         let (now, limits) = (self.now, self.limits);
         let cause = |entry: &Entry| {
-            let (too_old, unused) = (entry.written + limits.max_age, entry.used + limits.max_idle);
+            let (too_old, unused) = (entry.written + limits.ttl, entry.used + limits.idle_timeout);
             let cause = if too_old <= unused {
                 RemovalCause::Expired
             } else {
@@ -154,8 +154,8 @@ pub fn run(limits: Limits, ops: &[Op]) {
         .max_entries(limits.max_entries)
         .max_weight(limits.max_weight)
         .weigher(|_, value| u32::from(value.1))
-        .max_age(Duration::from_nanos(limits.max_age))
-        .max_idle(Duration::from_nanos(limits.max_idle))
+        .ttl(Duration::from_nanos(limits.ttl))
+        .idle_timeout(Duration::from_nanos(limits.idle_timeout))
         .on_removal(move |key, value, cause| {
             log.lock()
                 .expect("not poisoned")
@@ -187,7 +187,7 @@ pub fn run(limits: Limits, ops: &[Op]) {
             Op::Peek(key) => {
                 let expected = model.find(key).map(|at| model.entries[at].value);
                 assert_eq!(cache.peek(&key).map(|value| value.0), expected);
-                assert_eq!(cache.contains(&key), expected.is_some());
+                assert_eq!(cache.contains_key(&key), expected.is_some());
             }
             Op::Compute(key) => {
                 let expected = model.get(key).unwrap_or_else(|| {
@@ -228,14 +228,14 @@ pub fn run(limits: Limits, ops: &[Op]) {
                 model.limits.max_entries = usize::from(max) + 1;
                 model.evict(0, 0);
                 cache
-                    .resize(model.limits.max_entries)
+                    .set_max_entries(model.limits.max_entries)
                     .expect("a sound limit");
             }
             Op::ResizeWeight(max) => {
                 model.limits.max_weight = u64::from(max) + 1;
                 model.evict(0, 0);
                 cache
-                    .resize_weight(model.limits.max_weight)
+                    .set_max_weight(model.limits.max_weight)
                     .expect("a sound limit");
             }
             Op::Advance(by) => {

@@ -63,7 +63,7 @@ fn a_cache_gives_its_memory_back_when_it_is_cleared_resized_or_past_its_time() {
     let build = || {
         let builder = LruCache::<u64, u64>::builder()
             .max_entries(entries)
-            .max_age(HOUR)
+            .ttl(HOUR)
             .shards(4)
             .clock(&time);
         let cache = builder.build().expect("sound limits");
@@ -84,7 +84,7 @@ fn a_cache_gives_its_memory_back_when_it_is_cleared_resized_or_past_its_time() {
     };
     left("clear", &|cache| cache.clear());
     left("resize", &|cache| {
-        cache.resize(1_000).expect("a sound limit");
+        cache.set_max_entries(1_000).expect("a sound limit");
     });
     left("retain", &|cache| {
         cache.retain(|key, _| key % 1_000 == 0);

@@ -122,7 +122,7 @@ fn a_piece_of_a_sweep_frees_no_more_than_was_asked_for() {
     let seen = seen.build().expect("sound limits");
     let cache = LruCache::<u64, String>::builder()
         .max_entries(11_000)
-        .max_age(LONG)
+        .ttl(LONG)
         .shards(2)
         .clock(&time);
     let cache = cache.build().expect("sound limits");

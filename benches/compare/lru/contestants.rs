@@ -16,7 +16,7 @@ use super::contestant::{Entry, Traits};
 use super::event::Key;
 
 pub(crate) const UNSYNC: &str = "**leakproof** `unsync::LruCache`";
-pub(crate) const UNSYNC_AGELESS: &str = "**leakproof** `unsync::LruCache`, without `max_age`";
+pub(crate) const UNSYNC_AGELESS: &str = "**leakproof** `unsync::LruCache`, without `ttl`";
 pub(crate) const SHARED: &str = "**leakproof** `LruCache`";
 pub(crate) const LRU: &str = "`lru`";
 pub(crate) const SCHNELLRU: &str = "`schnellru`";
@@ -66,7 +66,7 @@ fn ours<K: Key>() -> Vec<Entry<K>> {
         Entry::unsync(
             UNSYNC,
             traits(
-                "`get` or `insert`, `max_age` of a day, default clock",
+                "`get` or `insert`, `ttl` of a day, default clock",
                 AHASH,
                 EXACT,
             ),
@@ -188,7 +188,7 @@ fn shared<K: Key>() -> Vec<Entry<K>> {
         Entry::shared(
             SHARED,
             traits(
-                "`get` or `insert`, `max_age` of a day, default clock",
+                "`get` or `insert`, `ttl` of a day, default clock",
                 AHASH,
                 BY_SHARD,
             ),

@@ -183,22 +183,13 @@ impl Measured {
             reached: played.ratio(ours, to, threads),
             at_most,
         };
-        let best = format!(
-            "unsync with `max_age`, to the best LRU without: {}",
-            peers[0]
-        );
+        let best = format!("unsync with `ttl`, to the best LRU without: {}", peers[0]);
         let mut targets = vec![target(&best, UNSYNC, peers[0], 1, 1.3)];
         if self.is_small {
-            targets.push(target(
-                "unsync with `max_age`, to `lru`",
-                UNSYNC,
-                LRU,
-                1,
-                1.0,
-            ));
+            targets.push(target("unsync with `ttl`, to `lru`", UNSYNC, LRU, 1, 1.0));
         }
         for threads in THREADS {
-            let to = |peer: &str| format!("shared with `max_age`, threads: {threads}, to {peer}");
+            let to = |peer: &str| format!("shared with `ttl`, threads: {threads}, to {peer}");
             targets.push(target(&to(QUICK), SHARED, QUICK, threads, 1.0));
             targets.push(target(&to(MOKA), SHARED, MOKA, threads, 0.1));
         }

@@ -25,20 +25,16 @@ impl<K, V, S> Tells<K, V> for &mut LruCache<K, V, S> {
 }
 
 impl<K, V> LruCache<K, V> {
-    /// A cache of up to `max_entries` entries, each for up to `max_age` after it was last written.
+    /// A cache of up to `max_entries` entries, each for up to `ttl` after it was last written.
     ///
     /// # Panics
     ///
-    /// Where `max_entries` or `max_age` is zero, or `max_entries` above 2<sup>31</sup>; [`builder`](Self::builder)
+    /// Where `max_entries` or `ttl` is zero, or `max_entries` above 2<sup>31</sup>; [`builder`](Self::builder)
     /// returns an error instead.
     #[must_use]
     #[track_caller]
-    pub fn new(max_entries: usize, max_age: Duration) -> Self {
-        match Self::builder()
-            .max_entries(max_entries)
-            .max_age(max_age)
-            .build()
-        {
+    pub fn new(max_entries: usize, ttl: Duration) -> Self {
+        match Self::builder().max_entries(max_entries).ttl(ttl).build() {
             Ok(cache) => cache,
             Err(error) => panic!("unsync::LruCache::new: {error}"),
         }
@@ -139,7 +135,7 @@ impl<K, V, S> LruCache<K, V, S> {
     /// # Errors
     ///
     /// [`BuildError`] where the bound is zero or beyond reach; the former one holds on.
-    pub fn resize(&mut self, max_entries: usize) -> Result<(), BuildError> {
+    pub fn set_max_entries(&mut self, max_entries: usize) -> Result<(), BuildError> {
         bounds::count("max_entries", Some(max_entries), MAX_ENTRIES_PER_SHARD)?;
         self.rebound(|core| core.limits.max_entries = max_entries);
         Ok(())
@@ -150,7 +146,7 @@ impl<K, V, S> LruCache<K, V, S> {
     /// # Errors
     ///
     /// [`BuildError`] where the bound is zero, or the cache has no weigher; the former one holds on.
-    pub fn resize_weight(&mut self, max_weight: u64) -> Result<(), BuildError> {
+    pub fn set_max_weight(&mut self, max_weight: u64) -> Result<(), BuildError> {
         bounds::weight(Some(max_weight), self.weigher.is_some())?;
         self.rebound(|core| core.limits.max_weight = max_weight);
         Ok(())
@@ -230,7 +226,7 @@ impl<K: Hash + Eq, V, S: BuildHasher> LruCache<K, V, S> {
 
     /// Whether there is a live entry under a key. Refreshes nothing, and counts as neither hit nor miss.
     #[must_use]
-    pub fn contains<Q>(&self, key: &Q) -> bool
+    pub fn contains_key<Q>(&self, key: &Q) -> bool
     where
         K: Borrow<Q>,
         Q: ?Sized + Hash + Eq,
@@ -242,10 +238,10 @@ impl<K: Hash + Eq, V, S: BuildHasher> LruCache<K, V, S> {
     ///
     /// What has to go to make room is what is past its time, then the least recently used. An entry that alone is heavier
     /// than `max_weight` is not stored: it goes to the callback with [`RemovalCause::Rejected`], and is counted;
-    /// [`try_insert`](Self::try_insert) gives it back.
+    /// [`insert_checked`](Self::insert_checked) gives it back.
     #[inline]
     pub fn insert(&mut self, key: K, value: V) -> Option<V> {
-        self.try_insert(key, value).unwrap_or_else(|refused| {
+        self.insert_checked(key, value).unwrap_or_else(|refused| {
             self.listener
                 .tell(&refused.key, &refused.value, RemovalCause::Rejected);
             None
@@ -258,7 +254,7 @@ impl<K: Hash + Eq, V, S: BuildHasher> LruCache<K, V, S> {
     ///
     /// [`TooHeavy`], with the key and the value. What was stored under the key is gone all the same, as out of date.
     #[inline]
-    pub fn try_insert(&mut self, key: K, value: V) -> Result<Option<V>, TooHeavy<K, V>> {
+    pub fn insert_checked(&mut self, key: K, value: V) -> Result<Option<V>, TooHeavy<K, V>> {
         let hash = hash(&self.hasher, &key);
         if self.weigher.is_none() && self.is_light(self.now()) {
             let left = self.insert_light(hash, key, value);

@@ -34,10 +34,10 @@ impl<K, V, S> LruCache<K, V, S> {
         let (writes, recency) = (self.store.writes(), self.store.recency());
         let too_old = writes
             .oldest_first()
-            .take_while(|&at| now - writes.time(at) >= self.limits.max_age);
+            .take_while(|&at| now - writes.time(at) >= self.limits.ttl);
         let unused = recency
             .oldest_first()
-            .take_while(|&at| now - recency.time(at) >= self.limits.max_idle);
+            .take_while(|&at| now - recency.time(at) >= self.limits.idle_timeout);
         let of = |at, cause| self.over(now, at) == Some(cause);
         for at in too_old.filter(|&at| of(at, RemovalCause::Expired)) {
             dead.expired += 1;
@@ -76,8 +76,8 @@ impl<K, V, S> LruCache<K, V, S> {
                 .min(usize::try_from(self.limits.max_weight).unwrap_or(usize::MAX)),
             high_water: self.counts.high_water,
             oldest_entry_age: oldest.map(|at| Duration::from_nanos(now - writes.time(at))),
-            max_age: limit(self.limits.max_age),
-            max_idle: limit(self.limits.max_idle),
+            max_age: limit(self.limits.ttl),
+            max_idle: limit(self.limits.idle_timeout),
             weight: self.weight - dead.weight,
             max_weight: (self.limits.max_weight != u64::MAX).then_some(self.limits.max_weight),
             inserted: self.counts.inserted,
@@ -102,16 +102,12 @@ impl<K, V, S> LruCache<K, V, S> {
             .sum();
         assert_eq!(weight, self.weight, "the weight");
         let due = |at| {
-            let age = self
-                .store
-                .writes()
-                .time(at)
-                .saturating_add(self.limits.max_age);
+            let age = self.store.writes().time(at).saturating_add(self.limits.ttl);
             age.min(
                 self.store
                     .recency()
                     .time(at)
-                    .saturating_add(self.limits.max_idle),
+                    .saturating_add(self.limits.idle_timeout),
             )
         };
         assert!(

@@ -462,7 +462,7 @@ fn wrong_options_and_missing_files_end_with_code_2_and_say_why() {
             &["--max-entries", "1,2", "--max-bytes", "1,2"],
             "but not of both",
         ),
-        (&["--max-age", "0s"], "`max_age` is zero"),
+        (&["--max-age", "0s"], "`ttl` is zero"),
         (&["--max-idle", "24"], "a time is a whole number"),
         (&["--max-age"], "--max-age"),
         (

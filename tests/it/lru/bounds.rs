@@ -13,7 +13,7 @@ fn a_limit_that_is_missing_zero_or_beyond_reach_is_named() {
     let builder = || LruCache::<u32, u32>::builder().max_entries(10);
     let error = |result: Result<LruCache<u32, u32>, BuildError>| result.expect_err("refused");
     let zero = |limit| BuildError::Zero { limit };
-    let missing = error(LruCache::builder().max_age(MINUTE).max_idle(MINUTE).build());
+    let missing = error(LruCache::builder().ttl(MINUTE).idle_timeout(MINUTE).build());
     assert_eq!(
         missing,
         BuildError::Missing {
@@ -29,13 +29,10 @@ fn a_limit_that_is_missing_zero_or_beyond_reach_is_named() {
         error(builder().max_weight(0).weigher(|_, _| 1).build()),
         zero("max_weight")
     );
+    assert_eq!(error(builder().ttl(Duration::ZERO).build()), zero("ttl"));
     assert_eq!(
-        error(builder().max_age(Duration::ZERO).build()),
-        zero("max_age")
-    );
-    assert_eq!(
-        error(builder().max_idle(Duration::ZERO).build()),
-        zero("max_idle")
+        error(builder().idle_timeout(Duration::ZERO).build()),
+        zero("idle_timeout")
     );
     assert_eq!(error(builder().shards(0).build()), zero("shards"));
     assert_eq!(
@@ -70,7 +67,7 @@ fn a_limit_that_is_missing_zero_or_beyond_reach_is_named() {
 
 #[test]
 fn new_panics_with_a_message_that_says_which_limit() {
-    for (max, age, limit) in [(0, MINUTE, "max_entries"), (1, Duration::ZERO, "max_age")] {
+    for (max, age, limit) in [(0, MINUTE, "max_entries"), (1, Duration::ZERO, "ttl")] {
         for message in [
             catch_unwind(|| drop(LruCache::<u32, u32>::new(max, age))).expect_err("refused"),
             catch_unwind(|| drop(unsync::LruCache::<u32, u32>::new(max, age)))
@@ -115,7 +112,7 @@ fn the_shards_bounds_add_up_to_the_bound() {
         "{}",
         cache.stats()
     );
-    cache.resize_weight(1 << 20).expect("a sound limit");
+    cache.set_max_weight(1 << 20).expect("a sound limit");
     for key in 0..100_000 {
         cache.insert(key, key);
     }
@@ -130,7 +127,7 @@ fn the_largest_bounds_allocate_as_they_fill() {
         .max_weight(u64::MAX - 1)
         .weigher(|_, _| 1);
     let cache = builder
-        .max_age(Duration::MAX)
+        .ttl(Duration::MAX)
         .shards(1)
         .build()
         .expect("sound limits");
@@ -156,8 +153,8 @@ fn what_is_past_its_time_stays_so_at_the_end_of_time() {
         let cache = || {
             let builder = LruCache::<u32, u32>::builder()
                 .max_entries(10)
-                .max_age(age)
-                .max_idle(idle)
+                .ttl(age)
+                .idle_timeout(idle)
                 .shards(1);
             builder.clock(&time).build().expect("sound limits")
         };
@@ -220,7 +217,7 @@ fn survives_hashes_of<const MASK: u64>() {
             cache.validate();
         }
     }
-    cache.resize(5).expect("a sound limit");
+    cache.set_max_entries(5).expect("a sound limit");
     cache.validate();
     assert_eq!((cache.len(), cache.peek(&1_999)), (5, Some(&1_999)));
 }
@@ -252,7 +249,7 @@ fn a_sweeper_closes_what_nobody_asks_for() {
     let count = std::sync::Arc::clone(&closed);
     let cache = LruCache::<u32, u32>::builder()
         .max_entries(1_000)
-        .max_idle(MINUTE)
+        .idle_timeout(MINUTE)
         .on_removal(move |_, _, _| {
             count.fetch_add(1, std::sync::atomic::Ordering::SeqCst);
         })

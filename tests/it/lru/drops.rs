@@ -20,7 +20,7 @@ fn values_are_dropped_once_on_every_path() {
     let (time, alive) = (ManualClock::new(), Rc::new(Cell::new(0)));
     let builder = unsync::LruCache::<u32, Counted>::builder()
         .max_entries(500)
-        .max_age(MINUTE)
+        .ttl(MINUTE)
         .max_weight(2_000);
     let mut cache = builder
         .weigher(|&key, _| key % 7)
@@ -42,7 +42,7 @@ fn values_are_dropped_once_on_every_path() {
     check(&cache, "removed");
     cache.retain(|&key, _| key % 2 == 0);
     check(&cache, "not kept");
-    cache.resize(50).expect("a sound limit");
+    cache.set_max_entries(50).expect("a sound limit");
     check(&cache, "resized");
     time.advance(MINUTE);
     cache.sweep();
@@ -80,7 +80,7 @@ fn what_left_in_a_call_that_panics_is_told_of_all_the_same() {
     };
     let shared = LruCache::builder()
         .max_entries(8)
-        .max_age(MINUTE)
+        .ttl(MINUTE)
         .shards(1)
         .clock(&time)
         .on_removal(count(&told));
@@ -99,7 +99,7 @@ fn what_left_in_a_call_that_panics_is_told_of_all_the_same() {
 
     let single = unsync::LruCache::builder()
         .max_entries(8)
-        .max_age(MINUTE)
+        .ttl(MINUTE)
         .clock(&time)
         .on_removal(count(&told));
     let mut single = single.build().expect("sound limits");
@@ -126,8 +126,8 @@ fn explodes_at(fuse: usize) -> bool {
             burn();
             value.0 as u32 % 12
         })
-        .max_age(MINUTE)
-        .max_idle(MINUTE / 2)
+        .ttl(MINUTE)
+        .idle_timeout(MINUTE / 2)
         .on_removal(|_, _, _| burn())
         .shards(1)
         .clock(&time)
@@ -139,7 +139,7 @@ fn explodes_at(fuse: usize) -> bool {
             &|| drop(cache.insert(Fused(round), Fused(round))),
             &|| drop(cache.insert(Fused(round / 2), Fused(round + 3))),
             &|| drop(cache.get(&Fused(round / 3))),
-            &|| drop(cache.try_insert(Fused(round), Fused(11 + round % 2 * 30))),
+            &|| drop(cache.insert_checked(Fused(round), Fused(11 + round % 2 * 30))),
             &|| drop(cache.get_or_insert_with(&Fused(round + 20), || Fused(1))),
             &|| drop(cache.remove(&Fused(round.wrapping_sub(3)))),
             &|| drop(cache.pop_lru()),
@@ -163,7 +163,7 @@ fn explodes_at(fuse: usize) -> bool {
     let distinct: HashSet<&u64> = keys.iter().collect();
     assert_eq!(distinct.len(), keys.len(), "no key is there twice");
     for key in keys {
-        assert!(cache.contains(&Fused(key)), "what is there is found");
+        assert!(cache.contains_key(&Fused(key)), "what is there is found");
     }
     cache.clear();
     assert!(cache.is_empty());
@@ -200,7 +200,7 @@ fn a_drop_that_panics_before_a_computation_begins_leaves_the_key_free() {
     let time = ManualClock::new();
     let builder = LruCache::<u32, Bomb>::builder()
         .max_entries(10)
-        .max_age(MINUTE)
+        .ttl(MINUTE)
         .shards(1);
     let cache = Arc::new(builder.clock(&time).build().expect("sound limits"));
     cache.insert(1, Bomb(true));
@@ -262,7 +262,7 @@ fn what_a_closure_that_is_not_called_has_captured_may_use_the_cache_when_it_is_d
         let (time, slot) = (ManualClock::new(), Arc::new(OnceLock::new()));
         let builder = LruCache::<u32, u32>::builder()
             .max_entries(10)
-            .max_age(MINUTE)
+            .ttl(MINUTE)
             .shards(1)
             .clock(&time);
         slot.set(builder.build().expect("sound limits"))
@@ -278,7 +278,7 @@ fn what_a_closure_that_is_not_called_has_captured_may_use_the_cache_when_it_is_d
                 let _captured = &captured;
                 *value
             };
-            assert_eq!(cache.get_with(&1, read), None);
+            assert_eq!(cache.with(&1, read), None);
         });
     }
 }
@@ -296,7 +296,7 @@ fn all_that_left_is_told_of_before_a_drop_panics() {
     let (time, told) = (ManualClock::new(), Told::default());
     let builder = LruCache::builder()
         .max_entries(10)
-        .max_age(MINUTE)
+        .ttl(MINUTE)
         .shards(1)
         .clock(&time);
     let cache = builder
@@ -322,7 +322,7 @@ fn what_the_caller_takes_out_is_told_of_before_a_drop_panics() {
     let (time, told) = (ManualClock::new(), Told::default());
     let builder = LruCache::builder()
         .max_entries(10)
-        .max_age(MINUTE)
+        .ttl(MINUTE)
         .shards(1)
         .clock(&time);
     let shared = builder
@@ -331,7 +331,7 @@ fn what_the_caller_takes_out_is_told_of_before_a_drop_panics() {
         .expect("sound limits");
     let builder = unsync::LruCache::builder()
         .max_entries(10)
-        .max_age(MINUTE)
+        .ttl(MINUTE)
         .clock(&time);
     let single = builder
         .on_removal(noting(&told))
@@ -400,7 +400,7 @@ fn a_changed_bound_holds_for_every_shard_where_a_drop_panics() {
     for key in 0..300 {
         cache.insert(key, Bomb(key % 50 == 0));
     }
-    assert!(panics(|| cache.resize(40).expect("a sound limit")));
+    assert!(panics(|| cache.set_max_entries(40).expect("a sound limit")));
     assert!(
         cache.stats().max_entries == 40 && cache.len() <= 40,
         "{}",

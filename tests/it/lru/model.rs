@@ -25,11 +25,11 @@ fn op(keys: u16) -> impl Strategy<Value = Op> {
 
 fn limits() -> impl Strategy<Value = Limits> {
     (1..400_usize, 1..4000_u64, 1..4000_u64, 1..2000_u64).prop_map(
-        |(max_entries, max_weight, max_age, max_idle)| Limits {
+        |(max_entries, max_weight, ttl, idle_timeout)| Limits {
             max_entries,
             max_weight,
-            max_age,
-            max_idle,
+            ttl,
+            idle_timeout,
         },
     )
 }

@@ -162,7 +162,9 @@ fn an_entry_that_alone_is_too_heavy_is_refused_and_given_back_with_its_cause() {
         .build()
         .expect("sound limits");
     cache.insert("others", 3);
-    let refused = cache.try_insert("heavy", 11).expect_err("above the bound");
+    let refused = cache
+        .insert_checked("heavy", 11)
+        .expect_err("above the bound");
     assert_eq!(
         (
             refused.key,
@@ -198,7 +200,7 @@ fn a_refused_write_does_not_leave_the_value_that_it_was_to_replace() {
         .build()
         .expect("sound limits");
     cache.insert("page", 5);
-    assert!(cache.try_insert("page", 11).is_err());
+    assert!(cache.insert_checked("page", 11).is_err());
     assert_eq!(cache.get("page"), None, "the old value is out of date");
     assert_eq!(taken(&told), [("page", 5, RemovalCause::Replaced)]);
 }
@@ -207,7 +209,7 @@ fn a_refused_write_does_not_leave_the_value_that_it_was_to_replace() {
 fn an_entry_past_its_age_is_never_returned_and_age_counts_from_the_last_write() {
     let time = ManualClock::new();
     let cache = builder(&time, 10)
-        .max_age(MINUTE)
+        .ttl(MINUTE)
         .build()
         .expect("sound limits");
     cache.insert("a", 1);
@@ -217,7 +219,7 @@ fn an_entry_past_its_age_is_never_returned_and_age_counts_from_the_last_write() 
     assert_eq!(cache.insert("b", 3), Some(2), "writing does");
     time.advance(SECOND);
     assert_eq!(
-        (cache.peek("a"), cache.contains("a"), cache.get("a")),
+        (cache.peek("a"), cache.contains_key("a"), cache.get("a")),
         (None, false, None)
     );
     assert_eq!(
@@ -240,7 +242,7 @@ fn an_entry_past_its_age_is_never_returned_and_age_counts_from_the_last_write() 
 fn an_entry_unused_for_long_is_never_returned_and_idleness_counts_from_the_last_use() {
     let time = ManualClock::new();
     let cache = builder(&time, 10)
-        .max_idle(MINUTE)
+        .idle_timeout(MINUTE)
         .build()
         .expect("sound limits");
     for key in ["got", "with", "computed", "peeked", "contained"] {
@@ -250,13 +252,13 @@ fn an_entry_unused_for_long_is_never_returned_and_idleness_counts_from_the_last_
         time.advance(MINUTE - SECOND);
         let used = (
             cache.get("got"),
-            cache.get_with("with", |&it| it),
+            cache.with("with", |&it| it),
             cache.get_or_insert_with(&"computed", || 2),
         );
         assert_eq!(used, (Some(1), Some(1), 1));
     }
     assert_eq!(
-        (cache.peek("peeked"), cache.contains("contained")),
+        (cache.peek("peeked"), cache.contains_key("contained")),
         (None, false)
     );
     assert_eq!(cache.len(), 3);
@@ -271,8 +273,8 @@ fn with_both_limits_whichever_comes_first_counts() {
     let time = ManualClock::new();
     let (builder, told) = telling(&time, 10);
     let cache = builder
-        .max_age(MINUTE * 3)
-        .max_idle(MINUTE * 2)
+        .ttl(MINUTE * 3)
+        .idle_timeout(MINUTE * 2)
         .build()
         .expect("sound limits");
     cache.insert("used", 1);
@@ -295,8 +297,8 @@ fn no_sweep_changes_an_answer() {
     let time = ManualClock::new();
     let caches = [0, 1].map(|_| {
         builder::<u32, u32>(&time, 20)
-            .max_age(MINUTE)
-            .max_idle(MINUTE / 4)
+            .ttl(MINUTE)
+            .idle_timeout(MINUTE / 4)
             .build()
             .expect("sound limits")
     });
@@ -331,7 +333,7 @@ fn no_sweep_changes_an_answer() {
 fn expired_entries_go_before_live_ones() {
     let time = ManualClock::new();
     let (builder, told) = telling(&time, 8);
-    let cache = builder.max_age(MINUTE).build().expect("sound limits");
+    let cache = builder.ttl(MINUTE).build().expect("sound limits");
     for key in 0..6 {
         cache.insert(key, ());
     }
@@ -361,7 +363,7 @@ fn expired_entries_go_before_live_ones_however_many_have_to_go() {
     let builder = builder
         .max_weight(30)
         .weigher(|_, weight| *weight)
-        .max_age(MINUTE);
+        .ttl(MINUTE);
     let cache = builder.build().expect("sound limits");
     for key in 0..20 {
         cache.insert(key, 1);
@@ -390,9 +392,12 @@ fn peek_and_contains_do_not_promote_and_count_nothing() {
     let cache = builder(&time, 2).build().expect("sound limits");
     cache.insert(1, ());
     cache.insert(2, ());
-    assert!(cache.peek(&1).is_some() && cache.contains(&1));
+    assert!(cache.peek(&1).is_some() && cache.contains_key(&1));
     cache.insert(3, ());
-    assert!(!cache.contains(&1), "it was still the least recently used");
+    assert!(
+        !cache.contains_key(&1),
+        "it was still the least recently used"
+    );
     assert_eq!((cache.stats().hits, cache.stats().misses), (0, 0));
 }
 
@@ -451,7 +456,7 @@ fn across_shards_the_ends_of_the_orders_are_those_of_the_whole_cache() {
 fn entries_that_are_past_their_time_are_popped_over() {
     let time = ManualClock::new();
     let (builder, told) = telling(&time, 10);
-    let cache = builder.max_age(MINUTE).build().expect("sound limits");
+    let cache = builder.ttl(MINUTE).build().expect("sound limits");
     for key in 0..7 {
         cache.insert(key, ());
     }
@@ -479,7 +484,7 @@ fn entries_that_are_past_their_time_are_popped_over() {
 fn every_removal_is_told_of_once_with_its_cause() {
     let time = ManualClock::new();
     let (builder, told) = telling(&time, 100);
-    let cache = builder.max_age(MINUTE).build().expect("sound limits");
+    let cache = builder.ttl(MINUTE).build().expect("sound limits");
     for key in 0..10 {
         cache.insert(key, 'a');
     }
@@ -489,7 +494,7 @@ fn every_removal_is_told_of_once_with_its_cause() {
     cache.retain(|&key, _| key != 1);
     assert_eq!(cache.pop_lru(), Some((2, 'a')));
     assert_eq!(cache.pop_oldest(), Some((3, 'a')));
-    cache.resize(5).expect("a sound limit");
+    cache.set_max_entries(5).expect("a sound limit");
     time.advance(MINUTE);
     assert_eq!(cache.get(&9), None);
     cache.insert(10, 'a');
@@ -533,7 +538,7 @@ fn a_removal_callback_may_use_the_cache_and_its_panics_are_contained_and_counted
             assert!(
                 cache.len() <= 10
                     && cache.peek(&key).is_none()
-                    && !cache.contains(&key)
+                    && !cache.contains_key(&key)
                     && stats.len <= 10
             );
             // What leaves because of this is told of in turn, so it must come to an end.
@@ -546,7 +551,7 @@ fn a_removal_callback_may_use_the_cache_and_its_panics_are_contained_and_counted
                     cache.pop_lru(),
                     cache.pop_oldest(),
                     cache.entries_by_recency(2),
-                    cache.resize(10),
+                    cache.set_max_entries(10),
                 ));
             }
             cache.sweep();
@@ -588,8 +593,8 @@ fn a_removal_callback_may_drop_the_last_handle_on_the_cache() {
 fn len_weight_and_oldest_age_are_those_of_live_entries() {
     let time = ManualClock::new();
     let builder = builder(&time, 1_000)
-        .max_age(MINUTE)
-        .max_idle(MINUTE / 2)
+        .ttl(MINUTE)
+        .idle_timeout(MINUTE / 2)
         .max_weight(10_000);
     let cache = builder.weigher(|_, _| 7).build().expect("sound limits");
     for key in 0..100 {
@@ -629,22 +634,24 @@ fn a_bound_can_be_changed_and_holds_at_once() {
     for key in 0..10_000 {
         cache.insert(key, 5);
     }
-    cache.resize(101).expect("a sound limit");
+    cache.set_max_entries(101).expect("a sound limit");
     assert!(cache.len() <= 101 && cache.stats().max_entries == 101);
-    cache.resize_weight(100).expect("a sound limit");
+    cache.set_max_weight(100).expect("a sound limit");
     assert!(
         cache.weight() <= 100 && cache.len() >= 16,
         "{}",
         cache.stats()
     );
-    cache.resize(10_000).expect("a sound limit");
-    cache.resize_weight(1_000_000).expect("a sound limit");
+    cache.set_max_entries(10_000).expect("a sound limit");
+    cache.set_max_weight(1_000_000).expect("a sound limit");
     for key in 0..10_000 {
         cache.insert(key, 5);
     }
     assert!(cache.len() > 9_000);
     assert!(
-        cache.resize(0).is_err() && cache.resize(3).is_err() && cache.resize_weight(0).is_err()
+        cache.set_max_entries(0).is_err()
+            && cache.set_max_entries(3).is_err()
+            && cache.set_max_weight(0).is_err()
     );
     assert!(
         cache.len() > 9_000,
@@ -657,8 +664,8 @@ fn a_bound_can_be_changed_and_holds_at_once() {
 fn the_clock_may_stand_still_jump_by_years_and_go_backwards() {
     let time = ManualClock::new();
     let cache = builder(&time, 10)
-        .max_age(MINUTE)
-        .max_idle(Duration::MAX)
+        .ttl(MINUTE)
+        .idle_timeout(Duration::MAX)
         .build()
         .expect("sound limits");
     time.set(MINUTE * 60);
@@ -683,8 +690,8 @@ fn the_clock_may_stand_still_jump_by_years_and_go_backwards() {
 fn limits_beyond_all_time_never_expire() {
     let time = ManualClock::new();
     let cache = builder(&time, 10)
-        .max_age(Duration::MAX)
-        .max_idle(Duration::MAX)
+        .ttl(Duration::MAX)
+        .idle_timeout(Duration::MAX)
         .build()
         .expect("sound limits");
     cache.insert("a", 1);

@@ -256,7 +256,7 @@ fn a_removal_callback_may_compute_the_key_whose_time_is_over() {
     };
     let builder = LruCache::builder()
         .max_entries(10)
-        .max_age(MINUTE)
+        .ttl(MINUTE)
         .shards(1)
         .clock(&time)
         .on_removal(refill);
@@ -324,7 +324,7 @@ fn a_removal_callback_may_change_the_bound_that_is_being_changed() {
         move |_: &u32, _: &u32, _| {
             slot.get()
                 .expect("it is there")
-                .resize(3)
+                .set_max_entries(3)
                 .expect("a sound limit");
         }
     };
@@ -337,7 +337,7 @@ fn a_removal_callback_may_change_the_bound_that_is_being_changed() {
     in_time(move || {
         let cache = slot.get().expect("it is there");
         (0..10).for_each(|key| assert_eq!(cache.insert(key, key), None));
-        cache.resize(4).expect("a sound limit");
+        cache.set_max_entries(4).expect("a sound limit");
         assert_eq!((cache.stats().max_entries, cache.stats().panics), (3, 0));
         assert!(cache.len() <= 3);
         cache.validate();
@@ -349,7 +349,7 @@ fn a_call_is_a_hit_or_a_miss_and_counts_once_however_often_it_looks() {
     let time = ManualClock::new();
     let builder = LruCache::<u32, u32>::builder()
         .max_entries(10)
-        .max_age(MINUTE)
+        .ttl(MINUTE)
         .shards(1);
     let cache = builder.clock(&time).build().expect("sound limits");
     let begun = Barrier::new(2);
@@ -387,8 +387,8 @@ fn bounds_hold_while_threads_write_compute_resize_sweep_and_the_clock_jumps() {
         .max_entries(300)
         .max_weight(2_000)
         .weigher(|_, weight| *weight)
-        .max_age(MINUTE)
-        .max_idle(MINUTE / 2)
+        .ttl(MINUTE)
+        .idle_timeout(MINUTE / 2)
         .on_removal(move |_, _, _| {
             count.fetch_add(1, Ordering::SeqCst);
         })
@@ -417,7 +417,7 @@ fn bounds_hold_while_threads_write_compute_resize_sweep_and_the_clock_jumps() {
                     13 => drop(cache.pop_lru()),
                     14 => time.advance(Duration::from_millis(100)),
                     _ if step % 50 == 0 => cache
-                        .resize(200 + key as usize % 100)
+                        .set_max_entries(200 + key as usize % 100)
                         .expect("a sound limit"),
                     _ => drop(cache.sweep()),
                 }

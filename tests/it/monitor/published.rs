@@ -35,7 +35,7 @@ impl Collections {
             .clock(&world.time);
         let cache = LruCache::builder()
             .max_entries(2)
-            .max_age(30 * MINUTE)
+            .ttl(30 * MINUTE)
             .clock(&world.time);
         let breaker = CircuitBreaker {
             failures: 1,
