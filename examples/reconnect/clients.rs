@@ -139,7 +139,13 @@ impl Client for Keyed {
 
     fn message(&self) -> usize {
         calls_of(&self.counts, |text| {
-            assert_eq!(self.bus.emit(&Topic::Message, text).failed, 0);
+            assert_eq!(
+                self.bus
+                    .emit(&Topic::Message, text)
+                    .expect("no handler emits")
+                    .failed,
+                0
+            );
         })
     }
 
@@ -177,7 +183,13 @@ impl Client for Scoped {
 
     fn message(&self) -> usize {
         calls_of(&self.counts, |text| {
-            assert_eq!(self.bus.emit(&Topic::Message, text).failed, 0);
+            assert_eq!(
+                self.bus
+                    .emit(&Topic::Message, text)
+                    .expect("no handler emits")
+                    .failed,
+                0
+            );
         })
     }
 

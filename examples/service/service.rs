@@ -133,7 +133,9 @@ impl Service {
         if message.fail {
             return Err(Failed);
         }
-        self.bus.emit(&Topic::Message, message);
+        self.bus
+            .emit(&Topic::Message, message)
+            .expect("no handler emits");
         let session = self.sessions.get(&message.chat).unwrap_or_default();
         Ok(Reply {
             text: format!("you said: {}", message.text),

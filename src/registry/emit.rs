@@ -35,34 +35,9 @@ pub struct EmitSummary {
     /// Listeners of the topic that were not called: paused, silenced, filtered out, detached since the emit began, too old, or
     /// without their owner.
     pub skipped: usize,
-    /// Too many emits were nested on this thread, and this one called nobody: see [`check`](Self::check).
-    pub too_deep: bool,
 }
 
-impl EmitSummary {
-    const TOO_DEEP: Self = Self {
-        called: 0,
-        failed: 0,
-        panicked: 0,
-        skipped: 0,
-        too_deep: true,
-    };
-
-    /// The same, or an error where nothing was emitted because too many emits were nested.
-    ///
-    /// # Errors
-    ///
-    /// [`RecursionLimit`] in that case.
-    pub fn check(self) -> Result<Self, RecursionLimit> {
-        if self.too_deep {
-            Err(RecursionLimit { max: MAX_DEPTH })
-        } else {
-            Ok(self)
-        }
-    }
-}
-
-/// Handlers emitted from within handlers too many times over.
+/// The error of an emit that is nested too deep: handlers emitted from within handlers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct RecursionLimit {
@@ -85,13 +60,13 @@ impl Error for RecursionLimit {}
 impl<T, E: 'static> Inner<T, E> {
     // The usual way, straight through a whole list, writes as little as it can: each atomic operation on it, four in all,
     // waits for what was written before. What only other ways need is made by those.
-    pub(super) fn emit<Q>(&self, topic: &Q, event: &E) -> EmitSummary
+    pub(super) fn emit<Q>(&self, topic: &Q, event: &E) -> Result<EmitSummary, RecursionLimit>
     where
         T: Borrow<Q>,
         Q: ?Sized + Hash + Eq,
     {
         let Some(frame) = frames::enter(self.address()) else {
-            return EmitSummary::TOO_DEEP;
+            return Err(RecursionLimit { max: MAX_DEPTH });
         };
         let (snapshot, resumed) = self.begin(topic, None);
         let mut first = None;
@@ -102,35 +77,40 @@ impl<T, E: 'static> Inner<T, E> {
             frame.pin(snapshot.topic.number, snapshot.before);
             match pass::straight(list, 0, list.len(), event) {
                 (called, Stop::End) => {
-                    return EmitSummary {
+                    return Ok(EmitSummary {
                         called,
                         ..EmitSummary::default()
-                    };
+                    });
                 }
                 stopped => first = Some(stopped),
             }
         }
-        self.go_on(frame, event, Walk::new(snapshot, None, 0), resumed, first)
+        Ok(self.go_on(frame, event, Walk::new(snapshot, None, 0), resumed, first))
     }
 
     /// Emits on behalf of one generation.
-    pub(super) fn emit_to<Q>(&self, generation: u64, topic: &Q, event: &E) -> EmitSummary
+    pub(super) fn emit_to<Q>(
+        &self,
+        generation: u64,
+        topic: &Q,
+        event: &E,
+    ) -> Result<EmitSummary, RecursionLimit>
     where
         T: Borrow<Q>,
         Q: ?Sized + Hash + Eq,
     {
         let Some(frame) = frames::enter(self.address()) else {
-            return EmitSummary::TOO_DEEP;
+            return Err(RecursionLimit { max: MAX_DEPTH });
         };
         let ended = self.ended();
         let (snapshot, resumed) = self.begin(topic, Some(generation));
-        self.go_on(
+        Ok(self.go_on(
             frame,
             event,
             Walk::new(snapshot, Some(generation), ended),
             resumed,
             None,
-        )
+        ))
     }
 
     #[inline]

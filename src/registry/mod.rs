@@ -99,7 +99,7 @@ pub use subscription::{DetachError, Subscription};
 /// let connection = bus.scope(); // one per connection: dropped, all of its handlers go
 /// bus.listen(Topic::Creds).key("save-creds").scope(&connection).on(|creds| std::fs::write("/dev/null", creds))?.forget();
 ///
-/// let outcome = bus.emit(&Topic::Message, &"hello".to_owned());
+/// let outcome = bus.emit(&Topic::Message, &"hello".to_owned())?;
 /// assert_eq!((outcome.called, outcome.failed), (1, 0));
 /// drop(connection);
 /// assert_eq!(bus.len(), 1);
@@ -147,9 +147,9 @@ impl<T: Hash + Eq + Send + Sync + 'static, E: 'static> ListenerRegistry<T, E> {
     /// # use leakproof::ListenerRegistry;
     /// let bus = ListenerRegistry::<&str, u32>::new();
     /// let guard = bus.on("message", |&number| assert_eq!(number, 7))?;
-    /// assert_eq!(bus.emit("message", &7).called, 1);
+    /// assert_eq!(bus.emit("message", &7)?.called, 1);
     /// drop(guard);
-    /// assert_eq!(bus.emit("message", &7).called, 0);
+    /// assert_eq!(bus.emit("message", &7)?.called, 0);
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     ///
@@ -197,10 +197,10 @@ impl<T: Hash + Eq + Send + Sync + 'static, E: 'static> ListenerRegistry<T, E> {
     ///     .ttl(Duration::from_secs(3600))
     ///     .filter(|&number| number > 10)
     ///     .on(|&number| assert!(number > 10))?;
-    /// assert_eq!(bus.emit("message", &1).skipped, 1);
-    /// assert_eq!(bus.emit("message", &11).called, 1);
+    /// assert_eq!(bus.emit("message", &1)?.skipped, 1);
+    /// assert_eq!(bus.emit("message", &11)?.called, 1);
     /// drop(session);
-    /// assert_eq!(bus.emit("message", &12).called, 0);
+    /// assert_eq!(bus.emit("message", &12)?.called, 0);
     /// assert!(!audit.is_attached());
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
@@ -210,10 +210,14 @@ impl<T: Hash + Eq + Send + Sync + 'static, E: 'static> ListenerRegistry<T, E> {
 
     /// Calls the listeners of a topic that there are now, by priority, then in order of registration.
     ///
-    /// Handlers may emit in turn, up to 32 emits deep on a thread; see [`EmitSummary::check`].
+    /// Handlers may emit in turn, up to 32 emits deep on a thread.
     ///
     /// The topic is hashed outside of the lock; its `Eq` and `Borrow` run under it, and must not call back into the registry.
-    pub fn emit<Q>(&self, topic: &Q, event: &E) -> EmitSummary
+    ///
+    /// # Errors
+    ///
+    /// Returns [`RecursionLimit`] if 32 emits are in progress on this thread. No listener is called then.
+    pub fn emit<Q>(&self, topic: &Q, event: &E) -> Result<EmitSummary, RecursionLimit>
     where
         T: Borrow<Q>,
         Q: ?Sized + Hash + Eq,
@@ -231,15 +235,24 @@ impl<T: Hash + Eq + Send + Sync + 'static, E: 'static> ListenerRegistry<T, E> {
     /// let log = bus.on("message", |_| ())?;
     /// let first = connection.generation();
     /// bus.listen("message").scope(&connection).on(|_| ())?.forget();
-    /// assert_eq!(bus.emit_to(first, "message", &1).called, 2);
+    /// assert_eq!(bus.emit_to(first, "message", &1)?.called, 2);
     ///
     /// connection.renew();
     /// bus.listen("message").scope(&connection).on(|_| ())?.forget();
-    /// assert_eq!(bus.emit_to(first, "message", &2).called, 0, "an event of the old connection, late");
+    /// assert_eq!(bus.emit_to(first, "message", &2)?.called, 0, "an event of the old connection, late");
     /// # drop(log);
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
-    pub fn emit_to<Q>(&self, generation: Generation, topic: &Q, event: &E) -> EmitSummary
+    ///
+    /// # Errors
+    ///
+    /// Returns [`RecursionLimit`] if 32 emits are in progress on this thread. No listener is called then.
+    pub fn emit_to<Q>(
+        &self,
+        generation: Generation,
+        topic: &Q,
+        event: &E,
+    ) -> Result<EmitSummary, RecursionLimit>
     where
         T: Borrow<Q>,
         Q: ?Sized + Hash + Eq,

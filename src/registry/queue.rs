@@ -44,7 +44,7 @@ pub enum QueueOverflow {
 /// let bus = ListenerRegistry::<&str, u32>::new();
 /// let queue = bus.listen("message").queue(2, QueueOverflow::DropOldest)?;
 /// for number in 1..=3 {
-///     bus.emit("message", &number);
+///     bus.emit("message", &number)?;
 /// }
 /// assert_eq!((queue.dropped(), queue.try_recv(), queue.try_recv()), (1, Some(2), Some(3)));
 /// drop(queue);

@@ -365,7 +365,7 @@ impl Run {
             } => {
                 // Often enough, now and then, for the topic to become calm.
                 for _ in 0..if times > 250 { 70 } else { 1 } {
-                    let emitted = self.bus.emit(&(topic % 3), &event);
+                    let emitted = self.bus.emit(&(topic % 3), &event).unwrap();
                     self.model
                         .emit(&self.limits, topic % 3, event, None, emitted);
                 }
@@ -378,7 +378,8 @@ impl Run {
                 let at = usize::from(scope) % SCOPES;
                 let emitted = self
                     .bus
-                    .emit_to(self.scopes[at].generation(), &(topic % 3), &event);
+                    .emit_to(self.scopes[at].generation(), &(topic % 3), &event)
+                    .unwrap();
                 let only = Some((at, self.model.generations[at]));
                 self.model
                     .emit(&self.limits, topic % 3, event, only, emitted);

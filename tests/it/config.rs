@@ -143,7 +143,7 @@ fn a_registry_has_its_settings_too() {
     }
     assert_eq!((bus.len(), bus.stats().evicted), (1, 1), "one per topic");
     for _ in 0..5 {
-        bus.emit(&7, &true);
+        bus.emit(&7, &true).unwrap();
     }
     assert_eq!(
         (bus.len(), bus.stats().silenced),

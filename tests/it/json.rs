@@ -212,7 +212,7 @@ fn what_is_told_of_a_listener_and_why_it_left_is_json_too() {
         .on(|_| false)
         .expect("there is room");
     time.advance(Duration::from_millis(1_500));
-    bus.emit("message", &1);
+    bus.emit("message", &1).unwrap();
     let json = serde_json::to_value(bus.listeners()).expect("it serializes");
     for (name, value) in [
         ("topic", "message".into()),

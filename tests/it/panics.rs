@@ -34,7 +34,7 @@ fn of_a_handler() {
     let _guard = bus
         .on("message", |_| panic_any(Payload))
         .expect("there is room");
-    assert_eq!(bus.emit("message", &1).panicked, 1);
+    assert_eq!(bus.emit("message", &1).unwrap().panicked, 1);
     assert_eq!(bus.stats().panics, 1);
 }
 

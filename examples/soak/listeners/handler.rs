@@ -95,6 +95,7 @@ impl World {
             None => bus.emit(&topic, &event),
             Some((generation, _)) => bus.emit_to(*generation, &topic, &event),
         };
+        let outcome = outcome.expect("depth is below the recursion limit");
         let EmitSummary {
             called,
             failed,

@@ -299,21 +299,21 @@ fn a_registry_tells_of_rejections_and_of_its_breaker() {
 
     assert_eq!(finding(&report, Kind::BreakersOpen), None);
     for _ in 0..3 {
-        bus.emit(&1, &true);
+        bus.emit(&1, &true).unwrap();
     }
     assert_eq!(
         finding(&world.quiet(1), Kind::BreakersOpen).map(|open| open.figure),
         Some(Figure::Count(1))
     );
     world.quiet(10);
-    bus.emit(&1, &false);
+    bus.emit(&1, &false).unwrap();
     assert_eq!(
         finding(&world.quiet(1), Kind::BreakersOpen),
         None,
         "the probe succeeded"
     );
     for _ in 0..3 {
-        bus.emit(&1, &true);
+        bus.emit(&1, &true).unwrap();
     }
     drop(failing);
     assert_eq!(bus.stats().silenced, 0, "it left");

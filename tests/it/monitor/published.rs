@@ -68,7 +68,7 @@ impl Collections {
             .on(|_| false)
             .expect("there is room")
             .forget();
-        all.bus.emit("topic", &7);
+        all.bus.emit("topic", &7).unwrap();
         all
     }
 }

@@ -107,7 +107,7 @@ fn the_oldest_makes_room_where_that_is_asked_for() {
         (bus.stats().evicted, bus.len(), bus.stats().high_water),
         (2, 3, 3)
     );
-    assert_eq!(bus.emit("a", &1).called, 2);
+    assert_eq!(bus.emit("a", &1).unwrap().called, 2);
     bus.validate();
 }
 

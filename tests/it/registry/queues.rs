@@ -14,7 +14,9 @@ use super::helpers::{Bus, both, bus, calm, later, put, take};
 const PATIENCE: Duration = Duration::from_secs(20);
 
 fn emit(bus: &Bus, events: std::ops::RangeInclusive<u32>) -> usize {
-    events.map(|event| bus.emit("topic", &event).failed).sum()
+    events
+        .map(|event| bus.emit("topic", &event).unwrap().failed)
+        .sum()
 }
 
 #[test]
@@ -191,7 +193,7 @@ fn a_queue_that_ends_under_an_emit_has_not_failed() {
         let emitting = scope.spawn(|| {
             let mut failed = 0;
             while !done.load(Ordering::Relaxed) {
-                failed += bus.emit("topic", &1).failed;
+                failed += bus.emit("topic", &1).unwrap().failed;
             }
             failed
         });
@@ -233,7 +235,7 @@ fn a_detached_queue_ends_though_an_emit_on_the_very_thread_that_reads_it_holds_i
         );
         make_calm(&bus);
         let (done, ended) = mpsc::channel();
-        thread::spawn(move || done.send(bus.emit("topic", &1).called));
+        thread::spawn(move || done.send(bus.emit("topic", &1).unwrap().called));
         assert_eq!(ended.recv_timeout(PATIENCE), Ok(1));
     });
 }
