@@ -1,10 +1,10 @@
 //! The input: read from a file or standard input, or generated.
 
 use crate::Options;
-use crate::support::lines::Source;
-use crate::support::random::scramble;
-use crate::support::time::{DAY, nanos};
-use crate::support::{MILLION, Result};
+use example_support::lines::Source;
+use example_support::random::scramble;
+use example_support::time::{DAY, nanos};
+use example_support::{MILLION, Result};
 
 impl Options {
     pub(crate) fn load(&self) -> Result<Events> {
@@ -13,7 +13,7 @@ impl Options {
             Source::Read(input) => input,
         };
         let (mut lines, mut events) = (input.lines()?, Events::new());
-        while let Some(line) = lines.next()? {
+        while let Some(line) = lines.next_line()? {
             match self.parse(line) {
                 Ok((nanos, id)) => events.push(nanos, id),
                 Err(reason) => lines.reject(reason),

@@ -8,8 +8,6 @@
 //! ```
 
 mod input;
-#[path = "../support/mod.rs"]
-mod support;
 
 use std::collections::HashSet;
 use std::fs;
@@ -19,13 +17,13 @@ use std::time::Duration;
 use leakproof::{Clock, DedupSet, ManualClock, Stats};
 use lexopt::prelude::*;
 
+use example_support::lines::Source;
+use example_support::output::print;
+use example_support::terminal::{exit, progress};
+use example_support::text::{human, thousands};
+use example_support::time::{DAY, SECONDS, decimals, duration};
+use example_support::{MILLION, Result};
 use input::Events;
-use support::lines::Source;
-use support::output::print;
-use support::terminal::{exit, progress};
-use support::text::{human, thousands};
-use support::time::{DAY, SECONDS, decimals, duration};
-use support::{MILLION, Result};
 
 const HELP: &str = "\
 Drops the duplicates from a stream of message ids, and shows what that took.

@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use crate::svg::{self, TEXT, escaped};
+use example_support::svg::{self, TEXT, escaped};
 
 pub(crate) struct Curve<'a> {
     pub(crate) name: &'a str,

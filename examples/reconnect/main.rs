@@ -8,10 +8,6 @@
 
 mod clients;
 mod curves;
-#[path = "../support/output.rs"]
-mod output;
-#[path = "../support/svg.rs"]
-mod svg;
 
 use std::error::Error;
 use std::fs;
@@ -22,7 +18,7 @@ use lexopt::prelude::*;
 
 use clients::{Client, Keyed, Naive, Scoped};
 use curves::Curve;
-use output::{note, print};
+use example_support::output::{note, print};
 
 const HELP: &str = "\
 A client that reconnects and registers three handlers each time, without ever detaching one:

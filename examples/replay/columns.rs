@@ -2,8 +2,8 @@
 
 use std::fmt;
 
-use crate::support::Result;
-use crate::support::time::nanos;
+use example_support::Result;
+use example_support::time::nanos;
 
 /// A key asked for, with what is known of it.
 pub(crate) struct Request<'a> {

@@ -5,9 +5,9 @@ use std::fmt::{Arguments, Write as _};
 use crate::options::{Options, Size, shortest};
 use crate::replay::Replay;
 use crate::report::has;
-use crate::support::lines::{Input, Source};
-use crate::svg::{self, TEXT};
 use crate::{Columns, Seen};
+use example_support::lines::{Input, Source};
+use example_support::svg::{self, TEXT};
 
 const WIDTH: f64 = 800.0;
 const HEIGHT: f64 = 420.0;

@@ -1,9 +1,9 @@
 //! Requests where there is no file: a day of them, the same at every run.
 
 use crate::columns::Request;
-use crate::support::random::scramble;
-use crate::support::terminal::progress;
-use crate::support::time::DAY;
+use example_support::random::scramble;
+use example_support::terminal::progress;
+use example_support::time::DAY;
 
 /// How many keys there are to be asked for.
 const KEYS: f64 = 200_000.0;

@@ -13,21 +13,17 @@ mod generate;
 mod options;
 mod replay;
 mod report;
-#[path = "../support/mod.rs"]
-mod support;
-#[path = "../support/svg.rs"]
-mod svg;
 
 use std::fs;
 use std::process::ExitCode;
 
 use columns::Columns;
+use example_support::Result;
+use example_support::lines::{Input, Source};
+use example_support::output::print;
+use example_support::terminal::exit;
 use options::Options;
 use replay::Replay;
-use support::Result;
-use support::lines::{Input, Source};
-use support::output::print;
-use support::terminal::exit;
 
 const HELP: &str = "\
 Replays a log of requests through a cache that keeps the most recently used, and shows its hit ratio, for one size or
@@ -96,7 +92,7 @@ struct Seen {
 
 fn read(input: &Input, options: &Options, replay: &mut Replay) -> Result<Seen> {
     let mut lines = input.lines()?;
-    let Some(first) = lines.next()? else {
+    let Some(first) = lines.next_line()? else {
         return Ok(Seen {
             lines: lines.read,
             bad_lines: lines.bad,
@@ -111,7 +107,7 @@ fn read(input: &Input, options: &Options, replay: &mut Replay) -> Result<Seen> {
     };
     options.judge(&columns)?;
     let mut line = if is_header {
-        lines.next()?
+        lines.next_line()?
     } else {
         Some(first)
     };
@@ -120,7 +116,7 @@ fn read(input: &Input, options: &Options, replay: &mut Replay) -> Result<Seen> {
             Ok(request) => replay.ask(&request),
             Err(reason) => lines.reject(reason),
         }
-        line = lines.next()?;
+        line = lines.next_line()?;
     }
     Ok(Seen {
         lines: lines.read,

@@ -6,9 +6,9 @@ use std::time::Duration;
 use lexopt::prelude::*;
 
 use crate::columns::Columns;
-use crate::support::Result;
-use crate::support::lines::Source;
-use crate::support::time::{SECONDS, decimals, duration};
+use example_support::Result;
+use example_support::lines::Source;
+use example_support::time::{SECONDS, decimals, duration};
 
 const SIZES: [u64; 4] = [100, 1_000, 10_000, 100_000];
 

@@ -2,9 +2,9 @@
 
 use crate::options::Options;
 use crate::replay::{Replay, Run};
-use crate::support::lines::Source;
-use crate::support::text::{human, thousands};
 use crate::{Columns, Seen};
+use example_support::lines::Source;
+use example_support::text::{human, thousands};
 
 pub(crate) fn report(options: &Options, seen: &Seen, replay: &Replay) -> String {
     let input = match options.source {

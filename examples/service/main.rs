@@ -14,8 +14,6 @@
 
 mod limits;
 mod operations;
-#[path = "../support/output.rs"]
-mod output;
 mod receive;
 mod service;
 
@@ -34,8 +32,8 @@ use tokio::signal::unix::{SignalKind, signal};
 #[cfg(windows)]
 use tokio::signal::windows::ctrl_c;
 
+use example_support::output::{note, print};
 use limits::Limits;
-use output::{note, print};
 use service::Service;
 
 /// No message is longer, in bytes.

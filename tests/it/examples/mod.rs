@@ -5,4 +5,3 @@ mod reconnect;
 mod replay;
 #[cfg(all(unix, feature = "metrics", feature = "serde", feature = "tracing"))]
 mod service;
-mod soak;

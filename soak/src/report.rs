@@ -4,7 +4,7 @@ use std::sync::atomic::Ordering::SeqCst;
 
 use crate::options::Options;
 use crate::round::{MOST_BYTES, Tally, panics};
-use crate::text::{human, thousands};
+use example_support::text::{human, thousands};
 
 pub(crate) struct Report {
     head: String,

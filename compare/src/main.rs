@@ -1,13 +1,12 @@
-//! Measures the crate's collections against the sets, maps and caches that they replace.
+//! Measures the collections of leakproof against the sets, maps, caches and event buses that they replace.
 //!
-//! `cargo bench --bench compare` measures all, prints the tables, and writes them to `docs/performance.md` with charts
-//! beside it. With `--quick`, with `COMPARE_QUICK=1`, or where not run by `cargo bench`, small sizes are measured once,
-//! to see that all works, and nothing is written.
+//! ```text
+//! cargo run --release -p compare                     all parts; writes docs/performance.md and its charts
+//! cargo run --release -p compare -- memory sweep     these parts only; writes nothing
+//! cargo run --release -p compare -- --quick          small sizes, measured once; writes nothing
+//! ```
 //!
-//! `cargo bench --bench compare -- memory sweep` measures these parts alone, and writes nothing. The part `watched` is
-//! there with the feature `monitor` alone; a run of all that was built without it has itself built and run with it.
-//!
-//! A part is a function that returns sections of what is to be printed; see `PARTS`.
+//! A part is a function that returns sections of the page. `PARTS` lists them.
 
 mod buses;
 mod chart;
@@ -26,11 +25,8 @@ mod report;
 mod rounds;
 mod sizes;
 mod stream;
-#[path = "../../examples/support/svg.rs"]
-mod svg;
 mod sweeping;
 mod touched;
-#[cfg(feature = "monitor")]
 mod watched;
 
 use std::path::Path;
@@ -52,7 +48,6 @@ const PARTS: &[(&str, Part)] = &[
     ("sweep", sweeping::section),
     ("lru", lru::sections),
     ("listeners", listeners::sections),
-    #[cfg(feature = "monitor")]
     ("watched", watched::section),
 ];
 
@@ -70,9 +65,6 @@ fn main() -> io::Result<()> {
         .skip(1)
         .filter(|arg| !arg.starts_with("--"))
         .collect();
-    if cfg!(not(feature = "monitor")) && !sizes.quick && wanted.is_empty() {
-        return run_with_monitor();
-    }
     let parts = PARTS
         .iter()
         .filter(|(name, _)| wanted.is_empty() || wanted.iter().any(|it| it == name));
@@ -86,26 +78,8 @@ fn main() -> io::Result<()> {
     Ok(())
 }
 
-fn run_with_monitor() -> io::Result<()> {
-    let cargo = env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
-    let status = Command::new(cargo)
-        .args(["bench", "--bench", "compare", "--features", "monitor"])
-        .status()?;
-    if status.success() {
-        Ok(())
-    } else {
-        Err(io::Error::other(format!(
-            "the run with the feature `monitor`: {status}"
-        )))
-    }
-}
-
-/// `cargo test --all-targets` runs this program too, without `--bench`, and is not to take minutes.
 fn is_quick() -> bool {
-    let args: Vec<String> = env::args().skip(1).collect();
-    let asked = args.iter().any(|arg| arg == "--quick")
-        || env::var_os("COMPARE_QUICK").is_some_and(|it| it == "1");
-    asked || !args.iter().any(|arg| arg == "--bench")
+    env::args().skip(1).any(|arg| arg == "--quick")
 }
 
 fn page(sections: &[Section], quick: bool) -> String {
@@ -126,7 +100,7 @@ fn machine() -> String {
         .lines()
         .find_map(|line| line.strip_prefix("model name")?.split_once(": "));
     format!(
-        "Measured by `cargo bench --bench compare` on {}: {} with {} cores, {}. Figures of one machine on one day: ratios are \
+        "Measured by `cargo run --release -p compare` on {}: {} with {} cores, {}. Figures of one machine on one day: ratios are \
          what to read.",
         output("date", &["+%Y-%m-%d"]),
         model.map_or("an unknown processor", |line| line.1),
@@ -144,7 +118,7 @@ fn output(program: &str, args: &[&str]) -> String {
 }
 
 fn write(page: &str, sections: &[Section]) -> io::Result<()> {
-    let docs = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs");
+    let docs = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs");
     fs::create_dir_all(&docs)?;
     fs::write(docs.join("performance.md"), page)?;
     for chart in sections.iter().flat_map(|section| &section.charts) {

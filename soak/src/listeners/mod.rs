@@ -87,7 +87,6 @@ impl Told {
 #[derive(Default)]
 struct Hands {
     guards: Vec<(Subscription, Arc<Fate>)>,
-    #[cfg(feature = "queue")]
     queue: Option<(leakproof::Queue<Arc<Event>>, usize)>,
 }
 
@@ -266,7 +265,6 @@ impl Soak {
                 tally.count("clears of listeners");
                 bus.clear();
             }
-            #[cfg(feature = "queue")]
             173..190 => self.queue(dice, tally, hands),
             _ => {
                 tally.count("looks at stats of listeners");

@@ -41,7 +41,6 @@ impl Rounds {
     }
 
     /// The least and the greatest of the rounds' ratios.
-    #[cfg(feature = "monitor")]
     pub(crate) fn range(&self, contestant: usize, to: usize) -> (f64, f64) {
         let ratios = self.values.iter().map(|row| row[contestant] / row[to]);
         ratios.fold((f64::INFINITY, 0.0), |(low, high), ratio| {

@@ -11,7 +11,7 @@ use std::time::Duration;
 use leakproof::{Clock, ManualClock};
 
 use crate::ALLOCATOR;
-use crate::random::scramble;
+use example_support::random::scramble;
 
 pub(crate) struct Round {
     threads: usize,

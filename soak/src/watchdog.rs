@@ -7,8 +7,8 @@ use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
-use crate::output::note;
 use crate::round::PROGRESS;
+use example_support::output::note;
 
 /// No operation takes that long, however busy the machine is.
 const PATIENCE: Duration = Duration::from_secs(120);

@@ -5,7 +5,6 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering::SeqCst;
 
 use leakproof::Limit;
-#[cfg(feature = "queue")]
 use leakproof::QueueOverflow;
 
 use super::handler::{Event, Fate, Handler};
@@ -158,7 +157,6 @@ impl Soak {
     }
 
     /// A queue on a topic of its own, filled by everybody and emptied by whoever has it.
-    #[cfg(feature = "queue")]
     pub(super) fn queue(&self, dice: &mut Dice, tally: &mut Tally, hands: &mut Hands) {
         let topic = self.world.topics as u8;
         match (dice.below(20), hands.queue.as_ref()) {

@@ -2,15 +2,15 @@
 
 use std::time::Duration;
 
-use super::Result;
+use crate::Result;
 
 /// What power of ten of a second makes nanoseconds.
-pub(crate) const SECONDS: usize = 9;
+pub const SECONDS: usize = 9;
 
-pub(crate) const DAY: Duration = Duration::from_secs(24 * 3600);
+pub const DAY: Duration = Duration::from_secs(24 * 3600);
 
 /// A whole number and its unit.
-pub(crate) fn duration(text: &str) -> Result<Duration, &'static str> {
+pub fn duration(text: &str) -> Result<Duration, &'static str> {
     let (count, unit) = text.split_at(
         text.find(|c: char| !c.is_ascii_digit())
             .unwrap_or(text.len()),
@@ -34,7 +34,7 @@ pub(crate) fn duration(text: &str) -> Result<Duration, &'static str> {
 }
 
 /// What power of ten of a unit makes nanoseconds.
-pub(crate) fn decimals(unit: &str) -> Result<usize, &'static str> {
+pub fn decimals(unit: &str) -> Result<usize, &'static str> {
     match unit {
         "s" => Ok(SECONDS),
         "ms" => Ok(6),
@@ -43,7 +43,7 @@ pub(crate) fn decimals(unit: &str) -> Result<usize, &'static str> {
 }
 
 /// Reads a decimal number as nanoseconds; not by way of a float, which cannot hold the nanoseconds of our time.
-pub(crate) fn nanos(text: &str, decimals: usize) -> Result<u64, &'static str> {
+pub fn nanos(text: &str, decimals: usize) -> Result<u64, &'static str> {
     let (whole, fraction) = text.split_once('.').unwrap_or((text, "0"));
     let is_number =
         |digits: &str| !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit());

@@ -8,9 +8,9 @@ use std::path::PathBuf;
 
 use flate2::read::MultiGzDecoder;
 
-use super::output::note;
-use super::terminal::progress;
-use super::{MILLION, Result};
+use crate::output::note;
+use crate::terminal::progress;
+use crate::{MILLION, Result};
 
 const NAMED_BAD_LINES: usize = 5;
 /// No id or key is that long, and what has no line ends at all must not fill the memory.
@@ -18,14 +18,14 @@ const LONGEST_LINE: usize = 1 << 20;
 /// What some programs begin a text with.
 const BYTE_ORDER_MARK: &[u8] = "\u{feff}".as_bytes();
 
-pub(crate) enum Source {
+pub enum Source {
     /// So many lines that are made up.
     Generated(usize),
     Read(Input),
 }
 
 impl Source {
-    pub(crate) fn new(file: Option<OsString>, generated: Option<usize>) -> Self {
+    pub fn new(file: Option<OsString>, generated: Option<usize>) -> Self {
         match file {
             None => Self::Generated(generated.unwrap_or(MILLION)),
             Some(dash) if dash == "-" => Self::Read(Input::Stdin),
@@ -34,7 +34,7 @@ impl Source {
     }
 }
 
-pub(crate) enum Input {
+pub enum Input {
     Stdin,
     File(PathBuf),
 }
@@ -49,7 +49,7 @@ impl fmt::Display for Input {
 }
 
 impl Input {
-    pub(crate) fn lines(&self) -> Result<Lines<'_>> {
+    pub fn lines(&self) -> Result<Lines<'_>> {
         let open = || {
             unzipped(match self {
                 Self::Stdin => Box::new(io::stdin().lock()),
@@ -83,17 +83,17 @@ fn unzipped(mut input: Box<dyn Read>) -> io::Result<Box<dyn BufRead>> {
     })
 }
 
-pub(crate) struct Lines<'a> {
+pub struct Lines<'a> {
     input: &'a Input,
     reader: Box<dyn BufRead>,
     line: Vec<u8>,
-    pub(crate) read: usize,
-    pub(crate) bad: usize,
+    pub read: usize,
+    pub bad: usize,
 }
 
 impl Lines<'_> {
     /// The next line that is text, without what ends it.
-    pub(crate) fn next(&mut self) -> Result<Option<&str>> {
+    pub fn next_line(&mut self) -> Result<Option<&str>> {
         loop {
             self.line.clear();
             let end = self
@@ -130,7 +130,7 @@ impl Lines<'_> {
     }
 
     /// Passes over the line that was read last.
-    pub(crate) fn reject(&mut self, reason: &str) {
+    pub fn reject(&mut self, reason: &str) {
         self.bad += 1;
         if self.bad <= NAMED_BAD_LINES {
             note(format_args!("line {}: {reason}; passed over", self.read));

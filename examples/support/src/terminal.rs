@@ -3,12 +3,12 @@
 use std::io::{self, IsTerminal};
 use std::process::ExitCode;
 
-use super::output::note;
-use super::text::thousands;
-use super::{MILLION, Result};
+use crate::output::note;
+use crate::text::thousands;
+use crate::{MILLION, Result};
 
 /// Ends the example of this name.
-pub(crate) fn exit(name: &str, result: Result<()>) -> ExitCode {
+pub fn exit(name: &str, result: Result<()>) -> ExitCode {
     match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
@@ -19,7 +19,7 @@ pub(crate) fn exit(name: &str, result: Result<()>) -> ExitCode {
 }
 
 /// Tells somebody who waits how far it is; a short run into a file stays silent.
-pub(crate) fn progress(what: &str, done: usize) {
+pub fn progress(what: &str, done: usize) {
     if done.is_multiple_of(MILLION) && (done > 2 * MILLION || io::stderr().is_terminal()) {
         note(format_args!("{} {what} ...", thousands(done)));
     }

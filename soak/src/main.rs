@@ -5,7 +5,7 @@
 //! claims are abandoned, and the clock leaps by years and is set back. A broken promise ends it, with seed and round.
 //!
 //! ```sh
-//! cargo run --release --example soak -- --seconds 60
+//! cargo run --release -p soak -- --seconds 60
 //! ```
 
 mod cache;
@@ -13,14 +13,8 @@ mod cell;
 mod dedup;
 mod listeners;
 mod options;
-#[path = "../support/output.rs"]
-mod output;
-#[path = "../support/random.rs"]
-mod random;
 mod report;
 mod round;
-#[path = "../support/text.rs"]
-mod text;
 mod value;
 mod watchdog;
 
@@ -33,11 +27,11 @@ use std::time::Duration;
 use cap::Cap;
 use leakproof::Clock;
 
+use example_support::output::{note, print};
+use example_support::text::{human, thousands};
 use options::Options;
-use output::{note, print};
 use report::Report;
 use round::{Round, panic_text, silence_deliberate_panics};
-use text::{human, thousands};
 use watchdog::Watchdog;
 
 #[global_allocator]

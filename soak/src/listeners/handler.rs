@@ -8,9 +8,9 @@ use std::sync::{Arc, Mutex, OnceLock};
 use leakproof::{EmitSummary, Generation, Subscription, WeakRegistry};
 
 use super::{Bus, lock};
-use crate::random::scramble;
 use crate::round::{Dice, Time, Verdict, panic_deliberately};
 use crate::value::One;
+use example_support::random::scramble;
 
 /// How deep handlers emit within emits.
 const DEPTH: u32 = 2;

@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 use crate::curves::{self, Curve};
-use crate::svg::{self, TEXT, escaped};
+use example_support::svg::{self, TEXT, escaped};
 
 pub(crate) struct Chart {
     /// The file's name in `docs`.

@@ -1,11 +1,12 @@
-//! The example `soak`, run as its users run it: as a process.
+//! Runs the soak test as its users run it: as a process.
 
-use std::process::Output;
-
-use crate::support::process::command;
+use std::process::{Command, Output};
 
 fn soak(args: &[&str]) -> Output {
-    command("soak", args).output().expect("the example runs")
+    Command::new(env!("CARGO_BIN_EXE_soak"))
+        .args(args)
+        .output()
+        .expect("the program runs")
 }
 
 fn text(bytes: &[u8]) -> &str {

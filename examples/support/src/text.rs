@@ -4,7 +4,7 @@ use std::fmt::Display;
 use std::time::Duration;
 
 /// A whole number, its digits in groups of three.
-pub(crate) fn thousands(number: impl Display) -> String {
+pub fn thousands(number: impl Display) -> String {
     let digits = number.to_string();
     let groups: Vec<_> = digits
         .as_bytes()
@@ -15,7 +15,7 @@ pub(crate) fn thousands(number: impl Display) -> String {
     groups.join(",")
 }
 
-pub(crate) fn human(time: Duration) -> String {
+pub fn human(time: Duration) -> String {
     let seconds = time.as_secs();
     match seconds {
         0 => format!("{} ms", time.as_millis()),

@@ -4,7 +4,7 @@ use std::fmt::{Arguments, Write as _};
 
 use crate::chart::{OURS, PEER, plain};
 use crate::report::{figure, grouped};
-use crate::svg::{self, TEXT};
+use example_support::svg::{self, TEXT};
 
 pub(crate) struct Curve {
     pub(crate) name: String,

@@ -5,7 +5,7 @@ use std::fmt::Display;
 use std::io::{self, ErrorKind, Write};
 
 /// Whoever reads may have seen enough, as `head` does: that is no error.
-pub(crate) fn print(text: impl Display) -> Result<(), Box<dyn Error>> {
+pub fn print(text: impl Display) -> Result<(), Box<dyn Error>> {
     let mut stdout = io::stdout().lock();
     match write!(stdout, "{text}").and_then(|()| stdout.flush()) {
         Err(error) if error.kind() != ErrorKind::BrokenPipe => Err(error.into()),
@@ -14,6 +14,6 @@ pub(crate) fn print(text: impl Display) -> Result<(), Box<dyn Error>> {
 }
 
 /// `eprintln` would panic where nobody reads.
-pub(crate) fn note(text: impl Display) {
+pub fn note(text: impl Display) {
     writeln!(io::stderr(), "{text}").ok();
 }
