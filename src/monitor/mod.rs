@@ -54,6 +54,7 @@
 //! No lock is held while the recorder is called. A panic in it ends that publication, and is contained and counted.
 
 mod builder;
+mod cgroup;
 mod finding;
 mod judge;
 mod process;

@@ -1,6 +1,7 @@
 //! `ProcessFigures`: what the system tells of the process, asked of it in one place.
 
-use sysinfo::{ProcessRefreshKind, ProcessesToUpdate, System, get_current_pid};
+use super::cgroup;
+use sysinfo::{MemoryRefreshKind, ProcessRefreshKind, ProcessesToUpdate, System, get_current_pid};
 
 /// What the system tells of the process. What it does not tell is `None`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -26,9 +27,11 @@ impl ProcessFigures {
     /// It takes some hundreds of microseconds, and more with thousands of open files.
     #[must_use]
     pub fn read() -> Self {
-        let (Ok(mut system), Ok(pid)) = (System::new(), get_current_pid()) else {
+        let Ok(pid) = get_current_pid() else {
             return Self::default();
         };
+        let mut system = System::new();
+        system.refresh_memory_specifics(MemoryRefreshKind::nothing().with_ram());
         let memory = ProcessRefreshKind::nothing().with_memory().without_tasks();
         system.refresh_processes_specifics(ProcessesToUpdate::Some(&[pid]), false, memory);
         let Some(process) = system.process(pid) else {
@@ -38,7 +41,7 @@ impl ProcessFigures {
         Self {
             // A process without memory could not ask: zero means that the system did not tell.
             memory_bytes: Some(process.memory()).filter(|&bytes| bytes > 0),
-            memory_limit_bytes: process.cgroup_limits().map(|limits| limits.total_memory),
+            memory_limit_bytes: cgroup::memory_limit(system.total_memory()),
             open_files: count(process.open_files()),
             open_files_limit: count(process.open_files_limit()),
         }
