@@ -22,9 +22,9 @@
 use std::fmt::Display;
 use std::panic::Location;
 
-#[cfg(feature = "monitor")]
-use crate::monitor::Change;
-use crate::stats::Stats;
+#[cfg(feature = "tracing")]
+use crate::stats::CollectionKind;
+use crate::stats::Usage;
 
 /// Whether there is anybody to tell: what is done for events alone need not be done otherwise.
 pub(crate) const ENABLED: bool = cfg!(feature = "tracing");
@@ -57,41 +57,38 @@ macro_rules! event {
 }
 
 events! {
-    /// A collection has reached a limit.
-    fn limit_reached(collection: &str, stats: &Stats) {
-        let level = if stats.may_be_full() { tracing::Level::INFO } else { tracing::Level::WARN };
+    /// Reports that a collection reached a limit for the first time.
+    fn limit_reached(collection: &str, limit: &str, usage: &Usage) {
+        // A full cache does what it is for.
+        let is_cache = usage.kind == CollectionKind::Cache;
+        let level = if is_cache { tracing::Level::INFO } else { tracing::Level::WARN };
         event!(
             level,
             "leakproof::limit",
             collection,
-            entries = stats.len,
-            max_entries = stats.max_entries,
-            %stats,
-            "a limit has been reached for the first time"
+            limit,
+            entries = usage.len,
+            max_entries = usage.max_entries,
+            stats = %usage,
+            "a limit was reached for the first time"
         );
     }
 
-    /// A finding has appeared, worsened or ended.
+    /// Reports the first panic of user code that the crate caught in one place.
+    fn panicked(collection: &str, code: &str) {
+        tracing::warn!(target: "leakproof::panic", collection, code, "user code panicked for the first time");
+    }
+
+    /// Reports that a finding of a `Monitor` appeared, worsened or ended.
     #[cfg(feature = "monitor")]
-    fn finding_changed(change: &Change) {
-        use crate::monitor::Severity;
-        let (name, finding) = (change.as_str(), change.finding());
-        let level = match finding.severity {
-            _ if matches!(change, Change::Ended(_)) => tracing::Level::INFO,
-            Severity::Normal | Severity::Notice => tracing::Level::INFO,
-            Severity::Warning => tracing::Level::WARN,
-            Severity::Critical => tracing::Level::ERROR,
+    fn finding_changed(finding: &FindingEvent<'_>) {
+        let level = match finding.importance {
+            Importance::Info => tracing::Level::INFO,
+            Importance::Warn => tracing::Level::WARN,
+            Importance::Error => tracing::Level::ERROR,
         };
-        event!(
-            level,
-            "leakproof::finding",
-            change = name,
-            collection = finding.collection.as_deref(),
-            kind = finding.kind.as_str(),
-            severity = finding.severity.as_str(),
-            text = %finding,
-            "a finding has {name}"
-        );
+        let FindingEvent { change, collection, kind, severity, text, .. } = *finding;
+        event!(level, "leakproof::finding", change, collection, kind, severity, %text, "a finding {change}");
     }
 
     /// The breaker has taken a listener out of service, or back into it.
@@ -165,4 +162,53 @@ pub(crate) enum BreakerState {
     },
     /// A probe has succeeded, and it is called again.
     Closed,
+}
+
+/// The fields of an event about a finding.
+#[cfg(feature = "monitor")]
+#[cfg_attr(
+    not(feature = "tracing"),
+    allow(dead_code, reason = "events read them")
+)]
+pub(crate) struct FindingEvent<'a> {
+    pub(crate) importance: Importance,
+    pub(crate) change: &'a str,
+    pub(crate) collection: Option<&'a str>,
+    pub(crate) kind: &'a str,
+    pub(crate) severity: &'a str,
+    pub(crate) text: &'a dyn Display,
+}
+
+/// The level of an event about a finding.
+#[cfg(feature = "monitor")]
+#[cfg_attr(
+    not(feature = "tracing"),
+    allow(dead_code, reason = "events read them")
+)]
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Importance {
+    Info,
+    Warn,
+    Error,
+}
+
+/// The limits of one collection that were reported as events. Each limit is reported once.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct ReportedLimits(Vec<&'static str>);
+
+impl ReportedLimits {
+    /// Adds the limits that the collection reached, and returns those that were not reported before.
+    pub(crate) fn add(&mut self, usage: &Usage) -> Vec<&'static str> {
+        let reached = usage.limits_reached.iter().copied();
+        let new: Vec<_> = reached.filter(|limit| !self.0.contains(limit)).collect();
+        self.0.extend(&new);
+        new
+    }
+
+    /// Emits an event for each limit that was not reported before.
+    pub(crate) fn report(&mut self, collection: &str, usage: &Usage) {
+        for limit in self.add(usage) {
+            limit_reached(collection, limit, usage);
+        }
+    }
 }

@@ -4,7 +4,7 @@
 //! that only gains entries, runs out of memory after weeks, because nothing ever leaves. [`DedupSet`] and [`DedupMap`]
 //! remember an id for a time to live and within a bound, exactly; [`LruCache`] keeps what is used, within bounds on size,
 //! weight, age and idleness; [`ListenerRegistry`] calls handlers that cannot pile up. Each tells its size, the age of its
-//! oldest entry, and what left and why, in [`Stats`].
+//! oldest entry, and what left and why.
 //!
 //! **What it costs.** About 64 bytes for an id of 45, and about one cache miss for a new one; 40 to 50 bytes beside key and
 //! value in a cache; and no pauses: no call resizes a table, drops a million entries or sweeps a collection in one go.
@@ -89,7 +89,7 @@
 //!
 //! # Features
 //!
-//! * `serde`: [`Stats`], [`ListenerInfo`], [`RemovalCause`] and reports implement `Serialize`, configs `Deserialize`.
+//! * `serde`: statistics, [`ListenerInfo`], [`RemovalCause`] and reports implement `Serialize`, configs `Deserialize`.
 //! * `queue`: listeners that put events into a bounded queue, received from with or without async ([`ListenerBuilder`]`::queue`).
 //! * `monitor`: `Monitor`, which tells how full everything is, how fast it grows, and when it will hit its limit.
 //! * `tracing`: what an operator wants to read once, as structured [`events`].
@@ -102,35 +102,36 @@
 #[doc = include_str!("../README.md")]
 struct Readme;
 
-mod bounds;
 mod clock;
 mod compound_key;
 mod config;
-mod contained;
 mod dedup;
 #[cfg(doc)]
 pub mod docs;
 pub mod events;
+mod format;
 mod hash;
 mod key;
-mod knobs;
+mod limits;
 mod lru;
 #[cfg(feature = "monitor")]
 #[cfg_attr(docsrs, doc(cfg(feature = "monitor")))]
 pub mod monitor;
+mod panic;
 mod registry;
 mod removal;
-mod shards;
+mod sharded;
 mod stats;
 mod sweep;
+mod sweeper;
 mod sync;
 
-pub use bounds::{BuildError, Shared, Unsync};
 pub use clock::{Clock, ManualClock};
 pub use compound_key::{CompoundKey, EmptyPart};
 pub use config::{ConfigError, ConfigErrorKind, DedupConfig, LruConfig, RegistryConfig};
 pub use dedup::{Claim, DedupBuilder, DedupMap, DedupSet, LeaseExpired, Recorded, Ticket};
 pub use key::{AsKey, ByteKey, Key};
+pub use limits::{BuildError, Shared, Unsync};
 pub use lru::{ComputeError, Cursor, InvalidCursor, LruBuilder, LruCache, TooHeavy};
 #[cfg(feature = "monitor")]
 #[cfg_attr(docsrs, doc(cfg(feature = "monitor")))]
@@ -144,8 +145,9 @@ pub use registry::{
 #[cfg_attr(docsrs, doc(cfg(feature = "queue")))]
 pub use registry::{Queue, QueueOverflow};
 pub use removal::RemovalCause;
-pub use stats::Stats;
-pub use sweep::{Sweep, Sweeper, Swept};
+pub use stats::{CacheStats, CollectionKind, Counter, DedupStats, RegistryStats, Usage};
+pub use sweep::{Sweep, Swept, Watch};
+pub use sweeper::Sweeper;
 
 /// The single-threaded cores: the same collections behind `&mut self`, without locks and shards.
 pub mod unsync {

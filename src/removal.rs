@@ -1,35 +1,35 @@
-//! `RemovalCause`: the one list of reasons for which an entry leaves a collection.
+//! `RemovalCause`: the reason for which an entry was removed from a collection.
 
 use std::fmt;
 
-/// Why an entry left a collection.
+/// The reason for which an entry was removed from a collection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 #[non_exhaustive]
 pub enum RemovalCause {
-    /// Its time to live, or the age that the collection allows, was reached.
+    /// The entry's time to live ended.
     Expired,
-    /// It was not used for as long as the collection allows.
+    /// The entry was not accessed for the idle timeout.
     Idle,
-    /// A bound was reached, and it was the next to go.
+    /// A bound was reached, and the entry was the next to evict.
     Evicted,
-    /// Another took its place under the same key.
+    /// Another entry was stored under the same key.
     Replaced,
-    /// It was removed by call: `remove`, `detach`, `clear`, a guard that was dropped, and the like.
+    /// A call such as `remove`, `detach` or `clear`, or the drop of a guard, removed the entry.
     Removed,
-    /// It was never let in: alone, it is above a bound.
+    /// The entry alone exceeds a bound, so it was not stored.
     Rejected,
-    /// The scope that it belonged to ended.
+    /// The listener's scope ended.
     ScopeEnded,
-    /// What it was to live as long as is gone.
-    OwnerGone,
-    /// It was to be called a number of times, and was.
-    UsedUp,
-    /// It failed too often in a row.
+    /// The listener's owner was dropped.
+    OwnerDropped,
+    /// The listener reached its call limit.
+    CallLimitReached,
+    /// The circuit breaker detached the listener after too many failures in a row.
     Failed,
 }
 
 impl RemovalCause {
-    /// The cause in a word or two, as it stands in log lines and metrics: `"expired"`, `"scope ended"`, …
+    /// Returns the cause as it appears in log lines and JSON: `"expired"`, `"scope ended"`, …
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
@@ -40,8 +40,8 @@ impl RemovalCause {
             Self::Removed => "removed",
             Self::Rejected => "rejected",
             Self::ScopeEnded => "scope ended",
-            Self::OwnerGone => "owner gone",
-            Self::UsedUp => "used up",
+            Self::OwnerDropped => "owner dropped",
+            Self::CallLimitReached => "call limit reached",
             Self::Failed => "failed",
         }
     }

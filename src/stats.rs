@@ -1,19 +1,17 @@
-//! `Stats`: what a collection holds, and what left it and why.
+//! Statistics: one struct for each kind of collection, and [`Usage`] as the view that they have in common.
 
 use std::fmt;
 use std::time::Duration;
 
-/// What a collection holds now, and what happened to it since it was created.
+use crate::format::HumanDuration;
+
+/// The statistics of a [`DedupMap`](crate::DedupMap) or [`DedupSet`](crate::DedupSet).
 ///
-/// Reading it costs a lock per shard, and in a cache a step for each entry that is held though its time is over. The
-/// counters of different shards are read one after another, so that under concurrent writes they may differ by what
-/// happened meanwhile.
+/// Reading them locks each shard once. Shards are read one after another, so the counters may differ slightly if other
+/// threads write at the same time.
 ///
-/// One struct serves all collections; what means nothing to a collection is zero or `None` here, and is shown neither by
-/// `Display` nor as JSON.
-///
-/// `Display` gives a line for a log. With the feature `serde` it serializes with durations as integer milliseconds
-/// (`ttl_ms`, `oldest_entry_age_ms`, `shortest_window_ms`), for a health endpoint.
+/// `Display` prints one line for a log. With the feature `serde` they serialize, durations as integer milliseconds
+/// (`ttl_ms`, `oldest_entry_age_ms`).
 ///
 /// ```
 /// # use leakproof::DedupSet;
@@ -26,479 +24,559 @@ use std::time::Duration;
 /// assert!(stats.to_string().starts_with("1 of 1000 entries (0.1%), oldest 0"));
 /// ```
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
-pub struct Stats {
-    /// What the figures are of, which decides what is shown.
-    pub(crate) of: Of,
-    /// Live entries.
+pub struct DedupStats {
+    /// The number of live ids.
     pub len: usize,
-    /// The bound on them. In a cache with a `max_weight` it is no more than that, since no entry weighs nothing.
+    /// The bound on `len`.
     pub max_entries: usize,
-    /// The most entries that were ever held at once; with several shards, the sum of what each held at most.
+    /// The largest number of ids that were held at once, summed over the shards.
     pub high_water: usize,
-    /// How long ago the oldest live entry was written.
+    /// The time since the oldest live id was recorded.
+    #[cfg_attr(
+        feature = "serde",
+        serde(rename = "oldest_entry_age_ms", serialize_with = "optional_ms")
+    )]
     pub oldest_entry_age: Option<Duration>,
-    /// How old an entry can get: of ids the ttl, and called so by `Display` and in JSON.
-    pub max_age: Option<Duration>,
-    /// How long an entry may go unused.
-    pub max_idle: Option<Duration>,
-    /// What the live entries weigh: in a cache, by its weigher; in a dedup map of `str` or `[u8]`, the bytes of the keys,
-    /// those in flight included.
-    pub weight: u64,
-    /// The bound on that, if there is one: `max_weight` of a cache, `max_bytes` of a dedup map.
-    pub max_weight: Option<u64>,
-    /// The age at which the youngest evicted entry had to go: where this is below the ttl, that is the time for which
-    /// duplicates were really recognised. `None` while nothing was evicted.
+    /// The time for which an id is remembered.
+    #[cfg_attr(feature = "serde", serde(rename = "ttl_ms", serialize_with = "as_ms"))]
+    pub ttl: Duration,
+    /// The bytes of the keys, including those in flight, if keys are `str` or `[u8]`.
+    pub bytes: u64,
+    /// The bound on `bytes`.
+    pub max_bytes: Option<u64>,
+    /// The age of the youngest id that a bound evicted. Duplicates were recognised for at least this long. `None` if
+    /// nothing was evicted.
+    #[cfg_attr(
+        feature = "serde",
+        serde(rename = "shortest_window_ms", serialize_with = "optional_ms")
+    )]
     pub shortest_window: Option<Duration>,
-    /// Ids that are claimed and neither committed nor released.
+    /// The number of claims that are neither committed, released nor expired.
     pub in_flight: usize,
-    /// The bound on them.
+    /// The bound on `in_flight`.
     pub max_in_flight: usize,
-    /// Listeners that the breaker has silenced, until a probe succeeds.
-    pub silenced: usize,
-    /// Entries recorded, or listeners registered.
+    /// Ids that were recorded.
     pub inserted: u64,
-    /// Calls that were told of a duplicate.
+    /// Calls that found the id recorded.
     pub duplicates: u64,
-    /// Calls that were told that the id is in flight.
+    /// Calls that found the id in flight.
     pub in_flight_hits: u64,
-    /// Calls that found what they looked for in a cache at their first look.
-    pub hits: u64,
-    /// Calls that did not, those included that then waited for another's computation.
-    pub misses: u64,
-    /// Entries that left because their time was over.
+    /// Ids whose ttl ended.
     pub expired: u64,
-    /// Entries that left because they were not used for long.
-    pub idle: u64,
-    /// Live entries that left because of a bound.
+    /// Live ids that were evicted because of a bound.
     pub evicted: u64,
-    /// Entries whose place was taken by another under the same key.
-    pub replaced: u64,
-    /// Entries that were removed by call or by a guard's drop, `clear` included.
+    /// Evicted ids that had to go because of `max_bytes`; part of `evicted`.
+    pub evicted_by_bytes: u64,
+    /// Ids that were removed by `remove` or `clear`.
     pub removed: u64,
-    /// What was not let in: entries that alone are above a bound, ids for which those in flight leave no room, listeners
-    /// that found no free place.
+    /// Ids that were not stored because they did not fit into `max_bytes`.
+    pub rejected: u64,
+    /// Claims that were released without a commit.
+    pub released: u64,
+    /// Claims whose lease expired.
+    pub leases_expired: u64,
+    /// Claims that were answered with `Full`.
+    pub claims_rejected: u64,
+}
+
+/// The statistics of an [`LruCache`](crate::LruCache).
+///
+/// Reading them locks each shard once and takes one step for each expired entry that is still held. `Display` prints
+/// one line for a log. With the feature `serde` they serialize, durations as integer milliseconds.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
+#[non_exhaustive]
+pub struct CacheStats {
+    /// The number of live entries.
+    pub len: usize,
+    /// The bound on `len`. Without one of its own it equals `max_weight`, because each entry weighs at least 1.
+    pub max_entries: usize,
+    /// The largest number of entries that were held at once, summed over the shards.
+    pub high_water: usize,
+    /// The time since the oldest live entry was written.
+    #[cfg_attr(
+        feature = "serde",
+        serde(rename = "oldest_entry_age_ms", serialize_with = "optional_ms")
+    )]
+    pub oldest_entry_age: Option<Duration>,
+    /// The time to live since the last write.
+    #[cfg_attr(
+        feature = "serde",
+        serde(rename = "ttl_ms", serialize_with = "optional_ms")
+    )]
+    pub ttl: Option<Duration>,
+    /// The time to live since the last access.
+    #[cfg_attr(
+        feature = "serde",
+        serde(rename = "idle_timeout_ms", serialize_with = "optional_ms")
+    )]
+    pub idle_timeout: Option<Duration>,
+    /// The total weight of the live entries.
+    pub weight: u64,
+    /// The bound on `weight`.
+    pub max_weight: Option<u64>,
+    /// Calls that found a live entry.
+    pub hits: u64,
+    /// Calls that did not find a live entry.
+    pub misses: u64,
+    /// Entries that were stored.
+    pub inserted: u64,
+    /// Entries whose ttl ended.
+    pub expired: u64,
+    /// Entries whose idle timeout ended.
+    pub idle: u64,
+    /// Live entries that were evicted because of a bound.
+    pub evicted: u64,
+    /// Evicted entries that had to go because of `max_weight`; part of `evicted`.
+    pub evicted_by_weight: u64,
+    /// Entries that were replaced by a new value under the same key.
+    pub replaced: u64,
+    /// Entries that were removed by a call such as `remove` or `clear`.
+    pub removed: u64,
+    /// Entries that were not stored because they weigh more than a shard allows.
+    pub rejected: u64,
+    /// Panics of the removal callback.
+    pub callback_panics: u64,
+}
+
+/// The statistics of a [`ListenerRegistry`](crate::ListenerRegistry).
+///
+/// `Display` prints one line for a log. With the feature `serde` they serialize, durations as integer milliseconds.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
+#[non_exhaustive]
+pub struct RegistryStats {
+    /// The number of attached listeners that have not expired.
+    pub len: usize,
+    /// The bound on `len`.
+    pub max_listeners: usize,
+    /// The bound on the listeners of one topic.
+    pub max_per_topic: usize,
+    /// The largest number of listeners that were attached at once.
+    pub high_water: usize,
+    /// The time since the oldest attached listener was registered.
+    #[cfg_attr(
+        feature = "serde",
+        serde(rename = "oldest_entry_age_ms", serialize_with = "optional_ms")
+    )]
+    pub oldest_entry_age: Option<Duration>,
+    /// The time to live of listeners without one of their own.
+    #[cfg_attr(
+        feature = "serde",
+        serde(rename = "ttl_ms", serialize_with = "optional_ms")
+    )]
+    pub ttl: Option<Duration>,
+    /// Listeners whose circuit breaker is open.
+    pub open_breakers: usize,
+    /// Listeners that were registered.
+    pub inserted: u64,
+    /// Listeners whose ttl ended.
+    pub expired: u64,
+    /// Listeners that were detached because of a bound.
+    pub evicted: u64,
+    /// Listeners that were replaced by another one under the same key.
+    pub replaced: u64,
+    /// Listeners that were detached by a call or by a dropped guard.
+    pub removed: u64,
+    /// Registrations that were rejected.
     pub rejected: u64,
     /// Listeners whose scope ended.
     pub scope_ended: u64,
-    /// Listeners whose owner is gone.
-    pub owner_gone: u64,
-    /// Listeners that were called as many times as they were registered for.
-    pub used_up: u64,
-    /// Listeners that the breaker detached.
+    /// Listeners whose owner was dropped.
+    pub owner_dropped: u64,
+    /// Listeners that reached their call limit.
+    pub call_limit_reached: u64,
+    /// Listeners that their circuit breaker detached.
     pub failed: u64,
-    /// Events emitted.
+    /// Events that were emitted.
     pub emitted: u64,
-    /// Calls of listeners, those that emits under way are yet to make included.
+    /// Calls of listeners, including those that running emits have yet to make.
     pub calls: u64,
     /// Calls of listeners that returned a failure.
     pub failures: u64,
-    /// Calls of listeners that were left out: paused, silenced, filtered out, or detached meanwhile.
+    /// Listeners that an emit did not call: paused, filtered out, detached, or with an open breaker.
     pub skipped: u64,
     /// Events that full queues dropped.
     pub dropped: u64,
-    /// Panics of callbacks and listeners, all contained.
+    /// Panics of handlers, filters, callbacks and captured values.
     pub panics: u64,
-    /// Claims that were released.
-    pub released: u64,
-    /// Claims whose lease ran out.
-    pub lapsed: u64,
-    /// Claims that were turned away because too many were in flight, or their keys left no room within `max_bytes`.
-    pub shed: u64,
 }
 
-/// The kinds of collection, a bit each.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-#[repr(u8)]
-pub(crate) enum Of {
+/// The kind of a collection.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum CollectionKind {
+    /// A [`DedupMap`](crate::DedupMap) or [`DedupSet`](crate::DedupSet).
+    Dedup,
+    /// An [`LruCache`](crate::LruCache).
+    Cache,
+    /// A [`ListenerRegistry`](crate::ListenerRegistry).
+    Registry,
+    /// A collection from outside this crate.
     #[default]
-    Dedup = 1,
-    Lru = 2,
-    Listeners = 4,
+    Other,
 }
 
-const DEDUP: u8 = Of::Dedup as u8;
-const LRU: u8 = Of::Lru as u8;
-const LISTENERS: u8 = Of::Listeners as u8;
-const ALL: u8 = DEDUP | LRU | LISTENERS;
-
-impl Stats {
-    /// Adds another shard's figures.
-    pub(crate) fn add(&mut self, other: &Self) {
-        self.len += other.len;
-        self.max_entries += other.max_entries;
-        self.high_water += other.high_water;
-        self.oldest_entry_age = self.oldest_entry_age.max(other.oldest_entry_age);
-        self.weight += other.weight;
-        self.max_weight = self.max_weight.zip(other.max_weight).map(|(a, b)| a + b);
-        self.shortest_window = self
-            .shortest_window
-            .into_iter()
-            .chain(other.shortest_window)
-            .min();
-        self.in_flight += other.in_flight;
-        self.silenced += other.silenced;
-        for ((.., sum), (.., more)) in self
-            .all_counters()
-            .into_iter()
-            .zip(other.clone().all_counters())
-        {
-            *sum += *more;
+impl CollectionKind {
+    /// Returns `"dedup"`, `"cache"`, `"registry"` or `"other"`.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Dedup => "dedup",
+            Self::Cache => "cache",
+            Self::Registry => "registry",
+            Self::Other => "other",
         }
     }
+}
 
-    /// Every counter, with the kinds of collection that it means something to, its name, and what it counts.
-    fn all_counters(&mut self) -> [(u8, &'static str, &'static str, &mut u64); 24] {
-        [
-            (
-                ALL,
-                "inserted",
-                "Entries recorded, or listeners registered",
-                &mut self.inserted,
-            ),
-            (
-                DEDUP,
-                "duplicates",
-                "Calls that were told of a duplicate",
-                &mut self.duplicates,
-            ),
-            (
-                DEDUP,
-                "in_flight_hits",
-                "Calls that were told that the id is in flight",
-                &mut self.in_flight_hits,
-            ),
-            (
-                LRU,
-                "hits",
-                "Calls that found what they looked for",
-                &mut self.hits,
-            ),
-            (
-                LRU,
-                "misses",
-                "Calls that did not find what they looked for",
-                &mut self.misses,
-            ),
-            (
-                ALL,
-                "expired",
-                "Entries that left because their time was over",
-                &mut self.expired,
-            ),
-            (
-                LRU,
-                "idle",
-                "Entries that left because they were not used for long",
-                &mut self.idle,
-            ),
-            (
-                ALL,
-                "evicted",
-                "Live entries that left because of a bound",
-                &mut self.evicted,
-            ),
-            (
-                LRU | LISTENERS,
-                "replaced",
-                "Entries replaced by another under the same key",
-                &mut self.replaced,
-            ),
-            (
-                ALL,
-                "removed",
-                "Entries that were removed by call",
-                &mut self.removed,
-            ),
-            (
-                ALL,
-                "rejected",
-                "Entries or listeners that were not let in",
-                &mut self.rejected,
-            ),
-            (
-                LISTENERS,
-                "scope_ended",
-                "Listeners whose scope ended",
-                &mut self.scope_ended,
-            ),
-            (
-                LISTENERS,
-                "owner_gone",
-                "Listeners whose owner is gone",
-                &mut self.owner_gone,
-            ),
-            (
-                LISTENERS,
-                "used_up",
-                "Listeners called as often as they were registered for",
-                &mut self.used_up,
-            ),
-            (
-                LISTENERS,
-                "failed",
-                "Listeners that the breaker detached",
-                &mut self.failed,
-            ),
-            (LISTENERS, "emitted", "Events emitted", &mut self.emitted),
-            (LISTENERS, "calls", "Calls of listeners", &mut self.calls),
-            (
-                LISTENERS,
-                "failures",
-                "Calls of listeners that returned a failure",
-                &mut self.failures,
-            ),
-            (
-                LISTENERS,
-                "skipped",
-                "Calls of listeners that were left out",
-                &mut self.skipped,
-            ),
-            (
-                LISTENERS,
-                "dropped",
-                "Events that full queues dropped",
-                &mut self.dropped,
-            ),
-            (
-                LRU | LISTENERS,
-                "panics",
-                "Panics of callbacks and listeners, all contained",
-                &mut self.panics,
-            ),
-            (
-                DEDUP,
-                "released",
-                "Claims that were released",
-                &mut self.released,
-            ),
-            (
-                DEDUP,
-                "lapsed",
-                "Claims whose lease ran out",
-                &mut self.lapsed,
-            ),
-            (
-                DEDUP,
-                "shed",
-                "Claims that were turned away because too much was in flight",
-                &mut self.shed,
-            ),
-        ]
+/// The view that the statistics of all collections have in common, for a [`Sweeper`](crate::Sweeper) or a `Monitor`.
+///
+/// A collection of your own fills in what it has, starting from `Usage::default()`.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Usage {
+    /// The kind of the collection.
+    pub kind: CollectionKind,
+    /// The number of live entries.
+    pub len: usize,
+    /// The bound on `len`.
+    pub max_entries: usize,
+    /// The largest number of entries that were held at once.
+    pub high_water: usize,
+    /// The age of the oldest live entry.
+    pub oldest_entry_age: Option<Duration>,
+    /// The time to live since the last write.
+    pub ttl: Option<Duration>,
+    /// The time to live since the last access.
+    pub idle_timeout: Option<Duration>,
+    /// The weight of the live entries: for a dedup map, the bytes of its keys.
+    pub weight: Option<u64>,
+    /// The bound on `weight`.
+    pub max_weight: Option<u64>,
+    /// The age of the youngest entry that a bound evicted before its ttl ended. Only for collections whose purpose is
+    /// to keep each entry for its ttl.
+    pub shortest_window: Option<Duration>,
+    /// The number of claims in flight.
+    pub in_flight: Option<usize>,
+    /// The bound on `in_flight`.
+    pub max_in_flight: Option<usize>,
+    /// The number of open circuit breakers.
+    pub open_breakers: Option<usize>,
+    /// The options whose limit was reached since the collection was created, such as `"max_entries"`.
+    pub limits_reached: Vec<&'static str>,
+    /// Every counter of the collection.
+    pub counters: Vec<Counter>,
+}
+
+/// A counter of a collection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Counter {
+    /// The name in snake case, as in the statistics.
+    pub name: &'static str,
+    /// A description for a metrics endpoint.
+    pub description: &'static str,
+    /// The count since the collection was created.
+    pub value: u64,
+}
+
+impl Usage {
+    /// Returns the value of a counter, or zero if the collection does not have it.
+    #[must_use]
+    pub fn counter(&self, name: &str) -> u64 {
+        let counter = self.counters.iter().find(|counter| counter.name == name);
+        counter.map_or(0, |counter| counter.value)
+    }
+}
+
+/// Builds the list of counters from field names and descriptions.
+macro_rules! counters {
+    ($stats:expr, $($name:ident: $description:literal,)*) => {
+        vec![$(Counter { name: stringify!($name), description: $description, value: $stats.$name },)*]
+    };
+}
+
+/// Adds up the named fields of two statistics.
+macro_rules! add_fields {
+    ($sum:expr, $more:expr, $($name:ident)*) => {$( $sum.$name += $more.$name; )*};
+}
+
+impl DedupStats {
+    /// Adds the statistics of another shard.
+    pub(crate) fn merge(&mut self, shard: &Self) {
+        add_fields!(self, shard, len max_entries high_water bytes in_flight inserted duplicates in_flight_hits expired
+            evicted evicted_by_bytes removed rejected released leases_expired claims_rejected);
+        self.oldest_entry_age = self.oldest_entry_age.max(shard.oldest_entry_age);
+        self.max_bytes = add_bounds(self.max_bytes, shard.max_bytes);
+        let windows = [self.shortest_window, shard.shortest_window];
+        self.shortest_window = windows.into_iter().flatten().min();
     }
 
-    /// Whether a limit has ever been in the way of something.
-    pub(crate) fn has_met_limit(&self) -> bool {
-        (self.len > 0 && self.len >= self.max_entries)
-            || self.evicted + self.rejected + self.shed > 0
-    }
-
-    /// Whether it is the collection's job to keep what fits, and to let go of the rest.
-    #[cfg(any(feature = "monitor", feature = "tracing"))]
-    pub(crate) fn may_be_full(&self) -> bool {
-        self.of == Of::Lru
-    }
-
-    /// The counters that mean something to this collection, with what they count.
-    pub(crate) fn counters(&self) -> Vec<(&'static str, &'static str, u64)> {
-        let mut copy = self.clone();
-        let all = copy
-            .all_counters()
-            .into_iter()
-            .filter(|(kinds, ..)| kinds & self.of as u8 != 0);
-        all.map(|(_, name, what, count)| (name, what, *count))
-            .collect()
-    }
-
-    /// What stands now, as far as it means something to this collection, with what it is.
-    #[cfg(any(feature = "serde", feature = "metrics"))]
-    pub(crate) fn gauges(&self) -> impl Iterator<Item = (&'static str, &'static str, Gauge)> {
-        let count = |count: usize| Gauge::Count(Some(count as u64));
-        let all = [
-            (ALL, "len", "Live entries", count(self.len)),
+    /// Returns the common view.
+    #[must_use]
+    pub fn usage(&self) -> Usage {
+        let reached = [
             (
-                ALL,
                 "max_entries",
-                "The bound on live entries",
-                count(self.max_entries),
+                is_full(self.len, self.max_entries) || self.evicted > self.evicted_by_bytes,
             ),
-            (
-                ALL,
-                "high_water",
-                "The most entries that were ever held at once",
-                count(self.high_water),
-            ),
-            (
-                ALL,
-                "oldest_entry_age",
-                "The age of the oldest live entry",
-                Gauge::Time(self.oldest_entry_age),
-            ),
-            (
-                DEDUP,
-                "ttl",
-                "How long an id is remembered",
-                Gauge::Time(self.max_age),
-            ),
-            (
-                LRU | LISTENERS,
-                "max_age",
-                "How old an entry can get",
-                Gauge::Time(self.max_age),
-            ),
-            (
-                LRU,
-                "max_idle",
-                "How long an entry may go unused",
-                Gauge::Time(self.max_idle),
-            ),
-            (
-                DEDUP | LRU,
-                "weight",
-                "What the live entries weigh, of ids the bytes",
-                Gauge::Count(Some(self.weight)),
-            ),
-            (
-                DEDUP | LRU,
-                "max_weight",
-                "The bound on what live entries weigh",
-                Gauge::Count(self.max_weight),
-            ),
-            (
-                DEDUP,
-                "shortest_window",
-                "The least age of an id evicted while live",
-                Gauge::Time(self.shortest_window),
-            ),
-            (
-                DEDUP,
-                "in_flight",
-                "Ids that are claimed, and neither committed nor released",
-                count(self.in_flight),
-            ),
-            (
-                DEDUP,
-                "max_in_flight",
-                "The bound on ids in flight",
-                count(self.max_in_flight),
-            ),
-            (
-                LISTENERS,
-                "silenced",
-                "Listeners that the breaker has silenced",
-                count(self.silenced),
-            ),
+            ("max_bytes", self.evicted_by_bytes + self.rejected > 0),
+            ("max_in_flight", self.claims_rejected > 0),
         ];
-        let of = self.of as u8;
-        all.into_iter()
-            .filter(move |(kinds, ..)| kinds & of != 0)
-            .map(|(_, name, what, gauge)| (name, what, gauge))
+        Usage {
+            kind: CollectionKind::Dedup,
+            len: self.len,
+            max_entries: self.max_entries,
+            high_water: self.high_water,
+            oldest_entry_age: self.oldest_entry_age,
+            ttl: Some(self.ttl),
+            weight: Some(self.bytes),
+            max_weight: self.max_bytes,
+            shortest_window: self.shortest_window,
+            in_flight: Some(self.in_flight),
+            max_in_flight: Some(self.max_in_flight),
+            limits_reached: names(reached),
+            counters: counters![self,
+                inserted: "Ids that were recorded",
+                duplicates: "Calls that found the id recorded",
+                in_flight_hits: "Calls that found the id in flight",
+                expired: "Ids whose ttl ended",
+                evicted: "Live ids that were evicted because of a bound",
+                evicted_by_bytes: "Live ids that were evicted because of max_bytes",
+                removed: "Ids that were removed by a call",
+                rejected: "Ids that did not fit into max_bytes",
+                released: "Claims that were released without a commit",
+                leases_expired: "Claims whose lease expired",
+                claims_rejected: "Claims that were rejected because too many were in flight",
+            ],
+            ..Usage::default()
+        }
     }
 }
 
-/// A figure that may rise and fall, if there is one.
-#[cfg(any(feature = "serde", feature = "metrics"))]
-#[derive(Clone, Copy, Debug)]
-pub(crate) enum Gauge {
-    Count(Option<u64>),
-    Time(Option<Duration>),
+impl CacheStats {
+    /// Adds the statistics of another shard.
+    pub(crate) fn merge(&mut self, shard: &Self) {
+        add_fields!(self, shard, len max_entries high_water weight hits misses inserted expired idle evicted
+            evicted_by_weight replaced removed rejected callback_panics);
+        self.oldest_entry_age = self.oldest_entry_age.max(shard.oldest_entry_age);
+        self.max_weight = add_bounds(self.max_weight, shard.max_weight);
+    }
+
+    /// Returns the common view.
+    #[must_use]
+    pub fn usage(&self) -> Usage {
+        let reached = [
+            (
+                "max_entries",
+                is_full(self.len, self.max_entries) || self.evicted > self.evicted_by_weight,
+            ),
+            ("max_weight", self.evicted_by_weight + self.rejected > 0),
+        ];
+        Usage {
+            kind: CollectionKind::Cache,
+            len: self.len,
+            max_entries: self.max_entries,
+            high_water: self.high_water,
+            oldest_entry_age: self.oldest_entry_age,
+            ttl: self.ttl,
+            idle_timeout: self.idle_timeout,
+            weight: Some(self.weight),
+            max_weight: self.max_weight,
+            limits_reached: names(reached),
+            counters: counters![self,
+                hits: "Calls that found a live entry",
+                misses: "Calls that did not find a live entry",
+                inserted: "Entries that were stored",
+                expired: "Entries whose ttl ended",
+                idle: "Entries whose idle timeout ended",
+                evicted: "Live entries that were evicted because of a bound",
+                evicted_by_weight: "Live entries that were evicted because of max_weight",
+                replaced: "Entries that were replaced under the same key",
+                removed: "Entries that were removed by a call",
+                rejected: "Entries that were too heavy to be stored",
+                callback_panics: "Panics of the removal callback",
+            ],
+            ..Usage::default()
+        }
+    }
 }
 
-/// One line: use of the bound, age, then every counter that is not zero.
-impl fmt::Display for Stats {
+impl RegistryStats {
+    /// Returns the common view.
+    #[must_use]
+    pub fn usage(&self) -> Usage {
+        let refused = self.evicted + self.rejected > 0;
+        // A topic is the only bound left if the registry was never full.
+        let was_full = is_full(self.high_water, self.max_listeners);
+        let reached = [
+            ("max_listeners", was_full),
+            ("max_per_topic", refused && !was_full),
+        ];
+        Usage {
+            kind: CollectionKind::Registry,
+            len: self.len,
+            max_entries: self.max_listeners,
+            high_water: self.high_water,
+            oldest_entry_age: self.oldest_entry_age,
+            ttl: self.ttl,
+            open_breakers: Some(self.open_breakers),
+            limits_reached: names(reached),
+            counters: counters![self,
+                inserted: "Listeners that were registered",
+                expired: "Listeners whose ttl ended",
+                evicted: "Listeners that were detached because of a bound",
+                replaced: "Listeners that were replaced under the same key",
+                removed: "Listeners that were detached by a call or a dropped guard",
+                rejected: "Registrations that were rejected",
+                scope_ended: "Listeners whose scope ended",
+                owner_dropped: "Listeners whose owner was dropped",
+                call_limit_reached: "Listeners that reached their call limit",
+                failed: "Listeners that their circuit breaker detached",
+                emitted: "Events that were emitted",
+                calls: "Calls of listeners",
+                failures: "Calls of listeners that returned a failure",
+                skipped: "Listeners that an emit did not call",
+                dropped: "Events that full queues dropped",
+                panics: "Panics of handlers, filters, callbacks and captured values",
+            ],
+            ..Usage::default()
+        }
+    }
+}
+
+fn is_full(len: usize, max: usize) -> bool {
+    len > 0 && len >= max
+}
+
+fn names<const N: usize>(limits: [(&'static str, bool); N]) -> Vec<&'static str> {
+    let reached = limits.into_iter().filter(|(_, reached)| *reached);
+    reached.map(|(name, _)| name).collect()
+}
+
+fn add_bounds(a: Option<u64>, b: Option<u64>) -> Option<u64> {
+    a.zip(b).map(|(a, b)| a + b)
+}
+
+impl fmt::Display for DedupStats {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let percent = 100.0 * self.len as f64 / self.max_entries.max(1) as f64;
+        self.usage().fmt(f)
+    }
+}
+
+impl fmt::Display for CacheStats {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.usage().fmt(f)
+    }
+}
+
+impl fmt::Display for RegistryStats {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.usage().fmt(f)
+    }
+}
+
+/// Prints one line: use of the bounds, ages, then every counter that is not zero.
+impl fmt::Display for Usage {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let percent = |used: f64, max: f64| 100.0 * used / max.max(1.0);
+        let (entries, weight) = match self.kind {
+            CollectionKind::Dedup => ("entries", "bytes"),
+            CollectionKind::Registry => ("listeners", "weight"),
+            CollectionKind::Cache | CollectionKind::Other => ("entries", "weight"),
+        };
+        let used = percent(self.len as f64, self.max_entries as f64);
         write!(
             f,
-            "{} of {} entries ({percent:.1}%)",
+            "{} of {} {entries} ({used:.1}%)",
             self.len, self.max_entries
         )?;
         if let Some(age) = self.oldest_entry_age {
-            write!(f, ", oldest {}", Human(age))?;
+            write!(f, ", oldest {}", HumanDuration(age))?;
         }
-        if let Some(ttl) = self.max_age {
-            write!(
-                f,
-                ", {} {}",
-                if self.of == Of::Dedup {
-                    "ttl"
-                } else {
-                    "max age"
-                },
-                Human(ttl)
-            )?;
+        if let Some(ttl) = self.ttl {
+            write!(f, ", ttl {}", HumanDuration(ttl))?;
         }
-        if let Some(idle) = self.max_idle {
-            write!(f, ", max idle {}", Human(idle))?;
+        if let Some(timeout) = self.idle_timeout {
+            write!(f, ", idle timeout {}", HumanDuration(timeout))?;
         }
-        if let Some(max) = self.max_weight {
-            let percent = 100.0 * self.weight as f64 / max.max(1) as f64;
-            let unit = if self.of == Of::Dedup {
-                "bytes"
-            } else {
-                "weight"
-            };
-            write!(f, ", {} of {max} {unit} ({percent:.1}%)", self.weight)?;
+        if let Some((used, max)) = self.weight.zip(self.max_weight) {
+            let percent = percent(used as f64, max as f64);
+            write!(f, ", {used} of {max} {weight} ({percent:.1}%)")?;
         }
-        if self.in_flight > 0 {
-            write!(
-                f,
-                ", {} of {} in flight",
-                self.in_flight, self.max_in_flight
-            )?;
+        if let Some((used, max)) = self
+            .in_flight
+            .filter(|&used| used > 0)
+            .zip(self.max_in_flight)
+        {
+            write!(f, ", {used} of {max} in flight")?;
         }
-        if self.silenced > 0 {
-            write!(f, ", {} silenced", self.silenced)?;
+        if let Some(open) = self.open_breakers.filter(|&open| open > 0) {
+            write!(f, ", {open} open breakers")?;
         }
         if let Some(window) = self.shortest_window {
-            write!(f, ", shortest window {}", Human(window))?;
+            write!(f, ", shortest window {}", HumanDuration(window))?;
         }
-        for (name, _, count) in self.counters() {
-            if count > 0 {
-                write!(f, ", {count} {}", name.replace('_', " "))?;
-            }
+        for counter in self.counters.iter().filter(|counter| counter.value > 0) {
+            write!(f, ", {} {}", counter.value, counter.name.replace('_', " "))?;
         }
         Ok(())
     }
 }
 
-/// A duration in the two largest units that matter.
-pub(crate) struct Human(pub(crate) Duration);
-
-impl fmt::Display for Human {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let seconds = self.0.as_secs();
-        match seconds {
-            0 => write!(f, "{} ms", self.0.as_millis()),
-            1..60 => write!(f, "{seconds} s"),
-            60..3600 => write!(f, "{} min {} s", seconds / 60, seconds % 60),
-            3600..172_800 => write!(f, "{} h {} min", seconds / 3600, seconds / 60 % 60),
-            _ => write!(f, "{} d {} h", seconds / 86_400, seconds / 3600 % 24),
-        }
-    }
-}
-
-/// Milliseconds, as many as fit.
+/// Converts to milliseconds, saturating.
 #[cfg(feature = "serde")]
 pub(crate) fn ms(time: Duration) -> u64 {
     u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
 }
 
 #[cfg(feature = "serde")]
-impl serde::Serialize for Stats {
+fn as_ms<S: serde::Serializer>(time: &Duration, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_u64(ms(*time))
+}
+
+#[cfg(feature = "serde")]
+#[allow(clippy::ref_option, reason = "the signature that serde calls")]
+fn optional_ms<S: serde::Serializer>(
+    time: &Option<Duration>,
+    serializer: S,
+) -> Result<S::Ok, S::Error> {
+    serde::Serialize::serialize(&time.map(ms), serializer)
+}
+
+/// Serializes the gauges that the collection has, then the counters.
+#[cfg(feature = "serde")]
+impl serde::Serialize for Usage {
     fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         use serde::ser::SerializeMap;
         let mut map = serializer.serialize_map(None)?;
-        for (name, _, gauge) in self.gauges() {
-            match gauge {
-                Gauge::Count(count) => map.serialize_entry(name, &count)?,
-                Gauge::Time(time) => {
-                    map.serialize_entry(&format_args!("{name}_ms"), &time.map(ms))?;
-                }
-            }
+        map.serialize_entry("kind", self.kind.as_str())?;
+        map.serialize_entry("len", &self.len)?;
+        map.serialize_entry("max_entries", &self.max_entries)?;
+        map.serialize_entry("high_water", &self.high_water)?;
+        map.serialize_entry("oldest_entry_age_ms", &self.oldest_entry_age.map(ms))?;
+        map.serialize_entry("ttl_ms", &self.ttl.map(ms))?;
+        if let Some(timeout) = self.idle_timeout {
+            map.serialize_entry("idle_timeout_ms", &ms(timeout))?;
         }
-        for (name, _, count) in self.counters() {
-            map.serialize_entry(name, &count)?;
+        if let Some(weight) = self.weight {
+            map.serialize_entry("weight", &weight)?;
+            map.serialize_entry("max_weight", &self.max_weight)?;
+        }
+        if self.kind == CollectionKind::Dedup {
+            map.serialize_entry("shortest_window_ms", &self.shortest_window.map(ms))?;
+        }
+        if let Some(in_flight) = self.in_flight {
+            map.serialize_entry("in_flight", &in_flight)?;
+            map.serialize_entry("max_in_flight", &self.max_in_flight)?;
+        }
+        if let Some(open) = self.open_breakers {
+            map.serialize_entry("open_breakers", &open)?;
+        }
+        for counter in &self.counters {
+            map.serialize_entry(counter.name, &counter.value)?;
         }
         map.end()
     }
@@ -509,16 +587,16 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_line_for_the_log_names_what_matters() {
-        let stats = Stats {
+    fn display_prints_bounds_ages_and_nonzero_counters() {
+        let stats = DedupStats {
             len: 250,
             max_entries: 1000,
             oldest_entry_age: Some(Duration::from_secs(3 * 3600 + 120)),
-            max_age: Some(Duration::from_secs(86_400)),
+            ttl: Duration::from_secs(86_400),
             inserted: 300,
             evicted: 50,
             shortest_window: Some(Duration::from_secs(61)),
-            ..Stats::default()
+            ..DedupStats::default()
         };
         assert_eq!(
             stats.to_string(),

@@ -1,11 +1,10 @@
 //! Section: the same work on collections that a `Monitor` samples, and on such that nobody watches.
 
 use std::hint::black_box;
-use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 
-use leakproof::{Clock, DedupSet, LruCache, Monitor, Sweep};
+use leakproof::{Clock, DedupSet, LruCache, Monitor, Watch};
 
 use crate::report::{Section, Table, figure, grouped};
 use crate::rounds::{Rounds, interleaved};
@@ -76,13 +75,13 @@ fn text(sizes: &Sizes) -> String {
 
 /// A collection, and who watches it for as long as it is kept.
 struct Case<C> {
-    collection: Arc<C>,
+    collection: C,
     _monitor: Option<Monitor>,
 }
 
-fn cases<C: Sweep + 'static>(make: impl Fn() -> C) -> Vec<Case<C>> {
+fn cases<C: Watch>(make: impl Fn() -> C) -> Vec<Case<C>> {
     let case = |at| {
-        let collection = Arc::new(make());
+        let collection = make();
         let monitor = (at == WATCHED).then(|| {
             let monitor = Monitor::builder()
                 .sample_every(EVERY)

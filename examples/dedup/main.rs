@@ -14,7 +14,7 @@ use std::fs;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use leakproof::{Clock, DedupSet, ManualClock, Stats};
+use leakproof::{Clock, DedupSet, DedupStats, ManualClock};
 use lexopt::prelude::*;
 
 use example_support::lines::Source;
@@ -208,7 +208,7 @@ impl Filled {
 fn report(
     options: &Options,
     events: &Events,
-    (ours, stats): (&Filled, &Stats),
+    (ours, stats): (&Filled, &DedupStats),
     (theirs, their_len): (&Filled, usize),
 ) -> String {
     let none = || "-".to_string();

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::time::Duration;
 
-use leakproof::{BuildError, ManualClock, Stats, unsync};
+use leakproof::{BuildError, CacheStats, ManualClock, unsync};
 
 use crate::columns::Request;
 use crate::options::Options;
@@ -108,7 +108,7 @@ impl Replay {
 }
 
 impl Run {
-    pub(crate) fn stats(&self) -> Stats {
+    pub(crate) fn stats(&self) -> CacheStats {
         self.cache.stats()
     }
 }

@@ -88,9 +88,9 @@ impl Service {
         bus: &Arc<ListenerRegistry<Topic, Message>>,
     ) -> Result<Monitor, BuildError> {
         let monitor = Monitor::builder().sample_every(SAMPLE_EVERY).build()?;
-        monitor.watch("messages", seen);
-        monitor.watch("sessions", sessions);
-        monitor.watch("handlers", bus);
+        monitor.watch("messages", &**seen);
+        monitor.watch("sessions", &**sessions);
+        monitor.watch("handlers", &**bus);
         Ok(monitor)
     }
 

@@ -10,7 +10,7 @@ use std::sync::atomic::{
 };
 use std::time::Duration;
 
-use leakproof::{ComputeError, Cursor, LruCache, RemovalCause, Stats, Sweeper};
+use leakproof::{CacheStats, ComputeError, Cursor, LruCache, RemovalCause, Sweeper};
 
 use crate::cell::Cell;
 use crate::round::{Dice, Round, Tally, Time, contained, nanos, panic_deliberately};
@@ -25,7 +25,7 @@ pub(crate) fn soak(round: &mut Round, causes: &mut Tally) -> Tally {
 }
 
 /// What is left at the end is what came and did not leave.
-fn account(round: &Round, what: &str, stats: &Stats, causes: &mut Tally) {
+fn account(round: &Round, what: &str, stats: &CacheStats, causes: &mut Tally) {
     let left = stats.expired + stats.idle + stats.evicted + stats.replaced + stats.removed;
     round.check_equal(
         &format!("{what}: inserted, to present and left"),
@@ -67,7 +67,7 @@ fn computing(round: &mut Round, max_age: Duration, causes: &mut Tally) -> Tally 
         .clock(time.clock());
     let cache = Arc::new(builder.build().expect("sound limits"));
     let sweeper = Sweeper::new();
-    sweeper.watch("computing", &cache, Duration::from_millis(1));
+    sweeper.watch("computing", &*cache, Duration::from_millis(1));
     let computing = Computing {
         round,
         time,
@@ -267,7 +267,7 @@ fn squeezed(round: &mut Round, max_age: Duration, max_idle: Duration, causes: &m
     }
     let cache = Arc::new(builder.build().expect("sound limits"));
     let sweeper = Sweeper::new();
-    sweeper.watch("squeezed", &cache, Duration::from_millis(1));
+    sweeper.watch("squeezed", &*cache, Duration::from_millis(1));
     let cells = (0..keys).map(|_| Cell::default()).collect();
     let resizes = AtomicUsize::new(0);
     let squeezed = Squeezed {
@@ -307,7 +307,7 @@ fn squeezed(round: &mut Round, max_age: Duration, max_idle: Duration, causes: &m
     );
     round.check_equal(
         "squeezed cache: panics",
-        stats.panics,
+        stats.callback_panics,
         told.panics.load(Relaxed),
     );
     round.check_equal(

@@ -5,14 +5,14 @@ use std::time::Duration;
 #[cfg(feature = "serde")]
 use super::duration::parse;
 use super::error::{ConfigErrorKind, Wrong};
-use crate::stats::Human;
+use crate::format::HumanDuration;
 
 /// The most entries that a config allows; beyond reach on any machine.
 pub(super) const MOST_ENTRIES: u64 = 1 << 28;
 /// The same, for bytes and other weights.
 pub(super) const MOST_WEIGHT: u64 = i64::MAX as u64;
 /// The most shards.
-pub(super) const MOST_SHARDS: u64 = crate::shards::MAX_SHARDS as u64;
+pub(super) const MOST_SHARDS: u64 = crate::limits::MAX_SHARDS as u64;
 pub(super) const SECOND: u64 = 1_000;
 pub(super) const MINUTE: u64 = 60 * SECOND;
 /// A hundred years, in milliseconds.
@@ -217,8 +217,8 @@ impl Unit {
         match self {
             Self::Count => format!("a whole number, {least} to {most}{off}"),
             Self::Milliseconds => {
-                let [from, to] =
-                    [least, most].map(|millis| Human(Duration::from_millis(millis)).to_string());
+                let [from, to] = [least, most]
+                    .map(|millis| HumanDuration(Duration::from_millis(millis)).to_string());
                 format!("a whole number of milliseconds, {least} ({from}) to {most} ({to}){off}")
             }
             Self::Choice(words) => words

@@ -8,13 +8,14 @@ use std::time::Duration;
 
 use super::claim::Permits;
 use super::{DedupMap, unsync};
-use crate::bounds::{self, BuildError, Shared, Unsync};
 use crate::clock::{Clock, nanos};
 use crate::config::DedupConfig;
 use crate::dedup::log::store::{Places, SendStore};
+use crate::hash::DefaultHashBuilder;
 use crate::key::{ByteKey, Key};
-use crate::knobs::Knobs;
-use crate::shards::{Shards, share_of_count};
+use crate::limits::CommonOptions;
+use crate::limits::{self, BuildError, Shared, Unsync};
+use crate::sharded::{Sharded, share_of_count};
 
 /// The entries that one shard can hold at most: the index tells 2<sup>30</sup> numbers apart, of which some are holes.
 const MAX_ENTRIES_PER_SHARD: usize = 1 << 28;
@@ -48,18 +49,18 @@ const DEFAULT_MAX_IN_FLIGHT: usize = 10_000;
 /// assert_eq!(unbounded.unwrap_err(), BuildError::Missing { limit: "max_entries" });
 /// # Ok::<(), BuildError>(())
 /// ```
-pub struct DedupBuilder<K: ?Sized + Key, V, S = ahash::RandomState, M = Shared> {
+pub struct DedupBuilder<K: ?Sized + Key, V, S = DefaultHashBuilder, M = Shared> {
     ttl: Option<Duration>,
     max_entries: Option<usize>,
     max_bytes: Option<usize>,
     lease: Duration,
     max_in_flight: usize,
-    knobs: Knobs<S>,
+    knobs: CommonOptions<S>,
     stored: PhantomData<fn(&K) -> V>,
     made: PhantomData<M>,
 }
 
-impl<K: ?Sized + Key, V, M> DedupBuilder<K, V, ahash::RandomState, M> {
+impl<K: ?Sized + Key, V, M> DedupBuilder<K, V, DefaultHashBuilder, M> {
     pub(super) fn new() -> Self {
         Self {
             ttl: None,
@@ -67,7 +68,7 @@ impl<K: ?Sized + Key, V, M> DedupBuilder<K, V, ahash::RandomState, M> {
             max_bytes: None,
             lease: DEFAULT_LEASE,
             max_in_flight: DEFAULT_MAX_IN_FLIGHT,
-            knobs: Knobs::default(),
+            knobs: CommonOptions::default(),
             stored: PhantomData,
             made: PhantomData,
         }
@@ -142,18 +143,18 @@ impl<K: ?Sized + Key, V, S, M> DedupBuilder<K, V, S, M> {
     }
 
     fn limits(&self, shards: usize) -> Result<Limits, BuildError> {
-        bounds::count(
+        limits::count(
             "max_in_flight",
             Some(self.max_in_flight),
             MAX_ENTRIES_PER_SHARD,
         )?;
         if let Some(max) = self.max_bytes {
-            bounds::count("max_bytes", Some(max), usize::MAX)?;
+            limits::count("max_bytes", Some(max), usize::MAX)?;
         }
         Ok(Limits {
-            ttl: nanos(bounds::time("ttl", self.ttl)?),
-            lease: nanos(bounds::time("lease", Some(self.lease))?),
-            max_entries: bounds::count(
+            ttl: nanos(limits::duration("ttl", self.ttl)?),
+            lease: nanos(limits::duration("lease", Some(self.lease))?),
+            max_entries: limits::count(
                 "max_entries",
                 self.max_entries,
                 shards.saturating_mul(MAX_ENTRIES_PER_SHARD),
@@ -250,11 +251,11 @@ where
             )
         });
         let map = DedupMap::new_inner(
-            Shards::new(parts),
+            Sharded::new(parts),
             self.knobs.clock.clone(),
             self.knobs.hasher.clone(),
         );
-        self.knobs.sweep("dedup", &map.inner)?;
+        crate::sweeper::watch_globally("dedup", &map, self.knobs.sweep_every)?;
         Ok(map)
     }
 }

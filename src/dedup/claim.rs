@@ -10,6 +10,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::DedupMap;
+use crate::hash::DefaultHashBuilder;
 use crate::key::Key;
 use crate::sync::atomic::{AtomicUsize, Ordering};
 
@@ -105,7 +106,7 @@ pub struct Token {
 /// Dropped uncommitted, by an early return, a panic or a cancelled future, it releases the id, so that the next
 /// delivery is handled afresh. Once its lease has run out it is void, and the id free for another claimant.
 #[must_use = "dropped uncommitted, a ticket releases its id at once"]
-pub struct Ticket<'a, K: ?Sized + Key, V, S: std::hash::BuildHasher = ahash::RandomState> {
+pub struct Ticket<'a, K: ?Sized + Key, V, S: std::hash::BuildHasher = DefaultHashBuilder> {
     map: Map<'a, K, V, S>,
     token: Option<Token>,
 }

@@ -17,9 +17,10 @@ use std::time::Duration;
 
 use crate::clock::{Clock, Nanos};
 use crate::dedup::log::store::{SendStore, Store};
+use crate::hash::DefaultHashBuilder;
 use crate::key::{AsKey, Key};
-use crate::shards::Shards;
-use crate::stats::Stats;
+use crate::sharded::Sharded;
+use crate::stats::DedupStats;
 pub use builder::DedupBuilder;
 pub use claim::{Claim, LeaseExpired, Recorded, Ticket, Token};
 use unsync::BATCH;
@@ -30,7 +31,7 @@ use unsync::BATCH;
 ///
 /// An id recorded at `t` is a duplicate for every call in `t..t + ttl`, and fresh from `t + ttl` on, whatever
 /// any sweep does, unless the bound evicted it; every such eviction is counted, and the shortest window so caused is
-/// reported in [`Stats`].
+/// reported in [`DedupStats`].
 ///
 /// # Cost
 ///
@@ -82,7 +83,7 @@ use unsync::BATCH;
 /// assert_eq!(seen.get("1203630@g.us:3EB0C767D26A").as_deref(), Some("the reply"));
 /// # Ok::<(), leakproof::LeaseExpired<String>>(())
 /// ```
-pub struct DedupMap<K: ?Sized + Key, V, S = ahash::RandomState> {
+pub struct DedupMap<K: ?Sized + Key, V, S = DefaultHashBuilder> {
     inner: Arc<Inner<K, V, S>>,
 }
 
@@ -98,11 +99,19 @@ pub struct DedupMap<K: ?Sized + Key, V, S = ahash::RandomState> {
 /// assert!(seen.insert("1203630@g.us:3EB0C767D26A")); // not seen within the ttl: handle it
 /// assert!(!seen.insert("1203630@g.us:3EB0C767D26A")); // a redelivery
 /// ```
-pub type DedupSet<K, S = ahash::RandomState> = DedupMap<K, (), S>;
+pub type DedupSet<K, S = DefaultHashBuilder> = DedupMap<K, (), S>;
+
+impl<K: ?Sized + Key, V, S> Clone for DedupMap<K, V, S> {
+    fn clone(&self) -> Self {
+        Self {
+            inner: Arc::clone(&self.inner),
+        }
+    }
+}
 
 /// What a map consists of, so that the sweeper can hold it weakly.
 pub(crate) struct Inner<K: ?Sized + Key, V, S> {
-    shards: Shards<unsync::DedupMap<K, V, S>>,
+    shards: Sharded<unsync::DedupMap<K, V, S>>,
     clock: Clock,
     hasher: S,
 }
@@ -148,18 +157,18 @@ impl<K: ?Sized + Key, V, S> Inner<K, V, S> {
         result
     }
 
-    fn stats(&self) -> Stats {
+    fn stats(&self) -> DedupStats {
         let now = self.clock.nanos();
         let mut stats = self.with(0, |core| core.stats_at(now));
         for shard in 1..self.shards.len() {
-            stats.add(&self.with(shard, |core| core.stats_at(now)));
+            stats.merge(&self.with(shard, |core| core.stats_at(now)));
         }
         stats
     }
 }
 
 impl<K: ?Sized + Key, V, S> DedupMap<K, V, S> {
-    fn new_inner(shards: Shards<unsync::DedupMap<K, V, S>>, clock: Clock, hasher: S) -> Self {
+    fn new_inner(shards: Sharded<unsync::DedupMap<K, V, S>>, clock: Clock, hasher: S) -> Self {
         Self {
             inner: Arc::new(Inner {
                 shards,
@@ -195,7 +204,7 @@ impl<K: ?Sized + Key, V, S> DedupMap<K, V, S> {
 
     /// What the map holds, and what left it and why. Locks each shard once.
     #[must_use]
-    pub fn stats(&self) -> Stats {
+    pub fn stats(&self) -> DedupStats {
         self.inner.stats()
     }
 
@@ -216,8 +225,9 @@ impl<K: ?Sized + Key, V, S: BuildHasher> DedupMap<K, V, S> {
     ) -> R {
         let hash = K::Store::hash(&self.inner.hasher, key);
         let now = self.now();
-        self.inner
-            .with(self.inner.shards.of(hash), |core| work(now, hash, core))
+        self.inner.with(self.inner.shards.shard_of(hash), |core| {
+            work(now, hash, core)
+        })
     }
 
     /// Records an id with a value, unless it was recorded within the ttl or is in flight.
@@ -343,16 +353,18 @@ impl<K: ?Sized + Key, V, S: BuildHasher> DedupMap<K, V, S> {
 
     fn commit(&self, token: &Token, value: V) -> Result<(), LeaseExpired<V>> {
         let (now, mut value) = (self.now(), Some(value));
-        self.inner.with(self.inner.shards.of(token.hash), |core| {
-            core.commit_at(now, token, &mut value)
-        })
+        self.inner
+            .with(self.inner.shards.shard_of(token.hash), |core| {
+                core.commit_at(now, token, &mut value)
+            })
     }
 
     fn release(&self, token: &Token) {
         let now = self.now();
-        self.inner.with(self.inner.shards.of(token.hash), |core| {
-            core.release_at(now, token);
-        });
+        self.inner
+            .with(self.inner.shards.shard_of(token.hash), |core| {
+                core.release_at(now, token);
+            });
     }
 
     /// Frees the memory of ids that left (expired or evicted); how many were freed. Changes no answer.
@@ -411,12 +423,14 @@ impl<K: ?Sized + Key, S: BuildHasher> DedupMap<K, (), S> {
             .map(|key| (K::Store::hash(&self.inner.hasher, key.as_key()), key))
             .collect();
         let mut order: Vec<usize> = (0..keys.len()).collect();
-        order.sort_by_key(|&at| shards.of(keys[at].0));
+        order.sort_by_key(|&at| shards.shard_of(keys[at].0));
         let mut answers = vec![false; keys.len()];
-        for same_shard in order.chunk_by(|&a, &b| shards.of(keys[a].0) == shards.of(keys[b].0)) {
+        for same_shard in
+            order.chunk_by(|&a, &b| shards.shard_of(keys[a].0) == shards.shard_of(keys[b].0))
+        {
             for batch in same_shard.chunks(BATCH) {
                 let now = self.now();
-                self.inner.with(shards.of(keys[batch[0]].0), |core| {
+                self.inner.with(shards.shard_of(keys[batch[0]].0), |core| {
                     core.touch(batch.iter().map(|&at| keys[at].0));
                     for &at in batch {
                         let (hash, key) = &keys[at];

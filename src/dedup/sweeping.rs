@@ -1,12 +1,13 @@
 //! Sweeping the shared map.
 
 use std::hash::BuildHasher;
+use std::sync::{Arc, Weak};
 
 use super::{DedupMap, Inner};
 use crate::dedup::log::store::SendStore;
 use crate::key::Key;
-use crate::stats::Stats;
-use crate::sweep::{PIECE, Sweep, Swept, Task};
+use crate::stats::Usage;
+use crate::sweep::{Sweep, Swept, Watch};
 
 impl<K: ?Sized + Key, V, S: BuildHasher> Inner<K, V, S> {
     /// Frees up to `budget` entries of one shard, under one lock.
@@ -14,36 +15,31 @@ impl<K: ?Sized + Key, V, S: BuildHasher> Inner<K, V, S> {
         let now = self.clock.nanos();
         self.with(shard, |core| core.sweep_at(now, budget))
     }
+}
 
+impl<K, V, S> Sweep for Inner<K, V, S>
+where
+    K: ?Sized + Key<Store: SendStore> + 'static,
+    V: Send + 'static,
+    S: BuildHasher + Send + Sync + 'static,
+{
     fn sweep_some(&self, budget: usize) -> Swept {
         self.shards
             .sweep_some(budget, |shard, piece| self.sweep_piece(shard, piece))
     }
-}
 
-/// The process-wide sweeper holds this, and not the map, which is but a handle on it.
-impl<K, V, S> Task for Inner<K, V, S>
-where
-    K: ?Sized + Key<Store: SendStore>,
-    V: Send,
-    S: BuildHasher + Send + Sync,
-{
-    fn run_piece(&self) -> Swept {
-        self.sweep_some(PIECE)
+    fn usage(&self) -> Usage {
+        self.stats().usage()
     }
 }
 
-impl<K, V, S> Sweep for DedupMap<K, V, S>
+impl<K, V, S> Watch for DedupMap<K, V, S>
 where
-    K: ?Sized + Key<Store: SendStore>,
-    V: Send,
-    S: BuildHasher + Send + Sync,
+    K: ?Sized + Key<Store: SendStore> + 'static,
+    V: Send + 'static,
+    S: BuildHasher + Send + Sync + 'static,
 {
-    fn sweep_some(&self, budget: usize) -> Swept {
-        self.inner.sweep_some(budget)
-    }
-
-    fn stats(&self) -> Stats {
-        self.inner.stats()
+    fn downgrade_to_sweep(&self) -> Weak<dyn Sweep> {
+        Arc::downgrade(&self.inner) as Weak<dyn Sweep>
     }
 }

@@ -15,11 +15,12 @@ use std::time::Duration;
 
 use super::builder::{DedupBuilder, Limits};
 use super::claim::{Permits, Recorded};
-use crate::bounds::Unsync;
 use crate::clock::{Clock, Nanos};
 use crate::dedup::log::store::Store;
 use crate::dedup::log::{Seq, Trash, Window};
+use crate::hash::DefaultHashBuilder;
 use crate::key::Key;
+use crate::limits::Unsync;
 use crate::sweep::Swept;
 
 /// Ids of which the index lines are fetched together: enough misses to overlap, few enough to stay in the cache.
@@ -48,9 +49,9 @@ pub(super) const BATCH: usize = 32;
 /// assert_eq!(seen.get("b"), Some(&4));
 /// # Ok::<(), leakproof::LeaseExpired<u32>>(())
 /// ```
-// In this order, as in a shard: see `Shards`.
+// In this order, as in a shard: see `Sharded`.
 #[repr(C)]
-pub struct DedupMap<K: ?Sized + Key, V, S = ahash::RandomState> {
+pub struct DedupMap<K: ?Sized + Key, V, S = DefaultHashBuilder> {
     /// The latest time that a write was told; later ones are never taken to be earlier.
     latest: Nanos,
     counts: Counts,
@@ -65,7 +66,7 @@ pub struct DedupMap<K: ?Sized + Key, V, S = ahash::RandomState> {
 }
 
 /// A [`DedupMap`] of ids alone.
-pub type DedupSet<K, S = ahash::RandomState> = DedupMap<K, (), S>;
+pub type DedupSet<K, S = DefaultHashBuilder> = DedupMap<K, (), S>;
 
 #[derive(Default)]
 #[repr(C)]
@@ -73,6 +74,7 @@ struct Counts {
     inserted: u64,
     duplicates: u64,
     evicted: u64,
+    evicted_by_bytes: u64,
     high_water: usize,
     /// `Nanos::MAX` while nothing was evicted.
     shortest_window: Nanos,
@@ -129,7 +131,7 @@ impl<K: ?Sized + Key, V> DedupMap<K, V> {
 
     /// All knobs.
     #[must_use]
-    pub fn builder() -> DedupBuilder<K, V, ahash::RandomState, Unsync> {
+    pub fn builder() -> DedupBuilder<K, V, DefaultHashBuilder, Unsync> {
         DedupBuilder::new()
     }
 }
@@ -195,9 +197,11 @@ impl<K: ?Sized + Key, V, S> DedupMap<K, V, S> {
         let Some(left) = max_bytes.checked_sub(kept) else {
             return false;
         };
+        let before = self.counts.evicted;
         // Where keys are about as long as each other, one or two have to go. For a much longer one it may be thousands.
         for _ in 0..4 {
             if self.recorded.bytes() <= left {
+                self.counts.evicted_by_bytes += self.counts.evicted - before;
                 return true;
             }
             self.evict(now);
@@ -207,6 +211,7 @@ impl<K: ?Sized + Key, V, S> DedupMap<K, V, S> {
             let (evicted, youngest) = self.recorded.evict_bytes(over);
             self.count_evicted(now, evicted, youngest);
         }
+        self.counts.evicted_by_bytes += self.counts.evicted - before;
         true
     }
 

@@ -10,12 +10,13 @@ use std::time::Duration;
 use super::inner::Inner;
 use super::left::{Listener, OnRemoval};
 use super::{LruCache, unsync};
-use crate::bounds::{self, BuildError, Shared, Unsync};
 use crate::clock::{Clock, Nanos, nanos};
 use crate::config::LruConfig;
-use crate::knobs::Knobs;
+use crate::hash::DefaultHashBuilder;
+use crate::limits::CommonOptions;
+use crate::limits::{self, BuildError, Shared, Unsync};
 use crate::removal::RemovalCause;
-use crate::shards::{share, share_of_count};
+use crate::sharded::{share, share_of_count};
 
 /// The entries that one shard can hold at most: places have 32 bits.
 pub(super) const MAX_ENTRIES_PER_SHARD: usize = 1 << 31;
@@ -64,18 +65,18 @@ pub(super) fn weigh<K, V>(weigher: &Weigher<K, V>, key: &K, value: &V) -> NonZer
 /// assert_eq!(unbounded.unwrap_err(), BuildError::Missing { limit: "max_entries or max_weight" });
 /// # Ok::<(), BuildError>(())
 /// ```
-pub struct LruBuilder<K, V, S = ahash::RandomState, M = Shared> {
+pub struct LruBuilder<K, V, S = DefaultHashBuilder, M = Shared> {
     max_entries: Option<usize>,
     max_weight: Option<u64>,
     weigher: Weigher<K, V>,
     ttl: Option<Duration>,
     idle_timeout: Option<Duration>,
     on_removal: Option<Arc<OnRemoval<K, V>>>,
-    knobs: Knobs<S>,
+    knobs: CommonOptions<S>,
     made: PhantomData<M>,
 }
 
-impl<K, V, M> LruBuilder<K, V, ahash::RandomState, M> {
+impl<K, V, M> LruBuilder<K, V, DefaultHashBuilder, M> {
     pub(super) fn new() -> Self {
         Self {
             max_entries: None,
@@ -84,7 +85,7 @@ impl<K, V, M> LruBuilder<K, V, ahash::RandomState, M> {
             ttl: None,
             idle_timeout: None,
             on_removal: None,
-            knobs: Knobs::default(),
+            knobs: CommonOptions::default(),
             made: PhantomData,
         }
     }
@@ -211,7 +212,7 @@ impl<K, V, S, M> LruBuilder<K, V, S, M> {
 
     fn limits(&self, shards: usize) -> Result<Limits, BuildError> {
         let most = shards.saturating_mul(MAX_ENTRIES_PER_SHARD);
-        let max_weight = bounds::weight(self.max_weight, self.weigher.is_some())?;
+        let max_weight = limits::weight(self.max_weight, self.weigher.is_some())?;
         if self.max_entries.is_none() && max_weight.is_none() {
             return Err(BuildError::Missing {
                 limit: "max_entries or max_weight",
@@ -219,10 +220,10 @@ impl<K, V, S, M> LruBuilder<K, V, S, M> {
         }
         let time = |name, limit: Option<Duration>| match limit {
             None => Ok(Nanos::MAX),
-            limit => bounds::time(name, limit).map(nanos),
+            limit => limits::duration(name, limit).map(nanos),
         };
         Ok(Limits {
-            max_entries: bounds::count(
+            max_entries: limits::count(
                 "max_entries",
                 Some(self.max_entries.unwrap_or(most)),
                 most,
@@ -331,7 +332,7 @@ where
         let cache = LruCache {
             inner: Arc::new(inner),
         };
-        self.knobs.sweep("lru", &cache.inner)?;
+        crate::sweeper::watch_globally("lru", &cache, self.knobs.sweep_every)?;
         Ok(cache)
     }
 }
@@ -344,7 +345,7 @@ impl<K, V, S> LruBuilder<K, V, S, Unsync> {
     /// [`BuildError`] where a bound is missing, zero or beyond reach.
     pub fn build(self) -> Result<unsync::LruCache<K, V, S>, BuildError> {
         let limits = self.limits(1)?;
-        let Knobs { clock, hasher, .. } = self.knobs;
+        let CommonOptions { clock, hasher, .. } = self.knobs;
         Ok(unsync::LruCache::with(
             limits,
             clock,

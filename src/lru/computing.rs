@@ -156,7 +156,7 @@ impl<K: Hash + Eq, V: Clone, S: BuildHasher> Landing<'_, K, V, S> {
             (stored, noted)
         };
         inner.with_telling(
-            inner.shards.of(hash),
+            inner.shards.shard_of(hash),
             work,
             |listener, (stored, _noted)| match stored {
                 // What was there was past its time when this began, or came from elsewhere meanwhile.
@@ -173,7 +173,7 @@ impl<K: Hash + Eq, V: Clone, S: BuildHasher> Landing<'_, K, V, S> {
 impl<K: Hash + Eq, V: Clone, S: BuildHasher> Drop for Landing<'_, K, V, S> {
     fn drop(&mut self) {
         if self.flight.is_computing() {
-            let shard = self.cache.inner.shards.of(self.flight.hash);
+            let shard = self.cache.inner.shards.shard_of(self.flight.hash);
             let noted = self
                 .cache
                 .inner

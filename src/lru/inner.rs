@@ -11,12 +11,12 @@ use super::flight::{Flights, Waiting};
 use super::left::{Call, Left, Listener};
 use super::unsync;
 use crate::clock::Clock;
-use crate::shards::Shards;
-use crate::stats::Stats;
+use crate::sharded::Sharded;
+use crate::stats::CacheStats;
 use crate::sync::Mutex;
 
 pub(super) struct Inner<K, V, S> {
-    pub(super) shards: Shards<Shard<K, V, S>>,
+    pub(super) shards: Sharded<Shard<K, V, S>>,
     pub(super) waiting: Waiting<V>,
     /// One change of a bound at a time, or the shards' shares would be of different ones.
     pub(super) resizing: Mutex<()>,
@@ -40,7 +40,7 @@ impl<K, V, S> Inner<K, V, S> {
         weigher: Weigher<K, V>,
         listener: Arc<Listener<K, V>>,
     ) -> Self {
-        let shards = Shards::new(cores.into_iter().map(|core| Shard {
+        let shards = Sharded::new(cores.into_iter().map(|core| Shard {
             core,
             flights: Flights::new(),
         }));
@@ -84,13 +84,13 @@ impl<K, V, S> Inner<K, V, S> {
         call.end(|listener| tell(listener, result))
     }
 
-    pub(super) fn stats(&self) -> Stats {
+    pub(super) fn stats(&self) -> CacheStats {
         let now = self.clock.nanos();
         let of = |shard| self.with(shard, |shard, _| shard.core.stats_at(now));
         let mut stats = of(0);
-        (1..self.shards.len()).for_each(|shard| stats.add(&of(shard)));
-        Stats {
-            panics: self.listener.panics(),
+        (1..self.shards.len()).for_each(|shard| stats.merge(&of(shard)));
+        CacheStats {
+            callback_panics: self.listener.panics(),
             ..stats
         }
     }

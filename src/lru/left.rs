@@ -7,7 +7,7 @@ use std::mem::replace;
 use std::sync::Arc;
 
 use super::store::Entry;
-use crate::contained::contained;
+use crate::panic::catch_user_panic;
 use crate::removal::RemovalCause;
 use crate::sync::atomic::{AtomicU64, Ordering};
 
@@ -119,7 +119,7 @@ impl<K, V> Listener<K, V> {
 
     #[inline(never)]
     fn call(&self, on_removal: &OnRemoval<K, V>, key: &K, value: &V, cause: RemovalCause) {
-        if contained(|| on_removal(key, value, cause)).is_none() {
+        if catch_user_panic(|| on_removal(key, value, cause)).is_none() {
             self.panics.fetch_add(1, Ordering::Relaxed);
         }
     }

@@ -28,9 +28,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::clock::Nanos;
-use crate::hash::hash;
+use crate::hash::{DefaultHashBuilder, hash};
 use crate::removal::RemovalCause;
-use crate::stats::Stats;
+use crate::stats::CacheStats;
 pub use builder::LruBuilder;
 use builder::weigh;
 pub use error::{ComputeError, TooHeavy};
@@ -181,8 +181,16 @@ pub use scan::{Cursor, InvalidCursor};
 /// assert_eq!(too_large.key, "map.png"); // refused, and given back
 /// # Ok::<(), leakproof::BuildError>(())
 /// ```
-pub struct LruCache<K, V, S = ahash::RandomState> {
+pub struct LruCache<K, V, S = DefaultHashBuilder> {
     inner: Arc<Inner<K, V, S>>,
+}
+
+impl<K, V, S> Clone for LruCache<K, V, S> {
+    fn clone(&self) -> Self {
+        Self {
+            inner: Arc::clone(&self.inner),
+        }
+    }
 }
 
 impl<K, V> LruCache<K, V>
@@ -251,7 +259,7 @@ impl<K, V, S> LruCache<K, V, S> {
 
     /// What the cache holds, and what left it and why. As for [`len`](Self::len).
     #[must_use]
-    pub fn stats(&self) -> Stats {
+    pub fn stats(&self) -> CacheStats {
         self.inner.stats()
     }
 
@@ -280,9 +288,10 @@ impl<K: Hash + Eq, V, S: BuildHasher> LruCache<K, V, S> {
     {
         let hash = hash(&self.inner.hasher, key);
         let now = self.now();
-        self.inner.with(self.inner.shards.of(hash), |shard, left| {
-            work(now, hash, shard, left)
-        })
+        self.inner
+            .with(self.inner.shards.shard_of(hash), |shard, left| {
+                work(now, hash, shard, left)
+            })
     }
 
     /// A clone of the live value under a key, whose entry is now the most recently used.
@@ -308,7 +317,7 @@ impl<K: Hash + Eq, V, S: BuildHasher> LruCache<K, V, S> {
     {
         let hash = hash(&self.inner.hasher, key);
         let early = self.inner.clock.early_nanos();
-        let mut shard = self.inner.shards.lock(self.inner.shards.of(hash));
+        let mut shard = self.inner.shards.lock(self.inner.shards.shard_of(hash));
         let mut is_due = false;
         let found = shard.core.look(
             |clock| early.unwrap_or_else(|| clock.nanos()),
@@ -338,13 +347,15 @@ impl<K: Hash + Eq, V, S: BuildHasher> LruCache<K, V, S> {
         Q: ?Sized + Eq,
     {
         let now = self.now();
-        let result = self.inner.with(self.inner.shards.of(hash), |shard, left| {
-            match shard.core.get_at(now, hash, key, left) {
-                Some(at) => Ok(read(shard.core.value(at))),
-                // Out of the lock with it: what it has captured may use the cache when it is dropped.
-                None => Err(read),
-            }
-        });
+        let result = self
+            .inner
+            .with(self.inner.shards.shard_of(hash), |shard, left| {
+                match shard.core.get_at(now, hash, key, left) {
+                    Some(at) => Ok(read(shard.core.value(at))),
+                    // Out of the lock with it: what it has captured may use the cache when it is dropped.
+                    None => Err(read),
+                }
+            });
         result.ok()
     }
 
@@ -400,7 +411,7 @@ impl<K: Hash + Eq, V, S: BuildHasher> LruCache<K, V, S> {
         if self.inner.weigher.is_some() {
             return self.insert_in_any_case(now, hash, key, value);
         }
-        let mut guard = self.inner.shards.lock(self.inner.shards.of(hash));
+        let mut guard = self.inner.shards.lock(self.inner.shards.shard_of(hash));
         if !guard.core.is_light(now) {
             drop(guard);
             return self.insert_in_any_case(now, hash, key, value);
@@ -430,7 +441,7 @@ impl<K: Hash + Eq, V, S: BuildHasher> LruCache<K, V, S> {
             )
         };
         self.inner.with_telling(
-            self.inner.shards.of(hash),
+            self.inner.shards.shard_of(hash),
             work,
             |listener, (former, _superseded)| {
                 Ok(former?.map(|former| listener.hand_back(former, RemovalCause::Replaced)))
@@ -452,7 +463,7 @@ impl<K: Hash + Eq, V, S: BuildHasher> LruCache<K, V, S> {
             (shard.core.remove_at(now, hash, key, left), superseded)
         };
         self.inner.with_telling(
-            self.inner.shards.of(hash),
+            self.inner.shards.shard_of(hash),
             work,
             |listener, (removed, _superseded)| {
                 removed.map(|removed| listener.hand_back(removed, RemovalCause::Removed))

@@ -2,9 +2,9 @@
 
 use super::builder::{MAX_ENTRIES_PER_SHARD, share_of_weight};
 use super::{LruCache, unsync};
-use crate::bounds::{self, BuildError};
-use crate::contained::FirstPanic;
-use crate::shards::share_of_count;
+use crate::limits::{self, BuildError};
+use crate::panic::FirstPanic;
+use crate::sharded::share_of_count;
 
 /// The most entries that are evicted under one lock.
 const PIECE: usize = 1024;
@@ -20,12 +20,12 @@ impl<K, V, S> LruCache<K, V, S> {
     /// holds on.
     pub fn set_max_entries(&self, max_entries: usize) -> Result<(), BuildError> {
         let shards = self.inner.shards.len();
-        bounds::count(
+        limits::count(
             "max_entries",
             Some(max_entries),
             shards.saturating_mul(MAX_ENTRIES_PER_SHARD),
         )?;
-        bounds::shards(shards, [max_entries])?;
+        limits::shards(shards, [max_entries])?;
         self.rebound(|core, shard| {
             core.limits.max_entries = share_of_count(max_entries, shard, shards);
         });
@@ -41,8 +41,8 @@ impl<K, V, S> LruCache<K, V, S> {
     /// former one holds on.
     pub fn set_max_weight(&self, max_weight: u64) -> Result<(), BuildError> {
         let shards = self.inner.shards.len();
-        bounds::weight(Some(max_weight), self.inner.weigher.is_some())?;
-        bounds::shards(shards, usize::try_from(max_weight))?;
+        limits::weight(Some(max_weight), self.inner.weigher.is_some())?;
+        limits::shards(shards, usize::try_from(max_weight))?;
         self.rebound(|core, shard| {
             core.limits.max_weight = share_of_weight(max_weight, shard, shards);
         });
@@ -66,14 +66,14 @@ impl<K, V, S> LruCache<K, V, S> {
                     .with(at, |shard, left| shard.core.evict_at(now, PIECE, left))
             };
             // Where a drop panicked, something left, and there may be more.
-            while panics.hold(evict).unwrap_or(true) {}
+            while panics.catch(evict).unwrap_or(true) {}
             let sweep = || {
                 self.inner
                     .with(at, |shard, left| shard.core.sweep_at(now, PIECE, left))
                     .more
             };
-            while panics.hold(sweep).unwrap_or(true) {}
+            while panics.catch(sweep).unwrap_or(true) {}
         }
-        panics.go_on();
+        panics.resume();
     }
 }

@@ -1,21 +1,18 @@
 //! Freeing what is past its time, and all at once.
 
+use std::sync::{Arc, Weak};
+
 use super::LruCache;
 use super::inner::Inner;
-use crate::contained::FirstPanic;
-use crate::stats::Stats;
-use crate::sweep::{PIECE, Sweep, Swept, Task};
+use crate::panic::FirstPanic;
+use crate::stats::Usage;
+use crate::sweep::{Sweep, Swept, Watch};
 
 impl<K, V, S> Inner<K, V, S> {
     /// Frees up to `budget` entries of one shard, under one lock.
     pub(super) fn sweep_piece(&self, shard: usize, budget: usize) -> Swept {
         let now = self.clock.nanos();
         self.with(shard, |shard, left| shard.core.sweep_at(now, budget, left))
-    }
-
-    fn sweep_some(&self, budget: usize) -> Swept {
-        self.shards
-            .sweep_some(budget, |shard, piece| self.sweep_piece(shard, piece))
     }
 }
 
@@ -41,25 +38,35 @@ impl<K, V, S> LruCache<K, V, S> {
                     shard.flights.supersede_all()
                 })
             };
-            panics.hold(|| drop(empty()));
+            panics.catch(|| drop(empty()));
         }
-        panics.go_on();
+        panics.resume();
     }
 }
 
-/// The process-wide sweeper holds this, and not the cache, which is but a handle on it.
-impl<K: Send, V: Send, S: Send + Sync> Task for Inner<K, V, S> {
-    fn run_piece(&self) -> Swept {
-        self.sweep_some(PIECE)
-    }
-}
-
-impl<K: Send, V: Send, S: Send + Sync> Sweep for LruCache<K, V, S> {
+impl<K, V, S> Sweep for Inner<K, V, S>
+where
+    K: Send + 'static,
+    V: Send + 'static,
+    S: Send + Sync + 'static,
+{
     fn sweep_some(&self, budget: usize) -> Swept {
-        self.inner.sweep_some(budget)
+        self.shards
+            .sweep_some(budget, |shard, piece| self.sweep_piece(shard, piece))
     }
 
-    fn stats(&self) -> Stats {
-        self.inner.stats()
+    fn usage(&self) -> Usage {
+        self.stats().usage()
+    }
+}
+
+impl<K, V, S> Watch for LruCache<K, V, S>
+where
+    K: Send + 'static,
+    V: Send + 'static,
+    S: Send + Sync + 'static,
+{
+    fn downgrade_to_sweep(&self) -> Weak<dyn Sweep> {
+        Arc::downgrade(&self.inner) as Weak<dyn Sweep>
     }
 }

@@ -20,6 +20,7 @@ use super::left::{Left, Listener};
 use super::slab::Place;
 use super::store::{Entry, Store};
 use crate::clock::{Clock, Nanos};
+use crate::hash::DefaultHashBuilder;
 use crate::removal::RemovalCause;
 use crate::sweep::Swept;
 
@@ -50,9 +51,9 @@ pub(super) enum End {
 /// assert_eq!(cache.get("b"), None);
 /// assert!(cache.iter().map(|(key, _)| key).eq(["c", "a"]));
 /// ```
-// In this order, as in a shard: see `Shards`.
+// In this order, as in a shard: see `Sharded`.
 #[repr(C)]
-pub struct LruCache<K, V, S = ahash::RandomState> {
+pub struct LruCache<K, V, S = DefaultHashBuilder> {
     counts: Counts,
     /// The latest time that a call was told; later ones are never taken to be earlier.
     latest: Nanos,

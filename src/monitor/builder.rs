@@ -8,9 +8,9 @@ use super::process::ProcessFigures;
 use super::telling::Change;
 use super::thresholds::Thresholds;
 use super::{Inner, Monitor};
-use crate::bounds::{self, BuildError};
 use crate::clock::Clock;
-use crate::sweep;
+use crate::limits::{self, BuildError};
+use crate::sweeper;
 
 const DEFAULT_SAMPLES: usize = 60;
 /// The time to find a slope grows with the square of this: a millisecond or two.
@@ -128,7 +128,7 @@ impl MonitorBuilder {
     /// [`BuildError`] where a limit is zero or beyond reach, thresholds are out of order, or the background thread
     /// cannot be started.
     pub fn build(self) -> Result<Monitor, BuildError> {
-        let samples = bounds::count("samples", Some(self.samples), MAX_SAMPLES)?;
+        let samples = limits::count("samples", Some(self.samples), MAX_SAMPLES)?;
         let thresholds = self.thresholds.judged(samples)?;
         if self.memory_limit == Some(0) {
             return Err(BuildError::Zero {
@@ -144,7 +144,7 @@ impl MonitorBuilder {
             self.clock,
         );
         let inner = Arc::new(inner);
-        sweep::watch_globally("monitor", &inner, "sample_every", self.sample_every)?;
+        sweeper::run_globally("monitor", &inner, "sample_every", self.sample_every)?;
         Ok(Monitor { inner })
     }
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::thresholds::Severity;
 use super::units::{Amount, Bytes, Of};
-use crate::stats::Human;
+use crate::format::HumanDuration;
 
 /// Something of which there is a bounded amount.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -163,7 +163,11 @@ impl fmt::Display for Finding {
                 write!(f, "{resource} at {percent:.1}% of the bound")
             }
             (Kind::TimeLeft(resource), Figure::TimeLeft(left)) => {
-                write!(f, "{resource} will reach the bound in {}", Human(left))
+                write!(
+                    f,
+                    "{resource} will reach the bound in {}",
+                    HumanDuration(left)
+                )
             }
             (Kind::MemoryGrowth, Figure::BytesPerMinute(growth)) => {
                 write!(f, "{}, {} a minute", self.leak(), Bytes(growth))
@@ -172,8 +176,8 @@ impl fmt::Display for Finding {
                 write!(
                     f,
                     "ids evicted after {} of a ttl of {}",
-                    Human(kept),
-                    Human(ttl)
+                    HumanDuration(kept),
+                    HumanDuration(ttl)
                 )
             }
             (Kind::Rejected, Figure::Count(count)) => {

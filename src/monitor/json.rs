@@ -3,7 +3,7 @@
 use serde::ser::{Serialize, SerializeMap, Serializer};
 
 use super::finding::{Figure, Finding};
-use super::report::{CollectionReport, ProcessReport, Report, Usage};
+use super::report::{CollectionReport, ProcessReport, Report, ResourceUsage};
 use super::thresholds::Severity;
 use crate::stats::ms;
 
@@ -47,12 +47,12 @@ impl Serialize for CollectionReport {
         if let Some(in_flight) = &self.in_flight {
             map.serialize_entry("in_flight", in_flight)?;
         }
-        map.serialize_entry("stats", &self.stats)?;
+        map.serialize_entry("usage", &self.usage)?;
         map.end()
     }
 }
 
-impl Serialize for Usage {
+impl Serialize for ResourceUsage {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let mut map = serializer.serialize_map(None)?;
         map.serialize_entry("used", &self.used)?;

@@ -5,10 +5,10 @@ use std::time::Duration;
 
 use super::finding::{Figure, Finding, Kind, Resource};
 use super::process::ProcessFigures;
-use super::report::{CollectionReport, ProcessReport, Usage};
+use super::report::{CollectionReport, ProcessReport, ResourceUsage};
 use super::sample::{Ring, Sample};
 use super::thresholds::{Severity, Thresholds};
-use crate::stats::{Of, Stats};
+use crate::stats::{CollectionKind, Usage};
 
 /// Gathers findings about the process or one collection.
 pub(super) struct Judge<'a> {
@@ -27,11 +27,11 @@ impl Judge<'_> {
         let growth = ring.growth(min_samples, |figures| figures.memory_bytes);
         let memory = now
             .memory_bytes
-            .map(|used| Usage::new(used, now.memory_limit_bytes, growth));
+            .map(|used| ResourceUsage::new(used, now.memory_limit_bytes, growth));
         let growth_of_files = ring.growth(min_samples, |figures| figures.open_files);
         let open_files = now
             .open_files
-            .map(|used| Usage::new(used, now.open_files_limit, growth_of_files));
+            .map(|used| ResourceUsage::new(used, now.open_files_limit, growth_of_files));
 
         self.of_usage(None, Resource::Memory, memory);
         self.of_usage(None, Resource::OpenFiles, open_files);
@@ -51,48 +51,53 @@ impl Judge<'_> {
     pub(super) fn collection(
         &mut self,
         name: &Arc<str>,
-        stats: Stats,
+        usage: Usage,
         ring: &Ring<Sample>,
     ) -> CollectionReport {
-        let now = Sample::from(&stats);
+        let now = Sample::from(&usage);
         let growth = |figure: fn(&Sample) -> u64| {
             ring.growth(self.thresholds.min_samples, |s| Some(figure(s)))
         };
-        let expiry = expiry(&stats, ring);
-        let entries = Usage::new(
+        let expiry = expiry(&usage, ring);
+        let entries = ResourceUsage::new(
             now.len,
-            Some(stats.max_entries as u64),
+            Some(usage.max_entries as u64),
             growth(|sample| sample.len),
         )
         .until(expiry);
-        let weight = stats
-            .max_weight
-            .map(|max| Usage::new(now.weight, Some(max), growth(|s| s.weight)).until(expiry));
-        let in_flight = (stats.max_in_flight > 0).then(|| {
-            Usage::new(
+        let weight = usage.max_weight.map(|max| {
+            ResourceUsage::new(now.weight, Some(max), growth(|s| s.weight)).until(expiry)
+        });
+        let in_flight = usage.max_in_flight.map(|max| {
+            ResourceUsage::new(
                 now.in_flight,
-                Some(stats.max_in_flight as u64),
+                Some(max as u64),
                 growth(|sample| sample.in_flight),
             )
         });
 
         let of = Some(name);
-        if !stats.may_be_full() || !self.thresholds.caches_may_be_full {
+        if usage.kind != CollectionKind::Cache || !self.thresholds.caches_may_be_full {
             self.of_usage(of, Resource::Entries, Some(entries));
             self.of_usage(of, Resource::Weight, weight);
         }
         self.of_usage(of, Resource::InFlight, in_flight);
-        self.of_counters(of, &stats, now, ring);
+        self.of_counters(of, &usage, now, ring);
         CollectionReport {
             name: Arc::clone(name),
-            stats,
+            usage,
             entries,
             weight,
             in_flight,
         }
     }
 
-    fn of_usage(&mut self, collection: Option<&Arc<str>>, of: Resource, usage: Option<Usage>) {
+    fn of_usage(
+        &mut self,
+        collection: Option<&Arc<str>>,
+        of: Resource,
+        usage: Option<ResourceUsage>,
+    ) {
         let Some(usage) = usage else { return };
         if let Some(percent) = usage.percent() {
             let severity = self.thresholds.of_use(percent);
@@ -117,13 +122,13 @@ impl Judge<'_> {
     fn of_counters(
         &mut self,
         collection: Option<&Arc<str>>,
-        stats: &Stats,
+        usage: &Usage,
         now: Sample,
         ring: &Ring<Sample>,
     ) {
         // Eviction is what a cache does when it is full.
-        if stats.of == Of::Dedup
-            && let Some((kept, ttl)) = ring.shortest_window(now).zip(stats.max_age)
+        if usage.kind == CollectionKind::Dedup
+            && let Some((kept, ttl)) = ring.shortest_window(now).zip(usage.ttl)
         {
             let severity = self.thresholds.of_window(kept, ttl);
             self.found(
@@ -142,7 +147,8 @@ impl Judge<'_> {
                 Figure::Count(rejected),
             );
         }
-        let open = ring.rise(now.failed, |sample| sample.failed) + stats.silenced as u64;
+        let open =
+            ring.rise(now.failed, |sample| sample.failed) + usage.open_breakers.unwrap_or(0) as u64;
         if open > 0 {
             self.found(
                 collection,
@@ -173,9 +179,9 @@ impl Judge<'_> {
 
 /// When entries will begin to expire, if they can, and did not do so throughout the window: until then growth is but
 /// filling up.
-fn expiry(stats: &Stats, ring: &Ring<Sample>) -> Option<Duration> {
-    let max_age = stats
-        .max_age
+fn expiry(usage: &Usage, ring: &Ring<Sample>) -> Option<Duration> {
+    let max_age = usage
+        .ttl
         .filter(|_| !ring.rises_throughout(|sample| sample.expired))?;
-    Some(max_age.saturating_sub(stats.oldest_entry_age.unwrap_or_default()))
+    Some(max_age.saturating_sub(usage.oldest_entry_age.unwrap_or_default()))
 }

@@ -5,7 +5,7 @@
 //! use leakproof::monitor::Severity;
 //! use std::{sync::Arc, time::Duration};
 //!
-//! let seen = Arc::new(DedupSet::<str>::new(1_000_000, Duration::from_secs(24 * 3600)));
+//! let seen = DedupSet::<str>::new(1_000_000, Duration::from_secs(24 * 3600));
 //!
 //! let monitor = Monitor::builder()
 //!     .sample_every(Duration::from_secs(60)) // in the background
@@ -28,7 +28,7 @@
 //!
 //! With the feature `metrics`, every sample, and [`Monitor`]`::publish`, sets gauges and counters through the facade
 //! [`metrics`](https://docs.rs/metrics): the application chooses the recorder, and may install it at any time. Their names
-//! are those that [`Stats`] have as JSON, in Prometheus' way; the label `collection` is the name that something is watched
+//! are those that the statistics have as JSON, in Prometheus' way; the label `collection` is the name that something is watched
 //! under, so have a fixed few of them.
 //!
 //! | series | what it tells |
@@ -75,9 +75,11 @@ use std::fmt;
 use std::sync::{Arc, Weak};
 
 use crate::clock::Clock;
-use crate::contained;
-use crate::stats::Stats;
-use crate::sweep::{Sweep, Swept, Task};
+use crate::events::ReportedLimits;
+use crate::panic::catch_user_panic;
+use crate::stats::Usage;
+use crate::sweep::{Sweep, Watch};
+use crate::sweeper::Periodic;
 use crate::sync::Mutex;
 use crate::sync::atomic::{AtomicU64, Ordering};
 pub use builder::MonitorBuilder;
@@ -87,7 +89,7 @@ use judge::Judge;
 pub use process::ProcessFigures;
 #[cfg(feature = "metrics")]
 use published::Published;
-pub use report::{CollectionReport, ProcessReport, Report, Usage};
+pub use report::{CollectionReport, ProcessReport, Report, ResourceUsage};
 use sample::{Ring, Sample};
 pub use telling::Change;
 use telling::Telling;
@@ -109,7 +111,7 @@ pub use thresholds::{Severity, Thresholds};
 ///
 /// # Cost
 ///
-/// Nothing where collections are used: a sample locks each shard once, as [`Stats`] do, and looks at no entry. A
+/// Nothing where collections are used: a sample locks each shard once, as its statistics do, and looks at no entry. A
 /// collection's samples take some 6 kB. A sample or report takes some hundreds of microseconds for the process, and some
 /// tens for each collection; with 500 samples in place of 60, one or two milliseconds.
 ///
@@ -173,8 +175,7 @@ struct Watched {
     name: Arc<str>,
     collection: Weak<dyn Sweep>,
     ring: Ring<Sample>,
-    /// Whether it was told that the collection has reached a limit.
-    limit_told: bool,
+    reported: ReportedLimits,
 }
 
 impl Monitor {
@@ -194,40 +195,38 @@ impl Monitor {
     ///
     /// Of a registry's bounds it watches that on all listeners, not those on each topic. That a topic is full is told by the
     /// finding `rejected` alone, once a listener has been turned away; with [`Overflow::EvictOldest`](crate::Overflow)
-    /// nobody is, and [`Stats::evicted`] counts who made room.
+    /// nobody is, and the counter `evicted` counts who made room.
     ///
     /// ```
     /// use leakproof::{DedupSet, Monitor};
     /// use std::sync::{Arc, LazyLock};
     /// use std::time::Duration;
     ///
-    /// static SEEN: LazyLock<Arc<DedupSet<str>>> =
-    ///     LazyLock::new(|| Arc::new(DedupSet::new(1_000_000, Duration::from_secs(24 * 3600))));
+    /// static SEEN: LazyLock<DedupSet<str>> =
+    ///     LazyLock::new(|| DedupSet::new(1_000_000, Duration::from_secs(24 * 3600)));
     ///
     /// let monitor = Monitor::builder().build()?;
-    /// monitor.watch("message_dedup", &SEEN);
+    /// monitor.watch("message_dedup", &*SEEN);
     /// assert_eq!(monitor.report().collections.len(), 1);
     ///
-    /// monitor.watch("forgotten", &Arc::new(DedupSet::<str>::new(1_000, Duration::from_secs(60))));
-    /// assert_eq!(monitor.report().collections.len(), 1, "its only `Arc` is gone");
+    /// monitor.watch("forgotten", &DedupSet::<str>::new(1_000, Duration::from_secs(60)));
+    /// assert_eq!(monitor.report().collections.len(), 1, "its only handle was dropped");
     /// # Ok::<(), leakproof::BuildError>(())
     /// ```
-    pub fn watch<T: Sweep + 'static>(&self, name: &str, collection: &Arc<T>) {
+    pub fn watch(&self, name: &str, collection: &impl Watch) {
         let now = self.inner.clock.now();
         let mut ring = Ring::new(self.inner.samples);
-        if let Some(stats) = self.inner.contained(|| collection.stats()) {
-            ring.push(now, Sample::from(&stats));
+        let collection = collection.downgrade_to_sweep();
+        let usage = self.inner.contained(|| Some(collection.upgrade()?.usage()));
+        if let Some(usage) = usage.flatten() {
+            ring.push(now, Sample::from(&usage));
         }
-        let collection: Arc<dyn Sweep> = Arc::<T>::clone(collection);
-        let collection = Arc::downgrade(&collection);
         let mut state = self.inner.state.lock();
         // Of the same collection it is no news.
         let is_same =
             |watched: &Watched| &*watched.name == name && watched.collection.ptr_eq(&collection);
-        let limit_told = state
-            .watched
-            .iter()
-            .any(|watched| is_same(watched) && watched.limit_told);
+        let same = state.watched.iter().find(|watched| is_same(watched));
+        let reported = same.map_or_else(ReportedLimits::default, |same| same.reported.clone());
         state
             .watched
             .retain(|watched| &*watched.name != name && watched.collection.strong_count() > 0);
@@ -238,7 +237,7 @@ impl Monitor {
             name: name.into(),
             collection,
             ring,
-            limit_told,
+            reported,
         });
     }
 
@@ -276,7 +275,7 @@ impl Monitor {
     /// # let recorder = metrics_exporter_prometheus::PrometheusBuilder::new().build_recorder();
     /// # let handle = recorder.handle();
     /// # let _guard = metrics::set_default_local_recorder(&recorder);
-    /// let seen = Arc::new(DedupSet::<str>::new(1_000_000, Duration::from_secs(24 * 3600)));
+    /// let seen = DedupSet::<str>::new(1_000_000, Duration::from_secs(24 * 3600));
     /// let monitor = Monitor::builder().build()?;
     /// monitor.watch("message_dedup", &seen);
     ///
@@ -349,11 +348,11 @@ impl Inner {
         let mut process = self.contained(|| (self.process)()).unwrap_or_default();
         process.memory_limit_bytes = self.memory_limit.or(process.memory_limit_bytes);
         // A handle may have become the last one: then the collection is dropped with it, contained as well.
-        let stats_of = |collection: Arc<dyn Sweep>| self.contained(move || collection.stats());
+        let stats_of = |collection: Arc<dyn Sweep>| self.contained(move || collection.usage());
         let stats = collections
             .into_iter()
             .filter_map(|(number, collection)| Some((number, stats_of(collection)?)));
-        let stats: Vec<(u64, Stats)> = stats.collect();
+        let stats: Vec<(u64, Usage)> = stats.collect();
 
         let mut state = self.state.lock();
         let state = &mut *state;
@@ -398,7 +397,7 @@ impl Inner {
 
     /// Runs a user's code; a panic in it is counted.
     fn contained<R>(&self, work: impl FnOnce() -> R) -> Option<R> {
-        let result = contained::contained(work);
+        let result = catch_user_panic(work);
         if result.is_none() {
             self.panics.fetch_add(1, Ordering::Relaxed);
         }
@@ -406,13 +405,9 @@ impl Inner {
     }
 }
 
-impl Task for Inner {
-    fn run_piece(&self) -> Swept {
+impl Periodic for Inner {
+    fn run(&self) {
         self.sample();
-        Swept {
-            freed: 0,
-            more: false,
-        }
     }
 }
 

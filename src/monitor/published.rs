@@ -9,9 +9,9 @@ use std::sync::{Arc, Weak};
 use metrics::{Label, Unit};
 
 use super::finding::Kind;
-use super::report::{CollectionReport, Report, Usage};
+use super::report::{CollectionReport, Report, ResourceUsage};
 use super::{Inner, Watched};
-use crate::stats::{Gauge, Stats};
+use crate::stats::Usage;
 use crate::sweep::Sweep;
 
 /// Names that are not watched any more of which the counters are kept, so that they go on where they were.
@@ -85,9 +85,9 @@ impl Published {
                     };
                 }
             }
-            for (counter, _, count) in report.stats.counters() {
-                let total = totals.counters.entry(counter).or_default();
-                total.now = total.now.max(count);
+            for counter in &report.usage.counters {
+                let total = totals.counters.entry(counter.name).or_default();
+                total.now = total.now.max(counter.value);
             }
         }
         let mut over = self.totals.len().saturating_sub(watched.len() + FORMER);
@@ -110,18 +110,18 @@ impl Published {
         let mut plan = Plan::default();
         plan.process(report);
         for collection in &report.collections {
-            plan.collection(&collection.name, &collection.stats);
+            plan.collection(&collection.name, &collection.usage);
             let counters = self
                 .totals
                 .get(&collection.name)
                 .map(|totals| &totals.counters);
-            for (counter, what, _) in collection.stats.counters() {
-                let total = counters.and_then(|counters| counters.get(counter));
+            for counter in &collection.usage.counters {
+                let total = counters.and_then(|counters| counters.get(counter.name));
                 let total = total.copied().unwrap_or_default().sum();
                 plan.counter(
-                    &format!("{counter}_total"),
+                    &format!("{}_total", counter.name),
                     Some(&collection.name),
-                    what,
+                    counter.description,
                     total,
                 );
             }
@@ -162,7 +162,7 @@ struct Plan {
 
 impl Plan {
     fn process(&mut self, report: &Report) {
-        let mut usage = |usage: Option<Usage>,
+        let mut usage = |usage: Option<ResourceUsage>,
                          unit,
                          used: (&str, &'static str),
                          limit: (&str, &'static str)| {
@@ -227,21 +227,79 @@ impl Plan {
         );
     }
 
-    fn collection(&mut self, name: &Arc<str>, stats: &Stats) {
+    fn collection(&mut self, name: &Arc<str>, usage: &Usage) {
         let what = "Whether something is watched under the name";
         self.gauge("watched", Some(name), None, Unit::Count, what, 1.0);
-        for (figure, what, gauge) in stats.gauges() {
-            // Prometheus names what is counted.
-            let figure = if figure == "len" { "entries" } else { figure };
-            match gauge {
-                Gauge::Count(Some(count)) => {
-                    self.gauge(figure, Some(name), None, Unit::Count, what, count as f64);
-                }
-                Gauge::Time(Some(time)) => {
-                    let (figure, seconds) = (format!("{figure}_seconds"), time.as_secs_f64());
-                    self.gauge(&figure, Some(name), None, Unit::Seconds, what, seconds);
-                }
-                Gauge::Count(None) | Gauge::Time(None) => {}
+        let count = |count: usize| Some(count as f64);
+        let counts = [
+            ("entries", "Live entries", count(usage.len)),
+            (
+                "max_entries",
+                "The bound on live entries",
+                count(usage.max_entries),
+            ),
+            (
+                "high_water",
+                "The most entries that were ever held at once",
+                count(usage.high_water),
+            ),
+            (
+                "weight",
+                "The weight of the live entries: of ids, their bytes",
+                usage.weight.map(|weight| weight as f64),
+            ),
+            (
+                "max_weight",
+                "The bound on the weight",
+                usage.max_weight.map(|weight| weight as f64),
+            ),
+            (
+                "in_flight",
+                "Claims that are neither committed nor released",
+                usage.in_flight.and_then(count),
+            ),
+            (
+                "max_in_flight",
+                "The bound on claims in flight",
+                usage.max_in_flight.and_then(count),
+            ),
+            (
+                "open_breakers",
+                "Listeners whose circuit breaker is open",
+                usage.open_breakers.and_then(count),
+            ),
+        ];
+        for (gauge, description, value) in counts {
+            if let Some(value) = value {
+                self.gauge(gauge, Some(name), None, Unit::Count, description, value);
+            }
+        }
+        let times = [
+            (
+                "oldest_entry_age_seconds",
+                "The age of the oldest live entry",
+                usage.oldest_entry_age,
+            ),
+            (
+                "ttl_seconds",
+                "The time to live since the last write",
+                usage.ttl,
+            ),
+            (
+                "idle_timeout_seconds",
+                "The time to live since the last access",
+                usage.idle_timeout,
+            ),
+            (
+                "shortest_window_seconds",
+                "The age of the youngest id that a bound evicted",
+                usage.shortest_window,
+            ),
+        ];
+        for (gauge, description, time) in times {
+            if let Some(time) = time {
+                let seconds = time.as_secs_f64();
+                self.gauge(gauge, Some(name), None, Unit::Seconds, description, seconds);
             }
         }
     }

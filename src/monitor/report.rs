@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::finding::Finding;
 use super::thresholds::Severity;
-use crate::stats::Stats;
+use crate::stats::Usage;
 
 /// How things stand: the process, each collection, and what is not as it should be.
 ///
@@ -54,9 +54,9 @@ impl Report {
 #[non_exhaustive]
 pub struct ProcessReport {
     /// Resident memory, in bytes, against the limit given or the control group's.
-    pub memory: Option<Usage>,
+    pub memory: Option<ResourceUsage>,
     /// Open file descriptors against their limit.
-    pub open_files: Option<Usage>,
+    pub open_files: Option<ResourceUsage>,
 }
 
 /// How a collection stands.
@@ -66,19 +66,19 @@ pub struct CollectionReport {
     /// The name under which it is watched.
     pub name: Arc<str>,
     /// What it holds, and what left it and why.
-    pub stats: Stats,
+    pub usage: Usage,
     /// Its entries against their bound.
-    pub entries: Usage,
+    pub entries: ResourceUsage,
     /// What they weigh, where that has a bound.
-    pub weight: Option<Usage>,
+    pub weight: Option<ResourceUsage>,
     /// Ids in flight, where the collection has claims.
-    pub in_flight: Option<Usage>,
+    pub in_flight: Option<ResourceUsage>,
 }
 
 /// How much of something there is, and may be.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 #[non_exhaustive]
-pub struct Usage {
+pub struct ResourceUsage {
     /// How much there is now.
     pub used: u64,
     /// How much there may be. `None`: there is no limit.
@@ -93,7 +93,7 @@ pub struct Usage {
     pub time_to_limit: Option<Duration>,
 }
 
-impl Usage {
+impl ResourceUsage {
     /// How much of the limit is used, in percent.
     #[must_use]
     pub fn percent(&self) -> Option<f64> {

@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::time::Duration;
 
 use super::trend::{Point, growth, minutes};
-use crate::stats::Stats;
+use crate::stats::Usage;
 
 /// The last samples, oldest first, no two of the same time.
 #[derive(Debug)]
@@ -26,17 +26,17 @@ pub(super) struct Sample {
     pub(super) oldest: Option<Duration>,
 }
 
-impl From<&Stats> for Sample {
-    fn from(stats: &Stats) -> Self {
+impl From<&Usage> for Sample {
+    fn from(usage: &Usage) -> Self {
         Self {
-            len: stats.len as u64,
-            weight: stats.weight,
-            in_flight: stats.in_flight as u64,
-            expired: stats.expired,
-            evicted: stats.evicted,
-            rejected: stats.rejected,
-            failed: stats.failed,
-            oldest: stats.oldest_entry_age,
+            len: usage.len as u64,
+            weight: usage.weight.unwrap_or(0),
+            in_flight: usage.in_flight.unwrap_or(0) as u64,
+            expired: usage.counter("expired"),
+            evicted: usage.counter("evicted"),
+            rejected: usage.counter("rejected"),
+            failed: usage.counter("failed"),
+            oldest: usage.oldest_entry_age,
         }
     }
 }

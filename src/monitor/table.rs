@@ -4,9 +4,9 @@ use std::fmt;
 use std::time::Duration;
 
 use super::finding::Resource;
-use super::report::{Report, Usage};
+use super::report::{Report, ResourceUsage};
 use super::units::{Amount, Bytes, Of};
-use crate::stats::Human;
+use crate::format::HumanDuration;
 
 const HEAD: [&str; 8] = [
     "",
@@ -30,7 +30,7 @@ impl Report {
             rows.extend(usage.map(|usage| row("process", resource, usage, None)));
         }
         for collection in &self.collections {
-            let age = collection.stats.oldest_entry_age;
+            let age = collection.usage.oldest_entry_age;
             rows.push(row(
                 &collection.name,
                 Resource::Entries,
@@ -51,7 +51,12 @@ impl Report {
     }
 }
 
-fn row(name: &str, resource: Resource, usage: Usage, oldest: Option<Duration>) -> [String; 8] {
+fn row(
+    name: &str,
+    resource: Resource,
+    usage: ResourceUsage,
+    oldest: Option<Duration>,
+) -> [String; 8] {
     let amount = |value: f64| match resource {
         Resource::Memory => Bytes(value).to_string(),
         _ => Amount(value).to_string(),
@@ -66,8 +71,12 @@ fn row(name: &str, resource: Resource, usage: Usage, oldest: Option<Duration>) -
         or_dash(usage.limit.map(|limit| amount(limit as f64))),
         or_dash(usage.percent().map(|percent| format!("{percent:.1}%"))),
         or_dash(usage.growth_per_minute.map(signed)),
-        or_dash(usage.time_to_limit.map(|left| Human(left).to_string())),
-        or_dash(oldest.map(|age| Human(age).to_string())),
+        or_dash(
+            usage
+                .time_to_limit
+                .map(|left| HumanDuration(left).to_string()),
+        ),
+        or_dash(oldest.map(|age| HumanDuration(age).to_string())),
     ]
 }
 
@@ -82,7 +91,7 @@ impl fmt::Display for Report {
             f,
             "{}: {findings}, {samples} over {}",
             self.severity(),
-            Human(self.window)
+            HumanDuration(self.window)
         )?;
         let rows = self.rows();
         let width = |column: usize| {

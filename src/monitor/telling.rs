@@ -11,7 +11,7 @@ use super::Inner;
 use super::finding::{Finding, Kind};
 use super::report::Report;
 use super::thresholds::Severity;
-use crate::events;
+use crate::events::{self, FindingEvent, Importance};
 
 /// What the callback of a monitor is told of: once each, not at every sample.
 ///
@@ -133,6 +133,25 @@ impl Telling {
     }
 }
 
+/// Emits the event about a change.
+fn report_change(change: &Change) {
+    let finding = change.finding();
+    let importance = match finding.severity {
+        _ if matches!(change, Change::Ended(_)) => Importance::Info,
+        Severity::Normal | Severity::Notice => Importance::Info,
+        Severity::Warning => Importance::Warn,
+        Severity::Critical => Importance::Error,
+    };
+    events::finding_changed(&FindingEvent {
+        importance,
+        change: change.as_str(),
+        collection: finding.collection.as_deref(),
+        kind: finding.kind.as_str(),
+        severity: finding.severity.as_str(),
+        text: finding,
+    });
+}
+
 impl Inner {
     /// Whether anybody is to be told of changes.
     pub(super) fn tells(&self) -> bool {
@@ -146,7 +165,7 @@ impl Inner {
         }
         let next = || self.state.lock().telling.next(self.thresholds.ended_after);
         while let Some(change) = next() {
-            self.contained(|| events::finding_changed(&change));
+            self.contained(|| report_change(&change));
             if let Some(on_change) = &self.on_change {
                 self.contained(|| on_change(&change));
             }
@@ -158,21 +177,18 @@ impl Inner {
         if !events::ENABLED {
             return;
         }
-        for collection in report
-            .collections
-            .iter()
-            .filter(|collection| collection.stats.has_met_limit())
-        {
+        for collection in &report.collections {
             let mut state = self.state.lock();
             let watched = state
                 .watched
                 .iter_mut()
                 .find(|watched| watched.name == collection.name);
-            let is_news =
-                watched.is_some_and(|watched| !std::mem::replace(&mut watched.limit_told, true));
+            let new = watched.map(|watched| watched.reported.add(&collection.usage));
             drop(state);
-            if is_news {
-                self.contained(|| events::limit_reached(&collection.name, &collection.stats));
+            for limit in new.into_iter().flatten() {
+                self.contained(|| {
+                    events::limit_reached(&collection.name, limit, &collection.usage);
+                });
             }
         }
     }

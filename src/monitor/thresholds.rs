@@ -3,7 +3,7 @@
 use std::fmt;
 use std::time::Duration;
 
-use crate::bounds::{self, BuildError};
+use crate::limits::{self, BuildError};
 
 /// How severe a finding is.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -100,9 +100,9 @@ impl Default for Thresholds {
 impl Thresholds {
     /// Whether they are in order.
     pub(super) fn judged(self, max_samples: usize) -> Result<Self, BuildError> {
-        bounds::count("min_samples", Some(self.min_samples), max_samples)?;
-        bounds::count("ended_after", Some(self.ended_after as usize), usize::MAX)?;
-        bounds::count(
+        limits::count("min_samples", Some(self.min_samples), max_samples)?;
+        limits::count("ended_after", Some(self.ended_after as usize), usize::MAX)?;
+        limits::count(
             "rejected_warning",
             usize::try_from(self.rejected_warning).ok(),
             usize::MAX,

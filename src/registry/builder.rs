@@ -7,11 +7,11 @@ use std::time::Duration;
 use super::ListenerRegistry;
 use super::info::ListenerInfo;
 use super::inner::{Inner, OnRemoval};
-use crate::bounds::{self, BuildError};
 use crate::clock::Clock;
 use crate::config::RegistryConfig;
+use crate::limits::{self, BuildError};
 use crate::removal::RemovalCause;
-use crate::sweep;
+use crate::sweeper;
 
 const DEFAULT_MAX_LISTENERS: usize = 1_000;
 /// The number at which Node's emitters warn of a leak.
@@ -181,23 +181,23 @@ impl<T, E> RegistryBuilder<T, E> {
     }
 
     fn judged(&self) -> Result<Limits, BuildError> {
-        bounds::count("max_listeners", Some(self.limits.max_listeners), MOST)?;
-        bounds::count("max_per_topic", Some(self.limits.max_per_topic), MOST)?;
+        limits::count("max_listeners", Some(self.limits.max_listeners), MOST)?;
+        limits::count("max_per_topic", Some(self.limits.max_per_topic), MOST)?;
         if self.limits.max_age.is_some() {
-            bounds::time("ttl", self.limits.max_age)?;
+            limits::duration("ttl", self.limits.max_age)?;
         }
         if let Some(CircuitBreaker {
             failures,
             retry_after,
         }) = self.limits.breaker
         {
-            bounds::count(
+            limits::count(
                 "circuit_breaker.failures",
                 Some(failures as usize),
                 usize::MAX,
             )?;
             if retry_after.is_some() {
-                bounds::time("circuit_breaker.retry_after", retry_after)?;
+                limits::duration("circuit_breaker.retry_after", retry_after)?;
             }
         }
         Ok(self.limits)
@@ -223,8 +223,9 @@ impl<T: Send + Sync + 'static, E: 'static> RegistryBuilder<T, E> {
     pub fn build(self) -> Result<ListenerRegistry<T, E>, BuildError> {
         let limits = self.judged()?;
         let inner = Arc::new(Inner::new(limits, self.clock, self.on_removal));
-        sweep::watch_globally("listeners", &inner, "sweep_every", self.sweep_every)?;
-        Ok(ListenerRegistry { inner })
+        let registry = ListenerRegistry { inner };
+        sweeper::watch_globally("listeners", &registry, self.sweep_every)?;
+        Ok(registry)
     }
 }
 

@@ -68,7 +68,7 @@ pub(super) enum Answer {
     /// Not called: filtered out, or not live any more.
     Skipped,
     /// Not called: its owner is gone.
-    OwnerGone,
+    OwnerDropped,
     /// Not called yet: this is the last of its times, so it is to be detached and then [`run`](Call::run).
     Last,
     /// Not called: the table knows more about it.
@@ -196,7 +196,7 @@ where
 {
     fn call(&self, event: &E) -> Answer {
         if self.is_orphan() {
-            return Answer::OwnerGone;
+            return Answer::OwnerDropped;
         }
         if let Some(filter) = &self.filter {
             // The filter is the user's code and may have detached or paused its own listener, or dropped its owner.
@@ -204,7 +204,7 @@ where
                 return Answer::Skipped;
             }
             if self.is_orphan() {
-                return Answer::OwnerGone;
+                return Answer::OwnerDropped;
             }
         }
         if let Some(remaining) = &self.remaining {

@@ -1,8 +1,8 @@
 //! What happened in a registry, counted; panics, which are contained, too.
 
-use crate::contained;
+use crate::panic::catch_user_panic;
 use crate::removal::RemovalCause;
-use crate::stats::Stats;
+use crate::stats::RegistryStats;
 use crate::sync::atomic::{AtomicU64, Ordering};
 
 /// Counters that are written where no lock is held. Those written under the lock are the table's.
@@ -31,7 +31,7 @@ impl Counters {
         self.dropped.fetch_add(1, Ordering::Relaxed);
     }
 
-    pub(super) fn report(&self, stats: &mut Stats) {
+    pub(super) fn report(&self, stats: &mut RegistryStats) {
         stats.failures = self.failures.load(Ordering::Relaxed);
         stats.skipped = self.skipped.load(Ordering::Relaxed);
         stats.calls = stats.calls.saturating_sub(stats.skipped);
@@ -43,7 +43,7 @@ impl Counters {
 /// Runs a user's code; a panic in it is counted.
 #[inline]
 pub(super) fn contained<R>(counters: &Counters, work: impl FnOnce() -> R) -> Option<R> {
-    let result = contained::contained(work);
+    let result = catch_user_panic(work);
     if result.is_none() {
         counters.panics.fetch_add(1, Ordering::Relaxed);
     }
@@ -74,15 +74,15 @@ impl Departures {
             RemovalCause::Evicted => 1,
             RemovalCause::Replaced => 2,
             RemovalCause::ScopeEnded => 3,
-            RemovalCause::OwnerGone => 4,
-            RemovalCause::UsedUp => 5,
+            RemovalCause::OwnerDropped => 4,
+            RemovalCause::CallLimitReached => 5,
             RemovalCause::Failed => 6,
             // A listener is neither idle nor rejected once it is in.
             RemovalCause::Removed | RemovalCause::Idle | RemovalCause::Rejected => 7,
         }
     }
 
-    pub(super) fn report(&self, stats: &mut Stats) {
+    pub(super) fn report(&self, stats: &mut RegistryStats) {
         stats.inserted = self.inserted;
         stats.rejected = self.rejected;
         stats.emitted = self.emitted;
@@ -93,8 +93,8 @@ impl Departures {
         stats.evicted = of(RemovalCause::Evicted);
         stats.replaced = of(RemovalCause::Replaced);
         stats.scope_ended = of(RemovalCause::ScopeEnded);
-        stats.owner_gone = of(RemovalCause::OwnerGone);
-        stats.used_up = of(RemovalCause::UsedUp);
+        stats.owner_dropped = of(RemovalCause::OwnerDropped);
+        stats.call_limit_reached = of(RemovalCause::CallLimitReached);
         stats.failed = of(RemovalCause::Failed);
         stats.removed = of(RemovalCause::Removed);
     }

@@ -286,7 +286,7 @@ impl<T, E: 'static> Emission<'_, T, E> {
         let answer = contained(&self.registry.counters, || call.call(self.event));
         if matches!(
             answer,
-            Some(Answer::Skipped | Answer::OwnerGone | Answer::Ask)
+            Some(Answer::Skipped | Answer::OwnerDropped | Answer::Ask)
         ) {
             slot.uncount_call();
         }
@@ -310,11 +310,11 @@ impl<T, E: 'static> Emission<'_, T, E> {
         let leave = |cause| self.registry.table.lock().remove(slot.number(), cause);
         match answer {
             Some(Answer::Skipped | Answer::Ask) => return (None, None),
-            Some(Answer::OwnerGone) => return (None, leave(RemovalCause::OwnerGone)),
+            Some(Answer::OwnerDropped) => return (None, leave(RemovalCause::OwnerDropped)),
             Some(Answer::Last) => {
                 // Detached first, so that the handler finds its place free. If somebody else was quicker, it is detached,
                 // and not to be called.
-                let gone = leave(RemovalCause::UsedUp);
+                let gone = leave(RemovalCause::CallLimitReached);
                 if gone.is_some() {
                     self.frame.run(Some(slot.number()));
                     let answer = contained(&self.registry.counters, || call.run(self.event));

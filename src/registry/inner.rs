@@ -3,7 +3,7 @@
 //! Owns the rule that no lock is held while a user's code runs: the table hands out what left, and [`Inner::dismiss`]
 //! drops it and tells of it.
 
-use std::hash::Hash;
+use std::hash::{BuildHasher, Hash};
 use std::ptr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,8 +15,9 @@ use super::info::ListenerInfo;
 use super::slot::Slot;
 use super::table::{Departed, Table};
 use crate::clock::Clock;
+use crate::hash::DefaultHashBuilder;
 use crate::removal::RemovalCause;
-use crate::stats::Stats;
+use crate::stats::RegistryStats;
 use crate::sweep::Swept;
 use crate::sync::Mutex;
 use crate::sync::atomic::{AtomicU64, Ordering};
@@ -37,7 +38,7 @@ pub(super) struct Inner<T, E: 'static> {
     ended: AtomicU64,
     /// The listener with an owner at which the next piece of a sweep begins.
     next_swept: Mutex<u64>,
-    hasher: ahash::RandomState,
+    hasher: DefaultHashBuilder,
 }
 
 impl<T, E: 'static> Inner<T, E> {
@@ -51,7 +52,7 @@ impl<T, E: 'static> Inner<T, E> {
             max_age: limits.max_age,
             ended: AtomicU64::new(0),
             next_swept: Mutex::new(0),
-            hasher: ahash::RandomState::new(),
+            hasher: DefaultHashBuilder::default(),
         }
     }
 
@@ -121,7 +122,7 @@ impl<T, E: 'static> Inner<T, E> {
         self.take_all(|table, gone| table.clear(now, before, PIECE, gone))
     }
 
-    pub(super) fn stats(&self) -> Stats {
+    pub(super) fn stats(&self) -> RegistryStats {
         let now = self.clock.nanos();
         self.table.lock().stats(now)
     }

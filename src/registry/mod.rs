@@ -27,8 +27,8 @@ use std::hash::Hash;
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
-use crate::stats::Stats;
-use crate::sweep::{self, Sweep, Swept, Task};
+use crate::stats::{RegistryStats, Usage};
+use crate::sweep::{Sweep, Swept, Watch};
 pub use builder::{CircuitBreaker, Overflow, RegistryBuilder};
 pub use call::HandlerResult;
 pub use emit::{EmitSummary, RecursionLimit};
@@ -313,7 +313,7 @@ impl<T, E: 'static> ListenerRegistry<T, E> {
 
     /// What it holds, and what has left and why.
     #[must_use]
-    pub fn stats(&self) -> Stats {
+    pub fn stats(&self) -> RegistryStats {
         self.inner.stats()
     }
 
@@ -377,20 +377,19 @@ impl<T, E> Clone for WeakRegistry<T, E> {
     }
 }
 
-/// The process-wide sweeper holds this, and not the registry, which is but a handle on it.
-impl<T: Send + Sync, E: 'static> Task for Inner<T, E> {
-    fn run_piece(&self) -> Swept {
-        self.sweep_some(sweep::PIECE)
+impl<T: Send + Sync + 'static, E: 'static> Sweep for Inner<T, E> {
+    fn sweep_some(&self, budget: usize) -> Swept {
+        Self::sweep_some(self, budget)
+    }
+
+    fn usage(&self) -> Usage {
+        self.stats().usage()
     }
 }
 
-impl<T: Send + Sync, E: 'static> Sweep for ListenerRegistry<T, E> {
-    fn sweep_some(&self, budget: usize) -> Swept {
-        self.inner.sweep_some(budget)
-    }
-
-    fn stats(&self) -> Stats {
-        self.inner.stats()
+impl<T: Send + Sync + 'static, E: 'static> Watch for ListenerRegistry<T, E> {
+    fn downgrade_to_sweep(&self) -> Weak<dyn Sweep> {
+        Arc::downgrade(&self.inner) as Weak<dyn Sweep>
     }
 }
 

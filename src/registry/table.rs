@@ -11,6 +11,7 @@ mod validate;
 
 use std::borrow::Borrow;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::hash::BuildHasher;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -23,8 +24,9 @@ use super::info::ListenerInfo;
 use super::list::{List, Pin, after_a_spike};
 use super::slot::Slot;
 use crate::clock::Nanos;
+use crate::hash::DefaultHashBuilder;
 use crate::removal::RemovalCause;
-use crate::stats::{Of, Stats};
+use crate::stats::RegistryStats;
 pub(super) use claiming::{Claim, Resumed, Settled, Snapshot, Walk};
 pub(super) use joining::{Newcomer, Refusal};
 
@@ -33,7 +35,7 @@ pub(super) struct Table<T, E> {
     records: BTreeMap<u64, Record<E>>,
     keyed: HashTable<Keyed>,
     /// The members of each generation that has not ended.
-    generations: HashMap<u64, BTreeSet<u64>, ahash::RandomState>,
+    generations: HashMap<u64, BTreeSet<u64>, DefaultHashBuilder>,
     deadlines: BTreeSet<(Nanos, u64)>,
     owned: BTreeSet<u64>,
     /// The number of the next listener or topic.
@@ -45,7 +47,7 @@ pub(super) struct Table<T, E> {
     pub(super) departures: Departures,
     pub(super) limits: Limits,
     asks: Arc<dyn Call<E>>,
-    hasher: ahash::RandomState,
+    hasher: DefaultHashBuilder,
     counters: Arc<Counters>,
 }
 
@@ -112,7 +114,7 @@ impl<T, E: 'static> Table<T, E> {
             departures: Departures::default(),
             limits,
             asks: Arc::new(Asks),
-            hasher: ahash::RandomState::new(),
+            hasher: DefaultHashBuilder::default(),
             counters,
         }
     }
@@ -254,7 +256,7 @@ impl<T, E: 'static> Table<T, E> {
                 .get(listener)
                 .is_some_and(|record| record.call.is_orphan())
             {
-                gone.extend(self.remove(*listener, RemovalCause::OwnerGone));
+                gone.extend(self.remove(*listener, RemovalCause::OwnerDropped));
             }
         }
         looked_at
@@ -340,7 +342,7 @@ impl<T, E: 'static> Table<T, E> {
             .count()
     }
 
-    pub(super) fn stats(&self, now: Nanos) -> Stats {
+    pub(super) fn stats(&self, now: Nanos) -> RegistryStats {
         let oldest = self
             .records
             .values()
@@ -348,14 +350,14 @@ impl<T, E: 'static> Table<T, E> {
         // It may have come in since the time was read.
         let age =
             |record: &Record<E>| Duration::from_nanos(now.saturating_sub(record.slot.registered));
-        let mut stats = Stats {
-            of: Of::Listeners,
+        let mut stats = RegistryStats {
             len: self.len(now),
-            max_entries: self.limits.max_listeners,
+            max_listeners: self.limits.max_listeners,
+            max_per_topic: self.limits.max_per_topic,
             oldest_entry_age: oldest.map(age),
-            max_age: self.limits.max_age,
-            silenced: self.silenced,
-            ..Stats::default()
+            ttl: self.limits.max_age,
+            open_breakers: self.silenced,
+            ..RegistryStats::default()
         };
         self.departures.report(&mut stats);
         self.counters.report(&mut stats);
@@ -389,7 +391,7 @@ impl<T, E: 'static> Table<T, E> {
     }
 }
 
-fn hash_key(hasher: &ahash::RandomState, topic: u64, key: &str) -> u64 {
+fn hash_key(hasher: &DefaultHashBuilder, topic: u64, key: &str) -> u64 {
     hasher.hash_one((topic, key))
 }
 

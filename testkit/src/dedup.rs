@@ -301,7 +301,7 @@ fn compare(map: &DedupMap<str, u32>, model: &mut Reference, limits: &Limits) {
     );
     assert_eq!(stats.in_flight, model.in_flight.len());
     assert_eq!(
-        stats.weight as usize,
+        stats.bytes as usize,
         Reference::bytes(&model.recorded) + Reference::bytes(&model.in_flight)
     );
     for (name, count) in [
@@ -313,8 +313,8 @@ fn compare(map: &DedupMap<str, u32>, model: &mut Reference, limits: &Limits) {
         ("removed", stats.removed),
         ("rejected", stats.rejected),
         ("released", stats.released),
-        ("lapsed", stats.lapsed),
-        ("shed", stats.shed),
+        ("lapsed", stats.leases_expired),
+        ("shed", stats.claims_rejected),
     ] {
         assert_eq!(
             count,

@@ -6,8 +6,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use leakproof::{
-    CircuitBreaker, EmitSummary, ListenerId, ListenerRegistry, ManualClock, Overflow, RemovalCause,
-    Scope, Stats, Subscription,
+    CircuitBreaker, EmitSummary, ListenerId, ListenerRegistry, ManualClock, Overflow,
+    RegistryStats, RemovalCause, Scope, Subscription,
 };
 
 /// One step. All are numbers, so that both a fuzzer and a generator can make them.
@@ -123,7 +123,7 @@ impl Reference {
 
     fn bury(&mut self) -> usize {
         let owners = self.owners;
-        self.take_out("owner gone", |listener| {
+        self.take_out("owner dropped", |listener| {
             listener
                 .owner
                 .is_some_and(|(owner, life)| owners[owner] != life)
@@ -208,7 +208,7 @@ impl Reference {
                 .owner
                 .is_some_and(|(owner, life)| self.owners[owner] != life)
             {
-                self.take_mark("owner gone", it.mark);
+                self.take_mark("owner dropped", it.mark);
                 continue;
             }
             if it.has_filter && !passes(it.number, event) {
@@ -220,7 +220,7 @@ impl Reference {
             panicked += usize::from(panic);
             failed += usize::from(fail && !panic);
             if it.times == Some(it.calls + 1) {
-                self.take_mark("used up", it.mark);
+                self.take_mark("call limit reached", it.mark);
                 continue;
             }
             let now = self.now;
@@ -613,7 +613,7 @@ impl Run {
     }
 }
 
-fn counters(stats: &Stats) -> [(&'static str, u64); 15] {
+fn counters(stats: &RegistryStats) -> [(&'static str, u64); 15] {
     [
         ("inserted", stats.inserted),
         ("expired", stats.expired),
@@ -622,8 +622,8 @@ fn counters(stats: &Stats) -> [(&'static str, u64); 15] {
         ("removed", stats.removed),
         ("rejected", stats.rejected),
         ("scope ended", stats.scope_ended),
-        ("owner gone", stats.owner_gone),
-        ("used up", stats.used_up),
+        ("owner dropped", stats.owner_dropped),
+        ("call limit reached", stats.call_limit_reached),
         ("failed", stats.failed),
         ("emitted", stats.emitted),
         ("calls", stats.calls),

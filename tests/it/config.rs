@@ -130,7 +130,7 @@ fn a_registry_has_its_settings_too() {
         .build()
         .expect("sound");
     assert_eq!(
-        (bus.stats().max_entries, bus.stats().max_age),
+        (bus.stats().max_listeners, bus.stats().ttl),
         (5_000, Some(24 * HOUR))
     );
     for _ in 0..2 {
@@ -146,7 +146,7 @@ fn a_registry_has_its_settings_too() {
         bus.emit(&7, &true).unwrap();
     }
     assert_eq!(
-        (bus.len(), bus.stats().silenced),
+        (bus.len(), bus.stats().open_breakers),
         (1, 1),
         "after five failures"
     );
@@ -320,20 +320,17 @@ fn a_config_applies_to_a_builder_and_what_comes_after_it_counts() {
         .expect("sound")
         .stats();
     assert_eq!(
-        (stats.max_age, stats.max_entries),
-        (Some(Duration::from_secs(60)), 77)
+        (stats.ttl, stats.max_entries),
+        (Duration::from_secs(60), 77)
     );
-    assert_eq!((stats.max_weight, stats.max_in_flight), (Some(500), 10_000));
+    assert_eq!((stats.max_bytes, stats.max_in_flight), (Some(500), 10_000));
     let set = DedupSet::<str>::builder()
         .max_entries(1)
         .config(&config)
         .ttl(HOUR)
         .build()
         .expect("sound");
-    assert_eq!(
-        (set.stats().max_age, set.stats().max_entries),
-        (Some(HOUR), 77)
-    );
+    assert_eq!((set.stats().ttl, set.stats().max_entries), (HOUR, 77));
     let unsync = unsync::DedupSet::<u64>::builder()
         .config(&config)
         .build()
@@ -358,7 +355,7 @@ fn a_config_applies_to_a_builder_and_what_comes_after_it_counts() {
         .stats();
     assert_eq!((stats.max_entries, stats.max_weight), (78, Some(500)));
     assert_eq!(
-        (stats.max_age, stats.max_idle),
+        (stats.ttl, stats.idle_timeout),
         (Some(HOUR / 2), Some(Duration::from_secs(2)))
     );
 }
@@ -376,7 +373,7 @@ fn limits_of_bytes_do_not_bind_keys_that_have_none() {
         .expect("sound");
     assert!(seen.insert(&1) && seen.insert(&2));
     assert!(!seen.insert(&1) && !seen.insert(&2));
-    assert_eq!(seen.stats().max_weight, None);
+    assert_eq!(seen.stats().max_bytes, None);
     let error = DedupSet::<str>::builder()
         .config(&config)
         .build()

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::mpsc::{Sender, channel};
 use std::time::Duration;
 
-use leakproof::{ListenerRegistry, LruCache, Stats, Sweep, Sweeper, Swept};
+use leakproof::{ListenerRegistry, LruCache, Sweep, Sweeper, Swept, Usage};
 
 /// What a callback panics with.
 struct Payload;
@@ -25,7 +25,7 @@ fn of_a_removal_callback() {
     for key in 0..3 {
         cache.insert(key, key);
     }
-    assert_eq!((cache.len(), cache.stats().panics), (1, 2));
+    assert_eq!((cache.len(), cache.stats().callback_panics), (1, 2));
 }
 
 #[test]
@@ -58,8 +58,8 @@ impl Sweep for Panics {
         panic_any(Payload)
     }
 
-    fn stats(&self) -> Stats {
-        Stats::default()
+    fn usage(&self) -> Usage {
+        Usage::default()
     }
 }
 

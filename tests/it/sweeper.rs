@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::time::Duration;
 
-use leakproof::{DedupMap, DedupSet, LruCache, ManualClock, Stats, Sweep, Sweeper, Swept};
+use leakproof::{DedupMap, DedupSet, LruCache, ManualClock, Sweep, Sweeper, Swept, Usage, Watch};
 
 const SOON: Duration = Duration::from_millis(5);
 const LONG: Duration = Duration::from_secs(3600);
@@ -22,7 +22,7 @@ struct Reports {
 }
 
 /// A map of one entry that has expired, and what tells when the entry is dropped.
-fn expired(sweep_every: Option<Duration>) -> (Arc<DedupMap<str, Reports>>, Receiver<()>) {
+fn expired(sweep_every: Option<Duration>) -> (DedupMap<str, Reports>, Receiver<()>) {
     let time = ManualClock::new();
     let builder = DedupMap::builder()
         .ttl(LONG)
@@ -32,7 +32,7 @@ fn expired(sweep_every: Option<Duration>) -> (Arc<DedupMap<str, Reports>>, Recei
         Some(every) => builder.sweep_every(every),
         None => builder,
     };
-    let seen = Arc::new(builder.build().expect("sound limits"));
+    let seen = builder.build().expect("sound limits");
     let (sender, receiver) = channel();
     seen.record("id", Reports { _sender: sender });
     time.advance(LONG);
@@ -72,7 +72,6 @@ fn leave_sweepers_behind() {
         .sweep_every(LONG)
         .build()
         .expect("sound limits");
-    let seen = Arc::new(seen);
     let sweeper = Sweeper::new();
     sweeper.watch("seen", &seen, LONG);
     std::mem::forget((seen, sweeper));
@@ -131,7 +130,8 @@ fn a_piece_of_a_sweep_frees_no_more_than_was_asked_for() {
         cache.insert(number, number.to_string());
     }
     time.advance(LONG);
-    for collection in [&seen as &dyn Sweep, &cache] {
+    for collection in [seen.downgrade_to_sweep(), cache.downgrade_to_sweep()] {
+        let collection = collection.upgrade().expect("alive");
         let (mut freed, mut pieces) = (0, 0);
         loop {
             let swept = collection.sweep_some(100);
@@ -196,8 +196,8 @@ impl Sweep for Odd {
         }
     }
 
-    fn stats(&self) -> Stats {
-        Stats::default()
+    fn usage(&self) -> Usage {
+        Usage::default()
     }
 }
 
@@ -246,8 +246,8 @@ fn a_sweeper_may_be_dropped_by_what_it_sweeps() {
                 more: false,
             }
         }
-        fn stats(&self) -> Stats {
-            Stats::default()
+        fn usage(&self) -> Usage {
+            Usage::default()
         }
     }
     let (sender, receiver) = channel();

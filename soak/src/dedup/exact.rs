@@ -36,7 +36,7 @@ pub(super) fn soak(round: &mut Round, ttl: Duration, lease: Duration, causes: &m
         .expect("sound limits");
     let set = Arc::new(set);
     let sweeper = Sweeper::new();
-    sweeper.watch("exact", &set, Duration::from_millis(1));
+    sweeper.watch("exact", &*set, Duration::from_millis(1));
     let exact = Exact {
         round,
         time,
@@ -63,9 +63,15 @@ pub(super) fn soak(round: &mut Round, ttl: Duration, lease: Duration, causes: &m
         stats.inserted,
         tally.get("ids new") + tally.get("claims committed"),
     );
-    round.check_equal("exact set: shed", stats.shed, tally.get("claims shed"));
-    let ended =
-        tally.get("claims committed") + stats.released + stats.lapsed + stats.in_flight as u64;
+    round.check_equal(
+        "exact set: shed",
+        stats.claims_rejected,
+        tally.get("claims shed"),
+    );
+    let ended = tally.get("claims committed")
+        + stats.released
+        + stats.leases_expired
+        + stats.in_flight as u64;
     round.check_equal(
         "exact set: claims, to those that ended",
         tally.get("claims"),

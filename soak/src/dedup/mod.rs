@@ -5,7 +5,7 @@ mod squeezed;
 
 use std::time::Duration;
 
-use leakproof::{Stats, Ticket};
+use leakproof::{DedupStats, Ticket};
 
 use crate::round::{Round, Tally, Time, nanos};
 
@@ -21,7 +21,7 @@ pub(crate) fn soak(round: &mut Round, causes: &mut Tally) -> Tally {
 }
 
 /// What both have in common: what is left at the end is what came and did not leave.
-fn account(round: &Round, what: &str, stats: &Stats, causes: &mut Tally) {
+fn account(round: &Round, what: &str, stats: &DedupStats, causes: &mut Tally) {
     let left = stats.expired + stats.evicted + stats.removed;
     round.check_equal(
         &format!("{what}: inserted, to present and left"),
@@ -33,22 +33,21 @@ fn account(round: &Round, what: &str, stats: &Stats, causes: &mut Tally) {
         ("ids evicted", stats.evicted),
         ("ids removed", stats.removed),
         ("ids rejected", stats.rejected),
-        ("claims lapsed", stats.lapsed),
+        ("claims lapsed", stats.leases_expired),
     ] {
         causes.count_many(cause, count);
     }
 }
 
 /// What holds whenever somebody looks.
-fn observe(round: &Round, stats: &Stats, ttl: u64) {
+fn observe(round: &Round, stats: &DedupStats, ttl: u64) {
     round.check(
         stats.len <= stats.max_entries && stats.high_water <= stats.max_entries,
         || format!("ids above the bound: {stats}"),
     );
-    round.check(
-        stats.max_weight.is_none_or(|max| stats.weight <= max),
-        || format!("bytes of ids above the bound: {stats}"),
-    );
+    round.check(stats.max_bytes.is_none_or(|max| stats.bytes <= max), || {
+        format!("bytes of ids above the bound: {stats}")
+    });
     for age in stats
         .oldest_entry_age
         .into_iter()

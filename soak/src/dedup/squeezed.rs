@@ -41,7 +41,7 @@ pub(super) fn soak(round: &mut Round, ttl: Duration, lease: Duration, causes: &m
     }
     let map = Arc::new(builder.build().expect("sound limits"));
     let sweeper = Sweeper::new();
-    sweeper.watch("squeezed", &map, Duration::from_millis(1));
+    sweeper.watch("squeezed", &*map, Duration::from_millis(1));
     let id = |id: usize| {
         let long = if longest < usize::MAX && id.is_multiple_of(30) {
             "-".repeat(longest)
@@ -77,8 +77,10 @@ pub(super) fn soak(round: &mut Round, ttl: Duration, lease: Duration, causes: &m
         stats.inserted + stats.rejected,
         came.iter().sum(),
     );
-    let ended =
-        tally.get("claims committed") + stats.released + stats.lapsed + stats.in_flight as u64;
+    let ended = tally.get("claims committed")
+        + stats.released
+        + stats.leases_expired
+        + stats.in_flight as u64;
     round.check_equal(
         "squeezed map: claims, to those that ended",
         tally.get("claims"),

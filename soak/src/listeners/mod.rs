@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use leakproof::{
-    CircuitBreaker, Generation, ListenerRegistry, Overflow, RemovalCause, Scope, Stats,
+    CircuitBreaker, Generation, ListenerRegistry, Overflow, RegistryStats, RemovalCause, Scope,
     Subscription, Sweeper,
 };
 
@@ -124,7 +124,7 @@ pub(crate) fn soak(round: &mut Round, causes: &mut Tally) -> Tally {
     let world = Arc::new(World::new(&round.verdict, time, 1 + dice.below(12)));
     world.bus.set(bus.downgrade()).ok();
     let sweeper = Sweeper::new();
-    sweeper.watch("listeners", &bus, Duration::from_millis(1));
+    sweeper.watch("listeners", &*bus, Duration::from_millis(1));
     let connections = (0..SHARED).map(|_| Connection::new(&bus)).collect();
     let soak = Soak {
         world,
@@ -145,7 +145,7 @@ pub(crate) fn soak(round: &mut Round, causes: &mut Tally) -> Tally {
 }
 
 /// Listeners that left, by the name of the cause.
-fn left(stats: &Stats) -> [(&'static str, &'static str, u64); 8] {
+fn left(stats: &RegistryStats) -> [(&'static str, &'static str, u64); 8] {
     [
         ("expired", "listeners expired", stats.expired),
         ("evicted", "listeners evicted", stats.evicted),
@@ -157,11 +157,15 @@ fn left(stats: &Stats) -> [(&'static str, &'static str, u64); 8] {
             stats.scope_ended,
         ),
         (
-            "owner gone",
+            "owner dropped",
             "listeners whose owner was gone",
-            stats.owner_gone,
+            stats.owner_dropped,
         ),
-        ("used up", "listeners used up", stats.used_up),
+        (
+            "call limit reached",
+            "listeners used up",
+            stats.call_limit_reached,
+        ),
         ("failed", "listeners that failed too often", stats.failed),
     ]
 }
@@ -270,7 +274,7 @@ impl Soak {
                 tally.count("looks at stats of listeners");
                 let (stats, listener_count) = (bus.stats(), bus.listener_count(&topic));
                 world.verdict.check(
-                    stats.len <= stats.max_entries && listener_count <= self.max_per_topic,
+                    stats.len <= stats.max_listeners && listener_count <= self.max_per_topic,
                     || {
                         format!(
                             "listeners above the bound, {listener_count} on topic {topic}: {stats}"

@@ -10,7 +10,7 @@ use super::DedupMap;
 use crate::clock::Nanos;
 use crate::dedup::log::Seq;
 use crate::key::Key;
-use crate::stats::Stats;
+use crate::stats::DedupStats;
 
 impl<K: ?Sized + Key, V, S> DedupMap<K, V, S> {
     /// The number of live ids; none of the work of expiring them is done here.
@@ -31,22 +31,22 @@ impl<K: ?Sized + Key, V, S> DedupMap<K, V, S> {
 
     /// What the map holds, and what left it and why.
     #[must_use]
-    pub fn stats(&self) -> Stats {
+    pub fn stats(&self) -> DedupStats {
         self.stats_at(self.now())
     }
 
-    pub(in crate::dedup) fn stats_at(&self, now: Nanos) -> Stats {
+    pub(in crate::dedup) fn stats_at(&self, now: Nanos) -> DedupStats {
         let now = self.latest.max(now);
         let (len, bytes, oldest) = self.recorded.live_at(now);
         let (in_flight, in_flight_bytes, _) = self.in_flight.live_at(now);
-        Stats {
+        DedupStats {
             len,
             max_entries: self.limits.max_entries,
             high_water: self.counts.high_water,
             oldest_entry_age: oldest.map(Duration::from_nanos),
-            max_age: Some(Duration::from_nanos(self.limits.ttl)),
-            weight: bytes + in_flight_bytes,
-            max_weight: self.limits.max_bytes.map(|max| max as u64),
+            ttl: Duration::from_nanos(self.limits.ttl),
+            bytes: bytes + in_flight_bytes,
+            max_bytes: self.limits.max_bytes.map(|max| max as u64),
             shortest_window: (self.counts.evicted > 0)
                 .then(|| Duration::from_nanos(self.counts.shortest_window)),
             in_flight,
@@ -59,9 +59,9 @@ impl<K: ?Sized + Key, V, S> DedupMap<K, V, S> {
             removed: self.counts.removed,
             rejected: self.counts.rejected,
             released: self.counts.released,
-            lapsed: self.counts.lapsed + (self.in_flight.len() - in_flight) as u64,
-            shed: self.counts.shed,
-            ..Stats::default()
+            leases_expired: self.counts.lapsed + (self.in_flight.len() - in_flight) as u64,
+            claims_rejected: self.counts.shed,
+            evicted_by_bytes: self.counts.evicted_by_bytes,
         }
     }
 

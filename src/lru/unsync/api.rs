@@ -7,15 +7,15 @@ use std::hash::{BuildHasher, Hash};
 use std::time::Duration;
 
 use super::{End, LruCache};
-use crate::bounds::{self, BuildError, Unsync};
 use crate::clock::{Clock, Nanos};
-use crate::hash::hash;
+use crate::hash::{DefaultHashBuilder, hash};
+use crate::limits::{self, BuildError, Unsync};
 use crate::lru::builder::{LruBuilder, MAX_ENTRIES_PER_SHARD, weigh};
 use crate::lru::error::TooHeavy;
 use crate::lru::left::{Call, Left, Listener, Tells};
 use crate::lru::slab::Place;
 use crate::removal::RemovalCause;
-use crate::stats::Stats;
+use crate::stats::CacheStats;
 
 impl<K, V, S> Tells<K, V> for &mut LruCache<K, V, S> {
     #[inline(always)]
@@ -42,7 +42,7 @@ impl<K, V> LruCache<K, V> {
 
     /// All knobs.
     #[must_use]
-    pub fn builder() -> LruBuilder<K, V, ahash::RandomState, Unsync> {
+    pub fn builder() -> LruBuilder<K, V, DefaultHashBuilder, Unsync> {
         LruBuilder::new()
     }
 }
@@ -93,9 +93,9 @@ impl<K, V, S> LruCache<K, V, S> {
 
     /// What the cache holds, and what left it and why. As for [`len`](Self::len).
     #[must_use]
-    pub fn stats(&self) -> Stats {
-        Stats {
-            panics: self.listener.panics(),
+    pub fn stats(&self) -> CacheStats {
+        CacheStats {
+            callback_panics: self.listener.panics(),
             ..self.stats_at(self.now())
         }
     }
@@ -136,7 +136,7 @@ impl<K, V, S> LruCache<K, V, S> {
     ///
     /// [`BuildError`] where the bound is zero or beyond reach; the former one holds on.
     pub fn set_max_entries(&mut self, max_entries: usize) -> Result<(), BuildError> {
-        bounds::count("max_entries", Some(max_entries), MAX_ENTRIES_PER_SHARD)?;
+        limits::count("max_entries", Some(max_entries), MAX_ENTRIES_PER_SHARD)?;
         self.rebound(|core| core.limits.max_entries = max_entries);
         Ok(())
     }
@@ -147,7 +147,7 @@ impl<K, V, S> LruCache<K, V, S> {
     ///
     /// [`BuildError`] where the bound is zero, or the cache has no weigher; the former one holds on.
     pub fn set_max_weight(&mut self, max_weight: u64) -> Result<(), BuildError> {
-        bounds::weight(Some(max_weight), self.weigher.is_some())?;
+        limits::weight(Some(max_weight), self.weigher.is_some())?;
         self.rebound(|core| core.limits.max_weight = max_weight);
         Ok(())
     }

@@ -7,7 +7,7 @@ use std::time::Duration;
 use super::LruCache;
 use crate::clock::Nanos;
 use crate::removal::RemovalCause;
-use crate::stats::{Of, Stats};
+use crate::stats::CacheStats;
 
 /// Entries that are held though their time is over.
 #[derive(Default)]
@@ -58,7 +58,7 @@ impl<K, V, S> LruCache<K, V, S> {
         self.weight - self.dead(self.latest.max(now)).weight
     }
 
-    pub(in crate::lru) fn stats_at(&self, now: Nanos) -> Stats {
+    pub(in crate::lru) fn stats_at(&self, now: Nanos) -> CacheStats {
         let now = self.latest.max(now);
         let dead = self.dead(now);
         let writes = self.store.writes();
@@ -66,8 +66,7 @@ impl<K, V, S> LruCache<K, V, S> {
             .oldest_first()
             .find(|&at| self.over(now, at).is_none());
         let limit = |nanos: Nanos| (nanos != Nanos::MAX).then(|| Duration::from_nanos(nanos));
-        Stats {
-            of: Of::Lru,
+        CacheStats {
             len: self.store.len() - dead.len(),
             // No entry weighs nothing.
             max_entries: self
@@ -76,8 +75,8 @@ impl<K, V, S> LruCache<K, V, S> {
                 .min(usize::try_from(self.limits.max_weight).unwrap_or(usize::MAX)),
             high_water: self.counts.high_water,
             oldest_entry_age: oldest.map(|at| Duration::from_nanos(now - writes.time(at))),
-            max_age: limit(self.limits.ttl),
-            max_idle: limit(self.limits.idle_timeout),
+            ttl: limit(self.limits.ttl),
+            idle_timeout: limit(self.limits.idle_timeout),
             weight: self.weight - dead.weight,
             max_weight: (self.limits.max_weight != u64::MAX).then_some(self.limits.max_weight),
             inserted: self.counts.inserted,
@@ -89,7 +88,8 @@ impl<K, V, S> LruCache<K, V, S> {
             replaced: self.counts.replaced,
             removed: self.counts.removed,
             rejected: self.counts.rejected,
-            ..Stats::default()
+            evicted_by_weight: 0,
+            callback_panics: 0,
         }
     }
 

@@ -118,13 +118,13 @@ fn keys_of_no_bytes_and_of_megabytes() {
     }
     assert!(keys.iter().all(|key| seen.contains(key)));
     assert_eq!(
-        seen.stats().weight,
+        seen.stats().bytes,
         keys.iter().map(|key| key.len() as u64).sum::<u64>()
     );
     for key in &keys {
         assert!(seen.remove(key));
     }
-    assert_eq!(seen.stats().weight, 0);
+    assert_eq!(seen.stats().bytes, 0);
     seen.validate();
 }
 

@@ -154,7 +154,7 @@ impl<K: Key + ?Sized> Clone for Uses<K> {
 impl<K: Key + ?Sized> Drop for Uses<K> {
     fn drop(&mut self) {
         if let Some(seen) = self.0.upgrade() {
-            assert_eq!(seen.stats().panics, 0);
+            assert!(seen.stats().len < 1_000);
         }
     }
 }

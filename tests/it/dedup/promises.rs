@@ -322,7 +322,7 @@ fn a_ticket_past_its_lease_is_void_and_one_new_claimant_gets_in() {
     );
     second.commit(2).expect("within its lease");
     assert_eq!(seen.get("id"), Some(2));
-    assert_eq!(seen.stats().lapsed, 1);
+    assert_eq!(seen.stats().leases_expired, 1);
 }
 
 #[test]
@@ -361,7 +361,7 @@ fn claims_beyond_the_bound_in_flight_are_turned_away_until_a_place_is_free() {
         matches!(seen.claim("d"), Claim::Fresh(_)),
         "leases that ran out give their places back"
     );
-    assert_eq!(seen.stats().shed, 1);
+    assert_eq!(seen.stats().claims_rejected, 1);
 }
 
 #[test]
@@ -463,7 +463,7 @@ fn the_bound_on_bytes_evicts_the_oldest() {
         .build()
         .expect("sound limits");
     assert!(seen.insert("aaaa") && seen.insert("bbbb") && seen.insert("cc"));
-    assert_eq!(seen.stats().weight, 10);
+    assert_eq!(seen.stats().bytes, 10);
     assert!(seen.insert("d"), "one more byte");
     assert!(
         !seen.contains("aaaa")
@@ -473,7 +473,7 @@ fn the_bound_on_bytes_evicts_the_oldest() {
     );
     assert!(seen.insert("0123456789"), "as long as the bound");
     assert_eq!(
-        (seen.len(), seen.stats().weight, seen.stats().evicted),
+        (seen.len(), seen.stats().bytes, seen.stats().evicted),
         (1, 10, 4)
     );
     assert!(seen.insert(""), "an empty key weighs nothing");
@@ -524,7 +524,7 @@ fn a_key_for_which_the_ids_in_flight_leave_no_room_is_answered_as_new_and_not_st
     assert!(matches!(seen.claim("bb"), Claim::Full));
     let stats = seen.stats();
     assert_eq!(
-        (stats.rejected, stats.shed, stats.weight),
+        (stats.rejected, stats.claims_rejected, stats.bytes),
         (2, 1, 9),
         "the bound holds"
     );

@@ -123,7 +123,7 @@ fn bounds_hold_while_threads_insert_remove_sweep_and_the_clock_jumps() {
                         ticket.commit(step).ok();
                     }
                 }
-                4 => assert!(seen.stats().len <= 1_000 && seen.stats().weight <= 20_000),
+                4 => assert!(seen.stats().len <= 1_000 && seen.stats().bytes <= 20_000),
                 5 => time.set(Duration::from_secs(step % 100)),
                 _ => drop(seen.record(&id, step)),
             }

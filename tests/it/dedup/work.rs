@@ -149,7 +149,7 @@ fn a_long_key_evicts_as_many_as_it_needs_and_touches_few() {
     Most::default().see("a long key", || seen.record(&long, Probe(0)));
     let stats = seen.stats();
     assert_eq!(
-        (stats.evicted, stats.len, stats.weight),
+        (stats.evicted, stats.len, stats.bytes),
         (90_000, 10_001, bytes as u64)
     );
     assert_eq!(stats.shortest_window, Some(Duration::from_millis(10_000)));

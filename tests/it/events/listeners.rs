@@ -248,7 +248,7 @@ fn a_subscriber_that_panics_leaves_the_registry_as_it_is_and_is_counted() {
             (outcome.called, outcome.failed, outcome.panicked),
             (1, 1, 0)
         );
-        assert_eq!((bus.stats().silenced, bus.stats().panics), (1, 2));
+        assert_eq!((bus.stats().open_breakers, bus.stats().panics), (1, 2));
         bus.validate();
     });
     time.advance(MINUTE);

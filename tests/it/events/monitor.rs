@@ -73,7 +73,7 @@ fn a_limit_that_is_reached_for_the_first_time_is_told_once_with_the_collections_
         .max_entries(4)
         .clock(&world.time)
         .build();
-    let seen = Arc::new(seen.expect("sound limits"));
+    let seen = seen.expect("sound limits");
     let limits = || {
         let told = world.sample().into_iter();
         told.filter(|told| told.target == "leakproof::limit")
@@ -108,7 +108,7 @@ fn a_limit_that_is_reached_for_the_first_time_is_told_once_with_the_collections_
 #[test]
 fn that_a_cache_is_full_is_information() {
     let world = World::new();
-    let cache = Arc::new(LruCache::<u32, u32>::new(1, MINUTE));
+    let cache = LruCache::<u32, u32>::new(1, MINUTE);
     world.monitor.watch("pages", &cache);
     cache.insert(1, 1);
     cache.insert(2, 2);
@@ -154,7 +154,7 @@ fn a_figure_that_swings_about_a_threshold_is_told_of_once() {
 #[test]
 fn a_finding_of_a_collection_has_its_name_and_its_text() {
     let world = World::new();
-    let seen = Arc::new(DedupSet::<u32>::new(10, MINUTE));
+    let seen = DedupSet::<u32>::new(10, MINUTE);
     world.monitor.watch("message_dedup", &seen);
     (0..8).for_each(|id| assert!(seen.insert(&id)));
     let told = world.sample();
@@ -174,7 +174,7 @@ fn a_subscriber_that_panics_is_contained_and_counted_and_the_callback_is_told() 
     let count = Arc::clone(&calls);
     let world =
         World::with(|builder| builder.on_change(move |_| _ = count.fetch_add(1, Ordering::SeqCst)));
-    let full = Arc::new(LruCache::<u32, u32>::new(1, MINUTE));
+    let full = LruCache::<u32, u32>::new(1, MINUTE);
     full.insert(1, 1);
     world.monitor.watch("pages", &full);
     world.memory.store(900, Ordering::SeqCst);
@@ -194,7 +194,7 @@ fn a_subscriber_that_panics_is_contained_and_counted_and_the_callback_is_told() 
 fn the_subscriber_may_use_the_monitor() {
     // Were a lock held, this would not come to an end.
     let world = Arc::new(World::new());
-    let full = Arc::new(LruCache::<u32, u32>::new(1, MINUTE));
+    let full = LruCache::<u32, u32>::new(1, MINUTE);
     full.insert(1, 1);
     world.monitor.watch("pages", &full);
     world.memory.store(900, Ordering::SeqCst);
@@ -205,7 +205,7 @@ fn the_subscriber_may_use_the_monitor() {
         assert_eq!(inside.monitor.report().collections.len(), 1);
         inside
             .monitor
-            .watch("another", &Arc::new(DedupSet::<u32>::new(10, MINUTE)));
+            .watch("another", &DedupSet::<u32>::new(10, MINUTE));
         inside.monitor.unwatch("another");
     };
     with_default(Calling(uses), || world.monitor.sample());

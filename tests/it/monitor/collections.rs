@@ -4,19 +4,19 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use leakproof::monitor::{Figure, Kind, Resource, Severity, Thresholds};
-use leakproof::{CircuitBreaker, Claim, DedupSet, ListenerRegistry, LruCache};
+use leakproof::{CircuitBreaker, Claim, DedupSet, ListenerRegistry, LruCache, Watch};
 
-use super::helpers::{Fake, MINUTE, World, finding, severity};
+use super::helpers::{Fake, MINUTE, World, count, finding, severity};
 
 const DAY: Duration = Duration::from_secs(86_400);
 
-fn dedup(world: &World, ttl: Duration, max: usize) -> Arc<DedupSet<str>> {
+fn dedup(world: &World, ttl: Duration, max: usize) -> DedupSet<str> {
     let builder = DedupSet::<str>::builder()
         .ttl(ttl)
         .max_entries(max)
         .max_in_flight(10)
         .shards(1);
-    let seen = Arc::new(builder.clock(&world.time).build().expect("sound limits"));
+    let seen = builder.clock(&world.time).build().expect("sound limits");
     world.monitor.watch("message_dedup", &seen);
     seen
 }
@@ -68,7 +68,7 @@ fn bytes_and_ids_in_flight_have_bounds_too() {
         .max_bytes(100)
         .max_in_flight(4)
         .shards(1);
-    let seen = Arc::new(builder.clock(&world.time).build().expect("sound limits"));
+    let seen = builder.clock(&world.time).build().expect("sound limits");
     world.monitor.watch("message_dedup", &seen);
     seen.insert(&"k".repeat(77));
     let tickets: Vec<_> = ["a", "b", "c"].iter().map(|id| seen.claim(id)).collect();
@@ -202,7 +202,7 @@ fn a_full_cache_does_its_job_and_is_no_finding_unless_told_so() {
         let builder = LruCache::<u32, u32>::builder()
             .max_entries(100)
             .clock(&world.time);
-        let cache = Arc::new(builder.build().expect("sound limits"));
+        let cache = builder.build().expect("sound limits");
         world.monitor.watch("pages", &cache);
         for key in 0..1_000 {
             cache.insert(key, key);
@@ -230,11 +230,11 @@ fn a_full_cache_does_its_job_and_is_no_finding_unless_told_so() {
 
 #[test]
 fn what_was_rejected_before_the_window_is_past() {
-    let fake = Fake::new(|stats| stats.rejected = 7);
+    let fake = Fake::new(|usage| count(usage, "rejected", 7));
     let world = World::with(|builder| builder.samples(15));
     world.monitor.watch("listeners", &fake);
     assert_eq!(world.quiet(1).findings, []);
-    fake.set(|stats| stats.rejected = 9);
+    fake.set(|usage| count(usage, "rejected", 9));
     let report = world.quiet(1);
     let rejected = finding(&report, Kind::Rejected).expect("two more");
     assert_eq!(
@@ -251,7 +251,10 @@ fn breakers_are_open_where_listeners_are_silenced_or_were_detached_forfailing() 
     let fake = Fake::new(|_| {});
     let world = World::with(|builder| builder.samples(15));
     world.monitor.watch("listeners", &fake);
-    fake.set(|stats| (stats.failed, stats.silenced) = (1, 2));
+    fake.set(|usage| {
+        count(usage, "failed", 1);
+        usage.open_breakers = Some(2);
+    });
     let report = world.quiet(1);
     let open = finding(&report, Kind::BreakersOpen).expect("three");
     assert_eq!(open.to_string(), "warning: listeners: 3 breakers open");
@@ -263,7 +266,7 @@ fn breakers_are_open_where_listeners_are_silenced_or_were_detached_forfailing() 
         finding(&world.quiet(20), Kind::BreakersOpen).map(|open| open.figure),
         Some(Figure::Count(2))
     );
-    fake.set(|stats| stats.silenced = 0);
+    fake.set(|usage| usage.open_breakers = Some(0));
     assert_eq!(world.quiet(1).findings, []);
 }
 
@@ -278,7 +281,7 @@ fn a_registry_tells_of_rejections_and_of_its_breaker() {
         .max_listeners(2)
         .circuit_breaker(breaker)
         .clock(&world.time);
-    let bus = Arc::new(builder.build().expect("sound limits"));
+    let bus = builder.build().expect("sound limits");
     world.monitor.watch("events", &bus);
     let fails = |fails: &bool| if *fails { Err("failed") } else { Ok(()) };
     let failing = bus.on(1, fails).expect("there is room");
@@ -316,7 +319,7 @@ fn a_registry_tells_of_rejections_and_of_its_breaker() {
         bus.emit(&1, &true).unwrap();
     }
     drop(failing);
-    assert_eq!(bus.stats().silenced, 0, "it left");
+    assert_eq!(bus.stats().open_breakers, 0, "it left");
     bus.validate();
 }
 
@@ -325,7 +328,7 @@ fn a_collection_is_held_weakly_and_forgotten_when_it_is_gone() {
     let world = World::new();
     let seen = dedup(&world, DAY, 10);
     assert_eq!(world.monitor.report().collections.len(), 1);
-    let weak = Arc::downgrade(&seen);
+    let weak = seen.downgrade_to_sweep();
     drop(seen);
     assert_eq!(weak.strong_count(), 0, "the monitor does not keep it");
     assert_eq!(world.monitor.report().collections, []);
@@ -342,7 +345,7 @@ fn a_name_stands_for_one_collection_the_last() {
     assert_eq!(report.collections.len(), 1);
     let collection = report.collection("message_dedup").expect("watched");
     assert_eq!(
-        (collection.stats.len, collection.stats.max_entries),
+        (collection.usage.len, collection.usage.max_entries),
         (1, 20)
     );
     assert_eq!(
@@ -364,7 +367,7 @@ fn a_collection_that_panics_is_left_out_and_the_others_are_told_of() {
                 more: false,
             }
         }
-        fn stats(&self) -> leakproof::Stats {
+        fn usage(&self) -> leakproof::Usage {
             panic!("no statistics")
         }
     }

@@ -7,7 +7,7 @@ use std::time::Duration;
 use leakproof::monitor::{
     Change, Finding, Kind, Monitor, MonitorBuilder, ProcessFigures, Report, Severity,
 };
-use leakproof::{ManualClock, Stats, Sweep, Swept};
+use leakproof::{Counter, ManualClock, Sweep, Swept, Usage};
 
 pub const MINUTE: Duration = Duration::from_secs(60);
 pub const MB: f64 = 1e6;
@@ -79,19 +79,30 @@ pub fn told() -> (
     })
 }
 
+/// Sets a counter.
+pub fn count(usage: &mut Usage, name: &'static str, value: u64) {
+    usage.counters.retain(|counter| counter.name != name);
+    usage.counters.push(Counter {
+        name,
+        description: "",
+        value,
+    });
+}
+
 /// A collection of which a test says how it stands.
 #[derive(Default)]
-pub struct Fake(pub Mutex<Stats>);
+pub struct Fake(pub Mutex<Usage>);
 
 impl Fake {
-    pub fn new(set: impl FnOnce(&mut Stats)) -> Arc<Self> {
+    pub fn new(set: impl FnOnce(&mut Usage)) -> Arc<Self> {
         let fake = Arc::new(Self::default());
-        fake.set(|stats| stats.max_entries = 1_000);
+        fake.set(|usage| usage.max_entries = 1_000);
+        fake.set(|usage| count(usage, "inserted", 0));
         fake.set(set);
         fake
     }
 
-    pub fn set(&self, set: impl FnOnce(&mut Stats)) {
+    pub fn set(&self, set: impl FnOnce(&mut Usage)) {
         set(&mut self.0.lock().expect("not poisoned"));
     }
 }
@@ -104,7 +115,7 @@ impl Sweep for Fake {
         }
     }
 
-    fn stats(&self) -> Stats {
+    fn usage(&self) -> Usage {
         self.0.lock().expect("not poisoned").clone()
     }
 }

@@ -1,7 +1,5 @@
 //! How a report is shown: as a table, and as JSON.
 
-use std::sync::Arc;
-
 use leakproof::DedupSet;
 use leakproof::monitor::Report;
 
@@ -14,7 +12,7 @@ fn report() -> Report {
         .ttl(1_440 * MINUTE)
         .max_entries(2_000)
         .clock(&world.time);
-    let seen = Arc::new(builder.build().expect("sound limits"));
+    let seen = builder.build().expect("sound limits");
     world.monitor.watch("message_dedup", &seen);
     for minute in 0..30 {
         for id in 0..50 {
@@ -73,8 +71,8 @@ fn a_health_endpoint_gets_json_with_durations_in_milliseconds() {
     assert_eq!(collection["name"], "message_dedup");
     assert_eq!(collection["entries"]["used"], 1_500);
     assert_eq!(collection["entries"]["time_to_limit_ms"], 10 * 60_000);
-    assert_eq!(collection["stats"]["ttl_ms"], 86_400_000);
-    assert_eq!(collection["stats"]["oldest_entry_age_ms"], 30 * 60_000);
+    assert_eq!(collection["usage"]["ttl_ms"], 86_400_000);
+    assert_eq!(collection["usage"]["oldest_entry_age_ms"], 30 * 60_000);
     let leak = &json["findings"][2];
     assert_eq!(leak["collection"], serde_json::Value::Null);
     assert_eq!(

@@ -71,14 +71,17 @@ fn only_a_probe_ends_a_silence() {
         assert_eq!(
             (
                 bus.emit("topic", &NESTS).unwrap().called,
-                bus.stats().silenced
+                bus.stats().open_breakers
             ),
             (1, 1)
         );
         assert_eq!(bus.emit("topic", &0).unwrap().called, 0);
         time.advance(MINUTE);
         assert_eq!(
-            (bus.emit("topic", &0).unwrap().called, bus.stats().silenced),
+            (
+                bus.emit("topic", &0).unwrap().called,
+                bus.stats().open_breakers
+            ),
             (1, 0)
         );
         assert_eq!(bus.listeners()[0].failures, 0);

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use leakproof::{
-    BuildError, CircuitBreaker, Limit, ManualClock, Overflow, RegistryBuilder, Subscription, Sweep,
+    BuildError, CircuitBreaker, Limit, ManualClock, Overflow, RegistryBuilder, Subscription, Watch,
 };
 
 use super::helpers::{Bus, Count, captured};
@@ -79,7 +79,12 @@ fn promise_9_dead_and_expired_listeners_are_reclaimed_before_a_rejection() {
     let second = bus.on("a", |_| ()).expect("the orphan makes room");
     let stats = bus.stats();
     assert_eq!(
-        (stats.len, stats.expired, stats.owner_gone, stats.rejected),
+        (
+            stats.len,
+            stats.expired,
+            stats.owner_dropped,
+            stats.rejected
+        ),
         (2, 1, 1, 2)
     );
     drop((first, second));
@@ -221,7 +226,8 @@ fn a_sweep_looks_at_every_owner_wherever_pieces_of_sweeps_have_come_to() {
             .expect("room")
             .forget();
     }
-    assert!(bus.sweep_some(10).more);
+    let shared = bus.downgrade_to_sweep().upgrade().expect("alive");
+    assert!(shared.sweep_some(10).more);
     owners.remove(0);
     assert_eq!((bus.sweep(), bus.len()), (1, 19));
 }

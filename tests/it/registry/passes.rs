@@ -219,7 +219,7 @@ fn promise_2_one_whose_owner_its_filter_drops_is_not_called() {
             (
                 bus.emit("topic", &1).unwrap().called,
                 bus.len(),
-                bus.stats().owner_gone
+                bus.stats().owner_dropped
             ),
             (0, 0, 1)
         );

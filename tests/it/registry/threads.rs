@@ -80,7 +80,7 @@ fn promise_6_times_holds_across_threads() {
         .sum();
         assert_eq!((count.get(), called), (times as usize, times as usize));
         assert!(!guard.is_attached());
-        assert_eq!(bus.stats().used_up, 1);
+        assert_eq!(bus.stats().call_limit_reached, 1);
         drop(other);
         bus.validate();
     }
@@ -241,7 +241,7 @@ fn everything_at_once() {
         + stats.replaced
         + stats.removed
         + stats.scope_ended
-        + stats.used_up;
+        + stats.call_limit_reached;
     assert_eq!(stats.inserted, left + stats.len as u64);
     assert_eq!(
         Arc::strong_count(&handlers),

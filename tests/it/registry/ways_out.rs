@@ -4,7 +4,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use leakproof::{
-    CircuitBreaker, ManualClock, Overflow, RemovalCause, Stats, Subscription, Sweep, Sweeper,
+    CircuitBreaker, ManualClock, Overflow, RegistryStats, RemovalCause, Subscription, Sweeper,
 };
 
 use super::helpers::{Bus, Count, Log, builder, calm, timed};
@@ -91,15 +91,15 @@ fn leaves(cause: RemovalCause, way: impl Fn(&Setup)) {
     }
 }
 
-fn count_of(stats: &Stats, cause: RemovalCause) -> u64 {
+fn count_of(stats: &RegistryStats, cause: RemovalCause) -> u64 {
     let all = [
         (RemovalCause::Expired, stats.expired),
         (RemovalCause::Evicted, stats.evicted),
         (RemovalCause::Replaced, stats.replaced),
         (RemovalCause::Removed, stats.removed),
         (RemovalCause::ScopeEnded, stats.scope_ended),
-        (RemovalCause::OwnerGone, stats.owner_gone),
-        (RemovalCause::UsedUp, stats.used_up),
+        (RemovalCause::OwnerDropped, stats.owner_dropped),
+        (RemovalCause::CallLimitReached, stats.call_limit_reached),
         (RemovalCause::Failed, stats.failed),
     ];
     let others: u64 = all
@@ -178,7 +178,7 @@ fn the_end_of_its_scope() {
 
 #[test]
 fn the_end_of_its_owner_noticed_by_an_emit() {
-    leaves(RemovalCause::OwnerGone, |it| {
+    leaves(RemovalCause::OwnerDropped, |it| {
         let owner = Arc::new(Mutex::new(7));
         drop(
             it.bus
@@ -197,7 +197,7 @@ fn the_end_of_its_owner_noticed_by_an_emit() {
 
 #[test]
 fn the_end_of_its_owner_noticed_by_a_sweep() {
-    leaves(RemovalCause::OwnerGone, |it| {
+    leaves(RemovalCause::OwnerDropped, |it| {
         let owner: Arc<dyn Send + Sync> = Arc::new(());
         it.bus
             .listen("topic")
@@ -214,7 +214,7 @@ fn the_end_of_its_owner_noticed_by_a_sweep() {
 
 #[test]
 fn the_last_of_its_times() {
-    leaves(RemovalCause::UsedUp, |it| {
+    leaves(RemovalCause::CallLimitReached, |it| {
         drop(
             it.bus
                 .listen("topic")
@@ -231,7 +231,7 @@ fn the_last_of_its_times() {
         );
         assert_eq!(it.bus.emit("topic", &1).unwrap().called, 1);
     });
-    leaves(RemovalCause::UsedUp, |it| {
+    leaves(RemovalCause::CallLimitReached, |it| {
         drop(
             it.bus
                 .listen("topic")
@@ -405,7 +405,7 @@ fn an_age_for_all_bounds_that_of_each() {
     assert_eq!(bus.stats().oldest_entry_age, Some(MINUTE));
     time.advance(HOUR - MINUTE);
     assert_eq!((bus.len(), bus.emit("topic", &1).unwrap().called), (0, 0));
-    assert_eq!(bus.stats().max_age, Some(HOUR));
+    assert_eq!(bus.stats().ttl, Some(HOUR));
 }
 
 #[test]
@@ -556,7 +556,7 @@ fn what_can_be_told_of_a_listener_is() {
     assert_eq!(bus.emit("topic", &1).unwrap().skipped, 1);
     assert_eq!(
         bus.stats().to_string(),
-        "1 of 1000 entries (0.1%), oldest 1 min 0 s, 1 inserted, 2 emitted, 1 calls, 1 failures, 1 skipped"
+        "1 of 1000 listeners (0.1%), oldest 1 min 0 s, 1 inserted, 2 emitted, 1 calls, 1 failures, 1 skipped"
     );
 }
 
@@ -612,10 +612,10 @@ fn a_sweeper_sweeps_a_registry() {
         Err(std::sync::mpsc::RecvTimeoutError::Disconnected)
     );
 
-    let (sweeper, shared) = (Sweeper::new(), Arc::new(bus));
+    let (sweeper, shared) = (Sweeper::new(), bus);
     sweeper.watch("bus", &shared, HOUR);
     assert_eq!(sweeper.watched(), ["bus"]);
-    assert_eq!(Sweep::stats(&*shared).expired, 1);
+    assert_eq!(shared.stats().expired, 1);
 }
 
 #[test]

@@ -1,0 +1,219 @@
+//! Limits: the options that every hashed collection has, and the validation of all options.
+
+use std::error::Error;
+use std::fmt;
+use std::num::NonZeroUsize;
+use std::thread::available_parallelism;
+use std::time::Duration;
+
+use crate::clock::Clock;
+
+/// The largest number of shards. More shards cost memory and do not reduce contention.
+pub(crate) const MAX_SHARDS: usize = 1 << 12;
+
+/// The error that a builder returns if an option is missing or out of range.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum BuildError {
+    /// A required bound is missing. Without it, the collection could grow forever.
+    Missing {
+        /// The builder method that sets the bound.
+        limit: &'static str,
+    },
+    /// A limit is zero, so the collection could never hold an entry.
+    Zero {
+        /// The builder method that sets the limit.
+        limit: &'static str,
+    },
+    /// A limit exceeds the largest value that the collection can enforce.
+    TooLarge {
+        /// The builder method that sets the limit.
+        limit: &'static str,
+        /// The rejected value.
+        value: usize,
+        /// The largest allowed value.
+        max: usize,
+    },
+    /// `max_weight` is set without a `weigher`.
+    NoWeigher,
+    /// There are more shards than the bounds can be divided into.
+    TooManyShards {
+        /// The rejected number of shards.
+        shards: usize,
+        /// The largest number that these bounds allow.
+        max: usize,
+    },
+    /// Two thresholds are in the wrong order, negative, or not a number.
+    OutOfOrder {
+        /// The threshold that must not exceed `upper`.
+        lower: &'static str,
+        /// The threshold that must not be below `lower`.
+        upper: &'static str,
+    },
+    /// The operating system could not start the background thread.
+    NoSweeper {
+        /// The message of the operating system.
+        reason: String,
+    },
+}
+
+impl fmt::Display for BuildError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Missing { limit } => write!(f, "`{limit}` is required and has no default"),
+            Self::Zero { limit } => write!(f, "`{limit}` must be greater than zero"),
+            Self::TooLarge { limit, value, max } => {
+                write!(f, "`{limit}` must not exceed {max} (got {value})")
+            }
+            Self::NoWeigher => f.write_str("`max_weight` requires a `weigher`"),
+            Self::TooManyShards { shards, max } => {
+                write!(
+                    f,
+                    "`shards` must not exceed {max} with these bounds (got {shards})"
+                )
+            }
+            Self::OutOfOrder { lower, upper } => write!(
+                f,
+                "`{lower}` and `{upper}` must be non-negative, and `{lower}` must not exceed `{upper}`"
+            ),
+            Self::NoSweeper { reason } => {
+                write!(f, "cannot start the background thread: {reason}")
+            }
+        }
+    }
+}
+
+impl Error for BuildError {}
+
+/// Validates a required count in `1..=max`.
+pub(crate) fn count(
+    limit: &'static str,
+    value: Option<usize>,
+    max: usize,
+) -> Result<usize, BuildError> {
+    match value {
+        None => Err(BuildError::Missing { limit }),
+        Some(0) => Err(BuildError::Zero { limit }),
+        Some(value) if value > max => Err(BuildError::TooLarge { limit, value, max }),
+        Some(value) => Ok(value),
+    }
+}
+
+/// Validates a required duration above zero.
+pub(crate) fn duration(
+    limit: &'static str,
+    value: Option<Duration>,
+) -> Result<Duration, BuildError> {
+    match value {
+        None => Err(BuildError::Missing { limit }),
+        Some(Duration::ZERO) => Err(BuildError::Zero { limit }),
+        Some(value) => Ok(value),
+    }
+}
+
+/// Validates an optional weight bound, which requires a weigher.
+pub(crate) fn weight(value: Option<u64>, has_weigher: bool) -> Result<Option<u64>, BuildError> {
+    match value {
+        Some(0) => Err(BuildError::Zero {
+            limit: "max_weight",
+        }),
+        Some(_) if !has_weigher => Err(BuildError::NoWeigher),
+        value => Ok(value),
+    }
+}
+
+/// Validates a number of shards. Each shard must receive at least 1 of every non-zero bound.
+pub(crate) fn shards(
+    shards: usize,
+    bounds: impl IntoIterator<Item = usize>,
+) -> Result<usize, BuildError> {
+    let shards = count("shards", Some(shards), usize::MAX)?;
+    let max = bounds
+        .into_iter()
+        .filter(|&bound| bound > 0)
+        .fold(MAX_SHARDS, Ord::min);
+    if shards > max {
+        Err(BuildError::TooManyShards { shards, max })
+    } else {
+        Ok(shards)
+    }
+}
+
+/// Returns the number of shards that suits this machine, at most `at_most` and at least 1.
+pub(crate) fn default_shards(at_most: usize) -> usize {
+    let cores = available_parallelism().map_or(1, NonZeroUsize::get);
+    // Eight shards per core keep the probability of two threads meeting in one shard low.
+    (8 * cores).next_power_of_two().min(256).min(at_most).max(1)
+}
+
+/// The options that the builders of both hashed collections share.
+#[derive(Clone)]
+pub(crate) struct CommonOptions<S> {
+    pub(crate) clock: Clock,
+    pub(crate) hasher: S,
+    pub(crate) shards: Option<usize>,
+    pub(crate) sweep_every: Option<Duration>,
+}
+
+impl<S: Default> Default for CommonOptions<S> {
+    fn default() -> Self {
+        Self {
+            clock: Clock::default(),
+            hasher: S::default(),
+            shards: None,
+            sweep_every: None,
+        }
+    }
+}
+
+impl<S> CommonOptions<S> {
+    pub(crate) fn hasher<T>(self, hasher: T) -> CommonOptions<T> {
+        CommonOptions {
+            clock: self.clock,
+            hasher,
+            shards: self.shards,
+            sweep_every: self.sweep_every,
+        }
+    }
+
+    /// Returns the validated number of shards. Defaults to the number that suits the machine, capped at `at_most`.
+    pub(crate) fn shard_count(
+        &self,
+        bounds: impl IntoIterator<Item = usize>,
+        at_most: usize,
+    ) -> Result<usize, BuildError> {
+        match self.shards {
+            None => Ok(default_shards(at_most)),
+            Some(count) => shards(count, bounds),
+        }
+    }
+}
+
+impl<S> fmt::Debug for CommonOptions<S> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("CommonOptions")
+            .field("clock", &self.clock)
+            .field("shards", &self.shards)
+            .field("sweep_every", &self.sweep_every)
+            .finish_non_exhaustive()
+    }
+}
+
+/// A temporary builder marker: the builder makes a shared collection.
+#[derive(Debug)]
+pub enum Shared {}
+
+/// A temporary builder marker: the builder makes a single-threaded collection.
+#[derive(Debug)]
+pub enum Unsync {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn default_shards_stay_within_the_cap_and_above_zero() {
+        assert_eq!([0, 1, 2].map(default_shards), [1, 1, 2]);
+        assert!((2..=256).contains(&default_shards(1_000_000)));
+    }
+}

@@ -1,0 +1,454 @@
+//! `Sweeper`: a background thread that frees expired entries at intervals.
+//!
+//! Correctness never depends on a sweep: expiry is exact at every call. A sweep only returns memory while no calls
+//! arrive. The thread holds collections weakly, sleeps until the next deadline, works in bounded pieces and never keeps
+//! the process alive.
+
+use std::cmp::Reverse;
+use std::collections::{BTreeMap, BinaryHeap};
+use std::fmt;
+use std::io;
+use std::sync::{Arc, OnceLock, Weak};
+use std::thread::{self, JoinHandle};
+use std::time::Duration;
+
+use crate::clock::Clock;
+use crate::events::{self, ReportedLimits};
+use crate::limits::{self, BuildError};
+use crate::panic::catch_user_panic;
+use crate::sweep::{Sweep, Swept, Watch};
+use crate::sync::{Condvar, Mutex};
+
+/// The number of entries that one piece of a sweep frees. Between pieces the thread serves other collections and checks
+/// whether it should stop.
+const PIECE: usize = 8192;
+
+/// The smallest number of deadlines that is worth a search for dead collections.
+const MIN_PURGE: usize = 64;
+
+/// A background thread that sweeps collections at intervals until it is dropped.
+///
+/// The thread holds collections weakly and forgets those that were dropped. If several collections are due, it frees one
+/// piece of each in turn, so a large collection does not delay the others. Adding a collection, and choosing the next
+/// one, take logarithmic time.
+///
+/// The thread catches a panic in a sweep, for example in a value's `Drop`, and continues with the other collections. If
+/// two values of one piece panic in `Drop`, the second panic aborts the process. Dropping the sweeper stops the thread
+/// after at most one piece.
+///
+/// Removal callbacks run on this thread for entries that a sweep removes. It is not part of an async runtime, so
+/// `tokio::spawn` panics there. Use a channel or [`Handle::spawn`], as shown at
+/// [`LruBuilder::on_removal`](crate::LruBuilder::on_removal).
+///
+/// [`Handle::spawn`]: https://docs.rs/tokio/1/tokio/runtime/struct.Handle.html#method.spawn
+///
+/// ```
+/// use leakproof::{DedupSet, Sweeper};
+/// use std::time::Duration;
+///
+/// let seen = DedupSet::<str>::new(Duration::from_secs(24 * 3600), 1_000_000);
+/// let sweeper = Sweeper::new();
+/// sweeper.watch("message_dedup", &seen, Duration::from_secs(3600));
+/// ```
+#[derive(Debug)]
+#[must_use = "dropping a sweeper stops its thread"]
+pub struct Sweeper {
+    shared: Arc<Shared>,
+    thread: Option<JoinHandle<()>>,
+}
+
+/// The part that the thread and its handle share.
+struct Shared {
+    clock: Clock,
+    state: Mutex<State>,
+    changed: Condvar,
+}
+
+/// The name, and a number that makes it unique.
+type TaskId = (Arc<str>, u64);
+
+/// The time, a turn that orders equal times first come first served, and the task.
+type Deadline = (Duration, u64, TaskId);
+
+#[derive(Default)]
+struct State {
+    /// Ordered by name, so that `unwatch` finds all tasks of a name without a search.
+    tasks: BTreeMap<TaskId, Task>,
+    /// The next deadline of each task. An entry whose task was removed is skipped when its deadline comes.
+    deadlines: BinaryHeap<Reverse<Deadline>>,
+    /// The number of deadlines at which `add` next searches for dead tasks.
+    purge_at: usize,
+    /// The number of the next task and of the next turn.
+    next_number: u64,
+    next_turn: u64,
+    stopped: bool,
+    panics: u64,
+}
+
+struct Task {
+    work: WeakWork,
+    every: Duration,
+    /// The progress of a sweep that is not finished.
+    sweep: Option<SweepInProgress>,
+    /// The limits that were reported as events. `None` if limits of this task are not reported.
+    reported: Option<ReportedLimits>,
+}
+
+#[derive(Clone, Copy)]
+struct SweepInProgress {
+    freed: usize,
+    /// The deadline of the sweep after this one.
+    next: Duration,
+}
+
+/// Periodic work that is not a sweep.
+pub(crate) trait Periodic: Send + Sync + 'static {
+    fn run(&self);
+}
+
+enum WeakWork {
+    Sweep(Weak<dyn Sweep>),
+    #[cfg_attr(
+        not(feature = "monitor"),
+        allow(dead_code, reason = "only a monitor has other work")
+    )]
+    Periodic(Weak<dyn Periodic>),
+}
+
+enum Work {
+    Sweep(Arc<dyn Sweep>),
+    Periodic(Arc<dyn Periodic>),
+}
+
+impl Sweeper {
+    /// Starts the thread.
+    ///
+    /// # Panics
+    ///
+    /// Panics if the operating system cannot start a thread. [`try_new`](Self::try_new) returns the error instead.
+    pub fn new() -> Self {
+        match Self::try_new() {
+            Ok(sweeper) => sweeper,
+            Err(error) => panic!("cannot start the sweeper thread: {error}"),
+        }
+    }
+
+    /// Starts the thread.
+    ///
+    /// # Errors
+    ///
+    /// Returns the error of the operating system if it cannot start a thread.
+    pub fn try_new() -> io::Result<Self> {
+        let shared = Arc::new(Shared {
+            clock: Clock::coarse(),
+            state: Mutex::new(State::default()),
+            changed: Condvar::new(),
+        });
+        let for_thread = Arc::clone(&shared);
+        let thread = thread::Builder::new()
+            .name("leakproof-sweep".into())
+            .spawn(move || for_thread.run())?;
+        Ok(Self {
+            shared,
+            thread: Some(thread),
+        })
+    }
+
+    /// Sweeps a collection at an interval of at least 1 ms, for the first time after one interval.
+    ///
+    /// Several collections may have the same name. The name appears in [`events`](crate::events).
+    pub fn watch(&self, name: &str, collection: &impl Watch, every: Duration) {
+        let work = WeakWork::Sweep(collection.downgrade_to_sweep());
+        self.add(name, work, every, Some(ReportedLimits::default()));
+    }
+
+    /// Stops sweeping all collections of a name, and returns `true` if there was one. A piece in progress is finished.
+    pub fn unwatch(&self, name: &str) -> bool {
+        let mut state = self.shared.state.lock();
+        let of_name: Vec<TaskId> = state
+            .tasks
+            .range((Arc::from(name), 0)..)
+            .take_while(|((other, _), _)| &**other == name)
+            .map(|(id, _)| id.clone())
+            .collect();
+        for id in &of_name {
+            state.tasks.remove(id);
+        }
+        !of_name.is_empty()
+    }
+
+    /// Returns the names of the watched collections that were not dropped, in alphabetical order.
+    #[must_use]
+    pub fn watched(&self) -> Vec<String> {
+        let state = self.shared.state.lock();
+        let alive = state.tasks.iter().filter(|(_, task)| task.work.is_alive());
+        alive.map(|((name, _), _)| name.to_string()).collect()
+    }
+
+    /// Returns the number of panics that the thread caught, in sweeps and in subscribers of events.
+    #[must_use]
+    pub fn panics(&self) -> u64 {
+        self.shared.state.lock().panics
+    }
+
+    fn add(&self, name: &str, work: WeakWork, every: Duration, reported: Option<ReportedLimits>) {
+        let every = every.max(Duration::from_millis(1));
+        let due = self.shared.clock.now().saturating_add(every);
+        let task = Task {
+            work,
+            every,
+            sweep: None,
+            reported,
+        };
+        if self.shared.state.lock().add(name.into(), task, due) {
+            self.shared.changed.notify_one();
+        }
+    }
+}
+
+impl Default for Sweeper {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Drop for Sweeper {
+    fn drop(&mut self) {
+        self.shared.state.lock().stopped = true;
+        self.shared.changed.notify_one();
+        if let Some(thread) = self.thread.take() {
+            // A collection may own its sweeper and be dropped on the thread itself, which cannot wait for its own end.
+            if thread.thread().id() != thread::current().id() {
+                // The thread catches every panic, so there is no error to report.
+                drop(thread.join());
+            }
+        }
+    }
+}
+
+impl State {
+    /// Adds a task, and returns `true` if its deadline is the next one.
+    fn add(&mut self, name: Arc<str>, task: Task, due: Duration) -> bool {
+        if self.deadlines.len() >= self.purge_at {
+            self.purge();
+        }
+        let is_next = self
+            .deadlines
+            .peek()
+            .is_none_or(|Reverse((next, ..))| due < *next);
+        let id = (name, self.next_number);
+        self.next_number += 1;
+        self.tasks.insert(id.clone(), task);
+        self.push(due, id);
+        is_next
+    }
+
+    fn push(&mut self, due: Duration, id: TaskId) {
+        self.deadlines.push(Reverse((due, self.next_turn, id)));
+        self.next_turn += 1;
+    }
+
+    /// Removes the tasks of dropped collections, and the deadlines of removed tasks.
+    ///
+    /// Deadlines do this as well, but may be a day away. `add` calls this each time the number of deadlines has doubled,
+    /// so the cost per added task is constant and dead tasks never outnumber the live ones by much.
+    fn purge(&mut self) {
+        self.tasks.retain(|_, task| task.work.is_alive());
+        let tasks = &self.tasks;
+        self.deadlines
+            .retain(|Reverse((.., id))| tasks.contains_key(id));
+        self.purge_at = (2 * self.deadlines.len()).max(MIN_PURGE);
+    }
+}
+
+impl Shared {
+    fn run(&self) {
+        while let Some((id, work)) = self.next_due() {
+            let swept = self.catch(&id, || work.run_piece());
+            // A sweep that panicked is over until its next deadline.
+            self.finish_piece(&id, &work, swept.unwrap_or_default());
+            // This may be the last handle, so user code may run here.
+            self.catch(&id, || drop(work));
+        }
+    }
+
+    /// Runs user code. A panic is counted, and reported as an event if it is the first one.
+    fn catch<R>(&self, id: &TaskId, work: impl FnOnce() -> R) -> Option<R> {
+        let result = catch_user_panic(work);
+        if result.is_none() {
+            let mut state = self.state.lock();
+            state.panics += 1;
+            let is_first = state.panics == 1;
+            drop(state);
+            if is_first {
+                catch_user_panic(|| events::panicked(&id.0, "a sweep"));
+            }
+        }
+        result
+    }
+
+    /// Sleeps until a task is due and returns it, or `None` if the sweeper is stopped.
+    fn next_due(&self) -> Option<(TaskId, Work)> {
+        let mut state = self.state.lock();
+        loop {
+            if state.stopped {
+                return None;
+            }
+            let now = self.clock.now();
+            match state.deadlines.peek() {
+                None => {
+                    self.changed.wait(&mut state);
+                    continue;
+                }
+                Some(Reverse((due, ..))) if *due > now => {
+                    let time_left = *due - now;
+                    self.changed.wait_for(&mut state, time_left);
+                    continue;
+                }
+                Some(_) => {}
+            }
+            let Some(Reverse((.., id))) = state.deadlines.pop() else {
+                continue;
+            };
+            let Some(task) = state.tasks.get_mut(&id) else {
+                continue;
+            };
+            let next = now.saturating_add(task.every);
+            task.sweep.get_or_insert(SweepInProgress { freed: 0, next });
+            match task.work.upgrade() {
+                Some(work) => return Some((id, work)),
+                None => {
+                    state.tasks.remove(&id);
+                }
+            }
+        }
+    }
+
+    /// Schedules the task again, and reports the sweep if it is finished.
+    fn finish_piece(&self, id: &TaskId, work: &Work, swept: Swept) {
+        let Some((freed, reported)) = self.schedule(id, swept) else {
+            return;
+        };
+        if freed > 0 {
+            self.catch(id, || events::swept(&id.0, freed));
+        }
+        if let Some(mut reported) = reported {
+            self.catch(id, || {
+                if let Work::Sweep(collection) = work {
+                    reported.report(&id.0, &collection.usage());
+                }
+            });
+            if let Some(task) = self.state.lock().tasks.get_mut(id) {
+                task.reported = Some(reported);
+            }
+        }
+    }
+
+    /// Schedules the next piece, or the next sweep if this one is finished.
+    ///
+    /// Returns the number of freed entries, and takes out the reported limits, if the sweep is finished.
+    fn schedule(&self, id: &TaskId, swept: Swept) -> Option<(usize, Option<ReportedLimits>)> {
+        let mut state = self.state.lock();
+        // `unwatch` may have removed the task during the piece.
+        let task = state.tasks.get_mut(id)?;
+        let mut sweep = task.sweep.take()?;
+        sweep.freed += swept.freed;
+        if swept.more {
+            task.sweep = Some(sweep);
+            // Every task that is due already comes before the next piece of this one.
+            state.push(self.clock.now(), id.clone());
+            drop(state);
+            thread::yield_now();
+            return None;
+        }
+        let reported = if events::ENABLED {
+            task.reported.take()
+        } else {
+            None
+        };
+        state.push(sweep.next, id.clone());
+        Some((sweep.freed, reported))
+    }
+}
+
+impl WeakWork {
+    fn is_alive(&self) -> bool {
+        match self {
+            Self::Sweep(collection) => collection.strong_count() > 0,
+            Self::Periodic(periodic) => periodic.strong_count() > 0,
+        }
+    }
+
+    fn upgrade(&self) -> Option<Work> {
+        match self {
+            Self::Sweep(collection) => collection.upgrade().map(Work::Sweep),
+            Self::Periodic(periodic) => periodic.upgrade().map(Work::Periodic),
+        }
+    }
+}
+
+impl Work {
+    fn run_piece(&self) -> Swept {
+        match self {
+            Self::Sweep(collection) => collection.sweep_some(PIECE),
+            Self::Periodic(periodic) => {
+                periodic.run();
+                Swept::default()
+            }
+        }
+    }
+}
+
+impl fmt::Debug for Shared {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let state = self.state.lock();
+        f.debug_list()
+            .entries(state.tasks.keys().map(|(name, _)| name))
+            .finish()
+    }
+}
+
+/// Returns the sweeper of the process, and starts it on first use.
+fn global() -> Result<&'static Sweeper, BuildError> {
+    static SWEEPER: OnceLock<Sweeper> = OnceLock::new();
+    if let Some(sweeper) = SWEEPER.get() {
+        return Ok(sweeper);
+    }
+    let started = Sweeper::try_new().map_err(|error| BuildError::NoSweeper {
+        reason: error.to_string(),
+    })?;
+    // If two threads get here at once, one of the two sweepers is dropped, which stops its thread.
+    Ok(SWEEPER.get_or_init(|| started))
+}
+
+/// Sweeps a collection on the process-wide sweeper if its builder's `sweep_every` is set.
+///
+/// The name stands for all collections of a kind, so limits are not reported as events.
+pub(crate) fn watch_globally(
+    kind: &str,
+    collection: &impl Watch,
+    every: Option<Duration>,
+) -> Result<(), BuildError> {
+    if every.is_some() {
+        let every = limits::duration("sweep_every", every)?;
+        let work = WeakWork::Sweep(collection.downgrade_to_sweep());
+        global()?.add(kind, work, every, None);
+    }
+    Ok(())
+}
+
+/// Runs periodic work on the process-wide sweeper if `every` is set, by the builder method of this name.
+#[cfg(feature = "monitor")]
+pub(crate) fn run_globally(
+    name: &str,
+    periodic: &Arc<impl Periodic>,
+    method: &'static str,
+    every: Option<Duration>,
+) -> Result<(), BuildError> {
+    if every.is_some() {
+        let every = limits::duration(method, every)?;
+        let weak: Weak<_> = Arc::downgrade(periodic);
+        global()?.add(name, WeakWork::Periodic(weak), every, None);
+    }
+    Ok(())
+}
