@@ -1,23 +1,23 @@
-//! What an operator wants to read once, as structured events: with the feature `tracing`.
+//! Structured events for operators, with the feature `tracing`.
 //!
-//! Each is told when something changes, not as often as it happens: neither a storm of rejections nor a figure that swings
-//! about a threshold floods a log. Nothing is told by calls that go well. No lock is held while a subscriber is called; a
-//! panic in it is contained, and counted as one of user code of the registry, monitor or sweeper. (One while a config is
-//! read goes to the caller.) What a subscriber causes while it is called is not told, as `tracing` has it. Without the feature
-//! none of this is compiled.
+//! An event marks a change, not each occurrence: neither a storm of rejections nor a figure that swings around a
+//! threshold floods a log. Successful calls emit nothing. The crate holds no lock while it calls a subscriber. It catches
+//! and counts a panic in a subscriber, except while a config is read. Without the feature, events compile to nothing.
 //!
-//! | target | level | told | fields |
+//! | target | level | emitted when | fields |
 //! | --- | --- | --- | --- |
-//! | `leakproof::limit` | warn, of a cache info | a collection has reached a limit for the first time; by a sample of the `Monitor` or a sweep of the [`Sweeper`](crate::Sweeper) that watches it, once each | `collection`, `entries`, `max_entries`, `stats` (as text) |
-//! | `leakproof::finding` | info, warn or error, by severity; info where it has ended | a finding of a `Monitor` appears, worsens or ends | `change` (`appeared`, `worsened`, `ended`), `collection` (none: the process), `kind`, `severity`, `text` |
-//! | `leakproof::breaker` | warn, info where it has closed | a breaker has silenced or detached a listener, or a probe of it has succeeded | `state` (`silenced`, `detached`, `closed`), `listener`, `label`, `key`, `location`, `failures` |
-//! | `leakproof::rejected` | warn | a listener found no room, for the first time since one did, be it in the topic or in the registry | `limit`, `max`, `location`, `places` (of those that are present) |
-//! | `leakproof::config` | warn | a lenient reader has taken the default for what is wrong; each time that it reads | `variable`, `value`, `problem`, `allowed` |
-//! | `leakproof::sweep` | debug | a sweep in the background has freed something | `collection`, `freed` |
+//! | `leakproof::limit` | warn, for a cache info | a collection reaches a limit for the first time, once for each limit | `collection`, `limit` (the option, such as `max_bytes`), `entries`, `max_entries`, `stats` |
+//! | `leakproof::finding` | info, warn or error by severity, info when it ends | a finding of a `Monitor` appears, worsens or ends | `change` (`appeared`, `worsened`, `ended`), `collection` (absent for the process), `kind`, `severity`, `text` |
+//! | `leakproof::breaker` | warn, info when it closes | a circuit breaker opens, detaches its listener, or closes after a successful probe | `state` (`silenced`, `detached`, `closed`), `listener`, `label`, `key`, `location`, `failures` |
+//! | `leakproof::rejected` | warn | a registration is rejected for the first time since one found room, in the topic or in the registry | `limit`, `max`, `location`, `places` (of the present listeners) |
+//! | `leakproof::panic` | warn | callbacks or handlers of a collection have panicked for the first time | `collection`, `code`, `panics` |
+//! | `leakproof::config` | warn | a lenient reader replaces an invalid variable by its default, at each read | `variable`, `value`, `problem`, `allowed` |
+//! | `leakproof::sweep` | debug | a background sweep freed entries | `collection`, `freed` |
 //!
-//! `collection` is the name that something is watched under; what the builders' `sweep_every` watches is called `dedup`,
-//! `lru` or `listeners`, and told of by `leakproof::sweep` alone. What comes from a `Monitor` needs the feature `monitor`
-//! too.
+//! Limits and panics are detected by a sample of a `Monitor` or by a sweep of a [`Sweeper`](crate::Sweeper) that watches
+//! the collection. `collection` is the name under which it is watched. Collections that a builder's `sweep_every` watches
+//! are named `dedup`, `lru` or `listeners`, and emit no `leakproof::limit` events, because several collections share each
+//! name.
 
 use std::fmt::Display;
 use std::panic::Location;
@@ -26,10 +26,10 @@ use std::panic::Location;
 use crate::stats::CollectionKind;
 use crate::stats::Usage;
 
-/// Whether there is anybody to tell: what is done for events alone need not be done otherwise.
+/// `true` if events are compiled in. Work that only serves events is skipped otherwise.
 pub(crate) const ENABLED: bool = cfg!(feature = "tracing");
 
-/// Events whose bodies are compiled with the feature, and are empty without it.
+/// Defines functions with a body if the feature is on, and without one otherwise.
 macro_rules! events {
     ($($(#[$attribute:meta])* fn $name:ident($($argument:ident: $type:ty),* $(,)?) $body:block)*) => {$(
         $(#[$attribute])*
@@ -43,8 +43,8 @@ macro_rules! events {
     )*};
 }
 
-/// An event of level error, warn or info. A level is part of what is registered of an event at compile time, so it cannot
-/// simply be passed.
+/// Emits an event whose level is known only at run time. `tracing` registers an event with its level at compile time, so
+/// each level needs an event of its own.
 #[cfg(feature = "tracing")]
 macro_rules! event {
     ($level:expr, $target:literal, $($fields:tt)*) => {
@@ -59,7 +59,7 @@ macro_rules! event {
 events! {
     /// Reports that a collection reached a limit for the first time.
     fn limit_reached(collection: &str, limit: &str, usage: &Usage) {
-        // A full cache does what it is for.
+        // A cache that is full does its job.
         let is_cache = usage.kind == CollectionKind::Cache;
         let level = if is_cache { tracing::Level::INFO } else { tracing::Level::WARN };
         event!(
@@ -70,28 +70,34 @@ events! {
             entries = usage.len,
             max_entries = usage.max_entries,
             stats = %usage,
-            "a limit was reached for the first time"
+            "limit reached for the first time: {limit}"
         );
     }
 
-    /// Reports the first panic of user code that the crate caught in one place.
-    fn panicked(collection: &str, code: &str) {
-        tracing::warn!(target: "leakproof::panic", collection, code, "user code panicked for the first time");
+    /// Reports the first panics of user code.
+    fn panicked(collection: &str, code: &str, panics: u64) {
+        tracing::warn!(
+            target: "leakproof::panic",
+            collection,
+            code,
+            panics,
+            "user code panicked: {code}"
+        );
     }
 
     /// Reports that a finding of a `Monitor` appeared, worsened or ended.
     #[cfg(feature = "monitor")]
-    fn finding_changed(finding: &FindingEvent<'_>) {
-        let level = match finding.importance {
+    fn finding_changed(event: &FindingEvent<'_>) {
+        let level = match event.importance {
             Importance::Info => tracing::Level::INFO,
             Importance::Warn => tracing::Level::WARN,
             Importance::Error => tracing::Level::ERROR,
         };
-        let FindingEvent { change, collection, kind, severity, text, .. } = *finding;
-        event!(level, "leakproof::finding", change, collection, kind, severity, %text, "a finding {change}");
+        let FindingEvent { change, collection, kind, severity, text, .. } = *event;
+        event!(level, "leakproof::finding", change, collection, kind, severity, %text, "finding {change}");
     }
 
-    /// The breaker has taken a listener out of service, or back into it.
+    /// Reports that a circuit breaker opened, detached its listener or closed.
     fn breaker_turned(
         state: BreakerState,
         listener: u64,
@@ -113,11 +119,11 @@ events! {
             key,
             %location,
             failures,
-            "the breaker of a listener: {state}"
+            "circuit breaker of a listener: {state}"
         );
     }
 
-    /// A listener found no room.
+    /// Reports that a registration was rejected.
     fn listener_rejected(limit: &str, max: usize, location: &Location<'_>, places: &dyn Display) {
         tracing::warn!(
             target: "leakproof::rejected",
@@ -125,11 +131,11 @@ events! {
             max,
             %location,
             %places,
-            "a listener is rejected: there is no room"
+            "listener rejected: {limit} is {max}"
         );
     }
 
-    /// A setting was wrong, and has its default.
+    /// Reports that an invalid variable was replaced by its default.
     fn setting_replaced(variable: &str, value: &str, problem: &dyn Display, allowed: &str) {
         tracing::warn!(
             target: "leakproof::config",
@@ -137,30 +143,30 @@ events! {
             value,
             %problem,
             allowed,
-            "a setting is wrong, and has its default"
+            "invalid {variable} replaced by its default"
         );
     }
 
-    /// A sweep in the background has freed something.
+    /// Reports that a background sweep freed entries.
     fn swept(collection: &str, freed: usize) {
         tracing::debug!(target: "leakproof::sweep", collection, freed, "swept");
     }
 }
 
-/// What a breaker has done to a listener.
+/// The change of a circuit breaker.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum BreakerState {
-    /// It is not called until a probe.
+    /// The breaker opened; the listener is not called until a probe.
     Silenced {
-        /// In a row.
+        /// Failures in a row.
         failures: u32,
     },
-    /// It is gone.
+    /// The breaker detached the listener.
     Detached {
-        /// In a row.
+        /// Failures in a row.
         failures: u32,
     },
-    /// A probe has succeeded, and it is called again.
+    /// A probe succeeded; the listener is called again.
     Closed,
 }
 
@@ -168,7 +174,7 @@ pub(crate) enum BreakerState {
 #[cfg(feature = "monitor")]
 #[cfg_attr(
     not(feature = "tracing"),
-    allow(dead_code, reason = "events read them")
+    allow(dead_code, reason = "only events read them")
 )]
 pub(crate) struct FindingEvent<'a> {
     pub(crate) importance: Importance,
@@ -181,10 +187,6 @@ pub(crate) struct FindingEvent<'a> {
 
 /// The level of an event about a finding.
 #[cfg(feature = "monitor")]
-#[cfg_attr(
-    not(feature = "tracing"),
-    allow(dead_code, reason = "events read them")
-)]
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Importance {
     Info,
@@ -192,23 +194,63 @@ pub(crate) enum Importance {
     Error,
 }
 
-/// The limits of one collection that were reported as events. Each limit is reported once.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct ReportedLimits(Vec<&'static str>);
+/// The conditions of one collection that events have reported. Each one is reported once.
+#[derive(Clone, Debug)]
+pub(crate) struct Reported {
+    /// The reported limits. `None` if limits of this collection are not reported.
+    limits: Option<Vec<&'static str>>,
+    panics: bool,
+}
 
-impl ReportedLimits {
-    /// Adds the limits that the collection reached, and returns those that were not reported before.
-    pub(crate) fn add(&mut self, usage: &Usage) -> Vec<&'static str> {
-        let reached = usage.limits_reached.iter().copied();
-        let new: Vec<_> = reached.filter(|limit| !self.0.contains(limit)).collect();
-        self.0.extend(&new);
-        new
+/// A condition that is reported for the first time.
+pub(crate) enum Condition {
+    Limit(&'static str),
+    Panics(u64),
+}
+
+impl Reported {
+    /// Reports limits and panics.
+    pub(crate) const fn nothing() -> Self {
+        Self {
+            limits: Some(Vec::new()),
+            panics: false,
+        }
     }
 
-    /// Emits an event for each limit that was not reported before.
-    pub(crate) fn report(&mut self, collection: &str, usage: &Usage) {
-        for limit in self.add(usage) {
-            limit_reached(collection, limit, usage);
+    /// Reports panics only.
+    pub(crate) const fn without_limits() -> Self {
+        Self {
+            limits: None,
+            panics: false,
+        }
+    }
+
+    /// Marks the conditions that hold as reported, and returns the new ones.
+    pub(crate) fn update(&mut self, usage: &Usage) -> Vec<Condition> {
+        let mut new = Vec::new();
+        if let Some(reported) = &mut self.limits {
+            for &limit in &usage.limits_reached {
+                if !reported.contains(&limit) {
+                    reported.push(limit);
+                    new.push(Condition::Limit(limit));
+                }
+            }
+        }
+        let panics = usage.counter("callback_panics") + usage.counter("panics");
+        if panics > 0 && !self.panics {
+            self.panics = true;
+            new.push(Condition::Panics(panics));
+        }
+        new
+    }
+}
+
+impl Condition {
+    /// Emits the event.
+    pub(crate) fn emit(&self, collection: &str, usage: &Usage) {
+        match *self {
+            Self::Limit(limit) => limit_reached(collection, limit, usage),
+            Self::Panics(panics) => panicked(collection, "callback or handler", panics),
         }
     }
 }

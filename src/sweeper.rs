@@ -13,7 +13,7 @@ use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 use crate::clock::Clock;
-use crate::events::{self, ReportedLimits};
+use crate::events::{self, Reported};
 use crate::limits::{self, BuildError};
 use crate::panic::catch_user_panic;
 use crate::sweep::{Sweep, Swept, Watch};
@@ -90,8 +90,8 @@ struct Task {
     every: Duration,
     /// The progress of a sweep that is not finished.
     sweep: Option<SweepInProgress>,
-    /// The limits that were reported as events. `None` if limits of this task are not reported.
-    reported: Option<ReportedLimits>,
+    /// The conditions that were reported as events. `None` while the thread reports them.
+    reported: Option<Reported>,
 }
 
 #[derive(Clone, Copy)]
@@ -159,7 +159,7 @@ impl Sweeper {
     /// Several collections may have the same name. The name appears in [`events`](crate::events).
     pub fn watch(&self, name: &str, collection: &impl Watch, every: Duration) {
         let work = WeakWork::Sweep(collection.downgrade_to_sweep());
-        self.add(name, work, every, Some(ReportedLimits::default()));
+        self.add(name, work, every, Reported::nothing());
     }
 
     /// Stops sweeping all collections of a name, and returns `true` if there was one. A piece in progress is finished.
@@ -191,14 +191,14 @@ impl Sweeper {
         self.shared.state.lock().panics
     }
 
-    fn add(&self, name: &str, work: WeakWork, every: Duration, reported: Option<ReportedLimits>) {
+    fn add(&self, name: &str, work: WeakWork, every: Duration, reported: Reported) {
         let every = every.max(Duration::from_millis(1));
         let due = self.shared.clock.now().saturating_add(every);
         let task = Task {
             work,
             every,
             sweep: None,
-            reported,
+            reported: Some(reported),
         };
         if self.shared.state.lock().add(name.into(), task, due) {
             self.shared.changed.notify_one();
@@ -281,7 +281,7 @@ impl Shared {
             let is_first = state.panics == 1;
             drop(state);
             if is_first {
-                catch_user_panic(|| events::panicked(&id.0, "a sweep"));
+                catch_user_panic(|| events::panicked(&id.0, "sweep", 1));
             }
         }
         result
@@ -332,12 +332,12 @@ impl Shared {
         if freed > 0 {
             self.catch(id, || events::swept(&id.0, freed));
         }
-        if let Some(mut reported) = reported {
-            self.catch(id, || {
-                if let Work::Sweep(collection) = work {
-                    reported.report(&id.0, &collection.usage());
+        if let Some((mut reported, collection)) = reported.zip(work.collection()) {
+            if let Some(usage) = self.catch(id, || collection.usage()) {
+                for condition in reported.update(&usage) {
+                    self.catch(id, || condition.emit(&id.0, &usage));
                 }
-            });
+            }
             if let Some(task) = self.state.lock().tasks.get_mut(id) {
                 task.reported = Some(reported);
             }
@@ -346,8 +346,8 @@ impl Shared {
 
     /// Schedules the next piece, or the next sweep if this one is finished.
     ///
-    /// Returns the number of freed entries, and takes out the reported limits, if the sweep is finished.
-    fn schedule(&self, id: &TaskId, swept: Swept) -> Option<(usize, Option<ReportedLimits>)> {
+    /// If the sweep is finished, returns the number of freed entries and takes out the reported conditions.
+    fn schedule(&self, id: &TaskId, swept: Swept) -> Option<(usize, Option<Reported>)> {
         let mut state = self.state.lock();
         // `unwatch` may have removed the task during the piece.
         let task = state.tasks.get_mut(id)?;
@@ -388,6 +388,13 @@ impl WeakWork {
 }
 
 impl Work {
+    fn collection(&self) -> Option<&Arc<dyn Sweep>> {
+        match self {
+            Self::Sweep(collection) => Some(collection),
+            Self::Periodic(_) => None,
+        }
+    }
+
     fn run_piece(&self) -> Swept {
         match self {
             Self::Sweep(collection) => collection.sweep_some(PIECE),
@@ -432,7 +439,7 @@ pub(crate) fn watch_globally(
     if every.is_some() {
         let every = limits::duration("sweep_every", every)?;
         let work = WeakWork::Sweep(collection.downgrade_to_sweep());
-        global()?.add(kind, work, every, None);
+        global()?.add(kind, work, every, Reported::without_limits());
     }
     Ok(())
 }
@@ -448,7 +455,68 @@ pub(crate) fn run_globally(
     if every.is_some() {
         let every = limits::duration(method, every)?;
         let weak: Weak<_> = Arc::downgrade(periodic);
-        global()?.add(name, WeakWork::Periodic(weak), every, None);
+        global()?.add(
+            name,
+            WeakWork::Periodic(weak),
+            every,
+            Reported::without_limits(),
+        );
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::stats::Usage;
+
+    struct Empty;
+
+    impl Sweep for Empty {
+        fn sweep_some(&self, _: usize) -> Swept {
+            Swept::default()
+        }
+
+        fn usage(&self) -> Usage {
+            Usage::default()
+        }
+    }
+
+    fn add(state: &mut State, collection: &Arc<Empty>) {
+        let task = Task {
+            work: WeakWork::Sweep(collection.downgrade_to_sweep()),
+            every: Duration::from_secs(3600),
+            sweep: None,
+            reported: None,
+        };
+        state.add("name".into(), task, Duration::from_secs(3600));
+    }
+
+    #[test]
+    fn add_removes_tasks_of_dropped_collections_in_time() {
+        let mut state = State::default();
+        let alive: Vec<_> = (0..100).map(|_| Arc::new(Empty)).collect();
+        for collection in &alive {
+            add(&mut state, collection);
+        }
+        for _ in 0..100_000 {
+            add(&mut state, &Arc::new(Empty));
+            assert!(state.tasks.len() <= 2 * (alive.len() + MIN_PURGE));
+            assert_eq!(state.tasks.len(), state.deadlines.len());
+        }
+        state.purge();
+        assert_eq!(state.tasks.len(), alive.len());
+    }
+
+    #[test]
+    fn deadlines_of_unwatched_collections_do_not_accumulate() {
+        let sweeper = Sweeper::new();
+        let collection = Arc::new(Empty);
+        for _ in 0..10_000 {
+            sweeper.watch("name", &collection, Duration::from_secs(3600));
+            assert!(sweeper.unwatch("name"));
+        }
+        let state = sweeper.shared.state.lock();
+        assert!(state.deadlines.len() <= 2 * MIN_PURGE);
+    }
 }

@@ -75,7 +75,7 @@ use std::fmt;
 use std::sync::{Arc, Weak};
 
 use crate::clock::Clock;
-use crate::events::ReportedLimits;
+use crate::events::Reported;
 use crate::panic::catch_user_panic;
 use crate::stats::Usage;
 use crate::sweep::{Sweep, Watch};
@@ -175,7 +175,7 @@ struct Watched {
     name: Arc<str>,
     collection: Weak<dyn Sweep>,
     ring: Ring<Sample>,
-    reported: ReportedLimits,
+    reported: Reported,
 }
 
 impl Monitor {
@@ -226,7 +226,7 @@ impl Monitor {
         let is_same =
             |watched: &Watched| &*watched.name == name && watched.collection.ptr_eq(&collection);
         let same = state.watched.iter().find(|watched| is_same(watched));
-        let reported = same.map_or_else(ReportedLimits::default, |same| same.reported.clone());
+        let reported = same.map_or_else(Reported::nothing, |same| same.reported.clone());
         state
             .watched
             .retain(|watched| &*watched.name != name && watched.collection.strong_count() > 0);

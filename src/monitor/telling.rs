@@ -183,12 +183,10 @@ impl Inner {
                 .watched
                 .iter_mut()
                 .find(|watched| watched.name == collection.name);
-            let new = watched.map(|watched| watched.reported.add(&collection.usage));
+            let new = watched.map(|watched| watched.reported.update(&collection.usage));
             drop(state);
-            for limit in new.into_iter().flatten() {
-                self.contained(|| {
-                    events::limit_reached(&collection.name, limit, &collection.usage);
-                });
+            for condition in new.into_iter().flatten() {
+                self.contained(|| condition.emit(&collection.name, &collection.usage));
             }
         }
     }

@@ -1,27 +1,28 @@
-//! A panic of a callback is contained even where its payload panics in turn when it is dropped.
+//! Panics of user code are caught even if the payload panics when it is dropped.
 
 use std::panic::panic_any;
-use std::sync::Arc;
 use std::sync::mpsc::{Sender, channel};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use leakproof::{ListenerRegistry, LruCache, Sweep, Sweeper, Swept, Usage};
 
-/// What a callback panics with.
-struct Payload;
+/// A panic payload whose drop panics as well.
+struct PanickingPayload;
 
-impl Drop for Payload {
+impl Drop for PanickingPayload {
     fn drop(&mut self) {
-        panic!("and once more");
+        panic!("in the drop of a payload");
     }
 }
 
 #[test]
-fn of_a_removal_callback() {
-    let builder = LruCache::<u32, u32>::builder()
+fn removal_callback_with_panicking_payload_is_counted() {
+    let cache = LruCache::<u32, u32>::builder()
         .max_entries(1)
-        .on_removal(|_, _, _| panic_any(Payload));
-    let cache = builder.build().expect("sound limits");
+        .on_removal(|_, _, _| panic_any(PanickingPayload))
+        .build()
+        .expect("valid options");
     for key in 0..3 {
         cache.insert(key, key);
     }
@@ -29,33 +30,32 @@ fn of_a_removal_callback() {
 }
 
 #[test]
-fn of_a_handler() {
+fn handler_with_panicking_payload_is_counted() {
     let bus = ListenerRegistry::<&str, u32>::new();
-    let _guard = bus
-        .on("message", |_| panic_any(Payload))
-        .expect("there is room");
+    let _subscription = bus
+        .on("message", |_| panic_any(PanickingPayload))
+        .expect("below the bounds");
     assert_eq!(bus.emit("message", &1).unwrap().panicked, 1);
     assert_eq!(bus.stats().panics, 1);
 }
 
 #[test]
 #[cfg(feature = "monitor")]
-fn of_a_monitors_source_of_figures() {
+fn process_source_with_panicking_payload_is_counted() {
     let monitor = leakproof::Monitor::builder()
-        .process(|| panic_any(Payload))
+        .process(|| panic_any(PanickingPayload))
         .build()
-        .expect("sound limits");
+        .expect("valid options");
     assert_eq!(monitor.sample().panics, 1);
 }
 
-/// Its sweeps panic, and tell of it.
-struct Panics(Sender<()>);
+/// Reports each sweep, then panics.
+struct PanickingSweep(Mutex<Sender<()>>);
 
-impl Sweep for Panics {
+impl Sweep for PanickingSweep {
     fn sweep_some(&self, _: usize) -> Swept {
-        // Nobody may listen any more.
-        let _ = self.0.send(());
-        panic_any(Payload)
+        self.0.lock().expect("not poisoned").send(()).ok();
+        panic_any(PanickingPayload)
     }
 
     fn usage(&self) -> Usage {
@@ -64,9 +64,9 @@ impl Sweep for Panics {
 }
 
 #[test]
-fn of_a_sweep_which_goes_on_at_the_next_interval() {
+fn sweep_with_panicking_payload_runs_again_after_the_interval() {
     let (sender, receiver) = channel();
-    let collection = Arc::new(Panics(sender));
+    let collection = Arc::new(PanickingSweep(Mutex::new(sender)));
     let sweeper = Sweeper::new();
     sweeper.watch("panics", &collection, Duration::from_millis(5));
     for _ in 0..3 {

@@ -1,130 +1,169 @@
-//! The sweeper's thread. These tests let real time pass; no others do.
+//! The background thread of `Sweeper`. These tests wait in real time, because the thread does.
 
 use std::env;
 use std::process::{Command, Stdio};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
+use std::sync::{Arc, Mutex};
+use std::thread;
 use std::time::Duration;
 
-use leakproof::{DedupMap, DedupSet, LruCache, ManualClock, Sweep, Sweeper, Swept, Usage, Watch};
+use leakproof::{
+    Clock, DedupMap, DedupSet, LruCache, ManualClock, Sweep, Sweeper, Swept, Usage, Watch,
+};
 
 const SOON: Duration = Duration::from_millis(5);
 const LONG: Duration = Duration::from_secs(3600);
-/// Longer than anything here takes on a busy machine.
+/// Longer than anything in this file takes on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(20);
 
-/// A value that reports when it is dropped.
+/// A value whose drop ends a channel.
 #[derive(Clone)]
-struct Reports {
-    /// Dropping it ends the channel.
+struct Signal {
     _sender: Sender<()>,
 }
 
-/// A map of one entry that has expired, and what tells when the entry is dropped.
-fn expired(sweep_every: Option<Duration>) -> (DedupMap<str, Reports>, Receiver<()>) {
+/// Returns a map with one expired entry, and a receiver that disconnects when the entry's value is dropped.
+fn map_with_expired_entry(sweep_every: Option<Duration>) -> (DedupMap<str, Signal>, Receiver<()>) {
     let time = ManualClock::new();
-    let builder = DedupMap::builder()
-        .ttl(LONG)
-        .max_entries(10)
-        .clock(time.clock());
-    let builder = match sweep_every {
-        Some(every) => builder.sweep_every(every),
-        None => builder,
-    };
-    let seen = builder.build().expect("sound limits");
+    let mut builder = DedupMap::builder().ttl(LONG).max_entries(10).clock(&time);
+    if let Some(every) = sweep_every {
+        builder = builder.sweep_every(every);
+    }
+    let seen = builder.build().expect("valid options");
     let (sender, receiver) = channel();
-    seen.record("id", Reports { _sender: sender });
+    seen.record("id", Signal { _sender: sender });
     time.advance(LONG);
     (seen, receiver)
 }
 
-/// Whether all senders are gone within our patience.
-fn dropped(receiver: &Receiver<()>) -> bool {
-    receiver.recv_timeout(PATIENCE) == Err(std::sync::mpsc::RecvTimeoutError::Disconnected)
+fn is_disconnected_in_time(receiver: &Receiver<()>) -> bool {
+    receiver.recv_timeout(PATIENCE) == Err(RecvTimeoutError::Disconnected)
+}
+
+/// Lets at least this much real time pass.
+fn pause(time: Duration) {
+    let clock = Clock::precise();
+    while clock.now() < time {
+        thread::park_timeout(time - clock.now().min(time));
+    }
+}
+
+fn wait_until(condition: impl Fn() -> bool) -> bool {
+    let clock = Clock::precise();
+    while clock.now() < PATIENCE {
+        if condition() {
+            return true;
+        }
+        pause(Duration::from_millis(1));
+    }
+    false
+}
+
+/// A collection whose sweep is a closure.
+struct FnSweep<F>(F);
+
+impl<F: Fn() -> Swept + Send + Sync + 'static> Sweep for FnSweep<F> {
+    fn sweep_some(&self, _: usize) -> Swept {
+        (self.0)()
+    }
+
+    fn usage(&self) -> Usage {
+        Usage::default()
+    }
+}
+
+fn fn_sweep<F: Fn() -> Swept + Send + Sync + 'static>(sweep: F) -> Arc<FnSweep<F>> {
+    Arc::new(FnSweep(sweep))
+}
+
+fn swept(freed: usize, more: bool) -> Swept {
+    let mut swept = Swept::default();
+    (swept.freed, swept.more) = (freed, more);
+    swept
 }
 
 #[test]
-fn one_thread_sweeps_many_collections() {
+fn sweeper_frees_entries_of_many_collections() {
     let sweeper = Sweeper::new();
-    let collections: Vec<_> = (0..20).map(|_| expired(None)).collect();
-    for (number, (seen, _)) in collections.iter().enumerate() {
+    let maps: Vec<_> = (0..20).map(|_| map_with_expired_entry(None)).collect();
+    for (number, (seen, _)) in maps.iter().enumerate() {
         sweeper.watch(&format!("map {number}"), seen, SOON);
     }
     assert_eq!(sweeper.watched().len(), 20);
-    assert!(collections.iter().all(|(_, receiver)| dropped(receiver)));
+    for (_, receiver) in &maps {
+        assert!(is_disconnected_in_time(receiver));
+    }
 }
 
 #[test]
-fn sweep_every_registers_with_the_process_wide_sweeper() {
-    let (_seen, receiver) = expired(Some(SOON));
-    assert!(dropped(&receiver));
+fn sweep_every_uses_the_process_wide_sweeper() {
+    let (_seen, receiver) = map_with_expired_entry(Some(SOON));
+    assert!(is_disconnected_in_time(&receiver));
 }
 
-/// Set in the process that `a_sweeper_never_keeps_the_process_alive` starts: itself once more.
-const LEAVES_SWEEPERS: &str = "LEAKPROOF_TEST_LEAVES_SWEEPERS";
+/// Set in the child process that `sweeper_does_not_keep_the_process_alive` starts.
+const IS_CHILD: &str = "LEAKPROOF_TEST_LEAVES_SWEEPERS";
 
-/// Returns while the process-wide sweeper, one of its own, and what they sweep are all still there.
-fn leave_sweepers_behind() {
+/// Returns while the process-wide sweeper, another sweeper and their collections are alive.
+fn leak_sweepers() {
     let seen = DedupSet::<u64>::builder()
         .ttl(LONG)
         .max_entries(10)
         .sweep_every(LONG)
         .build()
-        .expect("sound limits");
+        .expect("valid options");
     let sweeper = Sweeper::new();
     sweeper.watch("seen", &seen, LONG);
     std::mem::forget((seen, sweeper));
 }
 
 #[test]
-fn a_sweeper_never_keeps_the_process_alive() {
-    if env::var_os(LEAVES_SWEEPERS).is_some() {
-        return leave_sweepers_behind();
+fn sweeper_does_not_keep_the_process_alive() {
+    if env::var_os(IS_CHILD).is_some() {
+        return leak_sweepers();
     }
-    let mut itself = Command::new(env::current_exe().expect("a test has a path"));
-    itself
+    let mut child = Command::new(env::current_exe().expect("a test binary has a path"))
         .args([
             "--exact",
-            "sweeper::a_sweeper_never_keeps_the_process_alive",
+            "sweeper::sweeper_does_not_keep_the_process_alive",
         ])
-        .env(LEAVES_SWEEPERS, "")
-        .stdout(Stdio::piped());
-    let mut child = itself.spawn().expect("it can be run");
-    let output = child.stdout.take().expect("it is piped");
+        .env(IS_CHILD, "")
+        .stdout(Stdio::piped())
+        .spawn()
+        .expect("the test binary starts");
+    let output = child.stdout.take().expect("stdout is piped");
     let (sender, receiver) = channel();
-    // The pipe ends with the process.
-    std::thread::spawn(move || sender.send(std::io::read_to_string(output)));
+    // The pipe ends when the process ends.
+    thread::spawn(move || sender.send(std::io::read_to_string(output)));
     let printed = receiver.recv_timeout(PATIENCE);
     if printed.is_err() {
-        child.kill().expect("it can be killed");
+        child.kill().expect("the child can be killed");
     }
-    assert!(
-        child.wait().expect("it can be waited for").success(),
-        "it should have ended by itself"
-    );
-    let printed = printed.expect("it ended").expect("text");
-    assert!(
-        printed.contains("1 passed"),
-        "it left no sweeper behind: {printed}"
-    );
+    let status = child.wait().expect("the child can be waited for");
+    assert!(status.success(), "the child ends without being killed");
+    let printed = printed.expect("the child ended").expect("text");
+    // Without this check, a wrong test name would run no test and pass.
+    assert!(printed.contains("1 passed"), "{printed}");
 }
 
 #[test]
-fn a_piece_of_a_sweep_frees_no_more_than_was_asked_for() {
+fn sweep_some_frees_at_most_its_budget() {
     let time = ManualClock::new();
     let seen = DedupMap::<u64, String>::builder()
         .ttl(LONG)
         .max_entries(11_000)
         .shards(2)
-        .clock(&time);
-    let seen = seen.build().expect("sound limits");
+        .clock(&time)
+        .build()
+        .expect("valid options");
     let cache = LruCache::<u64, String>::builder()
         .max_entries(11_000)
         .ttl(LONG)
         .shards(2)
-        .clock(&time);
-    let cache = cache.build().expect("sound limits");
+        .clock(&time)
+        .build()
+        .expect("valid options");
     for number in 0..10_000 {
         seen.record(&number, number.to_string());
         cache.insert(number, number.to_string());
@@ -147,113 +186,235 @@ fn a_piece_of_a_sweep_frees_no_more_than_was_asked_for() {
 }
 
 #[test]
-fn a_collection_is_held_weakly() {
+fn watch_does_not_keep_the_collection_alive() {
     let sweeper = Sweeper::new();
-    let (seen, receiver) = expired(None);
-    sweeper.watch("gone", &seen, LONG);
+    let (seen, receiver) = map_with_expired_entry(None);
+    sweeper.watch("dropped", &seen, LONG);
     drop(seen);
-    assert!(dropped(&receiver), "the map is gone, and its value with it");
+    assert!(is_disconnected_in_time(&receiver));
     assert!(sweeper.watched().is_empty());
 }
 
 #[test]
-fn a_sweeper_stops_at_once_when_dropped_however_long_it_would_sleep() {
-    let (seen, _) = expired(None);
+fn dropped_collection_is_forgotten_at_its_deadline() {
+    let sweeper = Sweeper::new();
+    let (seen, _) = map_with_expired_entry(None);
+    sweeper.watch("dropped", &seen, SOON);
+    drop(seen);
+    // The debug output lists all tasks, those of dropped collections included.
+    assert!(wait_until(|| !format!("{sweeper:?}").contains("dropped")));
+}
+
+#[test]
+fn unwatch_stops_sweeps_of_all_collections_of_a_name() {
+    let sweeper = Sweeper::new();
+    let sweeps = Arc::new(AtomicUsize::new(0));
+    let collections: Vec<_> = (0..3)
+        .map(|_| {
+            let count = Arc::clone(&sweeps);
+            fn_sweep(move || {
+                count.fetch_add(1, Ordering::SeqCst);
+                swept(0, false)
+            })
+        })
+        .collect();
+    sweeper.watch("a", &collections[0], SOON);
+    sweeper.watch("a", &collections[1], SOON);
+    sweeper.watch("b", &collections[2], LONG);
+    assert!(wait_until(|| sweeps.load(Ordering::SeqCst) > 10));
+    assert!(sweeper.unwatch("a"));
+    assert!(!sweeper.unwatch("a"));
+    assert_eq!(sweeper.watched(), ["b"]);
+    // Pieces that were in progress are finished by then.
+    pause(4 * SOON);
+    let before = sweeps.load(Ordering::SeqCst);
+    pause(4 * SOON);
+    assert_eq!(sweeps.load(Ordering::SeqCst), before);
+}
+
+#[test]
+fn unwatch_during_a_sweep_ends_that_sweep() {
+    let sweeper = Arc::new(Sweeper::new());
+    let (handle, pieces) = (Arc::downgrade(&sweeper), Arc::new(AtomicUsize::new(0)));
+    let count = Arc::clone(&pieces);
+    let endless = fn_sweep(move || {
+        if count.fetch_add(1, Ordering::SeqCst) == 9 {
+            let sweeper = handle.upgrade().expect("alive");
+            assert!(sweeper.unwatch("endless"));
+        }
+        swept(1, true)
+    });
+    sweeper.watch("endless", &endless, SOON);
+    assert!(wait_until(|| sweeper.watched().is_empty()));
+    pause(4 * SOON);
+    assert_eq!(pieces.load(Ordering::SeqCst), 10);
+}
+
+#[test]
+fn sweeper_stops_at_once_when_dropped() {
+    let (seen, _) = map_with_expired_entry(None);
     let (sender, receiver) = channel::<()>();
-    std::thread::spawn(move || {
+    thread::spawn(move || {
         let sweeper = Sweeper::new();
         sweeper.watch("hourly", &seen, LONG);
         drop(sweeper);
         drop(sender);
     });
-    assert!(dropped(&receiver));
-}
-
-/// A collection whose sweep panics, has no end, or counts.
-enum Odd {
-    Panics,
-    Endless,
-    Counts(AtomicUsize, Sender<()>),
-}
-
-impl Sweep for Odd {
-    fn sweep_some(&self, _: usize) -> Swept {
-        match self {
-            Self::Panics => panic!("a value's drop"),
-            Self::Endless => Swept {
-                freed: 1,
-                more: true,
-            },
-            Self::Counts(count, sender) => {
-                if count.fetch_add(1, Ordering::SeqCst) == 10 {
-                    sender.send(()).ok();
-                }
-                Swept {
-                    freed: 0,
-                    more: false,
-                }
-            }
-        }
-    }
-
-    fn usage(&self) -> Usage {
-        Usage::default()
-    }
+    assert!(is_disconnected_in_time(&receiver));
 }
 
 #[test]
-fn a_panic_in_one_sweep_does_not_stop_the_others() {
-    let sweeper = Sweeper::new();
-    let (sender, receiver) = channel();
-    let odd = [
-        Arc::new(Odd::Panics),
-        Arc::new(Odd::Counts(AtomicUsize::new(0), sender)),
-    ];
-    for collection in &odd {
-        sweeper.watch("odd", collection, SOON);
-    }
-    assert_eq!(
-        receiver.recv_timeout(PATIENCE),
-        Ok(()),
-        "swept again and again"
-    );
-    assert!(sweeper.panics() > 0);
-}
-
-#[test]
-fn a_sweep_without_end_is_left_when_the_sweeper_is_dropped() {
-    let endless = Arc::new(Odd::Endless);
+fn endless_sweep_ends_when_the_sweeper_is_dropped() {
+    let endless = fn_sweep(|| swept(1, true));
     let (sender, receiver) = channel::<()>();
-    std::thread::spawn(move || {
+    thread::spawn(move || {
         let sweeper = Sweeper::new();
         sweeper.watch("endless", &endless, SOON);
-        std::thread::park_timeout(4 * SOON);
+        pause(4 * SOON);
         drop(sweeper);
         drop(sender);
     });
-    assert!(dropped(&receiver));
+    assert!(is_disconnected_in_time(&receiver));
 }
 
 #[test]
-fn a_sweeper_may_be_dropped_by_what_it_sweeps() {
-    struct Holds(std::sync::Mutex<Option<Sweeper>>, Sender<()>);
-    impl Sweep for Holds {
+fn endless_sweep_does_not_delay_other_collections() {
+    let sweeper = Sweeper::new();
+    let endless = fn_sweep(|| swept(1, true));
+    sweeper.watch("endless", &endless, Duration::from_millis(1));
+    let (sender, receiver) = channel();
+    let sender = Mutex::new(sender);
+    let other = fn_sweep(move || {
+        sender.lock().expect("no panic").send(()).ok();
+        swept(0, false)
+    });
+    sweeper.watch("other", &other, SOON);
+    for _ in 0..10 {
+        assert_eq!(receiver.recv_timeout(PATIENCE), Ok(()));
+    }
+}
+
+#[test]
+fn sweep_frees_all_pieces_without_waiting_for_the_next_interval() {
+    const PIECES: usize = 1_000;
+    // With one piece per interval, the sweep would take 100 seconds.
+    let interval = Duration::from_millis(100);
+    let pieces = Arc::new(AtomicUsize::new(0));
+    let count = Arc::clone(&pieces);
+    let large = fn_sweep(move || {
+        let piece = count.fetch_add(1, Ordering::SeqCst) + 1;
+        swept(1, piece < PIECES)
+    });
+    let sweeper = Sweeper::new();
+    sweeper.watch("large", &large, interval);
+    assert!(wait_until(|| pieces.load(Ordering::SeqCst) >= PIECES));
+}
+
+#[test]
+fn panic_in_a_sweep_does_not_stop_the_others() {
+    let sweeper = Sweeper::new();
+    let panics = fn_sweep(|| panic!("a value's drop"));
+    let (sender, receiver) = channel();
+    let sender = Mutex::new(sender);
+    let other = fn_sweep(move || {
+        sender.lock().expect("no panic").send(()).ok();
+        swept(0, false)
+    });
+    sweeper.watch("panics", &panics, SOON);
+    sweeper.watch("other", &other, SOON);
+    for _ in 0..10 {
+        assert_eq!(receiver.recv_timeout(PATIENCE), Ok(()));
+    }
+    assert!(wait_until(|| sweeper.panics() > 1));
+}
+
+#[test]
+fn panic_in_the_drop_of_the_last_handle_does_not_stop_the_sweeper() {
+    /// Waits in its sweep until its other handle is dropped, and panics when it is dropped itself.
+    struct PanicsOnDrop {
+        is_swept: AtomicBool,
+        handle_is_dropped: Arc<AtomicBool>,
+    }
+    impl Sweep for PanicsOnDrop {
         fn sweep_some(&self, _: usize) -> Swept {
-            drop(self.0.lock().expect("not poisoned").take());
-            self.1.send(()).ok();
-            Swept {
-                freed: 0,
-                more: false,
-            }
+            self.is_swept.store(true, Ordering::SeqCst);
+            assert!(wait_until(|| self.handle_is_dropped.load(Ordering::SeqCst)));
+            swept(0, false)
         }
         fn usage(&self) -> Usage {
             Usage::default()
         }
     }
-    let (sender, receiver) = channel();
+    impl Drop for PanicsOnDrop {
+        fn drop(&mut self) {
+            panic!("in drop");
+        }
+    }
     let sweeper = Sweeper::new();
-    let holds = Arc::new(Holds(std::sync::Mutex::new(None), sender));
-    sweeper.watch("itself", &holds, Duration::from_millis(100));
-    *holds.0.lock().expect("not poisoned") = Some(sweeper);
+    let handle_is_dropped = Arc::new(AtomicBool::new(false));
+    let collection = Arc::new(PanicsOnDrop {
+        is_swept: AtomicBool::new(false),
+        handle_is_dropped: Arc::clone(&handle_is_dropped),
+    });
+    sweeper.watch("panics on drop", &collection, SOON);
+    assert!(wait_until(|| collection.is_swept.load(Ordering::SeqCst)));
+    drop(collection);
+    handle_is_dropped.store(true, Ordering::SeqCst);
+    let (_seen, receiver) = map_with_expired_entry(None);
+    sweeper.watch("seen", &_seen, SOON);
+    assert!(is_disconnected_in_time(&receiver), "the thread is alive");
+    assert_eq!(sweeper.panics(), 1);
+}
+
+#[test]
+fn sweeper_may_be_dropped_by_a_collection_that_it_sweeps() {
+    let owner: Arc<Mutex<Option<Sweeper>>> = Arc::default();
+    let (sender, receiver) = channel();
+    let (owned, sender) = (Arc::clone(&owner), Mutex::new(sender));
+    let collection = fn_sweep(move || {
+        drop(owned.lock().expect("no panic").take());
+        sender.lock().expect("no panic").send(()).ok();
+        swept(0, false)
+    });
+    let sweeper = Sweeper::new();
+    sweeper.watch("owner", &collection, Duration::from_millis(100));
+    *owner.lock().expect("no panic") = Some(sweeper);
     assert_eq!(receiver.recv_timeout(PATIENCE), Ok(()));
+}
+
+/// Returns the time per sweep if a sweeper watches this many collections.
+fn time_per_sweep(collections: u64) -> Duration {
+    let sweeps = Arc::new(AtomicU64::new(0));
+    let count = Arc::clone(&sweeps);
+    let collection = fn_sweep(move || {
+        count.fetch_add(1, Ordering::Relaxed);
+        swept(0, false)
+    });
+    let sweeper = Sweeper::new();
+    for _ in 0..collections {
+        sweeper.watch("one of many", &collection, Duration::from_millis(1));
+    }
+    let clock = Clock::precise();
+    let swept_at = |total: u64| {
+        assert!(wait_until(|| sweeps.load(Ordering::Relaxed) >= total));
+        clock.now()
+    };
+    let before = sweeps.load(Ordering::Relaxed);
+    let start = swept_at(before);
+    let end = swept_at(before + 2 * collections);
+    (end - start) / u32::try_from(2 * collections).expect("few")
+}
+
+#[test]
+fn time_per_sweep_does_not_grow_with_the_number_of_collections() {
+    // A linear search for the next deadline takes eight times as long. Other processes disturb the measurement, so one
+    // good attempt is enough.
+    let ratios: Vec<f64> = (0..5)
+        .map(|_| {
+            let (few, many) = (time_per_sweep(4_000), time_per_sweep(32_000));
+            many.as_secs_f64() / few.as_secs_f64()
+        })
+        .take_while(|ratio| *ratio > 3.5)
+        .collect();
+    assert!(ratios.len() < 5, "{ratios:?}");
 }

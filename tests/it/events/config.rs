@@ -3,7 +3,7 @@
 use leakproof::{DedupConfig, RegistryConfig};
 use tracing::Level;
 
-use super::captured::told_by;
+use super::tracing_capture::events_of;
 
 fn wrong(name: &str) -> Option<String> {
     match name {
@@ -16,7 +16,7 @@ fn wrong(name: &str) -> Option<String> {
 
 #[test]
 fn a_wrong_setting_is_told_with_its_variable_its_value_and_what_is_allowed() {
-    let told = told_by(|| drop(DedupConfig::from_lookup_lenient("IDS", wrong)));
+    let told = events_of(|| drop(DedupConfig::from_lookup_lenient("IDS", wrong)));
     assert_eq!(told.len(), 2, "{told:?}");
     assert!(
         told.iter()
@@ -36,7 +36,7 @@ fn a_wrong_setting_is_told_with_its_variable_its_value_and_what_is_allowed() {
 
 #[test]
 fn what_is_right_and_what_is_an_error_to_the_caller_is_not_told() {
-    let told = told_by(|| {
+    let told = events_of(|| {
         assert!(DedupConfig::from_lookup("IDS", wrong).is_err());
         assert!(
             RegistryConfig::from_lookup_lenient("IDS", wrong)

@@ -1,9 +1,9 @@
-//! What is told as events, and that it is told once. The subscribers are the tests' own.
+//! Events of the feature `tracing`: their fields, and that each is emitted once.
 
-mod captured;
+mod tracing_capture;
 
 mod config;
-mod listeners;
 #[cfg(feature = "monitor")]
 mod monitor;
+mod registry;
 mod sweeper;

@@ -9,7 +9,7 @@ use leakproof::{DedupSet, LruCache, ManualClock};
 use tracing::Level;
 use tracing::subscriber::with_default;
 
-use super::captured::{Calling, Told, told_by};
+use super::tracing_capture::{Captured, OnEvent, events_of};
 
 const MINUTE: Duration = Duration::from_secs(60);
 
@@ -46,16 +46,16 @@ impl World {
     }
 
     /// What a sample tells.
-    fn sample(&self) -> Vec<Told> {
+    fn sample(&self) -> Vec<Captured> {
         self.time.advance(MINUTE);
-        told_by(|| _ = self.monitor.sample())
+        events_of(|| _ = self.monitor.sample())
     }
 
     /// What samples tell under this use of memory, as text.
     fn findings(&self, memory: u64, samples: usize) -> Vec<String> {
         self.memory.store(memory, Ordering::SeqCst);
         let told = (0..samples).flat_map(|_| self.sample());
-        let text = |told: Told| {
+        let text = |told: Captured| {
             assert_eq!(told.target, "leakproof::finding");
             let fields = ["change", "collection", "kind", "severity"]
                 .map(|field| told.field(field).to_owned());
@@ -123,7 +123,7 @@ fn that_a_cache_is_full_is_information() {
 fn a_report_tells_nothing() {
     let world = World::new();
     world.memory.store(900, Ordering::SeqCst);
-    assert_eq!(told_by(|| _ = world.monitor.report()), []);
+    assert_eq!(events_of(|| _ = world.monitor.report()), []);
 }
 
 #[test]
@@ -178,8 +178,8 @@ fn a_subscriber_that_panics_is_contained_and_counted_and_the_callback_is_told() 
     full.insert(1, 1);
     world.monitor.watch("pages", &full);
     world.memory.store(900, Ordering::SeqCst);
-    let panics = |_: Told| panic!("the log is full");
-    with_default(Calling(panics), || {
+    let panics = |_: Captured| panic!("the log is full");
+    with_default(OnEvent(panics), || {
         world.monitor.sample();
         world.monitor.sample();
     });
@@ -200,7 +200,7 @@ fn the_subscriber_may_use_the_monitor() {
     world.memory.store(900, Ordering::SeqCst);
     let calls = Arc::new(AtomicUsize::new(0));
     let (count, inside) = (Arc::clone(&calls), Arc::clone(&world));
-    let uses = move |_: Told| {
+    let uses = move |_: Captured| {
         count.fetch_add(1, Ordering::SeqCst);
         assert_eq!(inside.monitor.report().collections.len(), 1);
         inside
@@ -208,7 +208,7 @@ fn the_subscriber_may_use_the_monitor() {
             .watch("another", &DedupSet::<u32>::new(10, MINUTE));
         inside.monitor.unwatch("another");
     };
-    with_default(Calling(uses), || world.monitor.sample());
+    with_default(OnEvent(uses), || world.monitor.sample());
     assert_eq!(
         (calls.load(Ordering::SeqCst), world.monitor.report().panics),
         (2, 0)

@@ -1,68 +1,73 @@
-//! What the sweeper's thread tells. Real time passes here, and nothing is said of how much.
+//! Events of the sweeper's thread. These tests wait in real time.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex, Once};
 use std::time::Duration;
 
-use leakproof::{DedupSet, ManualClock, Sweep, Sweeper, Swept, Usage};
+use leakproof::{DedupSet, LruCache, ManualClock, Sweep, Sweeper, Swept, Usage};
 use tracing::Level;
 
-use super::captured::{Calling, Told};
+use super::tracing_capture::{Captured, OnEvent};
 
 const SOON: Duration = Duration::from_millis(5);
-/// Longer than anything here takes on a busy machine.
+/// Longer than anything in this file takes on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(20);
 const HOUR: Duration = Duration::from_secs(3600);
 
-static SENDERS: Mutex<Vec<(&str, Sender<Told>)>> = Mutex::new(Vec::new());
-static PANICS: AtomicBool = AtomicBool::new(false);
+static SENDERS: Mutex<Vec<(&str, Sender<Captured>)>> = Mutex::new(Vec::new());
+static SUBSCRIBER_PANICS: AtomicBool = AtomicBool::new(false);
 
-/// What the whole process tells of a collection, but on the threads of tests that listen themselves.
-fn told_of(name: &'static str) -> Receiver<Told> {
+/// Returns a receiver of all events about a collection, from threads that have no subscriber of their own.
+fn events_about(collection: &'static str) -> Receiver<Captured> {
     static INSTALLED: Once = Once::new();
     INSTALLED.call_once(|| {
-        let tell = |told: Told| {
-            let of = told.field("collection").to_owned();
-            for (_, sender) in SENDERS
-                .lock()
-                .expect("not poisoned")
-                .iter()
-                .filter(|(name, _)| *name == of)
-            {
-                sender.send(told.clone()).ok();
+        let distribute = |event: Captured| {
+            let about = event.field("collection").to_owned();
+            for (name, sender) in &*SENDERS.lock().expect("not poisoned") {
+                if *name == about {
+                    sender.send(event.clone()).ok();
+                }
             }
-            assert!(
-                !(of == "panics" && PANICS.load(Ordering::SeqCst)),
-                "the log is full"
-            );
+            let panics = about == "panics" && SUBSCRIBER_PANICS.load(Ordering::SeqCst);
+            assert!(!panics, "the log is full");
         };
-        tracing::subscriber::set_global_default(Calling(tell)).expect("nobody else does");
+        tracing::subscriber::set_global_default(OnEvent(distribute)).expect("the only one");
     });
     let (sender, receiver) = channel();
-    SENDERS.lock().expect("not poisoned").push((name, sender));
+    SENDERS
+        .lock()
+        .expect("not poisoned")
+        .push((collection, sender));
     receiver
 }
 
-fn set(time: &ManualClock) -> DedupSet<u32> {
+/// Returns the next event of a target.
+fn next(events: &Receiver<Captured>, target: &str) -> Captured {
+    loop {
+        let event = events.recv_timeout(PATIENCE).expect("an event in time");
+        if event.target == target {
+            return event;
+        }
+    }
+}
+
+fn set_of_100(time: &ManualClock) -> DedupSet<u32> {
     DedupSet::builder()
         .ttl(HOUR)
         .max_entries(100)
         .clock(time)
         .build()
-        .expect("sound limits")
+        .expect("valid options")
 }
 
-/// Notes that it was swept.
-struct Noting(Sender<()>);
+/// Reports each sweep.
+struct Reports(Mutex<Sender<()>>);
 
-impl Sweep for Noting {
+impl Sweep for Reports {
     fn sweep_some(&self, _: usize) -> Swept {
-        self.0.send(()).ok();
-        Swept {
-            freed: 0,
-            more: false,
-        }
+        self.0.lock().expect("not poisoned").send(()).ok();
+        Swept::default()
     }
 
     fn usage(&self) -> Usage {
@@ -71,88 +76,132 @@ impl Sweep for Noting {
 }
 
 #[test]
-fn a_sweep_that_freed_something_is_told_for_debugging() {
-    let told = told_of("freed");
+fn sweep_event_is_emitted_only_if_entries_were_freed() {
+    let events = events_about("freed");
     let time = ManualClock::new();
-    let seen = set(&time);
+    let seen = set_of_100(&time);
     (0..50).for_each(|id| assert!(seen.insert(&id)));
     let sweeper = Sweeper::new();
     sweeper.watch("freed", &seen, SOON);
-    let sweeps = |sets: usize| {
-        // So many collections that come later have been swept: so has the first.
-        for _ in 0..sets {
+    let wait_for_sweeps = || {
+        // A collection that is added later is swept later, so the first one has been swept as well.
+        for _ in 0..3 {
             let (sender, swept) = channel();
-            let later = Arc::new(Noting(sender));
+            let later = Arc::new(Reports(Mutex::new(sender)));
             sweeper.watch("later", &later, SOON);
             assert_eq!(swept.recv_timeout(PATIENCE), Ok(()));
         }
     };
-    sweeps(3);
-    assert!(told.try_recv().is_err(), "nothing has expired");
+    wait_for_sweeps();
+    assert!(events.try_recv().is_err(), "nothing has expired");
     time.advance(HOUR);
-    let first = told.recv_timeout(PATIENCE).expect("it is swept");
-    assert_eq!(
-        (first.level, &*first.target),
-        (Level::DEBUG, "leakproof::sweep")
-    );
-    assert_eq!(
-        (first.field("collection"), first.field("freed")),
-        ("freed", "50")
-    );
-    sweeps(3);
-    assert!(told.try_recv().is_err(), "nothing is left");
+    let event = events.recv_timeout(PATIENCE).expect("an event in time");
+    assert_eq!(event.level, Level::DEBUG);
+    assert_eq!(event.target, "leakproof::sweep");
+    assert_eq!(event.field("freed"), "50");
+    wait_for_sweeps();
+    assert!(events.try_recv().is_err(), "everything was freed");
 }
 
 #[test]
-fn a_limit_that_is_reached_for_the_first_time_is_told_once_with_the_sweepers_name() {
-    let told = told_of("full");
+fn limit_event_names_each_limit_once() {
+    let events = events_about("full");
     let time = ManualClock::new();
-    let seen = set(&time);
-    (0..150).for_each(|id| assert!(seen.insert(&id)));
+    let seen = DedupSet::<str>::builder()
+        .ttl(HOUR)
+        .max_entries(100)
+        .max_bytes(1_000)
+        .shards(1)
+        .clock(&time)
+        .build()
+        .expect("valid options");
+    (0..150).for_each(|id| assert!(seen.insert(&id.to_string())));
     let sweeper = Sweeper::new();
     sweeper.watch("full", &seen, SOON);
-    let next = |target: &str| {
-        let mut told = std::iter::from_fn(|| told.recv_timeout(PATIENCE).ok());
-        told.find(|told| told.target == target || told.target == "leakproof::limit")
-            .expect("it is swept")
-    };
-    let first = next("leakproof::limit");
+    let event = next(&events, "leakproof::limit");
+    assert_eq!(event.level, Level::WARN);
+    assert_eq!(event.field("limit"), "max_entries");
+    assert_eq!(event.field("max_entries"), "100");
+
+    assert!(seen.insert(&"long".repeat(200)));
     assert_eq!(
-        (first.level, &*first.target),
-        (Level::WARN, "leakproof::limit")
+        next(&events, "leakproof::limit").field("limit"),
+        "max_bytes"
     );
-    assert_eq!(
-        (first.field("max_entries"), first.field("collection")),
-        ("100", "full")
-    );
+
     for _ in 0..3 {
-        (0..150).for_each(|id| assert!(seen.insert(&id)));
+        seen.insert(&"long".repeat(200));
+        (0..150).for_each(|id| _ = seen.insert(&id.to_string()));
         time.advance(HOUR);
-        assert_eq!(next("leakproof::sweep").target, "leakproof::sweep");
+        let event = events.recv_timeout(PATIENCE).expect("an event in time");
+        assert_eq!(event.target, "leakproof::sweep");
     }
 }
 
+fn cache_with_panicking_callback(time: &ManualClock) -> LruCache<u32, u32> {
+    LruCache::builder()
+        .max_entries(10)
+        .ttl(HOUR)
+        .clock(time)
+        // As `tokio::spawn` does on a thread outside the runtime.
+        .on_removal(|_, _, _| panic!("there is no reactor running"))
+        .build()
+        .expect("valid options")
+}
+
 #[test]
-fn a_panic_of_the_subscriber_is_counted_and_sweeping_goes_on() {
-    let told = told_of("panics");
+fn panic_event_reports_the_first_callback_panic() {
+    let events = events_about("sessions");
     let time = ManualClock::new();
-    let seen = set(&time);
+    let sessions = cache_with_panicking_callback(&time);
     let sweeper = Sweeper::new();
-    PANICS.store(true, Ordering::SeqCst);
+    sweeper.watch("sessions", &sessions, SOON);
+    sessions.insert(1, 1);
+    time.advance(HOUR);
+    let event = next(&events, "leakproof::panic");
+    assert_eq!((event.level, event.field("panics")), (Level::WARN, "1"));
+    for key in 2..5 {
+        sessions.insert(key, key);
+        time.advance(HOUR);
+        let event = events.recv_timeout(PATIENCE).expect("an event in time");
+        assert_eq!(event.target, "leakproof::sweep", "no second panic event");
+    }
+    assert_eq!(sessions.stats().callback_panics, 4);
+}
+
+#[test]
+fn panic_event_is_emitted_with_sweep_every_too() {
+    let events = events_about("lru");
+    let time = ManualClock::new();
+    let sessions = LruCache::<u32, u32>::builder()
+        .max_entries(10)
+        .ttl(HOUR)
+        .clock(&time)
+        .sweep_every(SOON)
+        .on_removal(|_, _, _| panic!("there is no reactor running"))
+        .build()
+        .expect("valid options");
+    sessions.insert(1, 1);
+    time.advance(HOUR);
+    let event = next(&events, "leakproof::panic");
+    assert_eq!(event.field("code"), "callback or handler");
+}
+
+#[test]
+fn subscriber_panic_is_counted_and_sweeps_continue() {
+    let events = events_about("panics");
+    let time = ManualClock::new();
+    let seen = set_of_100(&time);
+    let sweeper = Sweeper::new();
+    SUBSCRIBER_PANICS.store(true, Ordering::SeqCst);
     sweeper.watch("panics", &seen, SOON);
-    let next_sweep = || {
-        let mut told = std::iter::from_fn(|| told.recv_timeout(PATIENCE).ok());
-        told.find(|told| told.target == "leakproof::sweep")
-            .expect("it is swept")
-    };
     for round in 1..=3 {
-        seen.insert(&7);
-        time.advance(HOUR);
-        next_sweep();
-        // The count is told after the fact; the next sweep comes later still.
-        seen.insert(&8);
-        time.advance(HOUR);
-        next_sweep();
+        // The panic of one event is counted before the next sweep begins.
+        for _ in 0..2 {
+            seen.insert(&7);
+            time.advance(HOUR);
+            next(&events, "leakproof::sweep");
+        }
         assert!(sweeper.panics() >= 2 * round - 1, "{}", sweeper.panics());
     }
 }

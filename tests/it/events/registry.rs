@@ -10,7 +10,7 @@ use leakproof::{
 use tracing::Level;
 use tracing::subscriber::with_default;
 
-use super::captured::{Calling, Told, told_by};
+use super::tracing_capture::{Captured, OnEvent, events_of};
 
 type Bus = ListenerRegistry<&'static str, u32>;
 
@@ -54,7 +54,7 @@ fn a_rejection_is_told_with_its_place_the_limit_and_the_places_of_those_that_are
     let bus = small();
     let _present = full(&bus, "a");
     let line = line!() + 1;
-    let told = told_by(|| drop(bus.on("a", |_| ())));
+    let told = events_of(|| drop(bus.on("a", |_| ())));
     assert_eq!(told.len(), 1, "{told:?}");
     let told = &told[0];
     assert_eq!(
@@ -67,12 +67,12 @@ fn a_rejection_is_told_with_its_place_the_limit_and_the_places_of_those_that_are
     );
     assert!(
         told.field("location")
-            .contains(&format!("listeners.rs:{line}:")),
+            .contains(&format!("registry.rs:{line}:")),
         "{told:?}"
     );
     let places = told.field("places");
     assert!(
-        places.contains(&format!("listeners.rs:{REGISTERED}:")) && places.ends_with("(2 times)"),
+        places.contains(&format!("registry.rs:{REGISTERED}:")) && places.ends_with("(2 times)"),
         "{told:?}"
     );
 }
@@ -81,12 +81,13 @@ fn a_rejection_is_told_with_its_place_the_limit_and_the_places_of_those_that_are
 fn a_storm_of_rejections_is_told_once_until_one_has_found_room() {
     let bus = small();
     let mut present = full(&bus, "a");
-    let storm = || told_by(|| (0..1_000).for_each(|_| assert!(register(&bus, "a").is_err()))).len();
+    let storm =
+        || events_of(|| (0..1_000).for_each(|_| assert!(register(&bus, "a").is_err()))).len();
     assert_eq!(storm(), 1);
     assert_eq!(storm(), 0);
     // One that leaves is no news; one that comes is.
     present.pop();
-    assert_eq!(told_by(|| present.extend(register(&bus, "a").ok())), []);
+    assert_eq!(events_of(|| present.extend(register(&bus, "a").ok())), []);
     assert_eq!(present.len(), 2);
     assert_eq!(storm(), 1);
     assert_eq!(storm(), 0);
@@ -101,7 +102,7 @@ fn one_that_takes_the_place_of_another_has_found_no_room() {
     let keyed = || bus.listen("a").key("same").on(|_| ());
     let _first = keyed().expect("there is room");
     let _second = register(&bus, "a").expect("there is room");
-    let told = told_by(|| {
+    let told = events_of(|| {
         for _ in 0..100 {
             assert!(register(&bus, "a").is_err());
             keyed().expect("it needs no room").forget();
@@ -116,7 +117,7 @@ fn topics_and_the_bound_on_all_are_told_of_one_by_one() {
     let _a = full(&bus, "a");
     let _b = register(&bus, "b").expect("there is room");
     let limits = |topic: &'static str| {
-        let told = told_by(|| (0..100).for_each(|_| assert!(register(&bus, topic).is_err())));
+        let told = events_of(|| (0..100).for_each(|_| assert!(register(&bus, topic).is_err())));
         told.iter()
             .map(|told| told.field("limit").to_owned())
             .collect::<Vec<_>>()
@@ -139,7 +140,7 @@ fn a_breaker_is_told_of_when_it_silences_and_when_a_probe_succeeds() {
         .on(move |_| !outcome.load(Ordering::SeqCst))
         .expect("there is room")
         .forget();
-    let emit = || told_by(|| _ = bus.emit("a", &7).unwrap());
+    let emit = || events_of(|| _ = bus.emit("a", &7).unwrap());
 
     // Two failures and a success are none of its business.
     for failing in [true, true, false, true, true] {
@@ -163,7 +164,7 @@ fn a_breaker_is_told_of_when_it_silences_and_when_a_probe_succeeds() {
     assert!(
         told[0]
             .field("location")
-            .contains(&format!("listeners.rs:{line}:")),
+            .contains(&format!("registry.rs:{line}:")),
         "{told:?}"
     );
 
@@ -193,7 +194,7 @@ fn a_breaker_is_told_of_when_it_detaches() {
         .on(|_| panic!("always"))
         .expect("there is room")
         .forget();
-    let told = told_by(|| (0..10).for_each(|_| _ = bus.emit("a", &7).unwrap()));
+    let told = events_of(|| (0..10).for_each(|_| _ = bus.emit("a", &7).unwrap()));
     assert_eq!(told.len(), 1, "{told:?}");
     assert_eq!(
         (told[0].field("state"), told[0].field("failures")),
@@ -210,7 +211,7 @@ fn calls_that_go_well_tell_nothing() {
         LruCache::<u32, u32>::new(10, MINUTE),
     );
     let bus = with_breaker(None, &ManualClock::new());
-    let told = told_by(|| {
+    let told = events_of(|| {
         let _guard = bus.on("a", |_| ()).expect("there is room");
         for number in 0..1_000 {
             seen.insert(&number.to_string());
@@ -232,8 +233,8 @@ fn a_subscriber_that_panics_leaves_the_registry_as_it_is_and_is_counted() {
             retry_after: Some(MINUTE),
         });
     let bus = bus.clock(&time).build().expect("sound limits");
-    let panics = |_: Told| panic!("the log is full");
-    with_default(Calling(panics), || {
+    let panics = |_: Captured| panic!("the log is full");
+    with_default(OnEvent(panics), || {
         bus.on("a", |_| false).expect("there is room").forget();
         let token = Arc::new(());
         let held = Arc::clone(&token);
@@ -268,7 +269,7 @@ fn the_subscriber_may_use_the_registry() {
     let bus = bus.clock(&time).build().expect("sound limits");
     let calls = Arc::new(AtomicUsize::new(0));
     let (count, inside) = (Arc::clone(&calls), bus.clone());
-    let uses = move |_: Told| {
+    let uses = move |_: Captured| {
         count.fetch_add(1, Ordering::SeqCst);
         assert!(inside.len() <= 1);
         inside
@@ -278,7 +279,7 @@ fn the_subscriber_may_use_the_registry() {
         inside.emit("another", &7).unwrap();
         inside.sweep();
     };
-    with_default(Calling(uses), || {
+    with_default(OnEvent(uses), || {
         bus.on("a", |_| false).expect("there is room").forget();
         assert!(bus.on("a", |_| ()).is_err());
         bus.emit("a", &7).unwrap();

@@ -1,4 +1,4 @@
-//! A subscriber that calls, and what it makes of an event.
+//! A subscriber that passes the events of this crate to a closure.
 
 use std::collections::BTreeMap;
 use std::fmt::Debug;
@@ -9,22 +9,22 @@ use tracing::span::{Attributes, Id, Record};
 use tracing::subscriber::with_default;
 use tracing::{Event, Level, Metadata, Subscriber};
 
-/// An event, its fields as text.
+/// An event with its fields as text.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Told {
+pub struct Captured {
     pub level: Level,
     pub target: String,
     pub fields: BTreeMap<String, String>,
 }
 
-impl Told {
-    /// A field; nothing where it is not there.
+impl Captured {
+    /// Returns a field, or an empty string if it is absent.
     pub fn field(&self, name: &str) -> &str {
         self.fields.get(name).map_or("", String::as_str)
     }
 }
 
-impl Visit for Told {
+impl Visit for Captured {
     fn record_str(&mut self, field: &Field, value: &str) {
         self.fields
             .insert(field.name().to_owned(), value.to_owned());
@@ -36,10 +36,10 @@ impl Visit for Told {
     }
 }
 
-/// Calls at every event of this crate.
-pub struct Calling<F>(pub F);
+/// Calls a closure with every event of this crate.
+pub struct OnEvent<F>(pub F);
 
-impl<F: Fn(Told) + 'static> Subscriber for Calling<F> {
+impl<F: Fn(Captured) + 'static> Subscriber for OnEvent<F> {
     fn enabled(&self, _: &Metadata<'_>) -> bool {
         true
     }
@@ -53,18 +53,15 @@ impl<F: Fn(Told) + 'static> Subscriber for Calling<F> {
     fn record_follows_from(&self, _: &Id, _: &Id) {}
 
     fn event(&self, event: &Event<'_>) {
-        let (level, target) = (
-            *event.metadata().level(),
-            event.metadata().target().to_owned(),
-        );
-        let mut told = Told {
-            level,
-            target,
+        let metadata = event.metadata();
+        let mut captured = Captured {
+            level: *metadata.level(),
+            target: metadata.target().to_owned(),
             fields: BTreeMap::new(),
         };
-        event.record(&mut told);
-        if told.target.starts_with("leakproof") {
-            (self.0)(told);
+        event.record(&mut captured);
+        if captured.target.starts_with("leakproof") {
+            (self.0)(captured);
         }
     }
 
@@ -73,12 +70,12 @@ impl<F: Fn(Told) + 'static> Subscriber for Calling<F> {
     fn exit(&self, _: &Id) {}
 }
 
-/// What this thread tells while it does something.
-pub fn told_by(work: impl FnOnce()) -> Vec<Told> {
-    let all: Arc<Mutex<Vec<Told>>> = Arc::default();
+/// Returns the events that this thread emits during `work`.
+pub fn events_of(work: impl FnOnce()) -> Vec<Captured> {
+    let all: Arc<Mutex<Vec<Captured>>> = Arc::default();
     let list = Arc::clone(&all);
-    let keep = move |told| list.lock().expect("not poisoned").push(told);
-    with_default(Calling(keep), work);
+    let keep = move |event| list.lock().expect("not poisoned").push(event);
+    with_default(OnEvent(keep), work);
     let all = all.lock().expect("not poisoned");
     all.clone()
 }
