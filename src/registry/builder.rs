@@ -1,62 +1,39 @@
-//! `RegistryBuilder`: the knobs of a registry, and their validation.
+//! The options of a registry, and their validation.
 
 use std::fmt;
+use std::marker::PhantomData;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::ListenerRegistry;
+use super::breaker::CircuitBreaker;
 use super::info::ListenerInfo;
-use super::inner::{Inner, OnRemoval};
+use super::registry::{Inner, ListenerRegistry, OnRemoval};
+use super::table::{Limits, Overflow};
 use crate::clock::Clock;
 use crate::config::RegistryConfig;
 use crate::limits::{self, BuildError};
 use crate::removal::RemovalCause;
 use crate::sweeper;
 
-const DEFAULT_MAX_LISTENERS: usize = 1_000;
-/// The number at which Node's emitters warn of a leak.
+/// Node's event emitters warn of a leak at this number of listeners.
 const DEFAULT_MAX_PER_TOPIC: usize = 10;
-/// No more can be told apart from none at all.
-const MOST: usize = 1 << 30;
+/// A larger bound would not be a bound in practice.
+const LARGEST_LIMIT: usize = 1 << 30;
 
-/// What happens to a registration where a bound is reached, and no listener is dead or too old.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
-#[non_exhaustive]
-pub enum Overflow {
-    /// It is rejected, and gets its handler back.
-    #[default]
-    Reject,
-    /// The listener that was registered first, of the topic or of all as the bound is, makes room for it.
-    EvictOldest,
-}
-
-/// What becomes of a listener that keeps failing.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct CircuitBreaker {
-    /// Failures and panics in a row.
-    pub failures: u32,
-    /// `None`: it is detached. Else it is silenced for this long, then called once as a probe, and so on until a probe
-    /// succeeds.
-    pub retry_after: Option<Duration>,
-}
-
-/// The limits of a registry, judged.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Limits {
-    pub(super) max_listeners: usize,
-    pub(super) max_per_topic: usize,
-    pub(super) overflow: Overflow,
-    pub(super) max_age: Option<Duration>,
-    pub(super) breaker: Option<CircuitBreaker>,
-}
+const DEFAULT_LIMITS: Limits = Limits {
+    max_listeners: 1_000,
+    max_per_topic: DEFAULT_MAX_PER_TOPIC,
+    overflow: Overflow::Reject,
+    ttl: None,
+    breaker: None,
+};
 
 /// Builds a [`ListenerRegistry`].
 ///
-/// All have defaults: 1,000 listeners, 10 per topic, which reject what comes on top, no age, and no breaker. Values are
-/// judged by `build`, none by its method.
+/// Every option has a default. [`build`](Self::build) validates the options.
 ///
 /// ```
-/// use leakproof::{CircuitBreaker, BuildError, ListenerRegistry, Overflow};
+/// use leakproof::{BuildError, CircuitBreaker, ListenerRegistry, Overflow};
 /// use std::time::Duration;
 ///
 /// let bus = ListenerRegistry::<String, u32>::builder()
@@ -65,13 +42,13 @@ pub(super) struct Limits {
 ///     .overflow(Overflow::EvictOldest)
 ///     .ttl(Duration::from_secs(24 * 3600))
 ///     .circuit_breaker(CircuitBreaker { failures: 5, retry_after: Some(Duration::from_secs(60)) })
-///     .on_removal(|listener, cause| println!("{listener:?} has left: {cause}"))
+///     .on_removal(|listener, cause| println!("{listener:?} was removed: {cause}"))
 ///     .sweep_every(Duration::from_secs(60))
 ///     .build()?;
 /// assert!(bus.is_empty());
 ///
-/// let deaf = ListenerRegistry::<String, u32>::builder().max_per_topic(0).build();
-/// assert_eq!(deaf.unwrap_err(), BuildError::Zero { limit: "max_per_topic" });
+/// let invalid = ListenerRegistry::<String, u32>::builder().max_per_topic(0).build();
+/// assert_eq!(invalid.unwrap_err(), BuildError::Zero { limit: "max_per_topic" });
 /// # Ok::<(), BuildError>(())
 /// ```
 pub struct RegistryBuilder<T, E> {
@@ -79,27 +56,39 @@ pub struct RegistryBuilder<T, E> {
     clock: Clock,
     on_removal: Option<OnRemoval<T>>,
     sweep_every: Option<Duration>,
-    events: std::marker::PhantomData<fn(&E)>,
+    event: PhantomData<fn(&E)>,
 }
 
-impl<T, E> RegistryBuilder<T, E> {
-    pub(super) fn new() -> Self {
-        Self {
-            limits: Limits {
-                max_listeners: DEFAULT_MAX_LISTENERS,
-                max_per_topic: DEFAULT_MAX_PER_TOPIC,
-                overflow: Overflow::default(),
-                max_age: None,
-                breaker: None,
-            },
+impl<T, E: 'static> ListenerRegistry<T, E> {
+    /// Returns a registry with every option at its default: up to 1,000 listeners, and up to 10 per topic.
+    #[must_use]
+    pub fn new() -> Self {
+        // The default limits are valid.
+        Self::from_inner(Arc::new(Inner::new(DEFAULT_LIMITS, Clock::default(), None)))
+    }
+
+    /// Returns a builder with every option at its default.
+    #[must_use]
+    pub fn builder() -> RegistryBuilder<T, E> {
+        RegistryBuilder {
+            limits: DEFAULT_LIMITS,
             clock: Clock::default(),
             on_removal: None,
             sweep_every: None,
-            events: std::marker::PhantomData,
+            event: PhantomData,
         }
     }
+}
 
-    /// All limits of a config. Those given before are replaced, those given afterwards replace the config's.
+impl<T, E: 'static> Default for ListenerRegistry<T, E> {
+    /// Returns the same as [`ListenerRegistry::new`].
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl<T, E> RegistryBuilder<T, E> {
+    /// Sets all limits to those of a config. Limits that are set afterwards replace the config's.
     #[must_use]
     pub fn config(mut self, config: &RegistryConfig) -> Self {
         let retry_after = config.breaker_retry;
@@ -107,7 +96,7 @@ impl<T, E> RegistryBuilder<T, E> {
             max_listeners: config.max_listeners,
             max_per_topic: config.max_per_topic,
             overflow: config.overflow,
-            max_age: config.max_age,
+            ttl: config.max_age,
             breaker: config.breaker_failures.map(|failures| CircuitBreaker {
                 failures,
                 retry_after,
@@ -117,100 +106,91 @@ impl<T, E> RegistryBuilder<T, E> {
         self
     }
 
-    /// How many listeners there may be: 1,000 unless given.
+    /// Sets the bound on the listeners of all topics. Defaults to 1,000.
     #[must_use]
     pub fn max_listeners(mut self, max: usize) -> Self {
         self.limits.max_listeners = max;
         self
     }
 
-    /// How many listeners a topic may have: 10 unless given.
+    /// Sets the bound on the listeners of each topic. Defaults to 10.
     #[must_use]
     pub fn max_per_topic(mut self, max: usize) -> Self {
         self.limits.max_per_topic = max;
         self
     }
 
-    /// What happens at these bounds: [`Overflow::Reject`] unless given.
+    /// Sets what happens to a registration at a bound. Defaults to [`Overflow::Reject`].
     #[must_use]
     pub fn overflow(mut self, overflow: Overflow) -> Self {
         self.limits.overflow = overflow;
         self
     }
 
-    /// How old a listener can get; no bound unless given.
+    /// Sets the longest time to live of a listener. Defaults to none.
     #[must_use]
-    pub fn ttl(mut self, max: Duration) -> Self {
-        self.limits.max_age = Some(max);
+    pub fn ttl(mut self, ttl: Duration) -> Self {
+        self.limits.ttl = Some(ttl);
         self
     }
 
-    /// What becomes of listeners that keep failing; nothing unless given.
+    /// Sets the circuit breaker of each listener. Defaults to none.
     #[must_use]
     pub fn circuit_breaker(mut self, breaker: CircuitBreaker) -> Self {
         self.limits.breaker = Some(breaker);
         self
     }
 
-    /// Has `call` told of every listener that leaves, and why. What it captured has been dropped by then, unless an emit still
-    /// holds it, as one does from within which it was detached. No lock is held meanwhile, so it may use the registry; but
-    /// where it has another listener leave, it is called within itself, and nothing bounds how often. A panic in it is
-    /// contained and counted. Handlers that never were let in are not told of.
+    /// Sets a callback for every removed listener and the cause of its removal.
+    ///
+    /// The callback runs without a lock and may use the registry. The handler's captures are dropped before it runs, unless an
+    /// emit still holds them. If the callback removes another listener, it is called within itself, without a limit. A
+    /// panic in it is contained and counted. Rejected handlers are not reported.
     #[must_use]
     pub fn on_removal(
         mut self,
-        call: impl Fn(&ListenerInfo<T>, RemovalCause) + Send + Sync + 'static,
+        callback: impl Fn(&ListenerInfo<T>, RemovalCause) + Send + Sync + 'static,
     ) -> Self {
-        self.on_removal = Some(Box::new(call));
+        self.on_removal = Some(Box::new(callback));
         self
     }
 
-    /// Where the time comes from: [`Clock::coarse`] unless given. For tests, a `&ManualClock`.
+    /// Sets the clock. Defaults to [`Clock::coarse`]. Pass a `&ManualClock` in tests.
     #[must_use]
     pub fn clock(mut self, clock: impl Into<Clock>) -> Self {
         self.clock = clock.into();
         self
     }
 
-    /// Has a process-wide background thread free listeners that are too old, or whose owner is gone, at this interval.
-    /// Without it, registrations free some, and emits those that they come across.
+    /// Removes expired listeners and those whose owner was dropped at this interval, on a process-wide background thread.
+    /// Defaults to never: registrations remove some, and emits those that they reach.
     #[must_use]
     pub fn sweep_every(mut self, every: Duration) -> Self {
         self.sweep_every = Some(every);
         self
     }
 
-    fn judged(&self) -> Result<Limits, BuildError> {
-        limits::count("max_listeners", Some(self.limits.max_listeners), MOST)?;
-        limits::count("max_per_topic", Some(self.limits.max_per_topic), MOST)?;
-        if self.limits.max_age.is_some() {
-            limits::duration("ttl", self.limits.max_age)?;
+    fn validate(&self) -> Result<Limits, BuildError> {
+        let Limits {
+            max_listeners,
+            max_per_topic,
+            ttl,
+            breaker,
+            ..
+        } = self.limits;
+        limits::count("max_listeners", Some(max_listeners), LARGEST_LIMIT)?;
+        limits::count("max_per_topic", Some(max_per_topic), LARGEST_LIMIT)?;
+        if ttl.is_some() {
+            limits::duration("ttl", ttl)?;
         }
-        if let Some(CircuitBreaker {
-            failures,
-            retry_after,
-        }) = self.limits.breaker
-        {
-            limits::count(
-                "circuit_breaker.failures",
-                Some(failures as usize),
-                usize::MAX,
-            )?;
-            if retry_after.is_some() {
-                limits::duration("circuit_breaker.retry_after", retry_after)?;
+        if let Some(breaker) = breaker {
+            let failures = Some(breaker.failures as usize);
+            limits::count("circuit_breaker.failures", failures, usize::MAX)?;
+            if breaker.retry_after.is_some() {
+                limits::duration("circuit_breaker.retry_after", breaker.retry_after)?;
             }
         }
         Ok(self.limits)
-    }
-}
-
-impl<T, E: 'static> RegistryBuilder<T, E> {
-    /// What the defaults make, which are known to be sound.
-    pub(super) fn default_registry() -> ListenerRegistry<T, E> {
-        let builder = Self::new();
-        ListenerRegistry {
-            inner: Arc::new(Inner::new(builder.limits, builder.clock, None)),
-        }
     }
 }
 
@@ -219,11 +199,11 @@ impl<T: Send + Sync + 'static, E: 'static> RegistryBuilder<T, E> {
     ///
     /// # Errors
     ///
-    /// [`BuildError`] where a limit is zero or beyond reach.
+    /// Returns [`BuildError`] if a limit is zero or too large.
     pub fn build(self) -> Result<ListenerRegistry<T, E>, BuildError> {
-        let limits = self.judged()?;
+        let limits = self.validate()?;
         let inner = Arc::new(Inner::new(limits, self.clock, self.on_removal));
-        let registry = ListenerRegistry { inner };
+        let registry = ListenerRegistry::from_inner(inner);
         sweeper::watch_globally("listeners", &registry, self.sweep_every)?;
         Ok(registry)
     }

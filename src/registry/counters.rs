@@ -1,28 +1,35 @@
-//! What happened in a registry, counted; panics, which are contained, too.
+//! The counters of a registry, and the containment of user panics that they count.
 
 use crate::panic::catch_user_panic;
 use crate::removal::RemovalCause;
 use crate::stats::RegistryStats;
 use crate::sync::atomic::{AtomicU64, Ordering};
 
-/// Counters that are written where no lock is held. Those written under the lock are the table's.
+/// Counters that change without the registry's lock. The table owns the others.
+///
+/// All accesses are Relaxed: the counters order nothing.
 #[derive(Default)]
 pub(super) struct Counters {
     failures: AtomicU64,
     skipped: AtomicU64,
+    /// Listeners that an emit to a scope's generation passed over because they belong to another one.
+    passed_over: AtomicU64,
     dropped: AtomicU64,
     panics: AtomicU64,
 }
 
 impl Counters {
-    #[inline]
-    pub(super) fn add(&self, failures: usize, skipped: usize) {
-        // Relaxed: they guard nothing. Most of the time both are zero.
-        if failures > 0 {
-            self.failures.fetch_add(failures as u64, Ordering::Relaxed);
-        }
-        if skipped > 0 {
-            self.skipped.fetch_add(skipped as u64, Ordering::Relaxed);
+    /// Adds the calls of an emit that were counted when it began and were not made, and those that failed.
+    pub(super) fn count_emit(&self, failed: usize, skipped: usize, passed_over: usize) {
+        // Skips the write to a shared cache line in the common case.
+        for (counter, count) in [
+            (&self.failures, failed),
+            (&self.skipped, skipped),
+            (&self.passed_over, passed_over),
+        ] {
+            if count > 0 {
+                counter.fetch_add(count as u64, Ordering::Relaxed);
+            }
         }
     }
 
@@ -34,15 +41,17 @@ impl Counters {
     pub(super) fn report(&self, stats: &mut RegistryStats) {
         stats.failures = self.failures.load(Ordering::Relaxed);
         stats.skipped = self.skipped.load(Ordering::Relaxed);
-        stats.calls = stats.calls.saturating_sub(stats.skipped);
+        let not_called = stats.skipped + self.passed_over.load(Ordering::Relaxed);
+        // An emit in progress may have counted its skipped calls twice over for an instant.
+        stats.calls = stats.calls.saturating_sub(not_called);
         stats.dropped = self.dropped.load(Ordering::Relaxed);
         stats.panics = self.panics.load(Ordering::Relaxed);
     }
 }
 
-/// Runs a user's code; a panic in it is counted.
+/// Runs user code. Returns `None` if it panicked, and counts the panic.
 #[inline]
-pub(super) fn contained<R>(counters: &Counters, work: impl FnOnce() -> R) -> Option<R> {
+pub(super) fn contain<R>(counters: &Counters, work: impl FnOnce() -> R) -> Option<R> {
     let result = catch_user_panic(work);
     if result.is_none() {
         counters.panics.fetch_add(1, Ordering::Relaxed);
@@ -50,25 +59,25 @@ pub(super) fn contained<R>(counters: &Counters, work: impl FnOnce() -> R) -> Opt
     result
 }
 
-/// What came and went, by cause.
+/// Counters that change under the registry's lock.
 #[derive(Default)]
-pub(super) struct Departures {
+pub(super) struct TableCounters {
     pub(super) inserted: u64,
     pub(super) rejected: u64,
     pub(super) emitted: u64,
-    /// Calls that emits were to make: those that were made, and those that were skipped. Counting them when an emit begins,
-    /// under the lock, costs it nothing.
-    pub(super) begun: u64,
+    /// The listeners on the lists that emits have pinned. Counting them costs the emit nothing, because it holds the
+    /// lock. Those that are skipped in the end are subtracted.
+    pub(super) begun_calls: u64,
     pub(super) high_water: usize,
-    by_cause: [u64; 8],
+    removed_by: [u64; 8],
 }
 
-impl Departures {
-    pub(super) fn count(&mut self, cause: RemovalCause) {
-        self.by_cause[Self::place(cause)] += 1;
+impl TableCounters {
+    pub(super) fn count_removal(&mut self, cause: RemovalCause) {
+        self.removed_by[Self::index(cause)] += 1;
     }
 
-    fn place(cause: RemovalCause) -> usize {
+    fn index(cause: RemovalCause) -> usize {
         match cause {
             RemovalCause::Expired => 0,
             RemovalCause::Evicted => 1,
@@ -77,25 +86,25 @@ impl Departures {
             RemovalCause::OwnerDropped => 4,
             RemovalCause::CallLimitReached => 5,
             RemovalCause::Failed => 6,
-            // A listener is neither idle nor rejected once it is in.
-            RemovalCause::Removed | RemovalCause::Idle | RemovalCause::Rejected => 7,
+            // The other causes do not occur in a registry.
+            _ => 7,
         }
     }
 
     pub(super) fn report(&self, stats: &mut RegistryStats) {
+        let removed_by = |cause| self.removed_by[Self::index(cause)];
         stats.inserted = self.inserted;
         stats.rejected = self.rejected;
         stats.emitted = self.emitted;
-        stats.calls = self.begun;
+        stats.calls = self.begun_calls;
         stats.high_water = self.high_water;
-        let of = |cause| self.by_cause[Self::place(cause)];
-        stats.expired = of(RemovalCause::Expired);
-        stats.evicted = of(RemovalCause::Evicted);
-        stats.replaced = of(RemovalCause::Replaced);
-        stats.scope_ended = of(RemovalCause::ScopeEnded);
-        stats.owner_dropped = of(RemovalCause::OwnerDropped);
-        stats.call_limit_reached = of(RemovalCause::CallLimitReached);
-        stats.failed = of(RemovalCause::Failed);
-        stats.removed = of(RemovalCause::Removed);
+        stats.expired = removed_by(RemovalCause::Expired);
+        stats.evicted = removed_by(RemovalCause::Evicted);
+        stats.replaced = removed_by(RemovalCause::Replaced);
+        stats.scope_ended = removed_by(RemovalCause::ScopeEnded);
+        stats.owner_dropped = removed_by(RemovalCause::OwnerDropped);
+        stats.call_limit_reached = removed_by(RemovalCause::CallLimitReached);
+        stats.failed = removed_by(RemovalCause::Failed);
+        stats.removed = removed_by(RemovalCause::Removed);
     }
 }

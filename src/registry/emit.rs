@@ -1,97 +1,88 @@
-//! `emit`: a walk over a topic's listeners that holds no lock while it calls them.
+//! `emit`: pins the list of a topic and calls through it without a lock.
 //!
-//! On a calm topic it pins the list and calls straight through it, a pass at a time; a pass ends where something other than
-//! a plain success comes up. Else it claims one listener after another from the table. Both keep to the snapshot: in order
-//! of priority and registration, nobody twice, and nobody who came later than the emit began.
+//! [`List::call_from`] calls listeners as long as each call succeeds and the list does not change. Anything else ends up in
+//! [`Emission::finish`]: it releases the list, handles the listener that stopped the calls, pins the current list and
+//! continues behind that listener. So each listener that was registered before the emit is called at most once, in
+//! order, and removed listeners are dropped before the next call.
 
 use std::borrow::Borrow;
-use std::error::Error;
-use std::fmt;
 use std::hash::Hash;
 use std::sync::Arc;
 
-use super::call::{Answer, Call};
-use super::counters::contained;
-use super::frames::{self, Entered, MAX_DEPTH};
-use super::inner::Inner;
-use super::list::List;
-use super::pass::{self, Stop, Stopped};
-use super::slot::{NEVER, Slot};
-use super::table::{Claim, Departed, Resumed, Settled, Snapshot, Table, Walk};
-use crate::clock::Nanos;
-use crate::events;
+use super::breaker::Transition;
+use super::counters::{Counters, contain};
+use super::emit_stack::{self, EmitFrame, MAX_DEPTH};
+use super::error::RecursionLimit;
+use super::handler::{Handler, Invocation};
+use super::list::{List, Pin, Stop};
+use super::listener::{CallOrder, Listener};
+use super::registry::{Inner, ListenerRegistry};
+use super::scope::Generation;
+use super::table::{Pinned, TopicId};
+use crate::events::{self, BreakerState};
 use crate::removal::RemovalCause;
 
-/// What an emit did.
+/// The result of an emit.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct EmitSummary {
-    /// Listeners called, those that failed or panicked included.
+    /// The number of listeners called, including those that failed or panicked.
     pub called: usize,
-    /// Of these, those that returned a failure.
+    /// The number of calls that returned a failure.
     pub failed: usize,
-    /// Of these, those that panicked.
+    /// The number of calls that panicked.
     pub panicked: usize,
-    /// Listeners of the topic that were not called: paused, silenced, filtered out, detached since the emit began, too old, or
-    /// without their owner.
+    /// The number of listeners that were registered when the emit began and were not called: paused, skipped by the circuit
+    /// breaker, refused by their filter, detached during the emit, expired, or without their owner.
     pub skipped: usize,
 }
 
-/// The error of an emit that is nested too deep: handlers emitted from within handlers.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct RecursionLimit {
-    /// The emits that may be nested on one thread.
-    pub max: usize,
-}
-
-impl fmt::Display for RecursionLimit {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(
-            f,
-            "{} emits are nested on this thread; a handler seems to emit what calls it again",
-            self.max
-        )
-    }
-}
-
-impl Error for RecursionLimit {}
-
-impl<T, E: 'static> Inner<T, E> {
-    // The usual way, straight through a whole list, writes as little as it can: each atomic operation on it, four in all,
-    // waits for what was written before. What only other ways need is made by those.
-    pub(super) fn emit<Q>(&self, topic: &Q, event: &E) -> Result<EmitSummary, RecursionLimit>
+impl<T: Hash + Eq + Send + Sync + 'static, E: 'static> ListenerRegistry<T, E> {
+    /// Calls the listeners of a topic, by descending priority and then in order of registration.
+    ///
+    /// Listeners that are registered during the emit are not called by it. Handlers may emit in turn.
+    ///
+    /// The topic is hashed before the registry's lock is taken. The topic's `Eq` and `Borrow` run under the lock, and must
+    /// not use the registry.
+    ///
+    /// # Errors
+    ///
+    /// Returns [`RecursionLimit`] if 32 emits are in progress on this thread. No listener is called then.
+    pub fn emit<Q>(&self, topic: &Q, event: &E) -> Result<EmitSummary, RecursionLimit>
     where
         T: Borrow<Q>,
         Q: ?Sized + Hash + Eq,
     {
-        let Some(frame) = frames::enter(self.address()) else {
-            return Err(RecursionLimit { max: MAX_DEPTH });
-        };
-        let (snapshot, resumed) = self.begin(topic, None);
-        let mut first = None;
-        if let Resumed::Pinned(list) = &resumed
-            && list.earliest() == NEVER
-            && list.is_short()
-        {
-            frame.pin(snapshot.topic.number, snapshot.before);
-            match pass::straight(list, 0, list.len(), event) {
-                (called, Stop::End) => {
-                    return Ok(EmitSummary {
-                        called,
-                        ..EmitSummary::default()
-                    });
-                }
-                stopped => first = Some(stopped),
-            }
-        }
-        Ok(self.go_on(frame, event, Walk::new(snapshot, None, 0), resumed, first))
+        self.inner.emit(topic, event, None)
     }
 
-    /// Emits on behalf of one generation.
-    pub(super) fn emit_to<Q>(
+    /// [Emits](Self::emit) on behalf of one generation of a scope.
+    ///
+    /// Calls the listeners of that generation and those without a scope. Calls no listener once the generation has ended,
+    /// except that a handler whose own filter ends the generation is still called.
+    ///
+    /// ```
+    /// # use leakproof::ListenerRegistry;
+    /// let bus = ListenerRegistry::<&str, u32>::new();
+    /// let connection = bus.scope();
+    /// let log = bus.on("message", |_| ())?;
+    /// let first = connection.generation();
+    /// bus.listen("message").scope(&connection).on(|_| ())?.forget();
+    /// assert_eq!(bus.emit_to(&first, "message", &1)?.called, 2);
+    ///
+    /// connection.renew();
+    /// bus.listen("message").scope(&connection).on(|_| ())?.forget();
+    /// assert_eq!(bus.emit_to(&first, "message", &2)?.called, 0, "a late event of the old connection");
+    /// # drop(log);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// Returns [`RecursionLimit`] if 32 emits are in progress on this thread. No listener is called then.
+    pub fn emit_to<Q>(
         &self,
-        generation: u64,
+        generation: &Generation,
         topic: &Q,
         event: &E,
     ) -> Result<EmitSummary, RecursionLimit>
@@ -99,254 +90,347 @@ impl<T, E: 'static> Inner<T, E> {
         T: Borrow<Q>,
         Q: ?Sized + Hash + Eq,
     {
-        let Some(frame) = frames::enter(self.address()) else {
-            return Err(RecursionLimit { max: MAX_DEPTH });
-        };
-        let ended = self.ended();
-        let (snapshot, resumed) = self.begin(topic, Some(generation));
-        Ok(self.go_on(
-            frame,
-            event,
-            Walk::new(snapshot, Some(generation), ended),
-            resumed,
-            None,
-        ))
+        self.inner.emit(topic, event, Some(generation))
     }
+}
 
+impl<T, E: 'static> Inner<T, E> {
     #[inline]
-    fn begin<Q>(&self, topic: &Q, only: Option<u64>) -> (Snapshot, Resumed<E>)
+    fn emit<Q>(
+        &self,
+        topic: &Q,
+        event: &E,
+        generation: Option<&Generation>,
+    ) -> Result<EmitSummary, RecursionLimit>
     where
         T: Borrow<Q>,
         Q: ?Sized + Hash + Eq,
     {
+        let Some(frame) = emit_stack::enter(self.address()) else {
+            return Err(RecursionLimit { max: MAX_DEPTH });
+        };
         let hash = self.hash(topic);
-        self.table.lock().begin(hash, topic, only)
-    }
-
-    /// Goes on where the first pass stopped, or without one.
-    #[cold]
-    #[inline(never)]
-    fn go_on(
-        &self,
-        frame: Entered,
-        event: &E,
-        mut walk: Walk,
-        resumed: Resumed<E>,
-        first: Option<Stopped>,
-    ) -> EmitSummary {
-        let total = walk.snapshot.total;
-        let mut tally = EmitSummary::default();
-        Emission {
-            registry: self,
-            frame: &frame,
-            event,
-            walk: &mut walk,
-            tally: &mut tally,
+        if generation.is_some_and(|it| it.has_ended() || !it.is_of(self.address())) {
+            self.table.lock().count_emit();
+            return Ok(EmitSummary::default());
         }
-        .go(resumed, first);
-        tally.skipped = total.saturating_sub(tally.called);
-        self.counters.add(tally.failed, tally.skipped);
-        tally
+        let pinned = self.table.lock().pin(hash, topic);
+        let Some(Pinned {
+            list,
+            topic,
+            sequence,
+        }) = pinned
+        else {
+            return Ok(EmitSummary::default());
+        };
+        frame.set_pinned(topic.number, sequence);
+        if generation.is_none() {
+            let stopped = list.call_from(0, event, &self.clock, |_| None);
+            if let (called, Stop::End) = stopped {
+                return Ok(EmitSummary {
+                    called,
+                    ..EmitSummary::default()
+                });
+            }
+            let emission = Emission::new(self, frame, event, generation, topic, sequence);
+            return Ok(emission.finish(list, Some(stopped)));
+        }
+        let emission = Emission::new(self, frame, event, generation, topic, sequence);
+        Ok(emission.finish(list, None))
     }
 }
 
+/// An emit that needs more than one uninterrupted run through a list.
 struct Emission<'a, T, E: 'static> {
     registry: &'a Inner<T, E>,
-    frame: &'a Entered,
+    frame: EmitFrame,
     event: &'a E,
-    walk: &'a mut Walk,
-    tally: &'a mut EmitSummary,
+    generation: Option<&'a Generation>,
+    topic: TopicId,
+    /// Listeners from this number on were registered after the emit began.
+    before: u64,
+    summary: EmitSummary,
 }
 
-impl<T, E: 'static> Emission<'_, T, E> {
-    fn go(mut self, mut resumed: Resumed<E>, mut first: Option<Stopped>) {
-        while let Resumed::Pinned(list) = resumed {
-            let ended = self.pinned(&list, first.take());
-            // This may be the last hold on what was detached meanwhile.
-            drop(list);
-            if ended {
-                resumed = Resumed::Ended;
-            } else {
-                self.frame.pin(0, 0);
-                resumed = self.resume();
-            }
+/// A handler that an emit calls outside of a pinned list.
+struct HeldHandler<'a, E> {
+    counters: &'a Counters,
+    /// `None` only during the drop.
+    handler: Option<Arc<dyn Handler<E>>>,
+    // The last field, so that it is dropped after the captures: see `Listener`.
+    listener: Arc<Listener>,
+}
+
+/// How the calls through a pinned list ended.
+enum Left<'a, E> {
+    /// All listeners were called or skipped.
+    AtEnd,
+    /// The list is stale.
+    Stale,
+    /// This listener has to be handled without the list.
+    For(HeldHandler<'a, E>, Invocation),
+}
+
+impl<'a, T, E: 'static> Emission<'a, T, E> {
+    fn new(
+        registry: &'a Inner<T, E>,
+        frame: EmitFrame,
+        event: &'a E,
+        generation: Option<&'a Generation>,
+        topic: TopicId,
+        before: u64,
+    ) -> Self {
+        Self {
+            registry,
+            frame,
+            event,
+            generation,
+            topic,
+            before,
+            summary: EmitSummary::default(),
         }
-        if let Resumed::Single = resumed {
-            while let Some(claim) = self.claim(Table::claim_next) {
-                self.claimed(claim);
-            }
-        }
     }
 
-    fn resume(&mut self) -> Resumed<E> {
-        self.walk.ended = self.registry.ended();
-        self.claim(|table, walk, now, gone| Some(table.resume(walk, now, gone)))
-            .unwrap_or(Resumed::Ended)
-    }
-
-    /// Asks the table how to go on; what left by that is dropped before the answer is used.
-    fn claim<R>(
-        &mut self,
-        ask: impl FnOnce(&mut Table<T, E>, &mut Walk, Nanos, &mut Vec<Departed<T, E>>) -> Option<R>,
-    ) -> Option<R> {
-        let now = self.registry.clock.nanos();
-        let mut gone = Vec::new();
-        let answer = ask(&mut self.registry.table.lock(), self.walk, now, &mut gone);
-        self.registry.dismiss(gone);
-        answer
-    }
-
-    /// Calls from a pinned list, on which the first pass may have been made; whether to its end.
-    fn pinned(&mut self, list: &List<E>, mut first: Option<Stopped>) -> bool {
-        let Snapshot { topic, before, .. } = self.walk.snapshot;
-        self.frame.pin(topic.number, before);
-        let from = self.walk.next;
-        let mut at = from;
-        let ended = loop {
-            let (stopped_at, stop) = first.take().unwrap_or_else(|| self.pass(list, at));
-            let made = stopped_at - at;
-            self.tally.called += made;
-            at = stopped_at;
-            match stop {
-                Stop::End => break true,
-                Stop::Outdated => {
-                    // The last call of this pass may be one that failed meanwhile, in another emit.
-                    if let Some(last) = at
-                        .checked_sub(1)
-                        .filter(|_| made > 0)
-                        .map(|last| &list.slots[last])
-                        && last.is_failing()
-                    {
-                        self.settle(last, false, Some(false));
-                    }
-                    break false;
-                }
-                Stop::Foreign => list.slots[at].uncount_call(),
-                Stop::At(answer) => self.stopped_at(&list.slots[at], &list.calls[at], answer),
-            }
-            at += 1;
+    /// Emits to the end, from where the first calls through the list stopped.
+    #[cold]
+    #[inline(never)]
+    fn finish(mut self, mut list: Pin<E>, first: Option<(usize, Stop)>) -> EmitSummary {
+        let expected = match self.generation {
+            None => list.len(),
+            Some(generation) => list.count_for(generation),
         };
-        if !ended || from > 0 {
-            Self::count(list, from, at);
-            self.walk.last = at.checked_sub(1).map(|last| list.slots[last].key());
-        }
-        ended
-    }
-
-    /// Sets right the counts of a pass that was not a whole one. One that began at the beginning has been counted as such.
-    fn count(list: &List<E>, from: usize, to: usize) {
-        if from == 0 {
-            list.slots[to..].iter().for_each(|slot| slot.uncount_call());
-        } else {
-            list.slots[from..to]
-                .iter()
-                .for_each(|slot| slot.count_call());
-        }
-    }
-
-    fn pass(&self, list: &List<E>, from: usize) -> Stopped {
-        if list.earliest() == NEVER && self.walk.only.is_none() {
-            return pass::in_pieces(list, from, self.event);
-        }
-        let is_due = || list.earliest() <= self.registry.clock.nanos();
-        let may_have_ended =
-            || self.walk.only.is_some() && self.walk.ended != self.registry.ended();
-        pass::with_care(
-            list,
-            from,
-            self.event,
-            || is_due() || may_have_ended(),
-            |slot| self.walk.is_for(slot),
-        )
-    }
-
-    /// Does what a pass could not. The pass counts a call of this listener whatever comes of it here.
-    fn stopped_at(&mut self, slot: &Slot, call: &Arc<dyn Call<E>>, answer: Option<Answer>) {
-        let (made, gone) = self.answered(slot, call, answer);
-        if made.is_none() && answer != Some(Answer::Last) {
-            slot.uncount_call();
-        }
-        self.registry.dismiss(gone);
-        if made == Some(true) {
-            self.settle(slot, false, made);
-        }
-        if answer == Some(Answer::Ask)
-            && let Some(claim) = self
-                .claim(|table, walk, now, gone| table.claim(walk.only, slot.number(), now, gone))
-        {
-            self.claimed(claim);
-        }
-    }
-
-    /// Calls one listener that is held alone.
-    fn claimed(&mut self, claim: Claim<E>) {
-        let Claim { call, slot, probe } = claim;
-        self.frame.run(Some(slot.number()));
-        slot.count_call();
-        let answer = contained(&self.registry.counters, || call.call(self.event));
-        if matches!(
-            answer,
-            Some(Answer::Skipped | Answer::OwnerDropped | Answer::Ask)
-        ) {
-            slot.uncount_call();
-        }
-        let (made, gone) = self.answered(&slot, &call, answer);
-        if probe || made == Some(true) || slot.is_failing() {
-            self.settle(&slot, probe, made);
-        }
-        contained(&self.registry.counters, || drop(call));
-        self.frame.run(None);
-        drop(slot);
-        self.registry.dismiss(gone);
-    }
-
-    /// Takes an answer to account: whether a call was made, and failed; and who left by it.
-    fn answered(
-        &mut self,
-        slot: &Slot,
-        call: &Arc<dyn Call<E>>,
-        answer: Option<Answer>,
-    ) -> (Option<bool>, Option<Departed<T, E>>) {
-        let leave = |cause| self.registry.table.lock().remove(slot.number(), cause);
-        match answer {
-            Some(Answer::Skipped | Answer::Ask) => return (None, None),
-            Some(Answer::OwnerDropped) => return (None, leave(RemovalCause::OwnerDropped)),
-            Some(Answer::Last) => {
-                // Detached first, so that the handler finds its place free. If somebody else was quicker, it is detached,
-                // and not to be called.
-                let gone = leave(RemovalCause::CallLimitReached);
-                if gone.is_some() {
-                    self.frame.run(Some(slot.number()));
-                    let answer = contained(&self.registry.counters, || call.run(self.event));
-                    self.tally(answer);
-                    self.frame.run(None);
-                }
-                return (None, gone);
+        let passed_over = list.len() - expected;
+        let mut from = 0;
+        let mut stopped = first.unwrap_or_else(|| self.call_from(&list, 0));
+        let mut is_first_pin = true;
+        loop {
+            let (reached, left) = self.walk(&list, from, stopped);
+            // The first pin has counted a call of every listener, later ones of none.
+            if is_first_pin {
+                let not_reached = &list.listeners[reached..];
+                not_reached.iter().for_each(|it| it.uncount_call());
+            } else {
+                let reached = &list.listeners[from..reached];
+                reached.iter().for_each(|it| it.count_call());
             }
-            None | Some(Answer::Done | Answer::Failed) => {}
+            let last = reached.checked_sub(1);
+            let last = last.map(|last| list.listeners[last].call_order());
+            // This may be the last reference to listeners that were removed.
+            drop(list);
+            self.frame.set_unpinned();
+            match left {
+                Left::AtEnd => break,
+                Left::Stale => {}
+                Left::For(held, invocation) => self.handle(held, invocation, false),
+            }
+            match self.repin(last) {
+                Some((current, next)) => (list, from) = (current, next),
+                None => break,
+            }
+            stopped = self.call_from(&list, from);
+            is_first_pin = false;
         }
-        self.tally(answer);
-        (Some(answer != Some(Answer::Done)), None)
+        self.summary.skipped = expected.saturating_sub(self.summary.called);
+        let EmitSummary {
+            failed, skipped, ..
+        } = self.summary;
+        self.registry
+            .counters
+            .count_emit(failed, skipped, passed_over);
+        self.summary
     }
 
-    fn tally(&mut self, answer: Option<Answer>) {
-        self.tally.called += 1;
-        self.tally.failed += usize::from(answer == Some(Answer::Failed));
-        self.tally.panicked += usize::from(answer.is_none());
+    fn repin(&mut self, last: Option<CallOrder>) -> Option<(Pin<E>, usize)> {
+        if self.has_generation_ended() {
+            return None;
+        }
+        let (list, next, sequence) = self.registry.table.lock().repin(self.topic, last)?;
+        self.frame.set_pinned(self.topic.number, sequence);
+        Some((list, next))
     }
 
-    fn settle(&mut self, slot: &Slot, probe: bool, failed: Option<bool>) {
+    fn has_generation_ended(&self) -> bool {
+        self.generation.is_some_and(Generation::has_ended)
+    }
+
+    /// Calls through a list that may contain listeners that this emit does not reach.
+    fn call_from(&self, list: &List<E>, from: usize) -> (usize, Stop) {
+        list.call_from(from, self.event, &self.registry.clock, |at| {
+            if self.has_generation_ended() {
+                return Some(Stop::Stale);
+            }
+            let listener = &list.listeners[at];
+            let is_meant = listener.number() < self.before
+                && self.generation.is_none_or(|it| listener.belongs_to(it));
+            (!is_meant).then_some(Stop::NotMeant)
+        })
+    }
+
+    /// Calls through a pinned list for as long as it can be kept pinned. Returns the index behind the last listener
+    /// that was called, skipped or returned.
+    fn walk(
+        &mut self,
+        list: &List<E>,
+        mut from: usize,
+        mut stopped: (usize, Stop),
+    ) -> (usize, Left<'a, E>) {
+        loop {
+            let (at, stop) = stopped;
+            self.summary.called += at - from;
+            match stop {
+                Stop::End => return (at, Left::AtEnd),
+                Stop::Stale => {
+                    // The last listener may have failed in another emit during its call. Its success ends that row.
+                    let last = at.checked_sub(1).filter(|_| at > from);
+                    if let Some(last) = last.map(|last| &list.listeners[last]) {
+                        if last.is_failing() {
+                            self.record(last, false, Some(false));
+                        }
+                    }
+                    return (at, Left::Stale);
+                }
+                Stop::NotMeant | Stop::At(Invocation::Skipped) => list.listeners[at].uncount_call(),
+                Stop::At(invocation) => {
+                    let held = HeldHandler {
+                        counters: &self.registry.counters,
+                        handler: Some(Arc::clone(&list.handlers[at])),
+                        listener: Arc::clone(&list.listeners[at]),
+                    };
+                    return (at + 1, Left::For(held, invocation));
+                }
+            }
+            from = at + 1;
+            stopped = self.call_from(list, from);
+        }
+    }
+
+    /// Completes the invocation of a listener, which is already counted as a call. No list is pinned.
+    fn handle(&mut self, held: HeldHandler<'a, E>, invocation: Invocation, is_probe: bool) {
+        let number = held.listener.number();
+        match invocation {
+            Invocation::Completed | Invocation::Failed | Invocation::Panicked => {
+                self.count_result(invocation);
+                let failed = invocation != Invocation::Completed;
+                if failed || is_probe || held.listener.is_failing() {
+                    self.record(&held.listener, is_probe, Some(failed));
+                }
+            }
+            Invocation::Skipped => {
+                held.listener.uncount_call();
+                if is_probe {
+                    self.record(&held.listener, true, None);
+                }
+            }
+            Invocation::Expired => self.remove(held, RemovalCause::Expired),
+            Invocation::OwnerDropped => self.remove(held, RemovalCause::OwnerDropped),
+            Invocation::LastCall => self.make_last_call(held),
+            Invocation::Deferred => {
+                let now = self.registry.clock.nanos();
+                if held.listener.is_expired(now) {
+                    return self.remove(held, RemovalCause::Expired);
+                }
+                held.listener.uncount_call();
+                drop(held);
+                let admitted = self.registry.table.lock().admit(number, now);
+                if let Some(admitted) = admitted {
+                    let held = HeldHandler {
+                        counters: &self.registry.counters,
+                        handler: Some(admitted.handler),
+                        listener: admitted.listener,
+                    };
+                    self.frame.set_running(Some(number));
+                    held.listener.count_call();
+                    let (event, clock) = (self.event, &self.registry.clock);
+                    let invocation = held.invoke(|handler| handler.call(event, clock));
+                    self.handle(held, invocation, admitted.is_probe);
+                    self.frame.set_running(None);
+                }
+            }
+        }
+    }
+
+    fn remove(&mut self, held: HeldHandler<'a, E>, cause: RemovalCause) {
+        held.listener.uncount_call();
+        let removed = self
+            .registry
+            .table
+            .lock()
+            .remove(held.listener.number(), cause);
+        drop(held);
+        self.registry.finish_removals(removed);
+    }
+
+    /// Detaches a listener and then calls it, so that the handler finds its place free.
+    fn make_last_call(&mut self, held: HeldHandler<'a, E>) {
+        let number = held.listener.number();
+        let removed = self
+            .registry
+            .table
+            .lock()
+            .remove(number, RemovalCause::CallLimitReached);
+        // If another thread has detached the listener first, it must not be called any more.
+        if removed.is_some() {
+            self.frame.set_running(Some(number));
+            let invocation = held.invoke(|handler| handler.run(self.event));
+            self.count_result(invocation);
+        }
+        drop(held);
+        self.frame.set_running(None);
+        self.registry.finish_removals(removed);
+    }
+
+    fn count_result(&mut self, invocation: Invocation) {
+        self.summary.called += 1;
+        self.summary.failed += usize::from(invocation == Invocation::Failed);
+        self.summary.panicked += usize::from(invocation == Invocation::Panicked);
+    }
+
+    fn record(&self, listener: &Listener, is_probe: bool, failed: Option<bool>) {
         let now = self.registry.clock.nanos();
-        let Settled { gone, breaker } =
-            self.registry
-                .table
-                .lock()
-                .settle(slot.number(), probe, failed, now);
-        if let Some(state) = breaker {
-            let (label, key) = (slot.traits.label.as_deref(), slot.traits.key.as_deref());
-            let tell = || events::breaker_turned(state, slot.number(), label, key, slot.location);
-            contained(&self.registry.counters, tell);
+        let number = listener.number();
+        let recorded = self
+            .registry
+            .table
+            .lock()
+            .record(number, is_probe, failed, now);
+        let Some(recorded) = recorded else {
+            return;
+        };
+        let failures = recorded.failures;
+        let state = match recorded.transition {
+            Transition::None => None,
+            Transition::Opened => Some(BreakerState::Silenced { failures }),
+            Transition::Closed => Some(BreakerState::Closed),
+            Transition::Detach => Some(BreakerState::Detached { failures }),
+        };
+        if let Some(state) = state {
+            let (label, key) = (&listener.options.label, &listener.options.key);
+            contain(&self.registry.counters, || {
+                events::breaker_turned(
+                    state,
+                    number,
+                    label.as_deref(),
+                    key.as_deref(),
+                    listener.location,
+                );
+            });
         }
-        self.registry.dismiss(gone);
+        self.registry.finish_removals(recorded.removed);
+    }
+}
+
+impl<E> HeldHandler<'_, E> {
+    /// Calls user code of the handler.
+    fn invoke(&self, call: impl FnOnce(&dyn Handler<E>) -> Invocation) -> Invocation {
+        let handler = self.handler.as_ref().expect("it is not being dropped");
+        contain(self.counters, || call(&**handler)).unwrap_or(Invocation::Panicked)
+    }
+}
+
+impl<E> Drop for HeldHandler<'_, E> {
+    fn drop(&mut self) {
+        // This may be the last reference, and captures may panic in their drop.
+        let handler = self.handler.take();
+        contain(self.counters, || drop(handler));
     }
 }

@@ -1,57 +1,65 @@
-//! `ListenerInfo`: what can be told of a listener.
+//! What a registry reports about a listener.
 
 use std::panic::Location;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::slot::{ListenerId, Slot};
+use super::breaker::BreakerState;
+use super::listener::{Listener, ListenerId};
 use crate::clock::Nanos;
 
-/// What a registry tells of one listener.
+/// The state of one listener, from [`ListenerRegistry::listeners`](crate::ListenerRegistry::listeners) and the removal
+/// callback.
 ///
-/// With the feature `serde` it serializes under these names, the age as `age_ms` and the location as a line of text.
+/// With the feature `serde` it serializes under these names, `age` as `age_ms`, and `location` as text.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct ListenerInfo<T> {
-    /// Which one it is.
+    /// The id of the listener.
     pub id: ListenerId,
-    /// Of what it is told.
+    /// The topic that the listener is registered for.
     pub topic: Arc<T>,
-    /// What it was labelled.
+    /// The label, for logs.
     pub label: Option<Arc<str>>,
-    /// The key under which another would replace it.
+    /// The key under which another registration replaces the listener.
     pub key: Option<Arc<str>>,
-    /// Its priority.
+    /// The priority.
     pub priority: i32,
-    /// How long ago it was registered.
+    /// The time since the registration.
     pub age: Duration,
-    /// How often it was called. While an emit is under way, this may count a call that it is yet to make, or to skip.
+    /// The number of calls. During an emit this includes the calls that the emit has yet to make or to skip.
     pub calls: u64,
-    /// How often in a row it failed or panicked, up to now.
+    /// The number of consecutive failures and panics.
     pub failures: u32,
-    /// Its guard has paused it.
+    /// Is `true` if the listener is paused.
     pub paused: bool,
-    /// The breaker has silenced it, until a probe succeeds.
+    /// Is `true` if the circuit breaker skips the listener until a probe succeeds.
     pub silenced: bool,
-    /// Where it was registered.
+    /// The source location of the registration.
     pub location: &'static Location<'static>,
 }
 
 impl<T> ListenerInfo<T> {
-    /// What the slot knows.
-    pub(super) fn new(slot: &Slot, topic: Arc<T>, now: Nanos) -> Self {
+    pub(super) fn new(
+        listener: &Listener,
+        breaker: &BreakerState,
+        topic: Arc<T>,
+        calls: u64,
+        now: Nanos,
+    ) -> Self {
         Self {
-            id: ListenerId(slot.number()),
+            id: ListenerId(listener.number()),
             topic,
-            label: slot.traits.label.clone(),
-            key: slot.traits.key.clone(),
-            priority: slot.traits.priority,
-            age: Duration::from_nanos(now.saturating_sub(slot.registered)),
-            calls: 0,
-            failures: 0,
-            paused: slot.is_paused(),
-            silenced: false,
-            location: slot.location,
+            label: listener.options.label.clone(),
+            key: listener.options.key.clone(),
+            priority: listener.options.priority,
+            // The listener may have been registered after `now` was read.
+            age: Duration::from_nanos(now.saturating_sub(listener.registered)),
+            calls,
+            failures: breaker.failures(),
+            paused: listener.is_paused(),
+            silenced: breaker.is_open(),
+            location: listener.location,
         }
     }
 }

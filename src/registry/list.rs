@@ -1,157 +1,225 @@
-//! `List`: the listeners of one topic, in the order in which they are called.
+//! The listeners of one topic in call order.
 //!
-//! The table holds the current list; an emit may hold ("pin") it for as long as it calls straight from it. Whoever changes
-//! a pinned list changes a copy and marks the old one as stale, and who has pinned a stale list lets go of it before the next
-//! call. The invariant that makes checks of a listener's state unnecessary: in a list that is not stale every listener is
-//! attached, and one that is not to be called straight is represented by `Asks`.
+//! The table owns the current list. An emit pins a list, by a clone of its `Arc`, and calls through it without a lock. To
+//! change a pinned list, the table changes a copy and marks the old list as stale. An emit releases a stale list before
+//! its next call. Therefore every listener of a list that is not stale is attached, and emits need no check of their
+//! own. A listener that must not be called directly is represented by [`ConsultTable`](super::handler::ConsultTable).
 
+use std::cell::Cell;
+use std::mem;
 use std::sync::Arc;
 
-use super::call::Call;
-use super::counters::{Counters, contained};
-use super::slot::{Key, NEVER, Slot};
-use crate::clock::Nanos;
+use super::counters::{Counters, contain};
+use super::handler::{Handler, Invocation};
+use super::listener::{CallOrder, Listener};
+use super::scope::Generation;
+use crate::clock::Clock;
 use crate::sync::{
     self,
-    atomic::{AtomicU8, Ordering},
+    atomic::{AtomicBool, Ordering},
 };
 
-/// A hold on a list, the table's or an emit's.
+/// A reference to a list, held by the table or by an emit. Loom's `Arc` in models.
 pub(super) type Pin<E> = sync::Arc<List<E>>;
 
-/// Listeners of a list that is short: with 16 bytes of the list and a line or two of its own for each, it takes up no more
-/// than the 32 KiB of a processor's nearest cache.
-const SHORT: usize = 256;
-
 pub(super) struct List<E> {
-    /// The calls stand apart from all else that is known of a listener, each small and alone in its allocation, because
-    /// going through them is what an emit is to cost.
-    pub(super) calls: Vec<Arc<dyn Call<E>>>,
-    pub(super) slots: Vec<Arc<Slot>>,
-    stale: AtomicU8,
-    /// No listener's deadline is before this.
-    earliest: Nanos,
+    // Handlers and listeners are separate, because the calls of an emit touch the handlers only.
+    pub(super) handlers: Vec<Arc<dyn Handler<E>>>,
+    pub(super) listeners: Vec<Arc<Listener>>,
+    stale: AtomicBool,
     counters: Arc<Counters>,
+}
+
+/// Why [`List::call_from`] stopped.
+pub(super) enum Stop {
+    /// Every listener was called.
+    End,
+    /// The list must not be used for further calls.
+    Stale,
+    /// The next listener is not meant by this emit.
+    NotMeant,
+    /// The next listener was invoked with a result other than [`Invocation::Completed`].
+    At(Invocation),
+}
+
+/// Stores how many listeners remain if a handler panics. Only unwinding drops it: storing the position before each call
+/// would cost more than the rest of the loop.
+struct NoteOnUnwind<'a> {
+    remaining: usize,
+    noted: &'a Cell<usize>,
+}
+
+impl Drop for NoteOnUnwind<'_> {
+    fn drop(&mut self) {
+        self.noted.set(self.remaining);
+    }
 }
 
 impl<E> List<E> {
     pub(super) fn new(counters: Arc<Counters>) -> Self {
         Self {
-            calls: Vec::new(),
-            slots: Vec::new(),
-            stale: AtomicU8::new(0),
-            earliest: NEVER,
+            handlers: Vec::new(),
+            listeners: Vec::new(),
+            stale: AtomicBool::new(false),
             counters,
         }
     }
 
     #[inline]
     pub(super) fn len(&self) -> usize {
-        self.slots.len()
+        self.listeners.len()
     }
 
-    /// Zero as long as the list may be called from.
-    ///
-    /// Who takes a listener out stores it before that returns, so every look that comes after the return sees it: two of one
-    /// value in that order cannot show it older. Acquire, for the Release of that store, so that who sees it also sees all
-    /// that was done before it.
     #[inline]
-    pub(super) fn staleness(&self) -> u8 {
+    pub(super) fn is_stale(&self) -> bool {
+        // `detach` marks the list before it returns. By coherence, any load that happens after the return observes the
+        // mark. Acquire pairs with the Release in `edit`: what happened before the change is visible too.
         self.stale.load(Ordering::Acquire)
     }
 
-    pub(super) fn counters(&self) -> &Counters {
-        &self.counters
-    }
-
-    /// Whether it may all be in the nearest cache.
+    /// Calls the listeners from index `from` on, until `veto` or a result other than a success stops it. Returns the
+    /// index of the listener that it stopped at. The listeners before that index were called.
+    ///
+    /// Before each call, checks that the list is not stale. One `catch_unwind` covers all calls.
     #[inline]
-    pub(super) fn is_short(&self) -> bool {
-        self.len() <= SHORT
-    }
-
-    #[inline]
-    pub(super) fn earliest(&self) -> Nanos {
-        self.earliest
-    }
-
-    /// How many are for this generation of a scope.
-    #[cold]
-    pub(super) fn count_for(&self, generation: u64) -> usize {
-        self.slots
-            .iter()
-            .filter(|slot| slot.is_for(generation))
-            .count()
-    }
-
-    /// Where the first one after `key` stands.
-    pub(super) fn after(&self, key: Option<Key>) -> usize {
-        key.map_or(0, |key| {
-            self.slots.partition_point(|slot| slot.key() <= key)
+    pub(super) fn call_from(
+        &self,
+        from: usize,
+        event: &E,
+        clock: &Clock,
+        veto: impl Fn(usize) -> Option<Stop>,
+    ) -> (usize, Stop) {
+        let end = self.len();
+        let remaining_at_panic = Cell::new(0);
+        let calls = || {
+            if self.is_stale() {
+                return (from, Stop::Stale);
+            }
+            let mut rest = &self.handlers[from..];
+            while let Some((handler, behind)) = rest.split_first() {
+                let at = end - rest.len();
+                if let Some(stop) = veto(at) {
+                    return (at, stop);
+                }
+                let note = NoteOnUnwind {
+                    remaining: rest.len(),
+                    noted: &remaining_at_panic,
+                };
+                let invocation = handler.call(event, clock);
+                mem::forget(note);
+                if invocation != Invocation::Completed {
+                    return (at, Stop::At(invocation));
+                }
+                // After the last call too: the listener may have failed in another emit during this call.
+                if self.is_stale() {
+                    return (at + 1, Stop::Stale);
+                }
+                rest = behind;
+            }
+            (end, Stop::End)
+        };
+        contain(&self.counters, calls).unwrap_or_else(|| {
+            let at = end - remaining_at_panic.get();
+            (at, Stop::At(Invocation::Panicked))
         })
     }
 
-    pub(super) fn position(&self, key: Key) -> Option<usize> {
-        self.slots
-            .binary_search_by_key(&key, |slot| slot.key())
+    /// Returns the number of listeners that an emit for this generation reaches.
+    pub(super) fn count_for(&self, generation: &Generation) -> usize {
+        self.listeners
+            .iter()
+            .filter(|listener| listener.belongs_to(generation))
+            .count()
+    }
+
+    /// Returns the index of the first listener behind `order`.
+    pub(super) fn index_after(&self, order: CallOrder) -> usize {
+        self.listeners
+            .partition_point(|listener| listener.call_order() <= order)
+    }
+
+    pub(super) fn index_of(&self, order: CallOrder) -> Option<usize> {
+        self.listeners
+            .binary_search_by_key(&order, |listener| listener.call_order())
             .ok()
     }
 
-    /// The list, to be changed: itself, or where an emit has pinned it a copy.
+    /// Returns the number of the listener that was registered first. Takes one binary search per distinct priority.
+    pub(super) fn oldest(&self) -> Option<u64> {
+        let mut oldest = None;
+        let mut at = 0;
+        // Each run of equal priority is in order of registration.
+        while let Some(first) = self.listeners.get(at) {
+            oldest = Some(oldest.unwrap_or(u64::MAX).min(first.number()));
+            at = self.index_after((first.call_order().0, u64::MAX));
+        }
+        oldest
+    }
+
+    /// Returns the list for a change. Replaces it by a copy if an emit has pinned it.
     pub(super) fn edit(list: &mut Pin<E>) -> &mut Self {
         if Pin::get_mut(list).is_none() {
-            *list = Pin::new(list.retire());
+            list.stale.store(true, Ordering::Release);
+            let copy = Self {
+                handlers: list.handlers.clone(),
+                listeners: list.listeners.clone(),
+                stale: AtomicBool::new(false),
+                counters: Arc::clone(&list.counters),
+            };
+            *list = Pin::new(copy);
         }
-        Pin::get_mut(list).expect("only the table, which is locked, hands out more of it")
+        Pin::get_mut(list).expect("only the table, which is locked, pins lists")
     }
 
-    fn retire(&self) -> Self {
-        self.stale.store(1, Ordering::Release);
-        Self {
-            calls: self.calls.clone(),
-            slots: self.slots.clone(),
-            stale: AtomicU8::new(0),
-            earliest: self.earliest,
-            counters: Arc::clone(&self.counters),
+    pub(super) fn insert(&mut self, listener: Arc<Listener>, handler: Arc<dyn Handler<E>>) {
+        let at = self.index_after(listener.call_order());
+        self.handlers.insert(at, handler);
+        self.listeners.insert(at, listener);
+    }
+
+    /// Removes the listeners at these ascending indices, and moves each listener behind the first of them once.
+    pub(super) fn remove(&mut self, indices: &[usize]) {
+        remove_all(&mut self.handlers, indices);
+        remove_all(&mut self.listeners, indices);
+        if let Some(capacity) = capacity_after_spike(self.len(), self.listeners.capacity()) {
+            self.handlers.shrink_to(capacity);
+            self.listeners.shrink_to(capacity);
         }
-    }
-
-    pub(super) fn insert(&mut self, slot: Arc<Slot>, call: Arc<dyn Call<E>>) {
-        self.earliest = self.earliest.min(slot.deadline);
-        let at = self.after(Some(slot.key()));
-        self.calls.insert(at, call);
-        self.slots.insert(at, slot);
-    }
-
-    /// Moves those that stand behind it: 24 bytes each.
-    pub(super) fn remove(&mut self, at: usize) {
-        self.calls.remove(at);
-        self.slots.remove(at);
-        if let Some(room) = after_a_spike(self.slots.len(), self.slots.capacity()) {
-            self.calls.shrink_to(room);
-            self.slots.shrink_to(room);
-        }
-    }
-
-    /// Those whose deadline has come. The rest tell when the next one comes.
-    pub(super) fn due(&mut self, now: Nanos) -> Vec<u64> {
-        let (due, rest): (Vec<_>, Vec<_>) =
-            self.slots.iter().partition(|slot| slot.deadline <= now);
-        self.earliest = rest.iter().map(|slot| slot.deadline).min().unwrap_or(NEVER);
-        due.iter().map(|slot| slot.number()).collect()
     }
 }
 
-/// The room to be kept where a spike is over: the rest is given back, at a cost that those who left make up for.
-pub(super) fn after_a_spike(len: usize, capacity: usize) -> Option<usize> {
+fn remove_all<T>(items: &mut Vec<T>, indices: &[usize]) {
+    let [first, others @ ..] = indices else {
+        return;
+    };
+    if others.is_empty() {
+        items.remove(*first);
+        return;
+    }
+    let mut next_removed = indices.iter().copied().peekable();
+    let mut kept = *first;
+    for at in *first..items.len() {
+        if next_removed.next_if_eq(&at).is_none() {
+            items.swap(kept, at);
+            kept += 1;
+        }
+    }
+    items.truncate(kept);
+}
+
+/// Returns the capacity to keep if less than an eighth of it is in use.
+///
+/// The removals since the spike pay for the copy.
+pub(super) fn capacity_after_spike(len: usize, capacity: usize) -> Option<usize> {
     (capacity > 64 && len < capacity / 8).then_some(2 * len)
 }
 
 impl<E> Drop for List<E> {
     fn drop(&mut self) {
-        // The last one to let go of a stale list drops what was detached meanwhile; calls first, then slots.
-        while let Some(call) = self.calls.pop() {
-            contained(&self.counters, || drop(call));
+        // The last reference to a stale list drops the captures of the detached listeners: handlers first, then
+        // listeners (see `Listener`).
+        while let Some(handler) = self.handlers.pop() {
+            contain(&self.counters, || drop(handler));
         }
     }
 }

@@ -1,10 +1,12 @@
-//! `Queue`: a listener that puts events into a bounded queue, for a consumer with a pace of its own.
+//! A listener that puts events into a bounded queue, for a consumer with its own pace.
 //!
-//! The handler owns the sending end, the queue the receiving one and the guard: dropping the queue detaches the listener. And
-//! the listener closes the channel when it leaves, by whatever way, so that the queue ends once it is empty. To wait for
-//! the sending end to be dropped would take longer: an emit may still hold the handler, on the very thread that reads.
+//! The handler owns the sender. The [`Queue`] owns the receiver and the guard, so dropping it detaches the listener. The
+//! listener closes the channel when it is detached, so that the queue ends once it is empty. Waiting for the sender's
+//! drop would take longer: an emit may still hold the handler, even on the thread that reads.
 
 use std::fmt;
+use std::hash::Hash;
+use std::iter;
 use std::panic::Location;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -13,30 +15,34 @@ use std::thread::{self, ThreadId};
 use async_channel::{Receiver, Sender, TrySendError};
 
 use super::counters::Counters;
-use super::listen::ListenerBuilder;
-use super::rejected::Rejected;
-use super::slot::ListenerId;
+use super::error::Rejected;
+use super::listener::ListenerId;
+use super::register::ListenerBuilder;
 use super::subscription::Subscription;
 use crate::sync::Mutex;
 
-/// What an emit does with an event for which a queue has no room.
+const LARGEST_CAPACITY: usize = 1 << 24;
+
+/// What an emit does with an event for a full queue.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum QueueOverflow {
-    /// The oldest event in the queue is dropped, and counted.
+    /// Drops the oldest event of the queue and counts it.
     DropOldest,
-    /// The new event is dropped, and counted.
+    /// Drops the new event and counts it.
     DropNewest,
-    /// The emit blocks its thread until there is room. Where the listener leaves meanwhile, the event is dropped, and counted.
+    /// Blocks the emitting thread until there is room. If the listener is detached, drops the event and counts it.
     ///
-    /// An emit on the very thread that received last from the queue would wait for itself: there the event is dropped and
-    /// counted, and the emit told of a failure. Until something has been received nobody knows who will, so do not fill a
-    /// queue on the thread that is to empty it. And do not emit from an async task into a queue that is emptied by tasks
-    /// of the same executor.
+    /// Do not use this in a service that emits from async tasks: the emit blocks the executor's thread, and if the consumer
+    /// is a task on the same executor, it may never run. Use one of the other two there.
+    ///
+    /// An emit on the consumer's own thread would wait for itself. The thread that received the latest event counts as the
+    /// consumer: its emit drops the event, counts it, and reports a failed call. Before the first event was received no
+    /// thread counts as the consumer, so do not fill a queue on the thread that is to empty it.
     Block,
 }
 
-/// The receiving end of a listener's queue. Dropped, it detaches the listener.
+/// The receiving end of a listener's queue. Dropping it detaches the listener.
 ///
 /// ```
 /// use leakproof::{ListenerRegistry, QueueOverflow};
@@ -53,31 +59,31 @@ pub enum QueueOverflow {
 /// ```
 pub struct Queue<E> {
     receiver: Receiver<E>,
-    shared: Arc<Shared>,
+    state: Arc<QueueState>,
     subscription: Subscription,
 }
 
-/// What both ends know.
+/// The state that both ends share.
 #[derive(Default)]
-struct Shared {
+struct QueueState {
     dropped: AtomicU64,
-    /// The thread that received last.
+    /// The thread that received the latest event.
     consumer: Mutex<Option<ThreadId>>,
 }
 
-/// What puts events in.
-struct Inlet<E> {
+/// The sending end.
+struct QueueSender<E> {
     sender: Sender<E>,
-    when_full: QueueOverflow,
-    shared: Arc<Shared>,
+    overflow: QueueOverflow,
+    state: Arc<QueueState>,
     counters: Arc<Counters>,
 }
 
-impl<E: Clone> Inlet<E> {
-    /// Whether the event is where it was to go; so it is where the queue has ended, and nobody waits for it.
-    fn put(&self, event: &E) -> bool {
+impl<E: Clone> QueueSender<E> {
+    /// Returns `false` if the event was dropped because this thread is the consumer.
+    fn send(&self, event: &E) -> bool {
         let event = event.clone();
-        match self.when_full {
+        match self.overflow {
             QueueOverflow::DropOldest => {
                 if let Ok(Some(_)) = self.sender.force_send(event) {
                     self.count_dropped();
@@ -90,7 +96,7 @@ impl<E: Clone> Inlet<E> {
             }
             QueueOverflow::Block => {
                 if let Err(TrySendError::Full(event)) = self.sender.try_send(event) {
-                    if *self.shared.consumer.lock() == Some(thread::current().id()) {
+                    if *self.state.consumer.lock() == Some(thread::current().id()) {
                         self.count_dropped();
                         return false;
                     }
@@ -104,115 +110,109 @@ impl<E: Clone> Inlet<E> {
     }
 
     fn count_dropped(&self) {
-        self.shared.dropped.fetch_add(1, Ordering::Relaxed);
+        self.state.dropped.fetch_add(1, Ordering::Relaxed);
         self.counters.count_dropped();
     }
 }
 
 impl<T, E> ListenerBuilder<'_, T, E>
 where
-    T: std::hash::Hash + Eq + Send + Sync + 'static,
+    T: Hash + Eq + Send + Sync + 'static,
     E: Clone + Send + 'static,
 {
-    /// Registers a queue of clones of the events, at most `capacity` at a time, for all of which memory is taken at once.
+    /// Registers a queue for clones of the events. Allocates memory for `capacity` events.
     ///
     /// # Errors
     ///
-    /// [`Rejected`] where a bound is reached and nothing may go for it, or an option or the capacity is zero, or the capacity
-    /// above 2<sup>24</sup>.
+    /// Returns [`Rejected`] if a bound is reached and no listener can be removed, if an option or the capacity is zero, or
+    /// if the capacity is above 2<sup>24</sup>.
     #[track_caller]
-    pub fn queue(
-        self,
-        capacity: usize,
-        when_full: QueueOverflow,
-    ) -> Result<Queue<E>, Rejected<()>> {
-        if let Some(rejected) = Rejected::of_capacity(capacity) {
-            return Err(rejected);
+    pub fn queue(self, capacity: usize, overflow: QueueOverflow) -> Result<Queue<E>, Rejected<()>> {
+        match capacity {
+            0 => return Err(Rejected::zero((), "capacity")),
+            1..=LARGEST_CAPACITY => {}
+            _ => return Err(Rejected::capacity((), LARGEST_CAPACITY)),
         }
         let (sender, receiver) = async_channel::bounded(capacity);
         let channel = sender.clone();
-        let shared = Arc::<Shared>::default();
-        let counters = self.counters();
-        let inlet = Inlet {
+        let state = Arc::<QueueState>::default();
+        let sender = QueueSender {
             sender,
-            when_full,
-            shared: Arc::clone(&shared),
-            counters,
+            overflow,
+            state: Arc::clone(&state),
+            counters: self.counters(),
         };
-        // The queue is the guard, whatever other end the listener may have.
-        let listen = self.on_leaving(move || {
+        let builder = self.on_detach(move || {
             channel.close();
         });
-        let registered =
-            listen.register(move |event: &E| inlet.put(event), Location::caller(), true);
-        let subscription = registered.map_err(|rejected| rejected.map(drop))?;
+        // The queue is the guard, whatever else may end the listener.
+        let detaches = true;
+        let location = Location::caller();
+        let registered = builder.register(move |event: &E| sender.send(event), location, detaches);
         Ok(Queue {
             receiver,
-            shared,
-            subscription,
+            state,
+            subscription: registered.map_err(|rejected| rejected.map(drop))?,
         })
     }
 }
 
 impl<E> Queue<E> {
-    /// The next event, when there is one; `None` when the listener is detached and the queue empty.
+    /// Waits for the next event. Returns `None` if the listener is detached and the queue is empty.
     pub async fn recv(&self) -> Option<E> {
-        let event = self.receiver.recv().await.ok();
-        self.consumed(event)
+        let event = self.receiver.recv().await;
+        self.note_consumer(event.ok())
     }
 
-    /// The next event, for which this blocks its thread; `None` when the listener is detached and the queue empty.
+    /// Blocks the thread until the next event. Returns `None` if the listener is detached and the queue is empty.
     pub fn blocking_recv(&self) -> Option<E> {
-        self.is_consumer();
-        let event = self.receiver.recv_blocking().ok();
-        self.consumed(event)
+        self.note_consumer(self.receiver.recv_blocking().ok())
     }
 
-    /// The next event, if there is one.
+    /// Returns the next event, or `None` if the queue is empty.
     pub fn try_recv(&self) -> Option<E> {
-        let event = self.receiver.try_recv().ok();
-        self.consumed(event)
+        self.note_consumer(self.receiver.try_recv().ok())
     }
 
-    fn consumed(&self, event: Option<E>) -> Option<E> {
-        self.is_consumer();
+    /// Notes this thread as the consumer if it has received an event. A thread that polls in vain is none.
+    fn note_consumer(&self, event: Option<E>) -> Option<E> {
+        if event.is_some() {
+            *self.state.consumer.lock() = Some(thread::current().id());
+        }
         event
     }
 
-    fn is_consumer(&self) {
-        *self.shared.consumer.lock() = Some(thread::current().id());
-    }
-
-    /// The events that come, until the listener is detached and the queue is empty; blocks between them.
+    /// Returns an iterator over the events, which blocks between them. It ends when the listener is detached and the queue is
+    /// empty.
     pub fn iter(&self) -> impl Iterator<Item = E> {
-        std::iter::from_fn(|| self.blocking_recv())
+        iter::from_fn(|| self.blocking_recv())
     }
 
-    /// How many events wait.
+    /// Returns the number of events in the queue.
     #[must_use]
     pub fn len(&self) -> usize {
         self.receiver.len()
     }
 
-    /// Whether none waits.
+    /// Returns `true` if the queue is empty.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.receiver.is_empty()
     }
 
-    /// How many events were dropped because there was no room.
+    /// Returns the number of events that were dropped because the queue was full.
     #[must_use]
     pub fn dropped(&self) -> u64 {
-        self.shared.dropped.load(Ordering::Relaxed)
+        self.state.dropped.load(Ordering::Relaxed)
     }
 
-    /// Which listener fills it.
+    /// Returns the id of the listener.
     #[must_use]
     pub fn id(&self) -> ListenerId {
         self.subscription.id()
     }
 
-    /// Whether the listener is attached.
+    /// Returns `true` if the listener is attached.
     #[must_use]
     pub fn is_attached(&self) -> bool {
         self.subscription.is_attached()

@@ -1,44 +1,45 @@
-//! `Subscription`: the guard of one listener.
+//! The guard of one listener.
 //!
-//! It holds the registry weakly, and the slot, so that it keeps neither alive, nor what the handler captured.
+//! A guard holds the registry and the listener weakly. So it keeps neither of them alive, nor the handler's captures.
 
 use std::error::Error;
 use std::fmt;
 use std::mem;
-use std::sync::Weak;
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
-use super::inner::Control;
-use super::slot::{ListenerId, Slot};
+use super::emit_stack;
+use super::handle::RegistryHandle;
+use super::listener::{Listener, ListenerId};
 
-/// The guard of a listener: dropped, it detaches it, unless the listener was given another end.
+/// The guard of a listener. Dropping it detaches the listener, unless another cause ends it.
 ///
 /// | the listener was registered with | dropping its guard |
 /// | --- | --- |
 /// | `on` alone, or `key`, `ttl`, `priority`, `filter` or `label` | detaches it |
-/// | `scope`, `owner`, `max_calls` or `once`, whatever else was given | does nothing: it stays until that ends it |
-/// | `queue` (the guard is the `Queue`), whatever else was given | detaches it |
+/// | `scope`, `owner`, `max_calls` or `once`, with any other options | does nothing |
+/// | `queue` (the guard is the `Queue`), with any options | detaches it |
 ///
-/// [`forget`](Self::forget) never detaches. A listener that has no other end then stays until it is too old, fails too often,
-/// is evicted, gives way to the next under its key, or is detached by its id or by `clear`. `let _ = bus.on(…)` drops the
-/// guard at once.
+/// [`forget`](Self::forget) never detaches. The listener then stays until its ttl ends, the circuit breaker detaches it, it is
+/// evicted, a registration with its key replaces it, or it is detached by its id or by `clear`. `let _ = bus.on(…)` drops
+/// the guard at once.
 ///
-/// A guard never keeps its registry alive, and whatever has become of its listener it cannot touch another one.
-#[must_use = "dropping it detaches the listener, unless that has a scope, an owner or a number of times: keep it, or `forget` it"]
+/// A guard never keeps its registry alive. The guard of a removed listener does nothing.
+#[must_use = "dropping the guard detaches a listener without scope, owner or call limit: keep the guard or `forget` it"]
 pub struct Subscription {
-    registry: Weak<dyn Control>,
-    slot: Weak<Slot>,
+    registry: Weak<dyn RegistryHandle>,
+    listener: Weak<Listener>,
     id: ListenerId,
     detaches: bool,
 }
 
-/// A listener was detached, but not waited for.
+/// The reason why [`Subscription::detach_and_wait`] has not waited until the handler was dropped. The listener is detached.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum DetachError {
-    /// Called from inside of the handler, or of an emit on this thread that holds it: waiting would never end.
+    /// An emit on this thread holds the handler, so waiting would never end.
     Inside,
-    /// It was still running, or held by an emit, when the time was over.
+    /// An emit still held the handler when the timeout elapsed.
     TimedOut,
 }
 
@@ -46,9 +47,11 @@ impl fmt::Display for DetachError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Inside => {
-                "detached, but an emit on this very thread holds the handler, so it cannot be waited for here"
+                "the listener is detached, but an emit on this thread holds its handler: call `detach_and_wait` outside of the emit"
             }
-            Self::TimedOut => "detached, but an emit still held the handler when the time was over",
+            Self::TimedOut => {
+                "the listener is detached, but an emit still held its handler when the timeout elapsed"
+            }
         })
     }
 }
@@ -57,93 +60,89 @@ impl Error for DetachError {}
 
 impl Subscription {
     pub(super) fn new(
-        registry: Weak<dyn Control>,
-        slot: Weak<Slot>,
-        id: ListenerId,
+        registry: Weak<dyn RegistryHandle>,
+        listener: &Arc<Listener>,
         detaches: bool,
     ) -> Self {
         Self {
             registry,
-            slot,
-            id,
+            listener: Arc::downgrade(listener),
+            id: ListenerId(listener.number()),
             detaches,
         }
     }
 
-    /// Which listener it is.
+    /// Returns the id of the listener.
     #[must_use]
     pub fn id(&self) -> ListenerId {
         self.id
     }
 
-    /// Whether the listener is still in the registry. One that is too old may be until somebody comes across it.
+    /// Returns `true` if the listener is attached. An expired listener is attached until it is removed.
     #[must_use]
     pub fn is_attached(&self) -> bool {
-        self.slot.upgrade().is_some_and(|slot| slot.is_attached())
+        self.listener
+            .upgrade()
+            .is_some_and(|listener| listener.is_attached())
     }
 
-    /// Detaches the listener; whether it was still attached.
+    /// Detaches the listener. Returns `false` if it was not attached any more.
     ///
-    /// No later emit calls it. A call that is running may finish; what the handler captured is dropped here, or when that
-    /// call has returned.
+    /// No emit that begins after the return calls the listener. A call in progress continues. The handler's captures are
+    /// dropped here if no emit is in progress on the topic, and otherwise when the handler call in progress returns.
     pub fn detach(mut self) -> bool {
         self.detach_now()
     }
 
-    /// Detaches the listener and waits for calls of it that are running, in real time. When this returns `Ok`, none is,
-    /// and what the handler captured has been dropped, whoever detached it. Where an emit holds all of its handlers (see
-    /// [`ListenerRegistry`](crate::ListenerRegistry)), it waits for the call under way, be it another listener's.
+    /// Detaches the listener and waits, in real time, until its handler does not run and its captures were dropped.
+    ///
+    /// Also waits if another thread has detached the listener before. An emit holds all handlers of its topic, so this may
+    /// wait for a call of another handler of that topic.
     ///
     /// # Errors
     ///
-    /// The listener is detached in any case. [`DetachError::Inside`] when called from inside of the handler, or of another
-    /// one in the same emit if that holds all of its handlers, or from the drop of what was captured by one that leaves
-    /// together with it: each would wait for itself. [`DetachError::TimedOut`] where a call takes longer than `timeout`.
+    /// The listener is detached in any case. Returns [`DetachError::Inside`] if an emit on this thread holds the handler,
+    /// or if this is called from the drop of a capture that is removed together with the listener. Returns
+    /// [`DetachError::TimedOut`] if a call takes longer than `timeout`.
     pub fn detach_and_wait(mut self, timeout: Duration) -> Result<(), DetachError> {
-        let Some(slot) = self.slot.upgrade() else {
+        let Some(listener) = self.listener.upgrade() else {
             return Ok(());
         };
-        let emits = self
-            .registry
-            .upgrade()
-            .is_some_and(|registry| registry.holds_here(&slot));
-        let inside = emits || slot.is_dropped_here();
-        let signal = slot.signal();
-        drop(slot);
+        let dropped = listener.dropped_signal();
         self.detach_now();
-        if inside {
-            // The frame may be that of an emit that has let go of it meanwhile.
-            return if self.slot.strong_count() == 0 {
-                Ok(())
-            } else {
-                Err(DetachError::Inside)
-            };
-        }
-        if signal.wait(timeout) {
+        let registry = self.registry.upgrade();
+        let is_held_here = listener.is_dropping_on_this_thread()
+            || registry.is_some_and(|it| emit_stack::holds(listener.handler_ref(it.address())));
+        drop(listener);
+        if is_held_here {
+            Err(DetachError::Inside)
+        } else if dropped.wait(timeout) {
             Ok(())
         } else {
             Err(DetachError::TimedOut)
         }
     }
 
-    /// Gives up the guard and leaves the listener attached, until another way out takes it.
+    /// Gives up the guard without detaching the listener. Returns the listener's id.
     pub fn forget(mut self) -> ListenerId {
         self.detaches = false;
         self.id
     }
 
-    /// Has emits skip the listener; whether it is attached.
+    /// Pauses the listener: emits skip it. Returns `false` if it is not attached.
     pub fn pause(&self) -> bool {
-        self.registry
-            .upgrade()
-            .is_some_and(|registry| registry.pause(self.id.0, true))
+        self.set_paused(true)
     }
 
-    /// Has emits call the listener again; whether it is attached.
+    /// Ends a pause. Returns `false` if the listener is not attached.
     pub fn resume(&self) -> bool {
+        self.set_paused(false)
+    }
+
+    fn set_paused(&self, paused: bool) -> bool {
         self.registry
             .upgrade()
-            .is_some_and(|registry| registry.pause(self.id.0, false))
+            .is_some_and(|registry| registry.set_paused(self.id.0, paused))
     }
 
     fn detach_now(&mut self) -> bool {

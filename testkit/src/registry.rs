@@ -378,7 +378,7 @@ impl Run {
                 let at = usize::from(scope) % SCOPES;
                 let emitted = self
                     .bus
-                    .emit_to(self.scopes[at].generation(), &(topic % 3), &event)
+                    .emit_to(&self.scopes[at].generation(), &(topic % 3), &event)
                     .unwrap();
                 let only = Some((at, self.model.generations[at]));
                 self.model

@@ -168,7 +168,7 @@ fn scope_end_against_registration() {
         // Either it was for the generation that has ended, or it came after the renewal, for the next.
         let is_for_the_next = alive.upgrade().is_some();
         assert_eq!(bus.len(), 1 + usize::from(is_for_the_next));
-        assert_eq!(bus.emit_to(generation, &1, &1).unwrap().called, 0);
+        assert_eq!(bus.emit_to(&generation, &1, &1).unwrap().called, 0);
         drop(ending);
         assert!(alive.upgrade().is_none());
         assert_eq!(bus.len(), 1);

@@ -93,7 +93,7 @@ impl World {
         });
         let outcome = match to {
             None => bus.emit(&topic, &event),
-            Some((generation, _)) => bus.emit_to(*generation, &topic, &event),
+            Some((generation, _)) => bus.emit_to(generation, &topic, &event),
         };
         let outcome = outcome.expect("depth is below the recursion limit");
         let EmitSummary {

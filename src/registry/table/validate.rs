@@ -1,66 +1,63 @@
-//! Every invariant of the table, checked; for tests and fuzzing.
+//! Checks of the table's invariants, for tests and fuzzing.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use super::Table;
-use crate::registry::slot::NEVER;
+use super::{Record, Table};
 
 impl<T, E: 'static> Table<T, E> {
+    /// Checks every invariant.
+    ///
     /// # Panics
     ///
-    /// Where one does not hold.
+    /// Panics if one does not hold.
     pub(in crate::registry) fn validate(&self) {
         let mut listed = 0;
         for topic in &self.topics {
             let list = &topic.list;
             assert!(list.len() > 0, "a topic without listeners is not kept");
             assert!(list.len() <= self.limits.max_per_topic);
-            assert_eq!(list.calls.len(), list.slots.len());
-            assert!(list.slots.is_sorted_by(|a, b| a.key() < b.key()));
-            assert!(list.staleness() == 0, "the table's list is the current one");
+            assert_eq!(list.handlers.len(), list.listeners.len());
+            assert!(
+                list.listeners
+                    .is_sorted_by(|a, b| a.call_order() < b.call_order())
+            );
+            assert!(!list.is_stale(), "the table's list is current");
             listed += list.len();
-            for (slot, call) in list.slots.iter().zip(&list.calls) {
-                let record = &self.records[&slot.number()];
-                assert!(record.topic == topic.at && Arc::ptr_eq(&record.slot, slot));
-                assert!(slot.deadline >= list.earliest());
-                let straight = !slot.is_paused() && record.failures == 0;
-                assert!(Arc::ptr_eq(
-                    call,
-                    if straight { &record.call } else { &self.asks }
-                ));
+            let oldest = list.listeners.iter().map(|it| it.number()).min();
+            assert_eq!(list.oldest(), oldest);
+            for (listener, handler) in list.listeners.iter().zip(&list.handlers) {
+                let record = &self.records[&listener.number()];
+                assert!(record.topic == topic.id && Arc::ptr_eq(&record.listener, listener));
+                let is_direct = !listener.is_paused() && record.breaker.failures() == 0;
+                let expected = if is_direct {
+                    &record.handler
+                } else {
+                    &self.consult_table
+                };
+                assert!(Arc::ptr_eq(handler, expected));
             }
         }
         assert_eq!(listed, self.records.len());
         assert!(self.records.len() <= self.limits.max_listeners);
-        let count = |of: fn(&super::Record<E>) -> bool| {
-            self.records.values().filter(|record| of(record)).count()
-        };
+        let count = |of: fn(&Record<E>) -> bool| self.records.values().filter(|it| of(it)).count();
+        assert_eq!(count(|it| it.listener.has_deadline()), self.deadlines.len());
         assert_eq!(
-            count(|record| record.slot.deadline != NEVER),
-            self.deadlines.len()
-        );
-        assert_eq!(
-            count(|record| record.slot.traits.key.is_some()),
+            count(|it| it.listener.options.key.is_some()),
             self.keyed.len()
         );
+        assert_eq!(count(|it| it.breaker.is_open()), self.open_breakers);
         assert_eq!(
-            count(|record| record.silenced_until.is_some()),
-            self.silenced
+            count(|it| it.listener.options.generation.is_some()),
+            self.members.values().map(BTreeSet::len).sum()
         );
-        let members: usize = self
-            .generations
-            .values()
-            .map(std::collections::BTreeSet::len)
-            .sum();
-        assert_eq!(
-            count(|record| record.slot.traits.generation.is_some()),
-            members
-        );
+        assert!(self.members.values().all(|members| !members.is_empty()));
+        // `owned` has no mark on the listener to compare it with, so this checks that it does not outlive its listeners.
+        assert!(self.owned.iter().all(|it| self.records.contains_key(it)));
         for (number, record) in &self.records {
-            assert!(
-                record.slot.is_attached() && record.slot.number() == *number && *number < self.next
-            );
-            assert!(record.silenced_until.is_none() || record.failures > 0);
+            assert!(record.listener.is_attached() && record.listener.number() == *number);
+            assert!(*number < self.next);
+            assert!(!record.breaker.is_open() || record.breaker.failures() > 0);
         }
     }
 }

@@ -36,7 +36,7 @@ const METHODS: &[(&str, Method)] = &[
     ("emit_to", |it| {
         assert!(
             it.bus
-                .emit_to(it.scope.generation(), "topic", &9)
+                .emit_to(&it.scope.generation(), "topic", &9)
                 .unwrap()
                 .called
                 <= 3

@@ -34,7 +34,7 @@ fn promise_9_a_rejection_gives_the_handler_back_and_says_which_limit_how_many_an
         "{text}"
     );
     assert!(
-        text.contains("limits.rs:") && text.contains(" (2 times); a listener with a `key` "),
+        text.contains("limits.rs:") && text.contains(" (2 times); register with a `key` "),
         "{text}"
     );
     (rejected.handler)(&1);
@@ -126,10 +126,7 @@ fn zero_is_judged_when_registering_and_when_building() {
         .expect_err("no times");
     assert_eq!(
         (never.limit(), never.to_string().as_str()),
-        (
-            Limit::Zero,
-            "the listener's `max_calls` is zero; it could never be called"
-        )
+        (Limit::Zero, "`max_calls` must be above zero")
     );
     assert_eq!(
         bus.listen("a")

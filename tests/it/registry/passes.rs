@@ -190,7 +190,7 @@ fn promise_8_once_its_generation_has_ended_an_emit_calls_nobody_more() {
             put(&scope, opened);
             make_calm(&bus);
             count.take();
-            assert_eq!(bus.emit_to(generation, "topic", &1).unwrap().called, 1);
+            assert_eq!(bus.emit_to(&generation, "topic", &1).unwrap().called, 1);
             assert_eq!(count.get(), 0);
         }
     });

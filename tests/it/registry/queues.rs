@@ -171,10 +171,7 @@ fn a_capacity_beyond_reach_is_refused() {
             (rejected.limit(), rejected.max()),
             (Limit::Capacity, 1 << 24)
         );
-        assert_eq!(
-            rejected.to_string(),
-            "the queue's `capacity` is above 16777216, the most there may be"
-        );
+        assert_eq!(rejected.to_string(), "`capacity` must not exceed 16777216");
     }
     assert!(bus.is_empty());
 }

@@ -428,17 +428,19 @@ fn an_event_of_a_closed_generation_reaches_nobody_and_of_an_open_one_its_own() {
         }
         let _ = counts.each_ref().map(Count::take);
         let generation = first.generation();
-        let emitted = bus.emit_to(generation, "topic", &1).unwrap();
+        let emitted = bus.emit_to(&generation, "topic", &1).unwrap();
         assert_eq!((emitted.called, emitted.skipped), (2, 0));
         assert_eq!(counts.each_ref().map(Count::take), [1, 1, 0]);
         first.renew();
-        assert_eq!(bus.emit_to(generation, "topic", &1).unwrap().called, 0);
+        assert_eq!(bus.emit_to(&generation, "topic", &1).unwrap().called, 0);
         assert_eq!(
-            bus.emit_to(first.generation(), "topic", &1).unwrap().called,
+            bus.emit_to(&first.generation(), "topic", &1)
+                .unwrap()
+                .called,
             1
         );
         assert_eq!(
-            bus.emit_to(second.generation(), "topic", &1)
+            bus.emit_to(&second.generation(), "topic", &1)
                 .unwrap()
                 .called,
             2

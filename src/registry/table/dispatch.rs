@@ -1,0 +1,153 @@
+//! What emits do to the table: pin a list, ask about a listener that must not be called directly, and record results.
+
+use std::borrow::Borrow;
+use std::sync::Arc;
+
+use super::{RemovedListener, Table, TopicId};
+use crate::clock::Nanos;
+use crate::registry::breaker::{Admission, Transition};
+use crate::registry::handler::Handler;
+use crate::registry::list::{List, Pin};
+use crate::registry::listener::{CallOrder, Listener};
+use crate::removal::RemovalCause;
+
+/// The list that an emit begins with.
+pub(in crate::registry) struct Pinned<E> {
+    pub(in crate::registry) list: Pin<E>,
+    pub(in crate::registry) topic: TopicId,
+    /// The table's sequence number. Listeners from this number on are registered after the emit began.
+    pub(in crate::registry) sequence: u64,
+}
+
+/// A listener that may be called.
+pub(in crate::registry) struct Admitted<E> {
+    pub(in crate::registry) handler: Arc<dyn Handler<E>>,
+    pub(in crate::registry) listener: Arc<Listener>,
+    pub(in crate::registry) is_probe: bool,
+}
+
+/// What the result of a call has changed.
+pub(in crate::registry) struct Recorded<T, E> {
+    pub(in crate::registry) transition: Transition,
+    pub(in crate::registry) failures: u32,
+    pub(in crate::registry) removed: Option<RemovedListener<T, E>>,
+}
+
+impl<T, E: 'static> Table<T, E> {
+    /// Counts an emit that reaches no listener.
+    pub(in crate::registry) fn count_emit(&mut self) {
+        self.counters.emitted += 1;
+    }
+
+    /// Begins an emit. Returns `None` if the topic has no listeners.
+    #[inline]
+    pub(in crate::registry) fn pin<Q: ?Sized + Eq>(
+        &mut self,
+        hash: u64,
+        name: &Q,
+    ) -> Option<Pinned<E>>
+    where
+        T: Borrow<Q>,
+    {
+        self.counters.emitted += 1;
+        let topic = self
+            .topics
+            .find_mut(hash, |topic| topic.is_named(hash, name))?;
+        topic.pins += 1;
+        self.counters.begun_calls += topic.list.len() as u64;
+        Some(Pinned {
+            list: Pin::clone(&topic.list),
+            topic: topic.id,
+            sequence: self.next,
+        })
+    }
+
+    /// Pins the list of a topic again, for an emit that has released a list. Returns the list, the index of the first
+    /// listener behind `last`, and the sequence number.
+    pub(in crate::registry) fn repin(
+        &self,
+        topic: TopicId,
+        last: Option<CallOrder>,
+    ) -> Option<(Pin<E>, usize, u64)> {
+        let list = &self.topic(topic)?.list;
+        let next = last.map_or(0, |last| list.index_after(last));
+        Some((Pin::clone(list), next, self.next))
+    }
+
+    /// Returns a listener if it may be called now.
+    pub(in crate::registry) fn admit(&mut self, listener: u64, now: Nanos) -> Option<Admitted<E>> {
+        let record = self.records.get_mut(&listener)?;
+        if record.listener.is_paused() {
+            return None;
+        }
+        let admission = record.breaker.admit(now);
+        (admission != Admission::Skip).then(|| Admitted {
+            handler: Arc::clone(&record.handler),
+            listener: Arc::clone(&record.listener),
+            is_probe: admission == Admission::Probe,
+        })
+    }
+
+    /// Records that a call failed or succeeded; `None` if it was not made.
+    pub(in crate::registry) fn record(
+        &mut self,
+        listener: u64,
+        is_probe: bool,
+        failed: Option<bool>,
+        now: Nanos,
+    ) -> Option<Recorded<T, E>> {
+        let record = self.records.get_mut(&listener)?;
+        if is_probe {
+            record.breaker.finish_probe();
+        }
+        let transition = match failed {
+            None => Transition::None,
+            Some(false) => record.breaker.record_success(is_probe),
+            Some(true) => record.breaker.record_failure(self.limits.breaker, now),
+        };
+        let failures = record.breaker.failures();
+        record.listener.set_failing(failures > 0);
+        let mut removed = None;
+        match transition {
+            Transition::None => {}
+            Transition::Opened => self.open_breakers += 1,
+            Transition::Closed => self.open_breakers -= 1,
+            Transition::Detach => removed = self.remove(listener, RemovalCause::Failed),
+        }
+        self.refresh_entry(listener);
+        Some(Recorded {
+            transition,
+            failures,
+            removed,
+        })
+    }
+
+    /// Pauses or resumes a listener. Returns `false` if it is not in the table.
+    pub(in crate::registry) fn set_paused(&mut self, listener: u64, paused: bool) -> bool {
+        let Some(record) = self.records.get(&listener) else {
+            return false;
+        };
+        record.listener.set_paused(paused);
+        self.refresh_entry(listener);
+        true
+    }
+
+    /// Stores in its topic's list if a listener may be called directly.
+    fn refresh_entry(&mut self, listener: u64) {
+        let Some(record) = self.records.get(&listener) else {
+            return;
+        };
+        let is_direct = !record.listener.is_paused() && record.breaker.failures() == 0;
+        let handler = Arc::clone(if is_direct {
+            &record.handler
+        } else {
+            &self.consult_table
+        });
+        let (id, order) = (record.topic, record.listener.call_order());
+        let topic = self.topic_mut(id).expect("a listener has a topic");
+        let index = topic.list.index_of(order).expect("a listener is listed");
+        if !Arc::ptr_eq(&topic.list.handlers[index], &handler) {
+            List::edit(&mut topic.list).handlers[index] = handler;
+        }
+    }
+}
