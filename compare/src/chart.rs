@@ -1,12 +1,13 @@
-//! Charts as SVG: horizontal bars here, curves in `curves.rs`.
+//! Charts as SVG.
 
 use std::fmt::Write as _;
 
-use crate::curves::{self, Curve};
-use example_support::svg::{self, TEXT, escaped};
+use crate::report::figure;
+use example_support::svg::{self, Line, LineChart, TEXT, escaped};
+use example_support::text::thousands;
 
 pub(crate) struct Chart {
-    /// The file's name in `docs`.
+    /// The name of the file in `docs`.
     pub(crate) file: &'static str,
     pub(crate) title: String,
     pub(crate) plot: Plot,
@@ -14,7 +15,7 @@ pub(crate) struct Chart {
 
 pub(crate) enum Plot {
     Bars(Vec<(String, f64)>),
-    Curves(Vec<Curve>),
+    Lines(Vec<Line>),
 }
 
 const WIDTH: f64 = 800.0;
@@ -23,18 +24,28 @@ const VALUES: f64 = 70.0;
 const BAR: f64 = 16.0;
 const STEP: f64 = 24.0;
 const TOP: f64 = 44.0;
-/// A bar this many times the median is cut, lest it make all others look alike.
+/// A bar longer than this many medians is cut, because it would make all others look alike.
 const CUT: f64 = 4.0;
 
 pub(crate) const PEER: &str = "#8b95a5";
 pub(crate) const OURS: &str = "#e0662f";
 
 impl Chart {
-    /// What is of this crate is told by the asterisks around its name.
-    pub(crate) fn svg(&self) -> String {
-        match &self.plot {
-            Plot::Bars(bars) => bar_chart(&self.title, bars),
-            Plot::Curves(curves) => curves::svg(&self.title, curves),
+    /// Draws the chart. Asterisks around a name mark a collection of this crate.
+    pub(crate) fn svg(self) -> String {
+        match self.plot {
+            Plot::Bars(bars) => bar_chart(&self.title, &bars),
+            Plot::Lines(lines) => {
+                let chart = LineChart {
+                    title: &self.title,
+                    caption: "entries",
+                    logarithmic: true,
+                    format_x: |value| thousands(value as u64),
+                    format_y: figure,
+                    lines,
+                };
+                chart.svg()
+            }
         }
     }
 }
@@ -50,7 +61,7 @@ fn bar_chart(title: &str, bars: &[(String, f64)]) -> String {
     svg
 }
 
-/// The value of a bar of full width.
+/// Returns the value of a bar of full width.
 fn longest(bars: &[(String, f64)]) -> f64 {
     let mut values: Vec<f64> = bars.iter().map(|bar| bar.1).collect();
     values.sort_by(f64::total_cmp);
@@ -61,9 +72,9 @@ fn push_bar(svg: &mut String, y: f64, label: &str, value: f64, longest: f64) {
     let full = WIDTH - LABELS - VALUES;
     let length = (full * value / longest).min(full).max(1.0);
     let colour = if label.contains("**") { OURS } else { PEER };
-    let plain = plain(label);
+    let plain = escaped(&plain(label));
     let (end, base) = (LABELS + length, y + BAR - 3.0);
-    let number = crate::report::figure(value);
+    let number = figure(value);
     let mut line =
         |text: std::fmt::Arguments<'_>| writeln!(svg, "{text}").expect("a String takes all");
     line(format_args!(
@@ -74,7 +85,7 @@ fn push_bar(svg: &mut String, y: f64, label: &str, value: f64, longest: f64) {
         "<rect x=\"{LABELS}\" y=\"{y}\" width=\"{length:.1}\" height=\"{BAR}\" rx=\"2\" fill=\"{colour}\"/>"
     ));
     if value > longest {
-        // Two strokes across the bar say that it was cut.
+        // A gap marks a bar that was cut.
         let at = end - 26.0;
         line(format_args!(
             "<path d=\"M{at} {} l6 -{h} h4 l-6 {h} z\" fill=\"{TEXT}\"/>",
@@ -88,7 +99,7 @@ fn push_bar(svg: &mut String, y: f64, label: &str, value: f64, longest: f64) {
     ));
 }
 
-/// A name without its Markdown.
+/// Returns a name without its Markdown.
 pub(crate) fn plain(label: &str) -> String {
-    escaped(&label.replace(['*', '`'], ""))
+    label.replace(['*', '`'], "")
 }

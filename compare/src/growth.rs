@@ -1,12 +1,13 @@
 //! Section: what an insert and an id cost as a set grows from ten thousand ids to ten million.
 
-use crate::chart::{Chart, Plot};
+use crate::chart::{Chart, OURS, PEER, Plot, plain};
 use crate::contestant::{Entry, Grown};
-use crate::curves::Curve;
-use crate::report::{Section, Table, figure, grouped};
+use crate::report::{Section, Table, figure};
 use crate::rounds::{interleaved, median};
 use crate::sizes::Sizes;
 use crate::{child, ours, peers};
+use example_support::svg::Line;
+use example_support::text::thousands;
 
 const NAMES: [&str; 3] = [ours::UNSYNC, ours::SHARED, peers::STD_GROWING];
 
@@ -62,8 +63,8 @@ fn text(sizes: &Sizes) -> String {
          anew, which here is spread over all inserts: see *Pauses* for what it is to the one insert that has to wait. Ours \
          moves to an index of twice the size a few entries a call, so that its bytes an id go up and down by some 5, and \
          by 12 while both are there; those of the `HashSet` by 29, and by 57.",
-        first = grouped(first as u64),
-        last = grouped(last as u64),
+        first = thousands(first as u64),
+        last = thousands(last as u64),
         rounds = sizes.growth_rounds,
     )
 }
@@ -82,28 +83,30 @@ fn table(sizes: &Sizes, nanos: &[Vec<f64>], bytes: &[Vec<f64>]) -> Table {
             .iter()
             .zip(bytes)
             .flat_map(|(nanos, bytes)| [figure(nanos[at]), figure(bytes[at])]);
-        table.row(std::iter::once(grouped(size as u64)).chain(cells));
+        table.row(std::iter::once(thousands(size as u64)).chain(cells));
     }
     table
 }
 
 fn chart(sizes: &Sizes, file: &'static str, title: &str, values: &[Vec<f64>]) -> Chart {
-    let curve = |(name, values): (&&str, &Vec<f64>)| {
-        let points = sizes
-            .growth
-            .iter()
-            .map(|&size| size as f64)
-            .zip(values.iter().copied());
-        Curve {
-            name: (*name).to_owned(),
-            points: points.collect(),
+    let mut ours = 0;
+    let mut line = |(name, values): (&&str, &Vec<f64>)| {
+        let is_ours = name.contains("**");
+        ours += usize::from(is_ours);
+        let sizes = sizes.growth.iter().map(|&size| size as f64);
+        Line {
+            name: plain(name),
+            colour: if is_ours { OURS } else { PEER },
+            // The second line of ours has the same colour as the first.
+            dashed: is_ours && ours > 1,
+            points: sizes.zip(values.iter().copied()).collect(),
         }
     };
-    let curves = NAMES.iter().zip(values).map(curve).collect();
+    let lines = NAMES.iter().zip(values).map(&mut line).collect();
     Chart {
         file,
         title: title.to_owned(),
-        plot: Plot::Curves(curves),
+        plot: Plot::Lines(lines),
     }
 }
 

@@ -2,11 +2,12 @@
 
 use crate::chart::{Chart, Plot};
 use crate::contestant::Entry;
-use crate::report::{Section, Table, Target, figure, grouped};
+use crate::report::{Section, Table, Target, figure};
 use crate::rounds::{Rounds, interleaved};
 use crate::sizes::Sizes;
 use crate::stream::{Distance, Stream};
 use crate::{ours, peers};
+use example_support::text::thousands;
 
 pub(crate) fn section(sizes: &Sizes) -> Vec<Section> {
     let entries = contestants();
@@ -74,14 +75,14 @@ fn text(sizes: &Sizes, stream: &Stream) -> String {
          though it was recorded less than {window} ticks ago, or a new id called a duplicate. What has no clock to be \
          driven is given a ttl of a day, so what it answers wrongly is what it let go although it has room for {live} \
          ids.",
-        window = grouped(sizes.window),
-        live = grouped(sizes.live as u64),
+        window = thousands(sizes.window),
+        live = thousands(sizes.live as u64),
         rounds = sizes.rounds,
-        warm = grouped(sizes.warm_up as u64),
-        timed = grouped(sizes.timed as u64),
-        slow = grouped(sizes.timed_slow as u64),
-        events = grouped(stream.len() as u64),
-        redelivered = grouped(stream.redeliveries(0..stream.len()) as u64),
+        warm = thousands(sizes.warm_up as u64),
+        timed = thousands(sizes.timed as u64),
+        slow = thousands(sizes.timed_slow as u64),
+        events = thousands(stream.len() as u64),
+        redelivered = thousands(stream.redeliveries(0..stream.len()) as u64),
     )
 }
 
@@ -99,7 +100,7 @@ fn table(entries: &[Entry], rounds: &Rounds, wrong: &[usize]) -> Table {
             entry.name.to_owned(),
             figure(rounds.median(at)),
             figure(rounds.ratio(at, ours)),
-            grouped(wrong[at] as u64),
+            thousands(wrong[at] as u64),
             entry.idiom.to_owned(),
         ]);
     }

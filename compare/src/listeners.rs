@@ -6,9 +6,10 @@ use std::thread;
 use leakproof::Clock;
 
 use crate::buses::{Bus, ByHand, Fresh, Leakproof, Naive, Signals2, Work};
-use crate::report::{Section, Table, Target, figure, grouped};
+use crate::report::{Section, Table, Target, figure};
 use crate::rounds::{Rounds, interleaved};
 use crate::sizes::Sizes;
+use example_support::text::thousands;
 
 const COUNTS: [usize; 4] = [1, 10, 100, 1_000];
 const TOPICS: usize = 1_000;
@@ -160,7 +161,7 @@ fn contestants() -> String {
 fn emitting(sizes: &Sizes) -> Section {
     let by_count = COUNTS.map(|count| {
         let rounds = timed("emit", sizes, |entry| entry.emit, count, count + 8);
-        (format!("ns, {}", grouped(count as u64)), rounds)
+        (format!("ns, {}", thousands(count as u64)), rounds)
     });
     let others = [
         (
@@ -183,7 +184,7 @@ fn emitting(sizes: &Sizes) -> Section {
         .map(|(count, (_, rounds))| Target {
             what: format!(
                 "emit to {} listeners, to the naive registry",
-                grouped(*count as u64)
+                thousands(*count as u64)
             ),
             reached: rounds.ratio(OURS, NAIVE),
             at_most: if *count == 1 { 1.6 } else { 1.15 },
@@ -219,7 +220,7 @@ fn registering(sizes: &Sizes) -> Section {
             count,
             10 * count + 100,
         );
-        (format!("ns, {}", grouped(count as u64)), rounds)
+        (format!("ns, {}", thousands(count as u64)), rounds)
     });
     let signals2 = entries().len() - 1;
     let target = Target {

@@ -12,7 +12,6 @@ mod buses;
 mod chart;
 mod child;
 mod contestant;
-mod curves;
 mod growth;
 mod inserting;
 mod listeners;
@@ -32,11 +31,27 @@ mod watched;
 use std::path::Path;
 use std::process::Command;
 use std::thread::available_parallelism;
-use std::{env, fs, io};
+use std::{fs, io};
 
+use clap::{Parser, builder::PossibleValuesParser};
 use leakproof::Clock;
 use report::Section;
 use sizes::Sizes;
+
+/// Compares the collections of leakproof with those that they replace, and with their peers.
+///
+/// Without parts, measures all of them, and writes docs/performance.md and its charts.
+#[derive(Parser)]
+#[command(name = "compare")]
+struct Options {
+    /// Parts to measure, without writing files
+    #[arg(value_parser = PossibleValuesParser::new(PARTS.iter().map(|part| part.0)))]
+    parts: Vec<String>,
+
+    /// Measures small sizes once, to check that everything works, without writing files
+    #[arg(long)]
+    quick: bool,
+}
 
 type Part = fn(&Sizes) -> Vec<Section>;
 
@@ -56,15 +71,11 @@ fn main() -> io::Result<()> {
         return Ok(());
     }
     let clock = Clock::precise();
-    let sizes = if is_quick() {
-        Sizes::quick()
-    } else {
-        Sizes::full()
-    };
-    let wanted: Vec<String> = env::args()
-        .skip(1)
-        .filter(|arg| !arg.starts_with("--"))
-        .collect();
+    let Options {
+        parts: wanted,
+        quick,
+    } = Options::parse();
+    let sizes = if quick { Sizes::quick() } else { Sizes::full() };
     let parts = PARTS
         .iter()
         .filter(|(name, _)| wanted.is_empty() || wanted.iter().any(|it| it == name));
@@ -72,14 +83,10 @@ fn main() -> io::Result<()> {
     let page = page(&sections, sizes.quick);
     println!("{page}");
     if !sizes.quick && wanted.is_empty() {
-        write(&page, &sections)?;
+        write(&page, sections)?;
     }
     eprintln!("took {:.0} s", clock.now().as_secs_f64());
     Ok(())
-}
-
-fn is_quick() -> bool {
-    env::args().skip(1).any(|arg| arg == "--quick")
 }
 
 fn page(sections: &[Section], quick: bool) -> String {
@@ -117,11 +124,11 @@ fn output(program: &str, args: &[&str]) -> String {
     )
 }
 
-fn write(page: &str, sections: &[Section]) -> io::Result<()> {
+fn write(page: &str, sections: Vec<Section>) -> io::Result<()> {
     let docs = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs");
     fs::create_dir_all(&docs)?;
     fs::write(docs.join("performance.md"), page)?;
-    for chart in sections.iter().flat_map(|section| &section.charts) {
+    for chart in sections.into_iter().flat_map(|section| section.charts) {
         fs::write(docs.join(chart.file), chart.svg())?;
     }
     Ok(())

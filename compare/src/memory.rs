@@ -8,6 +8,7 @@ use crate::contestant::{Entry, Setup};
 use crate::report::{Section, Table, Target, figure};
 use crate::sizes::Sizes;
 use crate::{child, ours, peers};
+use example_support::text::thousands;
 
 struct Row {
     label: &'static str,
@@ -31,7 +32,7 @@ pub(crate) fn section(sizes: &Sizes) -> Vec<Section> {
             "What a process grows by in resident memory as a contestant is filled with {} distinct ids of 45 bytes, by \
              number of ids; a process for each, so that what the allocator adds counts. Contestants with a bound are \
              bounded to just these ids, but for one line.",
-            crate::report::grouped(sizes.live as u64)
+            thousands(sizes.live as u64)
         ),
         tables: vec![table],
         charts: vec![Chart {

@@ -14,11 +14,12 @@ use std::time::Duration;
 use leakproof::{Clock, ManualClock, unsync};
 
 use crate::chart::{Chart, Plot};
-use crate::report::{Section, Table, Target, figure, grouped};
+use crate::report::{Section, Table, Target, figure};
 use crate::rounds::median;
 use crate::sizes::Sizes;
 use crate::stream::Ids;
 use crate::{child, touched};
+use example_support::text::thousands;
 
 const TTL: Duration = Duration::from_secs(3600);
 
@@ -114,7 +115,7 @@ pub(crate) fn section(sizes: &Sizes) -> Vec<Section> {
         table.row([
             (*name).to_owned(),
             recurring,
-            grouped(longest.call),
+            thousands(longest.call),
             typical,
         ]);
     }
@@ -157,8 +158,8 @@ fn text(sizes: &Sizes) -> String {
          {quarter}, after which all its ids expire at once, and another {quarter} are inserted. The runs, {runs} of \
          them, do exactly the same, and the time of a call is the least that it took in any of them, which leaves out \
          what the scheduler did; the last column is the longest call as it came, the median over the runs.",
-        grown = grouped(sizes.grown as u64),
-        quarter = grouped(sizes.grown as u64 / 4),
+        grown = thousands(sizes.grown as u64),
+        quarter = thousands(sizes.grown as u64 / 4),
         runs = sizes.runs,
     )
 }

@@ -3,6 +3,7 @@
 use std::fmt::{self, Display};
 
 use crate::chart::Chart;
+use example_support::text::thousands;
 
 pub(crate) struct Section {
     pub(crate) title: &'static str,
@@ -115,18 +116,6 @@ pub(crate) fn figure(value: f64) -> String {
         size if size < 1.0 => format!("{value:.3}"),
         size if size < 10.0 => format!("{value:.2}"),
         size if size < 100.0 => format!("{value:.1}"),
-        _ => grouped(value.round() as u64),
+        _ => thousands(value.round() as u64),
     }
-}
-
-pub(crate) fn grouped(value: u64) -> String {
-    let digits = value.to_string();
-    let mut text = String::new();
-    for (at, digit) in digits.char_indices() {
-        if at > 0 && (digits.len() - at).is_multiple_of(3) {
-            text.push(',');
-        }
-        text.push(digit);
-    }
-    text
 }

@@ -6,10 +6,11 @@ use std::time::Duration;
 
 use leakproof::{Clock, DedupSet, ManualClock, unsync};
 
-use crate::report::{Section, Table, Target, figure, grouped};
+use crate::report::{Section, Table, Target, figure};
 use crate::rounds::interleaved;
 use crate::sizes::Sizes;
 use crate::stream::each_id;
+use example_support::text::thousands;
 
 const TTL: Duration = Duration::from_secs(3600);
 const NAMES: [&str; 3] = [
@@ -37,7 +38,7 @@ pub(crate) fn section(sizes: &Sizes) -> Vec<Section> {
         text: format!(
             "{} ids expired at once; one call frees them all. (No call needs to be made: writes free what expired, a \
              little by each.)",
-            grouped(sizes.live as u64)
+            thousands(sizes.live as u64)
         ),
         tables: vec![table],
         charts: Vec::new(),

@@ -6,10 +6,11 @@ use std::time::Duration;
 
 use leakproof::{Clock, DedupSet, LruCache, Monitor, Watch};
 
-use crate::report::{Section, Table, figure, grouped};
+use crate::report::{Section, Table, figure};
 use crate::rounds::{Rounds, interleaved};
 use crate::sizes::Sizes;
 use crate::stream::{Ids, mix};
+use example_support::text::thousands;
 
 const DAY: Duration = Duration::from_secs(24 * 3600);
 /// Six thousand times as often as in real life, so that even a short run is sampled a dozen times.
@@ -66,9 +67,9 @@ fn text(sizes: &Sizes) -> String {
          the process's memory and open files, thousands of times as often as in real life. Shown is the median of the \
          rounds' ratios, and in brackets the least and the greatest. *Unwatched to itself* compares the two that are not \
          watched: what differs there is chance, and a difference of that size means nothing.",
-        live = grouped(sizes.live as u64),
+        live = thousands(sizes.live as u64),
         rounds = sizes.rounds,
-        timed = grouped(sizes.timed as u64),
+        timed = thousands(sizes.timed as u64),
         every = EVERY.as_millis(),
     )
 }

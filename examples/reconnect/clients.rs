@@ -1,4 +1,4 @@
-//! The same client three times: how it registers is all that differs.
+//! The same client three times. Only its registration of handlers differs.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -16,188 +16,134 @@ enum Topic {
 const TOPICS: [Topic; 3] = [Topic::Message, Topic::Receipt, Topic::Creds];
 
 pub(crate) trait Client {
-    /// Connects anew and registers a handler for each topic. It detaches none of the old ones.
+    /// Connects again and registers a handler per topic, without detaching the old handlers.
     fn reconnect(&mut self);
 
-    /// How many handlers a message calls.
+    /// Returns how many handlers one message calls.
     fn message(&self) -> usize;
 
     fn handlers(&self) -> usize;
-
-    /// What the handlers that are alive have captured.
-    fn held_bytes(&self) -> usize;
 }
 
-/// What a connection's handlers hold: its buffer, and the counts of what is to be shown.
+/// The state that the handlers of a connection share.
 struct Connection {
-    buffer: Vec<u8>,
-    counts: Arc<Counts>,
-}
-
-#[derive(Default)]
-struct Counts {
-    calls: AtomicUsize,
-    held_bytes: AtomicUsize,
+    _buffer: Vec<u8>,
+    calls: Arc<AtomicUsize>,
 }
 
 impl Connection {
-    fn new(counts: &Arc<Counts>) -> Arc<Self> {
-        let buffer = vec![0; 4096];
-        counts.held_bytes.fetch_add(buffer.len(), Ordering::Relaxed);
+    fn new(calls: &Arc<AtomicUsize>) -> Arc<Self> {
         Arc::new(Self {
-            buffer,
-            counts: Arc::clone(counts),
+            _buffer: vec![0; 4096],
+            calls: Arc::clone(calls),
         })
     }
 
     fn handler(self: &Arc<Self>) -> impl Fn(&String) + Send + Sync + 'static {
         let connection = Arc::clone(self);
         move |_| {
-            connection.counts.calls.fetch_add(1, Ordering::Relaxed);
+            connection.calls.fetch_add(1, Ordering::Relaxed);
         }
     }
 }
 
-impl Drop for Connection {
-    fn drop(&mut self) {
-        self.counts
-            .held_bytes
-            .fetch_sub(self.buffer.len(), Ordering::Relaxed);
-    }
-}
-
-fn calls_of(counts: &Counts, emit: impl FnOnce(&String)) -> usize {
-    let before = counts.calls.load(Ordering::Relaxed);
+fn count_calls(calls: &AtomicUsize, emit: impl FnOnce(&String)) -> usize {
+    let before = calls.load(Ordering::Relaxed);
     emit(&"hello".to_owned());
-    counts.calls.load(Ordering::Relaxed) - before
+    calls.load(Ordering::Relaxed) - before
 }
 
 type Handlers = HashMap<Topic, Vec<Box<dyn Fn(&String) + Send + Sync>>>;
 
-/// Handlers in a list, as one writes it.
+/// Handlers in a plain list.
 #[derive(Default)]
 pub(crate) struct Naive {
     handlers: RwLock<Handlers>,
-    counts: Arc<Counts>,
+    calls: Arc<AtomicUsize>,
 }
 
 impl Client for Naive {
     fn reconnect(&mut self) {
-        let connection = Connection::new(&self.counts);
+        let connection = Connection::new(&self.calls);
+        let mut handlers = self.handlers.write().expect("no handler panics");
         for topic in TOPICS {
-            let mut handlers = self.handlers.write().expect("no handler panics");
-            handlers
-                .entry(topic)
-                .or_default()
-                .push(Box::new(connection.handler()));
+            let list = handlers.entry(topic).or_default();
+            list.push(Box::new(connection.handler()));
         }
     }
 
     fn message(&self) -> usize {
-        calls_of(&self.counts, |text| {
+        count_calls(&self.calls, |text| {
             let handlers = self.handlers.read().expect("no handler panics");
-            handlers
-                .get(&Topic::Message)
-                .into_iter()
-                .flatten()
-                .for_each(|handler| handler(text));
+            for handler in handlers.get(&Topic::Message).into_iter().flatten() {
+                handler(text);
+            }
         })
     }
 
     fn handlers(&self) -> usize {
-        self.handlers
-            .read()
-            .expect("no handler panics")
-            .values()
-            .map(Vec::len)
-            .sum()
-    }
-
-    fn held_bytes(&self) -> usize {
-        self.counts.held_bytes.load(Ordering::Relaxed)
+        let handlers = self.handlers.read().expect("no handler panics");
+        handlers.values().map(Vec::len).sum()
     }
 }
 
-/// A key for each handler: the next one takes its place.
+/// Handlers with keys: a handler replaces the one with the same key.
 #[derive(Default)]
 pub(crate) struct Keyed {
     bus: ListenerRegistry<Topic, String>,
-    counts: Arc<Counts>,
+    calls: Arc<AtomicUsize>,
 }
 
 impl Client for Keyed {
     fn reconnect(&mut self) {
-        let connection = Connection::new(&self.counts);
+        let connection = Connection::new(&self.calls);
         for topic in TOPICS {
             let listen = self.bus.listen(topic).key("client");
-            listen
-                .on(connection.handler())
-                .expect("a key needs no free place")
-                .forget();
+            let subscription = listen.on(connection.handler());
+            subscription.expect("a replacement needs no room").forget();
         }
     }
 
     fn message(&self) -> usize {
-        calls_of(&self.counts, |text| {
-            assert_eq!(
-                self.bus
-                    .emit(&Topic::Message, text)
-                    .expect("no handler emits")
-                    .failed,
-                0
-            );
-        })
+        count_calls(&self.calls, |text| emit(&self.bus, text))
     }
 
     fn handlers(&self) -> usize {
         self.bus.len()
     }
-
-    fn held_bytes(&self) -> usize {
-        self.counts.held_bytes.load(Ordering::Relaxed)
-    }
 }
 
-/// A scope for each connection: with it, all of its handlers go.
+/// Handlers in a scope per connection: the end of the scope detaches them.
 #[derive(Default)]
 pub(crate) struct Scoped {
     bus: ListenerRegistry<Topic, String>,
     connection: Option<Scope>,
-    counts: Arc<Counts>,
+    calls: Arc<AtomicUsize>,
 }
 
 impl Client for Scoped {
     fn reconnect(&mut self) {
-        let connection = Connection::new(&self.counts);
+        let connection = Connection::new(&self.calls);
         let scope = self.bus.scope();
         for topic in TOPICS {
             let listen = self.bus.listen(topic).scope(&scope);
-            listen
-                .on(connection.handler())
-                .expect("of each connection there is one")
-                .forget();
+            let subscription = listen.on(connection.handler());
+            subscription.expect("two connections fit").forget();
         }
-        // Whatever the last connection registered goes here.
+        // The assignment drops the old scope.
         self.connection = Some(scope);
     }
 
     fn message(&self) -> usize {
-        calls_of(&self.counts, |text| {
-            assert_eq!(
-                self.bus
-                    .emit(&Topic::Message, text)
-                    .expect("no handler emits")
-                    .failed,
-                0
-            );
-        })
+        count_calls(&self.calls, |text| emit(&self.bus, text))
     }
 
     fn handlers(&self) -> usize {
         self.bus.len()
     }
+}
 
-    fn held_bytes(&self) -> usize {
-        self.counts.held_bytes.load(Ordering::Relaxed)
-    }
+fn emit(bus: &ListenerRegistry<Topic, String>, text: &String) {
+    let summary = bus.emit(&Topic::Message, text);
+    assert_eq!(summary.map(|summary| summary.failed), Ok(0));
 }

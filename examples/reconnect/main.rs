@@ -1,5 +1,5 @@
-//! A gateway client that reconnects over and over and registers its handlers anew each time: in a naive list of handlers,
-//! in a `ListenerRegistry` with keys, and in one with scopes; and what that makes of memory and of every event.
+//! A client that registers its handlers again at every reconnect: in a plain list, in a
+//! `ListenerRegistry` with keys, and in one with scopes.
 //!
 //! ```text
 //! cargo run --release --example reconnect
@@ -7,136 +7,90 @@
 //! ```
 
 mod clients;
-mod curves;
 
-use std::error::Error;
-use std::fs;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use lexopt::prelude::*;
+use clap::Parser;
+use example_support::output::{chart_path, print, write_file};
+use example_support::progress::Progress;
+use example_support::svg::{Line, LineChart};
+use example_support::text::thousands;
+use example_support::{Result, exit};
 
 use clients::{Client, Keyed, Naive, Scoped};
-use curves::Curve;
-use example_support::output::{note, print};
 
-const HELP: &str = "\
-A client that reconnects and registers three handlers each time, without ever detaching one:
-in a naive list, in a ListenerRegistry with keys, and in one with scopes.
-
-Usage: reconnect [options]
-
-  --reconnects <n>   how often the client reconnects: 1000 unless given
-  --svg <file>       where the curves are drawn: target/reconnect.svg unless given; \"-\" for nowhere
-  --help             this text
-";
-
-/// Rows of the table.
-const ROWS: usize = 10;
-/// Points of a curve.
-const POINTS: usize = 200;
-
-type Result<T> = std::result::Result<T, Box<dyn Error>>;
-
-fn main() -> ExitCode {
-    match run() {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            note(format_args!("reconnect: {error}"));
-            ExitCode::from(2)
-        }
-    }
-}
-
+/// Compares a client that registers three handlers at every reconnect, and detaches none: in a plain
+/// list, in a ListenerRegistry with keys, and in one with scopes.
+#[derive(Parser)]
+#[command(name = "reconnect")]
 struct Options {
-    reconnects: usize,
+    /// Number of reconnects
+    #[arg(long, default_value_t = 1_000, value_name = "N")]
+    #[arg(value_parser = clap::value_parser!(u64).range(1..))]
+    reconnects: u64,
+
+    /// File for the chart; defaults to reconnect.svg, in target if that exists; "-" for no chart
+    #[arg(long, value_name = "FILE")]
     svg: Option<PathBuf>,
 }
 
-/// What was asked for; nothing where that is help.
-fn options() -> Result<Option<Options>> {
-    let mut options = Options {
-        reconnects: 1_000,
-        svg: Some(PathBuf::from("target/reconnect.svg")),
-    };
-    let mut args = lexopt::Parser::from_env();
-    while let Some(arg) = args.next()? {
-        match arg {
-            Long("reconnects") => options.reconnects = args.value()?.parse()?,
-            Long("svg") => {
-                options.svg =
-                    Some(PathBuf::from(args.value()?)).filter(|path| path.as_os_str() != "-");
-            }
-            Long("help") | Short('h') => return Ok(None),
-            other => return Err(other.unexpected().into()),
-        }
-    }
-    if options.reconnects == 0 {
-        return Err("--reconnects is zero; there would be nothing to see".into());
-    }
-    Ok(Some(options))
+/// Rows of the table.
+const ROWS: usize = 10;
+/// Points of a line.
+const POINTS: usize = 200;
+const COLOURS: [&str; 3] = ["#8b95a5", "#3b82c4", "#e0662f"];
+
+fn main() -> ExitCode {
+    exit("reconnect", run(&Options::parse()))
 }
 
-fn run() -> Result<()> {
-    let Some(options) = options()? else {
-        return print(HELP);
-    };
+fn run(options: &Options) -> Result<()> {
+    let reconnects = options.reconnects as usize;
     let runs = [
-        ("naive", played(&mut Naive::default(), options.reconnects)),
-        (
-            "with keys",
-            played(&mut Keyed::default(), options.reconnects),
-        ),
-        (
-            "with scopes",
-            played(&mut Scoped::default(), options.reconnects),
-        ),
+        ("plain list", play::<Naive>(reconnects)),
+        ("with keys", play::<Keyed>(reconnects)),
+        ("with scopes", play::<Scoped>(reconnects)),
     ];
-    print(report(&runs, options.reconnects))?;
-    if let Some(path) = options.svg {
-        if let Some(folder) = path.parent() {
-            fs::create_dir_all(folder)?;
-        }
-        let curves: Vec<Curve> = runs
-            .iter()
-            .map(|(name, states)| {
-                let step = states.len().div_ceil(POINTS);
-                let points = states.iter().step_by(step).chain(states.last());
-                Curve {
-                    name,
-                    points: points
-                        .map(|state| (state.reconnects as f64, state.handlers as f64))
-                        .collect(),
-                }
-            })
-            .collect();
-        fs::write(&path, curves::svg("handlers alive, by reconnects", &curves))?;
-        print(format_args!("\nthe curves: {}\n", path.display()))?;
+    print(report(&runs, reconnects))?;
+    let path = options
+        .svg
+        .clone()
+        .unwrap_or_else(|| chart_path("reconnect.svg"));
+    if path.as_os_str() != "-" {
+        write_file(&path, &chart(&runs))?;
+        print(format_args!("\nchart: {}\n", path.display()))?;
     }
     Ok(())
 }
 
-/// How a client stands after so many reconnects.
+/// A client after some reconnects.
 struct State {
-    reconnects: usize,
     handlers: usize,
-    calls_per_event: usize,
-    /// What the handlers captured.
-    held_bytes: usize,
+    calls_per_message: usize,
+    allocated_kib: i64,
 }
 
-fn played(client: &mut dyn Client, reconnects: usize) -> Vec<State> {
-    let state = |reconnects| {
-        client.reconnect();
-        let calls_per_event = client.message();
-        State {
-            reconnects,
-            handlers: client.handlers(),
-            calls_per_event,
-            held_bytes: client.held_bytes(),
-        }
-    };
-    (1..=reconnects).map(state).collect()
+fn play<C: Client + Default>(reconnects: usize) -> Vec<State> {
+    let mut states = Vec::with_capacity(reconnects);
+    let mut progress = Progress::new("reconnects");
+    let (mut client, mut bytes) = (None, 0);
+    for number in 0..reconnects {
+        let mut calls_per_message = 0;
+        let allocated = allocation_counter::measure(|| {
+            let client = client.get_or_insert_with(C::default);
+            client.reconnect();
+            calls_per_message = client.message();
+        });
+        bytes += allocated.bytes_current;
+        states.push(State {
+            handlers: client.as_ref().map_or(0, C::handlers),
+            calls_per_message,
+            allocated_kib: bytes / 1024,
+        });
+        progress.update_slow(number);
+    }
+    states
 }
 
 fn report(runs: &[(&str, Vec<State>)], reconnects: usize) -> String {
@@ -146,39 +100,57 @@ fn report(runs: &[(&str, Vec<State>)], reconnects: usize) -> String {
     }
     text += &format!("\n{:>10}", "reconnects");
     for _ in runs {
-        text += &format!("  |{:>9}{:>10}{:>12}", "handlers", "calls", "KiB held");
+        text += &format!("  |{:>9}{:>10}{:>12}", "handlers", "calls", "KiB");
     }
     let step = reconnects.div_ceil(ROWS);
     for at in (1..=reconnects).filter(|at| at % step == 0 || *at == 1 || *at == reconnects) {
-        text += &format!("\n{at:>10}");
+        text += &format!("\n{:>10}", thousands(at));
         for (_, states) in runs {
-            let State {
-                handlers,
-                calls_per_event,
-                held_bytes,
-                ..
-            } = &states[at - 1];
+            let state = &states[at - 1];
             text += &format!(
-                "  |{handlers:>9}{calls_per_event:>10}{:>12}",
-                held_bytes / 1024
+                "  |{:>9}{:>10}{:>12}",
+                thousands(state.handlers),
+                thousands(state.calls_per_message),
+                thousands(state.allocated_kib)
             );
         }
     }
     text += &format!(
-        "\n\nafter {reconnects} reconnects of a client that registers 3 handlers and detaches none:\n"
+        "\n\nafter {} reconnects of a client that registers 3 handlers and detaches none:\n",
+        thousands(reconnects)
     );
     for (name, states) in runs {
-        let State {
-            handlers,
-            calls_per_event,
-            held_bytes,
-            ..
-        } = states.last().expect("it reconnects at least once");
+        let state = &states[reconnects - 1];
         text += &format!(
-            "{name:<12} holds {handlers} handlers and {} KiB that they captured, and calls {calls_per_event} for one \
-             message\n",
-            held_bytes / 1024
+            "{name:<12} has {} handlers and {} KiB allocated, and calls {} for one message\n",
+            thousands(state.handlers),
+            thousands(state.allocated_kib),
+            thousands(state.calls_per_message)
         );
     }
     text
+}
+
+fn chart(runs: &[(&str, Vec<State>)]) -> String {
+    let line = |((name, states), colour): (&(&str, Vec<State>), &'static str)| {
+        let step = states.len().div_ceil(POINTS);
+        let points = states.iter().enumerate().step_by(step);
+        Line {
+            name: (*name).to_owned(),
+            colour,
+            dashed: false,
+            points: points
+                .map(|(at, state)| ((at + 1) as f64, state.handlers as f64))
+                .collect(),
+        }
+    };
+    let chart = LineChart {
+        title: "Handlers after reconnects",
+        caption: "reconnects",
+        logarithmic: false,
+        format_x: |value| thousands(value as u64),
+        format_y: |value| thousands(value as u64),
+        lines: runs.iter().zip(COLOURS).map(line).collect(),
+    };
+    chart.svg()
 }

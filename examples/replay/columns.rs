@@ -1,15 +1,16 @@
-//! Which column of a line is what, and the request that a line is.
+//! The meaning of the columns of a CSV line.
 
 use std::fmt;
 
 use example_support::Result;
-use example_support::time::nanos;
+use example_support::csv::CsvLine;
+use example_support::time::TimeUnit;
 
-/// A key asked for, with what is known of it.
+/// A lookup of one key.
 pub(crate) struct Request<'a> {
     pub(crate) nanos: Option<u64>,
     pub(crate) key: &'a str,
-    /// In so many bits as the weight of an entry has. Zero where there is no such column.
+    /// The weight of the entry, or zero if there is no such column.
     pub(crate) bytes: u32,
 }
 
@@ -38,122 +39,104 @@ impl Column {
 }
 
 #[derive(Clone)]
-pub(crate) struct Columns {
-    columns: Vec<Column>,
-    /// Whether a line may have more columns: they are part of the last.
-    last_takes_all: bool,
-}
+pub(crate) struct Columns(Vec<Column>);
 
 impl Columns {
-    /// What generated requests have.
+    /// Returns the columns of generated requests.
     pub(crate) fn all() -> Self {
-        Self {
-            columns: vec![Column::Time, Column::Key, Column::Bytes],
-            last_takes_all: false,
-        }
+        Self(vec![Column::Time, Column::Key, Column::Bytes])
     }
 
-    /// Whether the first line of a file is a header: it names the column of keys, and has no number.
-    pub(crate) fn are_named_by(first: &str) -> bool {
-        let is_number = |name: &str| {
-            name.trim_ascii()
-                .starts_with(|first: char| first.is_ascii_digit())
-        };
-        first
-            .split(',')
-            .any(|name| Column::named(name) == Column::Key)
-            && !first.split(',').any(is_number)
+    /// Returns `true` if a line is a header: it names the column of keys and has no number.
+    pub(crate) fn is_header(fields: &[&str]) -> bool {
+        let is_number = |field: &&str| field.starts_with(|first: char| first.is_ascii_digit());
+        fields.iter().any(|name| Column::named(name) == Column::Key)
+            && !fields.iter().any(is_number)
     }
 
-    /// As names, separated by commas, say.
-    pub(crate) fn named(names: &str) -> Result<Self, String> {
-        let columns: Vec<_> = names.split(',').map(Column::named).collect();
+    /// Returns the columns of these names.
+    pub(crate) fn named(names: &[&str]) -> Result<Self, String> {
+        let columns: Vec<_> = names.iter().map(|name| Column::named(name)).collect();
+        let all = names.join(",");
         for (column, name) in Column::ALL {
             match columns.iter().filter(|&&other| other == column).count() {
                 0 if column == Column::Key => {
-                    return Err(format!("no column is named \"key\" in: {names}"));
+                    return Err(format!("no column is named \"key\" in {all}"));
                 }
                 2.. if column != Column::Ignored => {
-                    return Err(format!("two columns are named \"{name}\" in: {names}"));
+                    return Err(format!("two columns are named \"{name}\" in {all}"));
                 }
                 _ => {}
             }
         }
-        Ok(Self {
-            columns,
-            last_takes_all: false,
-        })
+        Ok(Self(columns))
     }
 
-    /// As the `--columns` of somebody who knows the lines.
-    pub(crate) fn given(names: &str) -> Result<Self, String> {
-        Ok(Self {
-            last_takes_all: true,
-            ..Self::named(names)?
-        })
+    /// Parses the value of the option `--columns`.
+    pub(crate) fn parse(names: &str) -> Result<Self, String> {
+        Self::named(&names.split(',').collect::<Vec<_>>())
     }
 
-    /// As the first line's number of columns suggests.
-    pub(crate) fn counted(first: &str) -> Result<Self, String> {
-        match first.split(',').count() {
-            1 => Self::named("key"),
-            2 => Self::named("key,bytes"),
-            3 => Self::named("time,key,bytes"),
+    /// Guesses the columns from how many the first line has.
+    pub(crate) fn guessed(fields: &[&str]) -> Result<Self, String> {
+        match fields.len() {
+            1 => Self::parse("key"),
+            2 => Self::parse("key,bytes"),
+            3 => Self::parse("time,key,bytes"),
             count => Err(format!(
-                "the first line has {count} columns; say what they are: --columns -,key,bytes,-"
+                "the first line has {count} columns; name them, such as --columns -,key,bytes,-"
             )),
         }
     }
 
     pub(crate) fn have_bytes(&self) -> bool {
-        self.columns.contains(&Column::Bytes)
+        self.0.contains(&Column::Bytes)
     }
 
     pub(crate) fn have_time(&self) -> bool {
-        self.columns.contains(&Column::Time)
+        self.0.contains(&Column::Time)
     }
 
-    pub(crate) fn parse<'a>(
+    /// Parses a line as a request.
+    pub(crate) fn request<'a>(
         &self,
-        line: &'a str,
-        decimals: usize,
+        csv: &'a mut CsvLine,
+        line: &str,
+        unit: TimeUnit,
     ) -> Result<Request<'a>, &'static str> {
-        let most = if self.last_takes_all {
-            self.columns.len()
-        } else {
-            usize::MAX
-        };
-        let mut fields = line.splitn(most, ',').map(str::trim_ascii);
+        let fields = csv.fields(line)?;
+        if fields.len() != self.0.len() {
+            return Err(if fields.len() < self.0.len() {
+                "too few columns"
+            } else {
+                "too many columns"
+            });
+        }
         let mut request = Request {
             nanos: None,
             key: "",
             bytes: 0,
         };
-        for column in &self.columns {
-            let field = fields.next().ok_or("too few columns")?;
+        for (column, field) in self.0.iter().zip(fields) {
             match column {
-                Column::Key if field.is_empty() => return Err("no key"),
+                Column::Key if field.is_empty() => return Err("empty key"),
                 Column::Key => request.key = field,
                 Column::Bytes => request.bytes = bytes(field)?,
-                Column::Time => request.nanos = Some(nanos(field, decimals)?),
+                Column::Time => request.nanos = Some(unit.nanos(field)?),
                 Column::Ignored => {}
             }
         }
-        if fields.next().is_some() {
-            Err("too many columns")
-        } else {
-            Ok(request)
-        }
+        Ok(request)
     }
 }
 
 fn bytes(field: &str) -> Result<u32, &'static str> {
     if field.is_empty() || !field.bytes().all(|byte| byte.is_ascii_digit()) {
-        return Err("no valid number of bytes");
+        return Err("invalid number of bytes");
     }
     field
         .parse()
-        .map_err(|_| "4 GiB or more, which no entry can weigh")
+        .map_err(|_| "bytes must be below 4 GiB, the most that an entry can weigh")
 }
 
 impl fmt::Display for Columns {
@@ -164,6 +147,7 @@ impl fmt::Display for Columns {
                 .find(|known| known.0 == *column)
                 .map_or("", |known| known.1)
         };
-        f.write_str(&self.columns.iter().map(name).collect::<Vec<_>>().join(","))
+        let names: Vec<_> = self.0.iter().map(name).collect();
+        f.write_str(&names.join(","))
     }
 }

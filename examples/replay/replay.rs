@@ -1,35 +1,37 @@
-//! Caches that are all asked the same, beside what one without limits would answer.
+//! Caches of several sizes that get the same requests, and what an unbounded cache would answer.
 
 use std::collections::HashMap;
 use std::time::Duration;
 
-use leakproof::{BuildError, CacheStats, ManualClock, unsync};
+use leakproof::{BuildError, ManualClock, unsync};
 
+use crate::Options;
 use crate::columns::Request;
-use crate::options::Options;
+use crate::size::Size;
 
 pub(crate) struct Replay {
     pub(crate) requests: u64,
     pub(crate) bytes: u64,
-    /// Every key, by number. This is what a cache without limits would hold, and as large.
+    /// A number for every key, as an unbounded cache would hold them.
     keys: HashMap<Box<str>, usize>,
-    /// What the keys weigh, each when it was first asked for.
+    /// The bytes of all keys, each as at its first request.
     pub(crate) weight: u64,
     pub(crate) byte_hits: u64,
     time: ManualClock,
     pub(crate) runs: Vec<Run>,
 }
 
-/// One cache. A single-threaded one, since its order of use is that of all entries, and what it answers exact.
+/// One cache. A single-threaded one has one recency list, so its answers are exact.
 pub(crate) struct Run {
-    cache: unsync::LruCache<usize, u32>,
+    pub(crate) size: Size,
+    pub(crate) cache: unsync::LruCache<usize, u32>,
     pub(crate) byte_hits: u64,
 }
 
 impl Replay {
-    pub(crate) fn new(options: &Options) -> Result<Self, BuildError> {
+    pub(crate) fn new(options: &Options, sizes: &[Size]) -> Result<Self, BuildError> {
         let time = ManualClock::new();
-        let runs = options.sizes.iter().map(|size| {
+        let run = |&size: &Size| {
             let mut builder = unsync::LruCache::builder()
                 .weigher(|_, &bytes| bytes)
                 .clock(&time);
@@ -39,30 +41,31 @@ impl Replay {
             if let Some(bytes) = size.bytes {
                 builder = builder.max_weight(bytes);
             }
-            if let Some(age) = options.max_age {
-                builder = builder.ttl(age);
+            if let Some(ttl) = options.ttl {
+                builder = builder.ttl(ttl);
             }
-            if let Some(idle) = options.max_idle {
-                builder = builder.idle_timeout(idle);
+            if let Some(timeout) = options.idle_timeout {
+                builder = builder.idle_timeout(timeout);
             }
             Ok(Run {
+                size,
                 cache: builder.build()?,
                 byte_hits: 0,
             })
-        });
-        let runs = runs.collect::<Result<_, _>>()?;
+        };
         Ok(Self {
             requests: 0,
             bytes: 0,
             keys: HashMap::new(),
             weight: 0,
             byte_hits: 0,
+            runs: sizes.iter().map(run).collect::<Result<_, _>>()?,
             time,
-            runs,
         })
     }
 
-    pub(crate) fn ask(&mut self, request: &Request<'_>) {
+    /// Looks up a key in every cache, and inserts it if it is absent.
+    pub(crate) fn request(&mut self, request: &Request<'_>) {
         if let Some(nanos) = request.nanos {
             self.time.set(Duration::from_nanos(nanos));
         }
@@ -92,23 +95,16 @@ impl Replay {
         self.keys.len() as u64
     }
 
-    /// Those of a cache without limits.
+    /// Returns the hits of an unbounded cache.
     pub(crate) fn hits(&self) -> u64 {
         self.requests - self.distinct()
     }
 
-    /// Parts of a whole that may be nothing.
     pub(crate) fn hit_ratio(&self, hits: u64) -> f64 {
         hits as f64 / self.requests.max(1) as f64
     }
 
     pub(crate) fn byte_hit_ratio(&self, byte_hits: u64) -> f64 {
         byte_hits as f64 / self.bytes.max(1) as f64
-    }
-}
-
-impl Run {
-    pub(crate) fn stats(&self) -> CacheStats {
-        self.cache.stats()
     }
 }

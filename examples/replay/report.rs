@@ -1,106 +1,79 @@
-//! The figures, as text: a row for each size, and one for a cache without limits.
+//! The results as a table, with a row per size, and as a chart.
 
-use crate::options::Options;
-use crate::replay::{Replay, Run};
-use crate::{Columns, Seen};
-use example_support::lines::Source;
+use example_support::lines::Input;
+use example_support::svg::{Line, LineChart};
 use example_support::text::{human, thousands};
 
-pub(crate) fn report(options: &Options, seen: &Seen, replay: &Replay) -> String {
-    let input = match options.source {
-        Source::Generated(_) => {
-            "GENERATED, a day of requests with zipf-like popularity; name a file to see your own log".into()
-        }
-        Source::Read(_) => format!("{} lines, of which {} bad", thousands(seen.lines), thousands(seen.bad_lines)),
+use crate::columns::Columns;
+use crate::replay::{Replay, Run};
+use crate::size::shortest;
+use crate::{Options, Source};
+
+pub(crate) fn report(options: &Options, source: &Source, replay: &Replay) -> String {
+    let input = match &source.input {
+        None => "GENERATED day of requests with zipf-like popularity; \
+                 pass a file to use your own log"
+            .into(),
+        Some(_) => format!(
+            "{} lines, {} bad",
+            thousands(source.lines),
+            thousands(source.bad_lines)
+        ),
     };
-    let columns = seen
+    let columns = source
         .columns
         .as_ref()
-        .map_or("unknown".to_string(), Columns::to_string);
-    let limits = [("max age", options.max_age), ("max idle", options.max_idle)];
-    let limits = limits
+        .map_or("unknown".into(), Columns::to_string);
+    let limits: String = [("ttl", options.ttl), ("idle timeout", options.idle_timeout)]
         .iter()
-        .filter_map(|(name, limit)| Some(format!(", {name} {}", human((*limit)?))));
+        .filter_map(|(name, limit)| Some(format!(", {name} {}", human((*limit)?))))
+        .collect();
+    let bytes = if source.have(Columns::have_bytes) {
+        thousands(replay.bytes)
+    } else {
+        "-".into()
+    };
     format!(
-        "input: {input}
-columns: {columns}
-cache: unsync::LruCache, one exact order of use{}
-
-requests: {}
-distinct keys: {}
-bytes asked for: {}
-
-{}",
-        limits.collect::<String>(),
+        "input: {input}\ncolumns: {columns}\ncache: unsync::LruCache{limits}\n\n\
+         requests: {}\ndistinct keys: {}\nbytes requested: {bytes}\n\n{}",
         thousands(replay.requests),
         thousands(replay.distinct()),
-        if has(seen, Columns::have_bytes) {
-            thousands(replay.bytes)
-        } else {
-            "-".into()
-        },
-        aligned(&table(options, seen, replay)),
+        aligned(&table(options, source, replay)),
     )
 }
 
-pub(crate) fn has(seen: &Seen, what: fn(&Columns) -> bool) -> bool {
-    seen.columns.as_ref().is_some_and(what)
-}
-
-/// Its columns, each from its name down to what a cache without limits has there; only those that say something.
-fn table(options: &Options, seen: &Seen, replay: &Replay) -> Vec<Vec<String>> {
-    let stats: Vec<_> = replay.runs.iter().map(Run::stats).collect();
-    let (has_bytes, has_time) = (
-        has(seen, Columns::have_bytes),
-        has(seen, Columns::have_time),
-    );
-    let of_bytes = options.sizes.iter().any(|size| size.bytes.is_some());
-    let of_entries = options.sizes.iter().any(|size| size.entries.is_some());
+/// Returns the columns of the table. Each starts with its name and ends with an unbounded cache.
+fn table(options: &Options, source: &Source, replay: &Replay) -> Vec<Vec<String>> {
+    let runs = &replay.runs;
+    let stats: Vec<_> = runs.iter().map(|run| run.cache.stats()).collect();
+    let has_bytes = source.have(Columns::have_bytes);
     let none = || "-".to_string();
     let mut columns = Vec::new();
     let mut push = |is_wanted, name: &str, cell: &dyn Fn(usize) -> String, unbounded: String| {
         if is_wanted {
-            let cells = (0..replay.runs.len()).map(cell);
-            columns.push(
-                [name.to_string()]
-                    .into_iter()
-                    .chain(cells)
-                    .chain([unbounded])
-                    .collect(),
-            );
+            let cells = (0..runs.len()).map(cell);
+            let all = [name.to_string()].into_iter().chain(cells);
+            columns.push(all.chain([unbounded]).collect());
         }
     };
+    let by_entries = runs.iter().any(|run| run.size.entries.is_some());
+    let by_bytes = runs.iter().any(|run| run.size.bytes.is_some());
     let limit = |limit: Option<u64>| limit.map_or_else(none, thousands);
-    push(
-        of_entries,
-        "max entries",
-        &|row| limit(options.sizes[row].entries),
-        "no limit".into(),
-    );
-    push(
-        of_bytes,
-        "max bytes",
-        &|row| limit(options.sizes[row].bytes),
-        "no limit".into(),
-    );
-    push(
-        true,
-        "hits",
-        &|row| thousands(stats[row].hits),
-        thousands(replay.hits()),
-    );
+    let entries = |row: usize| limit(runs[row].size.entries);
+    push(by_entries, "max entries", &entries, "unbounded".into());
+    let bytes = |row: usize| limit(runs[row].size.bytes);
+    push(by_bytes, "max bytes", &bytes, "unbounded".into());
+    let hits = |row: usize| thousands(stats[row].hits);
+    push(true, "hits", &hits, thousands(replay.hits()));
     let ratio = |hits| percent(replay.requests, replay.hit_ratio(hits));
-    push(
-        true,
-        "hit ratio",
-        &|row| ratio(stats[row].hits),
-        ratio(replay.hits()),
-    );
+    let hit_ratio = |row: usize| ratio(stats[row].hits);
+    push(true, "hit ratio", &hit_ratio, ratio(replay.hits()));
     let ratio = |hits| percent(replay.bytes, replay.byte_hit_ratio(hits));
+    let byte_ratio = |row: usize| ratio(runs[row].byte_hits);
     push(
         has_bytes,
         "byte hit ratio",
-        &|row| ratio(replay.runs[row].byte_hits),
+        &byte_ratio,
         ratio(replay.byte_hits),
     );
     push(
@@ -109,38 +82,18 @@ fn table(options: &Options, seen: &Seen, replay: &Replay) -> Vec<Vec<String>> {
         &|row| thousands(stats[row].evicted),
         none(),
     );
-    push(
-        options.max_age.is_some(),
-        "expired",
-        &|row| thousands(stats[row].expired),
-        none(),
-    );
-    push(
-        options.max_idle.is_some(),
-        "idle",
-        &|row| thousands(stats[row].idle),
-        none(),
-    );
-    push(
-        of_bytes,
-        "rejected",
-        &|row| thousands(stats[row].rejected),
-        none(),
-    );
-    push(
-        true,
-        "entries",
-        &|row| thousands(stats[row].len),
-        thousands(replay.distinct()),
-    );
-    push(
-        has_bytes,
-        "weight",
-        &|row| thousands(stats[row].weight),
-        thousands(replay.weight),
-    );
+    let expired = |row: usize| thousands(stats[row].expired);
+    push(options.ttl.is_some(), "expired", &expired, none());
+    let idle = |row: usize| thousands(stats[row].idle);
+    push(options.idle_timeout.is_some(), "idle", &idle, none());
+    let rejected = |row: usize| thousands(stats[row].rejected);
+    push(by_bytes, "rejected", &rejected, none());
+    let held = |row: usize| thousands(stats[row].len);
+    push(true, "entries", &held, thousands(replay.distinct()));
+    let weight = |row: usize| thousands(stats[row].weight);
+    push(has_bytes, "weight", &weight, thousands(replay.weight));
     let age = |row: usize| stats[row].oldest_entry_age.map_or_else(none, human);
-    push(has_time, "oldest age", &age, none());
+    push(source.have(Columns::have_time), "oldest age", &age, none());
     columns
 }
 
@@ -152,18 +105,70 @@ fn percent(whole: u64, ratio: f64) -> String {
     }
 }
 
-/// Columns side by side, two spaces apart, each as wide as its widest cell.
+/// Joins columns, each as wide as its widest cell, with two spaces between them.
 fn aligned(columns: &[Vec<String>]) -> String {
-    let widths: Vec<_> = columns
-        .iter()
-        .map(|cells| cells.iter().map(String::len).max().unwrap_or(0))
-        .collect();
+    let width = |cells: &Vec<String>| cells.iter().map(String::len).max().unwrap_or(0);
     let row = |at: usize| {
         let cells = columns
             .iter()
-            .zip(&widths)
-            .map(|(cells, width)| format!("{:>width$}", cells[at]));
+            .map(|cells| format!("{:>width$}", cells[at], width = width(cells)));
         cells.collect::<Vec<_>>().join("  ") + "\n"
     };
     (0..columns.first().map_or(0, Vec::len)).map(row).collect()
+}
+
+/// Draws the hit ratios over the sizes.
+pub(crate) fn chart(source: &Source, replay: &Replay) -> String {
+    let runs = &replay.runs;
+    let has_bytes = source.have(Columns::have_bytes);
+    // The sizes of one kind differ, and those of the other kind, if there are any, are all equal.
+    let by_bytes = runs[0].size.entries == runs[1].size.entries;
+    let size = |run: &Run| {
+        if by_bytes {
+            run.size.bytes
+        } else {
+            run.size.entries
+        }
+    };
+    let input = match &source.input {
+        None => "generated requests".into(),
+        Some(Input::File(path)) => path.file_name().unwrap_or_default().display().to_string(),
+        Some(Input::Stdin) => Input::Stdin.to_string(),
+    };
+    let line = |name: &str, colour, dashed, ratio: &dyn Fn(&Run) -> f64| Line {
+        name: name.into(),
+        colour,
+        dashed,
+        points: runs
+            .iter()
+            .map(|run| (size(run).unwrap_or(1) as f64, ratio(run)))
+            .collect(),
+    };
+    const HITS: &str = "#e0662f";
+    const BYTE_HITS: &str = "#3f83c8";
+    let hit_ratio = |run: &Run| replay.hit_ratio(run.cache.stats().hits);
+    let most = replay.hit_ratio(replay.hits());
+    let mut lines = vec![
+        line("hit ratio", HITS, false, &hit_ratio),
+        line("unbounded", HITS, true, &|_| most),
+    ];
+    if has_bytes {
+        let ratio = |run: &Run| replay.byte_hit_ratio(run.byte_hits);
+        let most = replay.byte_hit_ratio(replay.byte_hits);
+        lines.push(line("byte hit ratio", BYTE_HITS, false, &ratio));
+        lines.push(line("unbounded", BYTE_HITS, true, &|_| most));
+    }
+    let chart = LineChart {
+        title: &format!("Hit ratio by size: {input}"),
+        caption: if by_bytes {
+            "bytes held at most"
+        } else {
+            "entries held at most"
+        },
+        logarithmic: true,
+        format_x: |size| shortest(size as u64),
+        format_y: |ratio| format!("{:.2}%", 100.0 * ratio),
+        lines,
+    };
+    chart.svg()
 }

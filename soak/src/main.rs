@@ -19,15 +19,16 @@ mod value;
 mod watchdog;
 
 use std::alloc::System;
-use std::error::Error;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::process::ExitCode;
-use std::time::Duration;
 
 use cap::Cap;
+use clap::Parser;
+use example_support::Result;
 use leakproof::Clock;
 
 use example_support::output::{note, print};
+use example_support::progress::Progress;
 use example_support::text::{human, thousands};
 use options::Options;
 use report::Report;
@@ -41,62 +42,43 @@ static ALLOCATOR: Cap<System> = Cap::new(System, usize::MAX);
 const OPERATIONS: usize = 20_000;
 /// What is allocated after a round may differ by this from what was after the first: output, and tables of this program.
 const SLACK: u64 = 64 << 10;
-/// How often somebody who waits is told how far it is.
-const TOLD_EVERY: Duration = Duration::from_secs(10);
-
-type Result<T> = std::result::Result<T, Box<dyn Error>>;
 
 fn main() -> ExitCode {
-    match run() {
+    match run(&Options::parse()) {
         Ok(code) => code,
         Err(error) => {
             note(format_args!("soak: {error}"));
-            ExitCode::from(2)
+            ExitCode::FAILURE
         }
     }
 }
 
-fn run() -> Result<ExitCode> {
-    let Some(options) = Options::read()? else {
-        print(options::HELP)?;
-        return Ok(ExitCode::SUCCESS);
-    };
+fn run(options: &Options) -> Result<ExitCode> {
     silence_deliberate_panics();
-    let mut report = Report::new(&options, ALLOCATOR.allocated());
+    let mut report = Report::new(options, ALLOCATOR.allocated());
+    let Options { seed, round, .. } = options;
     note(format_args!(
-        "soak: seed {}, {} threads, {}",
-        options.seed,
-        options.threads,
-        human(options.time)
+        "soak: seed {seed}, {} threads, {}",
+        options.threads(),
+        human(options.time())
     ));
     let clock = Clock::precise();
-    let watchdog = Watchdog::new(options.seed);
-    let mut told = TOLD_EVERY;
-    let mut number = options.first_round;
-    loop {
+    let watchdog = Watchdog::new(*seed);
+    let mut progress = Progress::new("rounds");
+    for number in *round.. {
         watchdog.round(number);
-        let broken = play(&options, number, &mut report);
+        let broken = play(options, number, &mut report);
         report.rounds += 1;
         if let Some(promise) = broken {
-            let seed = options.seed;
             note(format_args!(
-                "soak: a promise is broken: {promise}\nseed {seed}, round {number}; again: --seed {seed} --round {number}"
+                "soak: broken promise: {promise}\nrepeat with --seed {seed} --round {number}"
             ));
             return Ok(ExitCode::FAILURE);
         }
-        let now = clock.now();
-        if now >= told {
-            note(format_args!(
-                "{}: {} rounds",
-                human(now),
-                thousands(report.rounds)
-            ));
-            told = now + TOLD_EVERY;
-        }
-        if now >= options.time {
+        progress.update_slow(report.rounds as usize);
+        if clock.now() >= options.time() {
             break;
         }
-        number += 1;
     }
     drop(watchdog);
     print(report.text())?;
@@ -105,7 +87,7 @@ fn run() -> Result<ExitCode> {
 
 /// Plays a round; what is broken, if anything is.
 fn play(options: &Options, number: u64, report: &mut Report) -> Option<String> {
-    let mut round = Round::new(options.seed, number, options.threads, OPERATIONS);
+    let mut round = Round::new(options.seed, number, options.threads(), OPERATIONS);
     for (part, soak) in [dedup::soak, cache::soak, listeners::soak]
         .into_iter()
         .enumerate()

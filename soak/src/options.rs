@@ -1,61 +1,50 @@
-//! What the soak was started with.
+//! The options of the soak test.
 
 use std::hash::{BuildHasher, RandomState};
 use std::thread::available_parallelism;
 use std::time::Duration;
 
-use lexopt::prelude::*;
+use clap::Parser;
 
-use crate::Result;
-
-pub(crate) const HELP: &str = "\
-Uses a DedupSet, a DedupMap, two LruCaches and a ListenerRegistry with many threads, as roughly as they will ever be used,
-and checks what they promise as it goes. Ends with 1, and says seed and round, where a promise is broken.
-
-Usage: soak [options]
-
-  --seconds <n>   for how long: 10 unless given; the round that has begun is played to its end
-  --seed <n>      what the limits and the operations of all rounds are drawn from: chosen by chance unless given
-  --round <n>     the round to begin with: 1 unless given
-  --threads <n>   twice as many as there are processors unless given, and at least 4
-  --help          this text
-";
-
+/// Uses a DedupSet, a DedupMap, two LruCaches and a ListenerRegistry with many threads, and checks
+/// their promises. A broken promise ends the run with exit code 1, and prints seed and round.
+#[derive(Parser)]
+#[command(name = "soak")]
 pub(crate) struct Options {
-    pub(crate) time: Duration,
+    /// Seconds to run; the last round is completed
+    #[arg(long, default_value_t = 10, value_name = "N")]
+    #[arg(value_parser = clap::value_parser!(u64).range(1..))]
+    seconds: u64,
+
+    /// Seed of the bounds and operations of all rounds
+    #[arg(long, default_value_t = random_seed(), value_name = "N")]
     pub(crate) seed: u64,
-    pub(crate) first_round: u64,
-    pub(crate) threads: usize,
+
+    /// First round
+    #[arg(long, default_value_t = 1, value_name = "N")]
+    pub(crate) round: u64,
+
+    /// Number of threads
+    #[arg(long, default_value_t = default_threads(), value_name = "N")]
+    #[arg(value_parser = clap::value_parser!(u64).range(1..=256))]
+    threads: u64,
 }
 
 impl Options {
-    /// What was asked for; nothing where that is help.
-    pub(crate) fn read() -> Result<Option<Self>> {
-        let processors = available_parallelism().map_or(1, usize::from);
-        let seed = RandomState::new().hash_one(()) % 1_000_000;
-        let mut options = Self {
-            time: Duration::from_secs(10),
-            seed,
-            first_round: 1,
-            threads: (2 * processors).max(4),
-        };
-        let mut args = lexopt::Parser::from_env();
-        while let Some(arg) = args.next()? {
-            match arg {
-                Long("seconds") => options.time = Duration::from_secs(args.value()?.parse()?),
-                Long("seed") => options.seed = args.value()?.parse()?,
-                Long("round") => options.first_round = args.value()?.parse()?,
-                Long("threads") => options.threads = args.value()?.parse()?,
-                Long("help") | Short('h') => return Ok(None),
-                other => return Err(other.unexpected().into()),
-            }
-        }
-        if options.time.is_zero() {
-            return Err("--seconds is zero; give at least 1".into());
-        }
-        if !(1..=256).contains(&options.threads) {
-            return Err(format!("--threads is {}; 1 to 256 are allowed", options.threads).into());
-        }
-        Ok(Some(options))
+    pub(crate) fn time(&self) -> Duration {
+        Duration::from_secs(self.seconds)
     }
+
+    pub(crate) fn threads(&self) -> usize {
+        self.threads as usize
+    }
+}
+
+fn random_seed() -> u64 {
+    RandomState::new().hash_one(()) % 1_000_000
+}
+
+fn default_threads() -> u64 {
+    let processors = available_parallelism().map_or(1, usize::from);
+    (2 * processors as u64).clamp(4, 256)
 }

@@ -1,4 +1,4 @@
-//! What was done, in figures.
+//! The operations of all rounds, as text.
 
 use std::sync::atomic::Ordering::SeqCst;
 
@@ -9,9 +9,9 @@ use example_support::text::{human, thousands};
 pub(crate) struct Report {
     head: String,
     pub(crate) rounds: u64,
-    /// Of ids, cache entries and listeners.
+    /// The operations on ids, cache entries and listeners.
     pub(crate) operations: [Tally; 3],
-    /// What left, and why.
+    /// Removals by cause.
     pub(crate) causes: Tally,
     bytes_at_start: usize,
     pub(crate) bytes_after_first: Option<u64>,
@@ -20,16 +20,11 @@ pub(crate) struct Report {
 
 impl Report {
     pub(crate) fn new(options: &Options, bytes_at_start: usize) -> Self {
-        let Options {
-            time,
-            seed,
-            threads,
-            ..
-        } = options;
+        let (time, threads) = (human(options.time()), options.threads());
         Self {
             head: format!(
-                "soak of {} with {threads} threads, seed {seed}",
-                human(*time)
+                "soak of {time} with {threads} threads, seed {}",
+                options.seed
             ),
             rounds: 0,
             operations: Default::default(),
@@ -48,7 +43,7 @@ impl Report {
         {
             text += &format!("\n{title}\n{}", lines(tally));
         }
-        text += &format!("\nwhat left, and why\n{}", lines(&self.causes));
+        text += &format!("\nremovals\n{}", lines(&self.causes));
         text += &format!(
             "\npanics of user code, all contained {}\n",
             thousands(panics())

@@ -7,9 +7,10 @@ use super::event::{Batch, Key};
 use crate::chart::{Chart, Plot};
 use crate::child;
 use crate::memory::resident;
-use crate::report::{Section, Table, Target, figure, grouped};
+use crate::report::{Section, Table, Target, figure};
 use crate::sizes::Sizes;
 use crate::stream::mix;
+use example_support::text::thousands;
 
 /// Events by which a cache is filled at a time.
 const PIECE: usize = 1_000;
@@ -47,7 +48,7 @@ pub(crate) fn section(sizes: &Sizes) -> Section {
             "What a process grows by in resident memory as a cache of {} entries is given a quarter more different keys \
              than it holds, by number of entries; a process for each, so that what the allocator adds counts. A \
              `String` of 24 bytes is 56 of these bytes, with its allocation.",
-            grouped(entries as u64),
+            thousands(entries as u64),
         ),
         tables: vec![table],
         charts: vec![Chart {

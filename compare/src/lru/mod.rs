@@ -12,8 +12,9 @@ use contestants::{HASHLINK, LRU, MOKA, QUICK, SCHNELLRU, SHARED, UNSYNC};
 use playing::{Course, Played, THREADS, UNIVERSE};
 
 use crate::chart::{Chart, Plot};
-use crate::report::{Section, Table, Target, figure, grouped};
+use crate::report::{Section, Table, Target, figure};
 use crate::sizes::Sizes;
+use example_support::text::thousands;
 
 pub(crate) fn sections(sizes: &Sizes) -> Vec<Section> {
     let entries = contestants::all::<u64>();
@@ -60,7 +61,7 @@ fn text(sizes: &Sizes, measured: &[Measured]) -> String {
             trace.distinct(measured.course.filling()),
         ];
         let [events, distinct, capacity] =
-            [events, distinct, *capacity].map(|count| grouped(count as u64));
+            [events, distinct, *capacity].map(|count| thousands(count as u64));
         format!("{events} events of {distinct} different keys for {capacity} entries")
     };
     let many = &measured[1].course;
@@ -80,11 +81,11 @@ fn text(sizes: &Sizes, measured: &[Measured]) -> String {
          The *hit ratio* is that of the timed events with `u64` keys. What another one is worth depends on what a miss \
          costs the caller; here it costs nothing but the insertion.",
         rounds = sizes.rounds,
-        timed = grouped(playing::timed(sizes, false) as u64),
-        slow = grouped(playing::timed(sizes, true) as u64),
+        timed = thousands(playing::timed(sizes, false) as u64),
+        slow = thousands(playing::timed(sizes, true) as u64),
         filling = measured.iter().map(filling).collect::<Vec<_>>().join(", "),
-        learning = grouped(many.learning(false).len() as u64),
-        learning_slow = grouped(many.learning(true).len() as u64),
+        learning = thousands(many.learning(false).len() as u64),
+        learning_slow = thousands(many.learning(true).len() as u64),
     )
 }
 
@@ -118,7 +119,7 @@ impl Measured {
     }
 
     fn capacity(&self) -> String {
-        grouped(self.course.capacity as u64)
+        thousands(self.course.capacity as u64)
     }
 
     fn tables(&self, entries: &[Entry<u64>]) -> Vec<Table> {

@@ -1,6 +1,5 @@
-//! The lines of a file or of standard input, gzipped or not; those that are bad are named and counted.
+//! The lines of a file or of standard input, plain or gzipped.
 
-use std::ffi::OsString;
 use std::fmt;
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, Cursor, Read};
@@ -8,35 +7,55 @@ use std::path::PathBuf;
 
 use flate2::read::MultiGzDecoder;
 
+use crate::Result;
 use crate::output::note;
-use crate::terminal::progress;
-use crate::{MILLION, Result};
+use crate::progress::Progress;
+use crate::text::thousands;
 
-const NAMED_BAD_LINES: usize = 5;
-/// No id or key is that long, and what has no line ends at all must not fill the memory.
-const LONGEST_LINE: usize = 1 << 20;
-/// What some programs begin a text with.
+/// Bad lines that are reported one by one. All others are only counted.
+const REPORTED: usize = 5;
+/// No id or key is that long, and input without line breaks must not fill the memory.
+const MAX_LINE: usize = 1 << 20;
 const BYTE_ORDER_MARK: &[u8] = "\u{feff}".as_bytes();
 
-pub enum Source {
-    /// So many lines that are made up.
-    Generated(usize),
-    Read(Input),
-}
-
-impl Source {
-    pub fn new(file: Option<OsString>, generated: Option<usize>) -> Self {
-        match file {
-            None => Self::Generated(generated.unwrap_or(MILLION)),
-            Some(dash) if dash == "-" => Self::Read(Input::Stdin),
-            Some(path) => Self::Read(Input::File(path.into())),
-        }
-    }
-}
-
+/// Where lines come from.
 pub enum Input {
     Stdin,
     File(PathBuf),
+}
+
+impl Input {
+    /// Returns the input of a path, of which `-` is standard input.
+    pub fn new(path: PathBuf) -> Self {
+        if path.as_os_str() == "-" {
+            Self::Stdin
+        } else {
+            Self::File(path)
+        }
+    }
+
+    /// Opens the input.
+    pub fn lines(&self) -> Result<Lines<'_>> {
+        let open = || {
+            unzipped(match self {
+                Self::Stdin => Box::new(io::stdin().lock()),
+                Self::File(path) => Box::new(File::open(path)?),
+            })
+        };
+        let reader = open().map_err(|error| self.cannot_read(&error))?;
+        Ok(Lines {
+            input: self,
+            reader,
+            line: Vec::new(),
+            progress: Progress::new("lines read"),
+            read: 0,
+            bad: 0,
+        })
+    }
+
+    fn cannot_read(&self, error: &io::Error) -> String {
+        format!("cannot read {self}: {error}")
+    }
 }
 
 impl fmt::Display for Input {
@@ -45,29 +64,6 @@ impl fmt::Display for Input {
             Self::Stdin => f.write_str("standard input"),
             Self::File(path) => path.display().fmt(f),
         }
-    }
-}
-
-impl Input {
-    pub fn lines(&self) -> Result<Lines<'_>> {
-        let open = || {
-            unzipped(match self {
-                Self::Stdin => Box::new(io::stdin().lock()),
-                Self::File(path) => Box::new(File::open(path)?),
-            })
-        };
-        let reader = open().map_err(|error| self.unreadable(&error))?;
-        Ok(Lines {
-            input: self,
-            reader,
-            line: Vec::new(),
-            read: 0,
-            bad: 0,
-        })
-    }
-
-    fn unreadable(&self, error: &io::Error) -> String {
-        format!("cannot read {self}: {error}")
     }
 }
 
@@ -83,33 +79,35 @@ fn unzipped(mut input: Box<dyn Read>) -> io::Result<Box<dyn BufRead>> {
     })
 }
 
+/// An open input, and how many of its lines were read and were bad.
 pub struct Lines<'a> {
     input: &'a Input,
     reader: Box<dyn BufRead>,
     line: Vec<u8>,
+    progress: Progress,
     pub read: usize,
     pub bad: usize,
 }
 
 impl Lines<'_> {
-    /// The next line that is text, without what ends it.
+    /// Returns the next line that is valid text, without its line break.
     pub fn next_line(&mut self) -> Result<Option<&str>> {
         loop {
             self.line.clear();
-            let end = self
+            let has_end = self
                 .read_line()
-                .map_err(|error| self.input.unreadable(&error))?;
-            if !end && self.line.is_empty() {
+                .map_err(|error| self.input.cannot_read(&error))?;
+            if !has_end && self.line.is_empty() {
                 return Ok(None);
             }
             self.read += 1;
             if self.read == 1 && self.line.starts_with(BYTE_ORDER_MARK) {
                 self.line.drain(..BYTE_ORDER_MARK.len());
             }
-            progress("lines read", self.read);
+            self.progress.update(self.read);
             match str::from_utf8(self.line.trim_ascii_end()) {
-                _ if self.line.len() > LONGEST_LINE => self.reject("too long"),
-                Err(_) => self.reject("not UTF-8"),
+                _ if self.line.len() > MAX_LINE => self.reject("longer than 1 MiB"),
+                Err(_) => self.reject("invalid UTF-8"),
                 Ok("") => self.reject("empty"),
                 Ok(_) => break,
             }
@@ -117,25 +115,40 @@ impl Lines<'_> {
         Ok(str::from_utf8(self.line.trim_ascii_end()).ok())
     }
 
-    /// Whether the line has an end. Of one that is too long, only so much is held that it can be told.
+    /// Reads a line, of which at most `MAX_LINE` bytes are kept. Returns `true` if it has an end.
     fn read_line(&mut self) -> io::Result<bool> {
         self.reader
             .by_ref()
-            .take(LONGEST_LINE as u64 + 1)
+            .take(MAX_LINE as u64 + 1)
             .read_until(b'\n', &mut self.line)?;
-        if self.line.len() > LONGEST_LINE && !self.line.ends_with(b"\n") {
+        if self.line.len() > MAX_LINE && !self.line.ends_with(b"\n") {
             self.reader.skip_until(b'\n')?;
         }
         Ok(self.line.ends_with(b"\n"))
     }
 
-    /// Passes over the line that was read last.
+    /// Counts the last line as bad, and reports it if it is one of the first.
     pub fn reject(&mut self, reason: &str) {
         self.bad += 1;
-        if self.bad <= NAMED_BAD_LINES {
-            note(format_args!("line {}: {reason}; passed over", self.read));
-        } else if self.bad == NAMED_BAD_LINES + 1 {
-            note("further bad lines are only counted");
+        if self.bad <= REPORTED {
+            note(format_args!(
+                "{}:{}: skipped: {reason}",
+                self.input, self.read
+            ));
+        } else if self.bad == REPORTED + 1 {
+            note(format_args!(
+                "{}: more bad lines are only counted",
+                self.input
+            ));
         }
+    }
+
+    /// Returns an error if lines were bad and none of them gave one of the `valid` results.
+    pub fn check(&self, valid: u64) -> Result<()> {
+        if valid == 0 && self.bad > 0 {
+            let (input, bad) = (self.input, thousands(self.bad));
+            return Err(format!("{input} has no valid line, and {bad} bad ones").into());
+        }
+        Ok(())
     }
 }

@@ -1,6 +1,6 @@
-//! Numbers that look random, and are the same at every run.
+//! Reproducible pseudo-random numbers.
 
-/// The finish of splitmix64: different numbers stay different, and look random.
+/// Mixes the bits of a number with the finalizer of SplitMix64. Distinct inputs stay distinct.
 pub fn scramble(number: u64) -> u64 {
     let mixed = number.wrapping_mul(0x9e37_79b9_7f4a_7c15);
     let mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);

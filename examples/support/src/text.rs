@@ -1,9 +1,9 @@
-//! Numbers and durations for people.
+//! Numbers and durations for readers.
 
 use std::fmt::Display;
 use std::time::Duration;
 
-/// A whole number, its digits in groups of three.
+/// Formats a whole number with a comma between groups of three digits.
 pub fn thousands(number: impl Display) -> String {
     let digits = number.to_string();
     let groups: Vec<_> = digits
@@ -15,12 +15,12 @@ pub fn thousands(number: impl Display) -> String {
     groups.join(",")
 }
 
+/// Formats a duration in whole seconds, or in milliseconds if it is below a second.
 pub fn human(time: Duration) -> String {
-    let seconds = time.as_secs();
-    match seconds {
-        0 => format!("{} ms", time.as_millis()),
-        1..60 => format!("{seconds} s"),
-        60..3600 => format!("{} min {} s", seconds / 60, seconds % 60),
-        _ => format!("{} h {} min", thousands(seconds / 3600), seconds / 60 % 60),
-    }
+    let rounded = if time.as_secs() > 0 {
+        Duration::from_secs(time.as_secs())
+    } else {
+        Duration::from_millis(time.as_millis() as u64)
+    };
+    humantime::format_duration(rounded).to_string()
 }

@@ -1,72 +1,72 @@
-//! The example `reconnect`, run as its users run it: as a process.
+//! The example `reconnect`, run as a process.
 
-use std::env;
 use std::fs;
-use std::process::Output;
 
+use crate::support::example::{Folder, assert_fails, stdout};
 use crate::support::process::command;
 
-fn reconnect(args: &[&str]) -> Output {
-    command("reconnect", args)
-        .output()
-        .expect("the example runs")
-}
-
-fn stdout(output: &Output) -> String {
-    String::from_utf8(output.stdout.clone()).expect("text")
-}
-
 #[test]
-fn the_naive_list_piles_up_and_the_registry_does_not() {
-    let output = reconnect(&["--svg", "-"]);
+fn plain_list_grows_and_registry_does_not() {
+    let output = command("reconnect", &["--svg", "-"])
+        .output()
+        .expect("it runs");
     assert_eq!(output.status.code(), Some(0));
     let text = stdout(&output);
-    for line in [
-        "naive        holds 3000 handlers and 4000 KiB that they captured, and calls 1000 for one message",
-        "with keys    holds 3 handlers and 4 KiB that they captured, and calls 1 for one message",
-        "with scopes  holds 3 handlers and 4 KiB that they captured, and calls 1 for one message",
+    let line = |name: &str| {
+        let line = text.lines().find_map(|line| line.strip_prefix(name));
+        line.unwrap_or_else(|| panic!("no {name:?} in:\n{text}"))
+            .trim()
+            .to_owned()
+    };
+    for (name, handlers, calls, kib) in [
+        ("plain list ", "3,000", "1,000", 4_000..5_000),
+        ("with keys ", "3", "1", 4..20),
+        ("with scopes ", "3", "1", 4..20),
     ] {
-        assert!(text.lines().any(|it| it == line), "no {line:?} in:\n{text}");
+        let line = line(name);
+        let rest = line.strip_prefix(&format!("has {handlers} handlers and "));
+        let (allocated, rest) = rest
+            .and_then(|rest| rest.split_once(" KiB allocated, and calls "))
+            .unwrap_or_else(|| panic!("{line}"));
+        assert_eq!(rest, format!("{calls} for one message"));
+        let allocated: usize = allocated.replace(',', "").parse().expect("a number");
+        assert!(kib.contains(&allocated), "{line}");
     }
 }
 
 #[test]
-fn the_curves_are_drawn_to_a_file() {
-    let folder = env::temp_dir().join(format!("reconnect-{}", std::process::id()));
-    let file = folder.join("deeper").join("curves.svg");
-    let output = reconnect(&["--reconnects", "7", "--svg", file.to_str().expect("text")]);
-    assert_eq!(
-        output.status.code(),
-        Some(0),
-        "{}",
-        String::from_utf8_lossy(&output.stderr)
-    );
-    let svg = fs::read_to_string(&file).expect("a file");
-    assert!(
-        svg.starts_with("<svg ")
-            && svg.ends_with("</svg>\n")
-            && svg.matches("stroke-width").count() == 3
-    );
-    fs::remove_dir_all(folder).expect("it was made here");
+fn chart_is_written_but_no_directory_is_created() {
+    let folder = Folder::new("reconnect");
+    let reconnect = |args: &[&str]| {
+        let mut command = command("reconnect", args);
+        command.current_dir(folder.path());
+        command.output().expect("it runs")
+    };
+    let output = reconnect(&["--reconnects", "7"]);
+    assert!(stdout(&output).ends_with("\nchart: reconnect.svg\n"));
+    let svg = fs::read_to_string(folder.path().join("reconnect.svg")).expect("a file");
+    assert!(svg.starts_with("<svg ") && svg.ends_with("</svg>\n"));
+    assert_eq!(svg.matches("<polyline").count(), 3);
+
+    let output = reconnect(&["--reconnects", "7", "--svg", "no/such.svg"]);
+    assert_eq!(output.status.code(), Some(1));
+    assert!(String::from_utf8_lossy(&output.stderr).contains("cannot write no/such.svg"));
+    assert!(!folder.path().join("no").exists());
 }
 
 #[test]
-fn a_small_run_a_wrong_option_and_help() {
+fn wrong_option_is_named_in_an_error_that_refers_to_help() {
+    let reconnect = |args: &[&str]| command("reconnect", args).output().expect("it runs");
     assert!(
         stdout(&reconnect(&["--reconnects", "1", "--svg", "-"])).contains("after 1 reconnects")
     );
-    assert!(stdout(&reconnect(&["--help"])).starts_with("A client that reconnects"));
-    for wrong in [
-        &["--reconnects", "0"][..],
-        &["--reconnects", "many"],
-        &["--sgv", "x"],
-        &["file"],
+    assert!(stdout(&reconnect(&["--help"])).contains("--reconnects <N>"));
+    for (args, reason) in [
+        (&["--reconnects", "0"][..], "'--reconnects <N>'"),
+        (&["--reconnects", "many"], "'--reconnects <N>'"),
+        (&["--sgv", "x"], "'--sgv'"),
+        (&["file"], "'file'"),
     ] {
-        let output = reconnect(wrong);
-        assert_eq!(output.status.code(), Some(2), "{wrong:?}");
-        assert!(
-            String::from_utf8_lossy(&output.stderr).starts_with("reconnect: "),
-            "{wrong:?}"
-        );
+        assert_fails(&reconnect(args), 2, &[reason, "--help"]);
     }
 }

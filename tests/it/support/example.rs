@@ -1,4 +1,4 @@
-//! Runs an example as its users run it: as a process, on input of every kind.
+//! Runs an example as a process, on input of every kind.
 
 use std::env;
 use std::fs;
@@ -10,11 +10,11 @@ pub use super::process::command;
 use flate2::Compression;
 use flate2::write::GzEncoder;
 
-/// A directory of its own, which is the example's current one; it goes with all that is in it.
+/// A temporary directory, removed when dropped.
 pub struct Folder(PathBuf);
 
 impl Folder {
-    /// Of this name and this process alone.
+    /// Creates a directory with a name that no other test and no other process uses.
     pub fn new(name: &str) -> Self {
         let path = env::temp_dir().join(format!("leakproof-{name}-{}", process::id()));
         fs::create_dir_all(&path).expect("the temporary directory can be written");
@@ -38,12 +38,12 @@ impl Drop for Folder {
 
 pub fn run(mut command: Command, input: &[u8]) -> Output {
     let mut process = command.spawn().expect("the example starts");
-    // One that judges its options first does not read, and that is as it should be.
+    // An example that rejects its options does not read its input.
     let _ = process.stdin.take().expect("a pipe").write_all(input);
     process.wait_with_output().expect("the example ends")
 }
 
-/// Runs it with nobody who reads what it prints.
+/// Runs an example with a closed standard output.
 pub fn run_unread(mut command: Command) -> Output {
     let mut process = command.spawn().expect("the example starts");
     drop(process.stdout.take());
@@ -64,14 +64,30 @@ pub fn gzip(bytes: &[u8]) -> Vec<u8> {
     gzip.finish().expect("written to memory")
 }
 
-/// Real input, which is no part of the project; says so where it is absent.
+/// Returns the path of real input, which is not part of the repository, or reports that it is absent.
 pub fn real_input(name: &str) -> Option<String> {
     let path = Path::new(env!("CARGO_MANIFEST_DIR"))
         .join("../shared/data")
         .join(name);
     if !path.exists() {
-        eprintln!("skipped: {} is not here", path.display());
+        eprintln!("skipped: {} does not exist", path.display());
         return None;
     }
     Some(path.to_str().expect("a path in UTF-8").to_string())
+}
+
+/// Checks the exit code and the texts of an error, and that nothing else was printed.
+#[track_caller]
+pub fn assert_fails(output: &Output, code: i32, texts: &[&str]) {
+    let error = stderr(output);
+    assert_eq!(
+        output.status.code(),
+        Some(code),
+        "{error}\n{}",
+        stdout(output)
+    );
+    for text in texts {
+        assert!(error.contains(text), "no {text:?} in {error}");
+    }
+    assert!(output.stdout.is_empty(), "{}", stdout(output));
 }
