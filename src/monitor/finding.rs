@@ -1,31 +1,30 @@
-//! `Finding`: one thing that is not as it should be.
+//! `Finding`: a condition that needs attention.
 
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
 use super::thresholds::Severity;
-use super::units::{Amount, Bytes, Of};
-use crate::format::HumanDuration;
+use crate::format::{Bytes, Counted, Grouped, HumanDuration, OneLine};
 
-/// Something of which there is a bounded amount.
+/// A resource with a bound.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[non_exhaustive]
 pub enum Resource {
-    /// Entries of a collection, or listeners of a registry.
+    /// The entries of a collection, or the listeners of a registry.
     Entries,
-    /// What they weigh: by the weigher of a cache, or bytes of keys.
+    /// The weight of a cache's entries, or the bytes of a dedup map's keys.
     Weight,
-    /// Ids that are claimed, and neither committed nor released.
+    /// The claims in flight of a dedup map.
     InFlight,
-    /// The process's resident memory, in bytes.
+    /// The resident memory of the process, in bytes.
     Memory,
-    /// The process's open file descriptors.
+    /// The open file descriptors of the process.
     OpenFiles,
 }
 
 impl Resource {
-    /// `"entries"`, `"weight"`, `"in flight"`, `"memory"` or `"open files"`.
+    /// Returns `"entries"`, `"weight"`, `"in flight"`, `"memory"` or `"open files"`.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
@@ -44,29 +43,27 @@ impl fmt::Display for Resource {
     }
 }
 
-/// What is not as it should be.
+/// The kind of a finding.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[non_exhaustive]
 pub enum Kind {
-    /// A bound is nearly used up. The figure is [`Figure::Percent`] of the bound.
+    /// A large part of a bound is used. The figure is [`Figure::Percent`].
     Use(Resource),
-    /// At the present growth a bound is reached before long. The figure is [`Figure::TimeLeft`].
+    /// A bound will be reached soon at the present growth. The figure is [`Figure::TimeLeft`].
     TimeLeft(Resource),
-    /// The process's memory grows. The figure is [`Figure::BytesPerMinute`].
+    /// The memory of the process grows. The figure is [`Figure::BytesPerMinute`].
     MemoryGrowth,
-    /// Ids were evicted while live, so that the ttl is not kept. The figure is [`Figure::Window`], the time for which
-    /// they were remembered.
+    /// A bound evicted ids before their ttl ended. The figure is [`Figure::Window`].
     WindowShortened,
-    /// Entries or listeners were not let in. The figure is [`Figure::Count`].
+    /// Entries or listeners were rejected. The figure is [`Figure::Count`].
     Rejected,
-    /// Breakers are open: listeners failed so often in a row that they were silenced or detached. The figure is
-    /// [`Figure::Count`].
+    /// Circuit breakers are open, or detached their listeners. The figure is [`Figure::Count`].
     BreakersOpen,
 }
 
 impl Kind {
-    /// The kind in a word, as it stands in JSON and as it may in a label: `"entries_use"`, `"memory_time_left"`,
-    /// `"memory_growth"`, `"window_shortened"`, …
+    /// Returns the kind as it appears in JSON and in labels: `"entries_use"`, `"memory_time_left"`, `"memory_growth"`,
+    /// `"window_shortened"`, …
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
@@ -94,57 +91,58 @@ impl fmt::Display for Kind {
     }
 }
 
-/// The figure that makes a finding one.
+/// The figure that caused a finding.
 #[derive(Clone, Copy, Debug, PartialEq)]
 #[non_exhaustive]
 pub enum Figure {
-    /// Use of a bound, in percent of it.
+    /// The used part of a bound, in percent.
     Percent(f64),
-    /// Growth of memory.
+    /// The growth of memory.
     BytesPerMinute(f64),
     /// The time until a bound is reached.
     TimeLeft(Duration),
-    /// The time for which ids were remembered.
+    /// The time for which evicted ids were remembered.
     Window {
-        /// That time.
+        /// The shortest such time within the kept samples. If an earlier eviction was even shorter, this is an estimate:
+        /// the age of the oldest remaining id.
         kept: Duration,
-        /// The time for which they should have been.
+        /// The time for which the ids should have been remembered.
         ttl: Duration,
     },
-    /// How many.
+    /// A number of rejections or breakers.
     Count(u64),
 }
 
-/// One thing that is not as it should be.
+/// A condition of the process or of a collection that needs attention.
 ///
-/// What it is about, its collection's name (or the process) and its kind, stays the same for as long as it lasts, while
-/// severity and figure change. `Display` gives a line for a log.
+/// Collection and kind identify a finding for as long as it lasts. Severity and figure change. `Display` prints one line
+/// for a log.
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub struct Finding {
-    /// The name under which the collection is watched; `None` for the process.
+    /// The name under which the collection is watched, or `None` for the process.
     pub collection: Option<Arc<str>>,
-    /// What is not as it should be.
+    /// The kind of a finding.
     pub kind: Kind,
-    /// How severe it is.
+    /// The severity.
     pub severity: Severity,
-    /// The figure that makes it so.
+    /// The figure that caused the finding.
     pub figure: Figure,
 }
 
 impl Finding {
-    /// What stays the same for as long as the finding lasts.
+    /// Returns the part that stays the same for as long as the finding lasts.
     pub(super) fn identity(&self) -> (Option<Arc<str>>, Kind) {
         (self.collection.clone(), self.kind)
     }
 
-    /// What it is about: the collection's name, or `"process"`.
+    /// Returns the name of the collection, or `"process"`.
     #[must_use]
     pub fn subject(&self) -> &str {
         self.collection.as_deref().unwrap_or("process")
     }
 
-    /// Growth of memory by the names that the thresholds have for it.
+    /// Returns the name that the thresholds give to a growth of this severity.
     fn leak(&self) -> &'static str {
         match self.severity {
             Severity::Normal => "growth",
@@ -157,7 +155,7 @@ impl Finding {
 
 impl fmt::Display for Finding {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}: {}: ", self.severity, self.subject())?;
+        write!(f, "{}: {}: ", self.severity, OneLine(self.subject()))?;
         match (self.kind, self.figure) {
             (Kind::Use(resource), Figure::Percent(percent)) => {
                 write!(f, "{resource} at {percent:.1}% of the bound")
@@ -181,10 +179,10 @@ impl fmt::Display for Finding {
                 )
             }
             (Kind::Rejected, Figure::Count(count)) => {
-                write!(f, "{} rejected", Amount(count as f64))
+                write!(f, "{} rejected", Grouped(count as f64))
             }
             (Kind::BreakersOpen, Figure::Count(count)) => {
-                write!(f, "{} open", Of(count, "breaker"))
+                write!(f, "{} open", Counted(count, "breaker"))
             }
             (kind, figure) => write!(f, "{}: {figure:?}", kind.as_str()),
         }

@@ -1,4 +1,4 @@
-//! Reports as JSON, for a health endpoint: durations as integer milliseconds, names as they stand in the structs.
+//! `Serialize` for reports, for a health endpoint. Names are those of the fields, durations integer milliseconds.
 
 use serde::ser::{Serialize, SerializeMap, Serializer};
 
@@ -40,6 +40,7 @@ impl Serialize for CollectionReport {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let mut map = serializer.serialize_map(None)?;
         map.serialize_entry("name", &*self.name)?;
+        map.serialize_entry("samples", &self.samples)?;
         map.serialize_entry("entries", &self.entries)?;
         if let Some(weight) = &self.weight {
             map.serialize_entry("weight", weight)?;

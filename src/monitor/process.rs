@@ -1,30 +1,29 @@
-//! `ProcessFigures`: what the system tells of the process, asked of it in one place.
+//! `ProcessFigures`: memory and open files of the process, as the operating system reports them.
 
 use super::cgroup;
 use sysinfo::{MemoryRefreshKind, ProcessRefreshKind, ProcessesToUpdate, System, get_current_pid};
 
-/// What the system tells of the process. What it does not tell is `None`.
+/// Memory and open files of a process. A figure that the operating system does not report is `None`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct ProcessFigures {
     /// Resident memory, in bytes.
     pub memory_bytes: Option<u64>,
-    /// The limit on memory, in bytes, at which the process is ended. `None`: there is no limit.
+    /// The memory limit, in bytes, at which the system ends the process. `None` if there is no limit.
     pub memory_limit_bytes: Option<u64>,
     /// Open file descriptors.
     pub open_files: Option<u64>,
-    /// The limit on them, at which opening another one fails.
+    /// The limit on open file descriptors.
     pub open_files_limit: Option<u64>,
 }
 
 impl ProcessFigures {
-    /// The figures of this process, now, as far as the system tells them.
+    /// Reads the figures of this process.
     ///
-    /// The limit on memory is the lowest of the process's control group and those above it (`memory.max` of version 2,
-    /// `memory.limit_in_bytes` of version 1), as the file system shows them now: Linux only. One above the machine's
-    /// memory is none. Where a group has several processes, they share the limit, and the group's page cache counts for
-    /// it too.
+    /// The memory limit is the lowest one of the process's control group and its parents: `memory.max` of cgroup v2, or
+    /// `memory.limit_in_bytes` of v1. Only Linux has it. A limit above the machine's memory counts as none. All processes
+    /// of a control group share its limit, and its page cache counts towards it.
     ///
-    /// It takes some hundreds of microseconds, and more with thousands of open files.
+    /// A call takes some hundreds of microseconds, and more with thousands of open files.
     #[must_use]
     pub fn read() -> Self {
         let Ok(pid) = get_current_pid() else {
@@ -39,7 +38,7 @@ impl ProcessFigures {
         };
         let count = |count: Option<usize>| count.map(|count| count as u64);
         Self {
-            // A process without memory could not ask: zero means that the system did not tell.
+            // A running process has memory, so zero means that the system did not report it.
             memory_bytes: Some(process.memory()).filter(|&bytes| bytes > 0),
             memory_limit_bytes: cgroup::memory_limit(system.total_memory()),
             open_files: count(process.open_files()),

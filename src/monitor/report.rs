@@ -1,4 +1,4 @@
-//! `Report`: how full everything is, how fast it grows, when it will be full, and what to make of it.
+//! `Report`: use, growth and findings of the process and of all watched collections.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -7,40 +7,39 @@ use super::finding::Finding;
 use super::thresholds::Severity;
 use crate::stats::Usage;
 
-/// How things stand: the process, each collection, and what is not as it should be.
+/// The state of the process and of all watched collections, with findings.
 ///
-/// `Display` gives a table for a terminal. With the feature `serde` it serializes, durations as integer milliseconds.
+/// `Display` prints a table for a terminal. With the feature `serde`, a report serializes with durations as integer
+/// milliseconds.
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub struct Report {
-    /// The time over which the process's growth was observed.
+    /// The time from the first kept sample of the process to the last.
     pub window: Duration,
-    /// The samples of the process in that time.
+    /// The number of kept samples of the process. [`Monitor::watch`](super::Monitor::watch) samples a collection, but
+    /// not the process, so this is zero until the first call of `sample`.
     pub samples: usize,
     /// The process.
     pub process: ProcessReport,
-    /// The collections, in the order in which they came to be watched. One that is gone is left out, and so is one
-    /// that panicked when it was asked for its statistics.
+    /// The collections, in the order in which they were watched. Dropped collections and collections whose `usage`
+    /// panicked are absent.
     pub collections: Vec<CollectionReport>,
-    /// What is not as it should be, the most severe first.
+    /// The findings, the most severe first.
     pub findings: Vec<Finding>,
-    /// How many panics were contained since the monitor was built: of its callback, its source of process figures, the
-    /// statistics of collections, and whoever is told of figures and events.
+    /// The panics that the monitor caught since it was built, in its callback, its source of process figures,
+    /// collections, recorders and subscribers.
     pub panics: u64,
 }
 
 impl Report {
-    /// The severity of the most severe finding.
+    /// Returns the severity of the most severe finding.
     #[must_use]
     pub fn severity(&self) -> Severity {
-        self.findings
-            .iter()
-            .map(|finding| finding.severity)
-            .max()
-            .unwrap_or_default()
+        let severities = self.findings.iter().map(|finding| finding.severity);
+        severities.max().unwrap_or_default()
     }
 
-    /// The collection that is watched under a name.
+    /// Returns the collection that is watched under a name.
     #[must_use]
     pub fn collection(&self, name: &str) -> Option<&CollectionReport> {
         self.collections
@@ -49,65 +48,67 @@ impl Report {
     }
 }
 
-/// How the process stands. What the system does not tell is `None`.
+/// The resources of the process. A resource that the operating system does not report is `None`.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 #[non_exhaustive]
 pub struct ProcessReport {
-    /// Resident memory, in bytes, against the limit given or the control group's.
+    /// Resident memory in bytes, and the memory limit.
     pub memory: Option<ResourceUsage>,
-    /// Open file descriptors against their limit.
+    /// Open file descriptors, and their limit.
     pub open_files: Option<ResourceUsage>,
 }
 
-/// How a collection stands.
+/// The state of one collection.
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub struct CollectionReport {
-    /// The name under which it is watched.
+    /// The name under which the collection is watched.
     pub name: Arc<str>,
-    /// What it holds, and what left it and why.
+    /// The number of kept samples. `watch` takes the first one.
+    pub samples: usize,
+    /// The present figures and counters.
     pub usage: Usage,
-    /// Its entries against their bound.
+    /// The entries and their bound.
     pub entries: ResourceUsage,
-    /// What they weigh, where that has a bound.
+    /// The weight and its bound, if it has one.
     pub weight: Option<ResourceUsage>,
-    /// Ids in flight, where the collection has claims.
+    /// The claims in flight and their bound, if the collection has claims.
     pub in_flight: Option<ResourceUsage>,
 }
 
-/// How much of something there is, and may be.
+/// The use and growth of one resource.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 #[non_exhaustive]
 pub struct ResourceUsage {
-    /// How much there is now.
+    /// The used amount.
     pub used: u64,
-    /// How much there may be. `None`: there is no limit.
+    /// The limit, or `None` if there is none.
     pub limit: Option<u64>,
-    /// By how much it grows a minute, by a slope that noise, outliers, single jumps and sawteeth move little; negative
-    /// where it shrinks. `None` until there are enough samples.
+    /// The growth per minute, negative if the use shrinks. Noise, outliers, single jumps and sawteeth affect it little.
+    /// `None` until there are enough samples.
     pub growth_per_minute: Option<f64>,
-    /// The time until the limit is reached at that growth; `None` where it is not going to be.
+    /// The time until the limit is reached at this growth. `None` if it will not be reached.
     ///
-    /// Where entries did not expire throughout the window, but will begin to before then, it is not going to be: a map
-    /// that fills up after a start is not one that overflows.
+    /// Also `None` if entries will begin to expire before, because a collection that fills up after a start then stops
+    /// growing.
     pub time_to_limit: Option<Duration>,
 }
 
 impl ResourceUsage {
-    /// How much of the limit is used, in percent.
+    /// Returns the used part of the limit in percent.
     #[must_use]
     pub fn percent(&self) -> Option<f64> {
-        self.limit
-            .map(|limit| 100.0 * self.used as f64 / limit.max(1) as f64)
+        let limit = self.limit?;
+        Some(100.0 * self.used as f64 / limit.max(1) as f64)
     }
 
     pub(super) fn new(used: u64, limit: Option<u64>, growth_per_minute: Option<f64>) -> Self {
-        let left = limit.map(|limit| limit.saturating_sub(used) as f64);
-        let minutes = left
+        let room = limit.map(|limit| limit.saturating_sub(used) as f64);
+        let minutes = room
             .zip(growth_per_minute)
             .filter(|(_, growth)| *growth > 0.0)
-            .map(|(left, growth)| left / growth);
-        // What does not fit is not going to be reached.
+            .map(|(room, growth)| room / growth);
+        // A time that does not fit into a `Duration` will not be reached.
         let time_to_limit =
             minutes.and_then(|minutes| Duration::try_from_secs_f64(60.0 * minutes).ok());
         Self {
@@ -118,11 +119,11 @@ impl ResourceUsage {
         }
     }
 
-    /// The same, where entries begin to expire after `expiry`, and then stop growing.
+    /// Removes the time to the limit if entries begin to expire before.
     pub(super) fn until(mut self, expiry: Option<Duration>) -> Self {
         self.time_to_limit = self
             .time_to_limit
-            .filter(|left| expiry.is_none_or(|expiry| *left < expiry));
+            .filter(|time_left| expiry.is_none_or(|expiry| *time_left < expiry));
         self
     }
 }

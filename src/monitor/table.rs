@@ -1,12 +1,11 @@
-//! A report as a table for a terminal.
+//! `Display` of a report: a table for a terminal.
 
 use std::fmt;
 use std::time::Duration;
 
 use super::finding::Resource;
 use super::report::{Report, ResourceUsage};
-use super::units::{Amount, Bytes, Of};
-use crate::format::HumanDuration;
+use crate::format::{Bytes, Counted, Grouped, HumanDuration, OneLine};
 
 const HEAD: [&str; 8] = [
     "",
@@ -59,13 +58,13 @@ fn row(
 ) -> [String; 8] {
     let amount = |value: f64| match resource {
         Resource::Memory => Bytes(value).to_string(),
-        _ => Amount(value).to_string(),
+        _ => Grouped(value).to_string(),
     };
     let or_dash = |text: Option<String>| text.unwrap_or_else(|| "-".to_owned());
     let signed =
         |growth: f64| format!("{}{}", if growth >= 0.0 { "+" } else { "" }, amount(growth));
     [
-        name.to_owned(),
+        OneLine(name).to_string(),
         resource.to_string(),
         amount(usage.used as f64),
         or_dash(usage.limit.map(|limit| amount(limit as f64))),
@@ -80,12 +79,12 @@ fn row(
     ]
 }
 
-/// A line of what it is all about, a table of what is used, then a line for each finding.
+/// Prints a summary, a table of the used resources, then one line for each finding.
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (findings, samples) = (
-            Of(self.findings.len() as u64, "finding"),
-            Of(self.samples as u64, "sample"),
+            Counted(self.findings.len() as u64, "finding"),
+            Counted(self.samples as u64, "sample"),
         );
         writeln!(
             f,
@@ -104,7 +103,7 @@ impl fmt::Display for Report {
         for row in &rows {
             let mut line = String::new();
             for (column, (cell, width)) in row.iter().zip(widths).enumerate() {
-                // Names to the left, figures to the right.
+                // The first two columns are names, the others figures.
                 line += &if column < 2 {
                     format!("{cell:<width$}  ")
                 } else {

@@ -1,27 +1,27 @@
-//! `Thresholds`: from when on a figure is a finding, and how severe; and their validation.
+//! `Thresholds`: the figures from which on the monitor reports a finding, and its severity.
 
 use std::fmt;
 use std::time::Duration;
 
 use crate::limits::{self, BuildError};
 
-/// How severe a finding is.
+/// The severity of a finding.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Severity {
-    /// Nothing to see.
+    /// There is no finding.
     #[default]
     Normal,
-    /// To be looked at some day: a slow leak.
+    /// The finding can wait, such as a slow leak.
     Notice,
-    /// To be looked at today.
+    /// The finding needs attention today.
     Warning,
-    /// To be looked at now: what a readiness probe is answered 503 for, or an alert is raised. Not a liveness probe: a
-    /// restart forgets every id.
+    /// The finding needs attention now: answer a readiness probe with 503, or raise an alert. Do not fail a liveness
+    /// probe, because a restart forgets every id.
     Critical,
 }
 
 impl Severity {
-    /// `"normal"`, `"notice"`, `"warning"` or `"critical"`.
+    /// Returns `"normal"`, `"notice"`, `"warning"` or `"critical"`.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
@@ -39,50 +39,99 @@ impl fmt::Display for Severity {
     }
 }
 
-/// From when on a figure is a finding. MB are 1,000,000 bytes.
+/// The use of a bound, in percent, from which on it is a finding. Defaults to 75 and 85.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct UseThresholds {
+    /// The use from which on it is a warning.
+    pub warning_percent: f64,
+    /// The use from which on it is critical.
+    pub critical_percent: f64,
+}
+
+impl Default for UseThresholds {
+    fn default() -> Self {
+        Self {
+            warning_percent: 75.0,
+            critical_percent: 85.0,
+        }
+    }
+}
+
+impl UseThresholds {
+    pub(super) fn severity(self, percent: f64) -> Severity {
+        if percent >= self.critical_percent {
+            Severity::Critical
+        } else if percent >= self.warning_percent {
+            Severity::Warning
+        } else {
+            Severity::Normal
+        }
+    }
+}
+
+/// The figures from which on the monitor reports a finding. 1 MB is 1,000,000 bytes.
+///
+/// The fields that end in `_use` set thresholds for the use of one kind of bound, and for the time until it is reached.
+/// With `None`, the monitor reports use and time in its figures, but never as a finding.
 ///
 /// ```
-/// use leakproof::monitor::Thresholds;
+/// use leakproof::monitor::{Thresholds, UseThresholds};
 ///
-/// let strict = Thresholds { use_warning_percent: 50.0, use_critical_percent: 70.0, ..Thresholds::default() };
-/// assert_eq!(strict.slow_leak_bytes_per_minute, 10e6);
+/// let strict = Thresholds {
+///     memory_use: Some(UseThresholds { warning_percent: 50.0, critical_percent: 70.0 }),
+///     ..Thresholds::default()
+/// };
+/// assert_eq!(strict.entries_use, Some(UseThresholds::default()));
+/// assert_eq!(strict.in_flight_use, None);
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Thresholds {
-    /// Use of a bound, in percent of it, from which on it is a warning. 75.
-    pub use_warning_percent: f64,
-    /// The same, for critical. 85.
-    pub use_critical_percent: f64,
-    /// Growth of the process's memory, in bytes a minute, from which on it is a slow leak, a notice. 10 MB.
+    /// The use of `max_entries` of dedup maps and of `max_listeners`. Defaults to 75% and 85%.
+    pub entries_use: Option<UseThresholds>,
+    /// The use of `max_bytes` of dedup maps. Defaults to 75% and 85%.
+    pub weight_use: Option<UseThresholds>,
+    /// The use of `max_entries` and `max_weight` of caches. Defaults to `None`, because a cache is meant to be full.
+    pub cache_use: Option<UseThresholds>,
+    /// The use of `max_in_flight`. Defaults to `None`, because a service may shed load at that bound by design.
+    pub in_flight_use: Option<UseThresholds>,
+    /// The use of the memory limit. Defaults to 75% and 85%.
+    pub memory_use: Option<UseThresholds>,
+    /// The use of the limit on open files. Defaults to 75% and 85%.
+    pub open_files_use: Option<UseThresholds>,
+    /// The growth of the process's memory, in bytes a minute, from which on it is a slow leak: a notice. Defaults to
+    /// 10 MB.
     pub slow_leak_bytes_per_minute: f64,
-    /// Growth of the process's memory above which it is an active leak, a warning. 50 MB.
+    /// The growth above which it is an active leak: a warning. Defaults to 50 MB.
     pub active_leak_bytes_per_minute: f64,
-    /// Growth of the process's memory above which it is critical. 500 MB.
+    /// The growth above which it is critical. Defaults to 500 MB.
     pub critical_leak_bytes_per_minute: f64,
-    /// Time left until a bound below which it is a warning; zero: never. 1 h.
+    /// The time until a bound is reached below which it is a warning. Zero disables it. Defaults to 1 h.
     pub time_left_warning: Duration,
-    /// The same, for critical. 10 min.
+    /// The time until a bound is reached below which it is critical. Defaults to 10 min.
     pub time_left_critical: Duration,
-    /// Ids were evicted while live, which is a warning; it is critical where they were remembered for less than this
-    /// part of their ttl, in percent. 50.
+    /// Ids that are evicted before their ttl ends are a warning. The warning becomes critical if they were kept for less
+    /// than this percentage of the ttl. Defaults to 50.
     pub window_critical_percent: f64,
-    /// Entries or listeners rejected within the samples that are kept, from which on it is a warning. 1.
+    /// The number of rejected entries or listeners, within the kept samples, from which on it is a warning. Defaults to
+    /// 1.
     pub rejected_warning: u64,
-    /// Whether a cache may be full: it is its job to keep what fits, and to let go of the rest. So use of a cache's
-    /// bounds and the time until then are reported, but are no findings, unless this is `false`. `true`.
-    pub caches_may_be_full: bool,
-    /// Samples that it takes until growth is told. 10.
+    /// The number of samples from which on growth is reported. Defaults to 10.
     pub min_samples: usize,
-    /// For how many samples in a row a finding must be gone until it has ended. 3: what swings about a threshold is
-    /// told of once.
+    /// The number of samples in a row without a finding after which the finding ends. Defaults to 3, so that a figure
+    /// that swings around a threshold is reported once.
     pub ended_after: u32,
 }
 
 impl Default for Thresholds {
     fn default() -> Self {
+        let default_use = Some(UseThresholds::default());
         Self {
-            use_warning_percent: 75.0,
-            use_critical_percent: 85.0,
+            entries_use: default_use,
+            weight_use: default_use,
+            cache_use: None,
+            in_flight_use: None,
+            memory_use: default_use,
+            open_files_use: default_use,
             slow_leak_bytes_per_minute: 10e6,
             active_leak_bytes_per_minute: 50e6,
             critical_leak_bytes_per_minute: 500e6,
@@ -90,7 +139,6 @@ impl Default for Thresholds {
             time_left_critical: Duration::from_secs(600),
             window_critical_percent: 50.0,
             rejected_warning: 1,
-            caches_may_be_full: true,
             min_samples: 10,
             ended_after: 3,
         }
@@ -98,37 +146,66 @@ impl Default for Thresholds {
 }
 
 impl Thresholds {
-    /// Whether they are in order.
-    pub(super) fn judged(self, max_samples: usize) -> Result<Self, BuildError> {
+    /// Validates ranges and order.
+    pub(super) fn validate(self, max_samples: usize) -> Result<Self, BuildError> {
         limits::count("min_samples", Some(self.min_samples), max_samples)?;
         limits::count("ended_after", Some(self.ended_after as usize), usize::MAX)?;
-        limits::count(
-            "rejected_warning",
-            usize::try_from(self.rejected_warning).ok(),
-            usize::MAX,
-        )?;
-        let leaks = [
-            self.active_leak_bytes_per_minute,
-            self.critical_leak_bytes_per_minute,
-        ];
-        let ordered = [
+        if self.rejected_warning == 0 {
+            return Err(BuildError::Zero {
+                limit: "rejected_warning",
+            });
+        }
+        let uses = [
             (
-                "use_warning_percent",
-                "use_critical_percent",
-                self.use_warning_percent,
-                self.use_critical_percent,
+                "entries_use.warning_percent",
+                "entries_use.critical_percent",
+                self.entries_use,
             ),
+            (
+                "weight_use.warning_percent",
+                "weight_use.critical_percent",
+                self.weight_use,
+            ),
+            (
+                "cache_use.warning_percent",
+                "cache_use.critical_percent",
+                self.cache_use,
+            ),
+            (
+                "in_flight_use.warning_percent",
+                "in_flight_use.critical_percent",
+                self.in_flight_use,
+            ),
+            (
+                "memory_use.warning_percent",
+                "memory_use.critical_percent",
+                self.memory_use,
+            ),
+            (
+                "open_files_use.warning_percent",
+                "open_files_use.critical_percent",
+                self.open_files_use,
+            ),
+        ];
+        let uses = uses.into_iter().filter_map(|(lower, upper, thresholds)| {
+            let UseThresholds {
+                warning_percent,
+                critical_percent,
+            } = thresholds?;
+            Some((lower, upper, warning_percent, critical_percent))
+        });
+        let others = [
             (
                 "slow_leak_bytes_per_minute",
                 "active_leak_bytes_per_minute",
                 self.slow_leak_bytes_per_minute,
-                leaks[0],
+                self.active_leak_bytes_per_minute,
             ),
             (
                 "active_leak_bytes_per_minute",
                 "critical_leak_bytes_per_minute",
-                leaks[0],
-                leaks[1],
+                self.active_leak_bytes_per_minute,
+                self.critical_leak_bytes_per_minute,
             ),
             (
                 "time_left_critical",
@@ -137,45 +214,39 @@ impl Thresholds {
                 self.time_left_warning.as_secs_f64(),
             ),
         ];
-        for (lower, upper, low, high) in ordered {
-            // Not a number is in no order.
-            if !(low >= 0.0 && low <= high) {
+        for (lower, upper, low, high) in uses.chain(others) {
+            // The comparison is false for NaN, which must be an error as well.
+            let is_in_order = low >= 0.0 && low <= high;
+            if !is_in_order {
                 return Err(BuildError::OutOfOrder { lower, upper });
             }
         }
         Ok(self)
     }
 
-    /// How severe the use of a bound is.
-    pub(super) fn of_use(&self, percent: f64) -> Severity {
-        match percent {
-            _ if percent >= self.use_critical_percent => Severity::Critical,
-            _ if percent >= self.use_warning_percent => Severity::Warning,
-            _ => Severity::Normal,
+    pub(super) fn severity_of_growth(&self, bytes_per_minute: f64) -> Severity {
+        if bytes_per_minute > self.critical_leak_bytes_per_minute {
+            Severity::Critical
+        } else if bytes_per_minute > self.active_leak_bytes_per_minute {
+            Severity::Warning
+        } else if bytes_per_minute >= self.slow_leak_bytes_per_minute {
+            Severity::Notice
+        } else {
+            Severity::Normal
         }
     }
 
-    /// How severe the growth of the process is.
-    pub(super) fn of_growth(&self, bytes_per_minute: f64) -> Severity {
-        match bytes_per_minute {
-            _ if bytes_per_minute > self.critical_leak_bytes_per_minute => Severity::Critical,
-            _ if bytes_per_minute > self.active_leak_bytes_per_minute => Severity::Warning,
-            _ if bytes_per_minute >= self.slow_leak_bytes_per_minute => Severity::Notice,
-            _ => Severity::Normal,
+    pub(super) fn severity_of_time_left(&self, time_left: Duration) -> Severity {
+        if time_left < self.time_left_critical {
+            Severity::Critical
+        } else if time_left < self.time_left_warning {
+            Severity::Warning
+        } else {
+            Severity::Normal
         }
     }
 
-    /// How severe it is that so much time is left.
-    pub(super) fn of_time_left(&self, left: Duration) -> Severity {
-        match left {
-            _ if left < self.time_left_critical => Severity::Critical,
-            _ if left < self.time_left_warning => Severity::Warning,
-            _ => Severity::Normal,
-        }
-    }
-
-    /// How severe it is that ids were remembered for no longer than `kept`.
-    pub(super) fn of_window(&self, kept: Duration, ttl: Duration) -> Severity {
+    pub(super) fn severity_of_window(&self, kept: Duration, ttl: Duration) -> Severity {
         let percent = 100.0 * kept.as_secs_f64() / ttl.as_secs_f64();
         if percent < self.window_critical_percent {
             Severity::Critical

@@ -1,4 +1,4 @@
-//! Settings that are wrong.
+//! Events about invalid variables.
 
 use leakproof::{DedupConfig, RegistryConfig};
 use tracing::Level;
@@ -15,7 +15,7 @@ fn wrong(name: &str) -> Option<String> {
 }
 
 #[test]
-fn a_wrong_setting_is_told_with_its_variable_its_value_and_what_is_allowed() {
+fn config_event_has_variable_value_and_allowed_range() {
     let told = events_of(|| drop(DedupConfig::from_lookup_lenient("IDS", wrong)));
     assert_eq!(told.len(), 2, "{told:?}");
     assert!(
@@ -35,7 +35,7 @@ fn a_wrong_setting_is_told_with_its_variable_its_value_and_what_is_allowed() {
 }
 
 #[test]
-fn what_is_right_and_what_is_an_error_to_the_caller_is_not_told() {
+fn strict_reader_and_valid_values_emit_no_event() {
     let told = events_of(|| {
         assert!(DedupConfig::from_lookup("IDS", wrong).is_err());
         assert!(

@@ -1,4 +1,4 @@
-//! What a monitor tells: limits and findings.
+//! Events of a monitor: limits and findings.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
@@ -13,7 +13,7 @@ use super::tracing_capture::{Captured, OnEvent, events_of};
 
 const MINUTE: Duration = Duration::from_secs(60);
 
-/// A monitor of a process that takes so many of 1,000 bytes, and its clock.
+/// A monitor of a process with a memory limit of 1,000 bytes.
 struct World {
     monitor: Monitor,
     time: ManualClock,
@@ -45,13 +45,13 @@ impl World {
         }
     }
 
-    /// What a sample tells.
+    /// Takes a sample and returns its events.
     fn sample(&self) -> Vec<Captured> {
         self.time.advance(MINUTE);
         events_of(|| _ = self.monitor.sample())
     }
 
-    /// What samples tell under this use of memory, as text.
+    /// Takes samples with this use of memory and returns their events as text.
     fn findings(&self, memory: u64, samples: usize) -> Vec<String> {
         self.memory.store(memory, Ordering::SeqCst);
         let told = (0..samples).flat_map(|_| self.sample());
@@ -66,7 +66,7 @@ impl World {
 }
 
 #[test]
-fn a_limit_that_is_reached_for_the_first_time_is_told_once_with_the_collections_name() {
+fn limit_event_of_a_sample_is_emitted_once() {
     let world = World::new();
     let seen = DedupSet::<str>::builder()
         .ttl(60 * MINUTE)
@@ -99,14 +99,14 @@ fn a_limit_that_is_reached_for_the_first_time_is_told_once_with_the_collections_
         assert_eq!(limits(), []);
     }
     world.monitor.watch("message_dedup", &seen);
-    assert_eq!(limits(), [], "it is the same one");
-    // It is full when it comes to be watched, and nobody told of it under this name.
+    assert_eq!(limits(), [], "it is the same collection");
+    // The collection is full when it is watched under a new name, and that name has had no event.
     world.monitor.watch("again", &seen);
     assert_eq!(limits().len(), 1);
 }
 
 #[test]
-fn that_a_cache_is_full_is_information() {
+fn limit_event_of_a_cache_is_info() {
     let world = World::new();
     let cache = LruCache::<u32, u32>::new(1, MINUTE);
     world.monitor.watch("pages", &cache);
@@ -120,14 +120,14 @@ fn that_a_cache_is_full_is_information() {
 }
 
 #[test]
-fn a_report_tells_nothing() {
+fn report_emits_no_event() {
     let world = World::new();
     world.memory.store(900, Ordering::SeqCst);
     assert_eq!(events_of(|| _ = world.monitor.report()), []);
 }
 
 #[test]
-fn a_finding_is_told_once_when_it_appears_worsens_and_ends() {
+fn finding_event_on_appear_worsen_and_end() {
     let world = World::new();
     assert_eq!(world.findings(100, 5), [""; 0]);
     assert_eq!(
@@ -138,12 +138,16 @@ fn a_finding_is_told_once_when_it_appears_worsens_and_ends() {
         world.findings(900, 20),
         ["ERROR worsened  memory_use critical"]
     );
-    assert_eq!(world.findings(800, 20), [""; 0], "better, but not ended");
+    assert_eq!(
+        world.findings(800, 20),
+        [""; 0],
+        "the finding improved, but has not ended"
+    );
     assert_eq!(world.findings(100, 20), ["INFO ended  memory_use warning"]);
 }
 
 #[test]
-fn a_figure_that_swings_about_a_threshold_is_told_of_once() {
+fn swings_around_a_threshold_emit_one_event() {
     let world = World::new();
     let told: Vec<_> = (0..200)
         .flat_map(|round| world.findings(if round % 2 == 0 { 760 } else { 740 }, 1))
@@ -152,7 +156,7 @@ fn a_figure_that_swings_about_a_threshold_is_told_of_once() {
 }
 
 #[test]
-fn a_finding_of_a_collection_has_its_name_and_its_text() {
+fn finding_event_has_name_and_text() {
     let world = World::new();
     let seen = DedupSet::<u32>::new(10, MINUTE);
     world.monitor.watch("message_dedup", &seen);
@@ -169,7 +173,7 @@ fn a_finding_of_a_collection_has_its_name_and_its_text() {
 }
 
 #[test]
-fn a_subscriber_that_panics_is_contained_and_counted_and_the_callback_is_told() {
+fn subscriber_panic_is_counted_and_callback_still_runs() {
     let calls = Arc::new(AtomicUsize::new(0));
     let count = Arc::clone(&calls);
     let world =
@@ -191,8 +195,8 @@ fn a_subscriber_that_panics_is_contained_and_counted_and_the_callback_is_told() 
 }
 
 #[test]
-fn the_subscriber_may_use_the_monitor() {
-    // Were a lock held, this would not come to an end.
+fn subscriber_may_use_the_monitor() {
+    // With a lock held, this would deadlock.
     let world = Arc::new(World::new());
     let full = LruCache::<u32, u32>::new(1, MINUTE);
     full.insert(1, 1);

@@ -1,4 +1,4 @@
-//! Rejections and breakers.
+//! Events of a registry: rejections and circuit breakers.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -16,7 +16,7 @@ type Bus = ListenerRegistry<&'static str, u32>;
 
 const MINUTE: Duration = Duration::from_secs(60);
 
-/// Room for two on a topic, and for three in all.
+/// Returns a registry with room for two listeners on a topic and three in all.
 fn small() -> Bus {
     Bus::builder()
         .max_per_topic(2)
@@ -25,7 +25,7 @@ fn small() -> Bus {
         .expect("sound limits")
 }
 
-/// The line at which `register` registers.
+/// The line of the registration in `register`.
 const REGISTERED: u32 = line!() + 3;
 
 fn register(bus: &Bus, topic: &'static str) -> Result<Subscription, Rejected<fn(&u32)>> {
@@ -50,7 +50,7 @@ fn with_breaker(retry_after: Option<Duration>, time: &ManualClock) -> Bus {
 }
 
 #[test]
-fn a_rejection_is_told_with_its_place_the_limit_and_the_places_of_those_that_are_there() {
+fn rejected_event_has_limit_location_and_present_listeners() {
     let bus = small();
     let _present = full(&bus, "a");
     let line = line!() + 1;
@@ -78,14 +78,14 @@ fn a_rejection_is_told_with_its_place_the_limit_and_the_places_of_those_that_are
 }
 
 #[test]
-fn a_storm_of_rejections_is_told_once_until_one_has_found_room() {
+fn storm_of_rejections_emits_one_event_until_there_is_room() {
     let bus = small();
     let mut present = full(&bus, "a");
     let storm =
         || events_of(|| (0..1_000).for_each(|_| assert!(register(&bus, "a").is_err()))).len();
     assert_eq!(storm(), 1);
     assert_eq!(storm(), 0);
-    // One that leaves is no news; one that comes is.
+    // A detached listener alone changes nothing; the next registration that succeeds does.
     present.pop();
     assert_eq!(events_of(|| present.extend(register(&bus, "a").ok())), []);
     assert_eq!(present.len(), 2);
@@ -94,7 +94,7 @@ fn a_storm_of_rejections_is_told_once_until_one_has_found_room() {
 }
 
 #[test]
-fn one_that_takes_the_place_of_another_has_found_no_room() {
+fn replacing_a_listener_does_not_count_as_room() {
     let bus = small();
     let _present = full(&bus, "a");
     assert!(register(&bus, "a").is_err());
@@ -112,7 +112,7 @@ fn one_that_takes_the_place_of_another_has_found_no_room() {
 }
 
 #[test]
-fn topics_and_the_bound_on_all_are_told_of_one_by_one() {
+fn each_topic_and_the_registry_emit_their_own_event() {
     let bus = small();
     let _a = full(&bus, "a");
     let _b = register(&bus, "b").expect("there is room");
@@ -124,12 +124,16 @@ fn topics_and_the_bound_on_all_are_told_of_one_by_one() {
     };
     assert_eq!(limits("a"), ["max_per_topic"]);
     assert_eq!(limits("b"), ["max_listeners"]);
-    assert_eq!(limits("c"), [""; 0], "the bound on all has been told of");
+    assert_eq!(
+        limits("c"),
+        [""; 0],
+        "the bound on all listeners was reported before"
+    );
     assert_eq!(limits("a"), [""; 0]);
 }
 
 #[test]
-fn a_breaker_is_told_of_when_it_silences_and_when_a_probe_succeeds() {
+fn breaker_event_on_open_and_on_successful_probe() {
     let time = ManualClock::new();
     let bus = with_breaker(Some(MINUTE), &time);
     let fails = Arc::new(AtomicBool::new(true));
@@ -142,7 +146,7 @@ fn a_breaker_is_told_of_when_it_silences_and_when_a_probe_succeeds() {
         .forget();
     let emit = || events_of(|| _ = bus.emit("a", &7).unwrap());
 
-    // Two failures and a success are none of its business.
+    // Two failures and a success do not open the breaker.
     for failing in [true, true, false, true, true] {
         fails.store(failing, Ordering::SeqCst);
         assert_eq!(emit(), []);
@@ -168,7 +172,7 @@ fn a_breaker_is_told_of_when_it_silences_and_when_a_probe_succeeds() {
         "{told:?}"
     );
 
-    // Neither while it is silent, nor for probes that fail.
+    // There are no events while the breaker is open, nor for failed probes.
     for _ in 0..100 {
         assert_eq!(emit(), []);
         time.advance(MINUTE / 2);
@@ -188,7 +192,7 @@ fn a_breaker_is_told_of_when_it_silences_and_when_a_probe_succeeds() {
 }
 
 #[test]
-fn a_breaker_is_told_of_when_it_detaches() {
+fn breaker_event_on_detach() {
     let bus = with_breaker(None, &ManualClock::new());
     bus.listen("a")
         .on(|_| panic!("always"))
@@ -205,7 +209,7 @@ fn a_breaker_is_told_of_when_it_detaches() {
 }
 
 #[test]
-fn calls_that_go_well_tell_nothing() {
+fn successful_calls_emit_no_event() {
     let (seen, cache) = (
         DedupSet::<str>::new(10, MINUTE),
         LruCache::<u32, u32>::new(10, MINUTE),
@@ -224,7 +228,7 @@ fn calls_that_go_well_tell_nothing() {
 }
 
 #[test]
-fn a_subscriber_that_panics_leaves_the_registry_as_it_is_and_is_counted() {
+fn subscriber_panic_is_counted_and_registry_stays_valid() {
     let time = ManualClock::new();
     let bus = Bus::builder()
         .max_per_topic(1)
@@ -257,8 +261,8 @@ fn a_subscriber_that_panics_leaves_the_registry_as_it_is_and_is_counted() {
 }
 
 #[test]
-fn the_subscriber_may_use_the_registry() {
-    // Were a lock held, this would not come to an end.
+fn subscriber_may_use_the_registry() {
+    // With a lock held, this would deadlock.
     let time = ManualClock::new();
     let bus = Bus::builder()
         .max_per_topic(1)

@@ -1,4 +1,4 @@
-//! Sampling by the background thread. This lets real time pass.
+//! Samples of the background thread. These tests wait in real time.
 
 use std::sync::mpsc::{RecvTimeoutError, channel};
 use std::time::Duration;
@@ -6,11 +6,11 @@ use std::time::Duration;
 use leakproof::monitor::{Monitor, ProcessFigures};
 
 const SOON: Duration = Duration::from_millis(5);
-/// Longer than anything here takes on a busy machine.
+/// Longer than anything in this file takes on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(20);
 
 #[test]
-fn samples_are_taken_in_the_background_until_the_monitor_is_dropped() {
+fn sample_every_samples_until_the_monitor_is_dropped() {
     let (sender, receiver) = channel();
     let figures = move || {
         sender
@@ -30,12 +30,12 @@ fn samples_are_taken_in_the_background_until_the_monitor_is_dropped() {
         assert_eq!(
             thread.as_deref(),
             Some("leakproof-sweep"),
-            "by the thread that sweeps"
+            "the thread that sweeps"
         );
     }
     assert!(monitor.report().samples > 0);
     drop(monitor);
-    // The source of figures is dropped with the monitor, be it by the thread that is using it.
+    // The source of figures is dropped with the monitor, or by the thread if it is using the source.
     let end = loop {
         match receiver.recv_timeout(PATIENCE) {
             Ok(_) => {}
@@ -46,7 +46,7 @@ fn samples_are_taken_in_the_background_until_the_monitor_is_dropped() {
 }
 
 #[test]
-fn without_an_interval_nothing_samples() {
+fn monitor_without_interval_takes_no_samples() {
     let (sender, receiver) = channel();
     let figures = move || {
         sender.send(()).ok();

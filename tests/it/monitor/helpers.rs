@@ -1,4 +1,4 @@
-//! A clock, a process whose figures the test sets, and a collection whose statistics it sets.
+//! A monitor with a manual clock, a process with fixed figures, and a collection with fixed usage.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
@@ -12,7 +12,7 @@ use leakproof::{Counter, ManualClock, Sweep, Swept, Usage};
 pub const MINUTE: Duration = Duration::from_secs(60);
 pub const MB: f64 = 1e6;
 
-/// A monitor in a world of its own.
+/// A monitor with its own clock and process.
 pub struct World {
     pub time: ManualClock,
     pub memory: Arc<AtomicU64>,
@@ -40,7 +40,7 @@ impl World {
         }
     }
 
-    /// A sample a minute, of memory that is so many MB in each; the last one's report.
+    /// Takes a sample per minute with these values of memory, and returns the last report.
     pub fn minutes(&self, megabytes: impl IntoIterator<Item = f64>) -> Report {
         let samples = megabytes.into_iter().map(|value| {
             self.time.advance(MINUTE);
@@ -50,31 +50,31 @@ impl World {
         samples.last().unwrap_or_else(|| self.monitor.report())
     }
 
-    /// So many minutes in which the process stays as it is.
+    /// Takes a sample per minute with unchanged memory.
     pub fn quiet(&self, minutes: usize) -> Report {
         let memory = self.memory.load(Ordering::SeqCst) as f64 / MB;
         self.minutes(std::iter::repeat_n(memory, minutes))
     }
 }
 
-/// The finding of a kind, if there is one.
+/// Returns the finding of a kind.
 pub fn finding(report: &Report, kind: Kind) -> Option<&Finding> {
     report.findings.iter().find(|finding| finding.kind == kind)
 }
 
-/// The severity of a kind of finding.
+/// Returns the severity of a kind of finding.
 pub fn severity(report: &Report, kind: Kind) -> Severity {
     finding(report, kind).map_or(Severity::Normal, |finding| finding.severity)
 }
 
-/// What a callback was told, and the callback.
-pub fn told() -> (
+/// Returns a list of changes, and a callback that fills it.
+pub fn recording_callback() -> (
     Arc<Mutex<Vec<String>>>,
     impl Fn(&Change) + Send + Sync + 'static,
 ) {
-    let told = Arc::new(Mutex::new(Vec::new()));
-    let list = Arc::clone(&told);
-    (told, move |change| {
+    let changes = Arc::new(Mutex::new(Vec::new()));
+    let list = Arc::clone(&changes);
+    (changes, move |change| {
         list.lock().expect("not poisoned").push(change.to_string());
     })
 }
@@ -89,7 +89,7 @@ pub fn count(usage: &mut Usage, name: &'static str, value: u64) {
     });
 }
 
-/// A collection of which a test says how it stands.
+/// A collection whose usage a test sets.
 #[derive(Default)]
 pub struct Fake(pub Mutex<Usage>);
 
@@ -120,7 +120,7 @@ impl Sweep for Fake {
     }
 }
 
-/// Reproducible noise in -1..1.
+/// Returns reproducible noise in -1..1.
 pub fn noise(seed: u64) -> impl FnMut() -> f64 {
     let mut state = seed;
     move || {

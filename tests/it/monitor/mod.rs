@@ -1,13 +1,13 @@
-//! What the monitor promises. Time and the process's figures are the tests' own, but where it is said.
+//! The promises of the monitor. Unless a test says otherwise, clock and process figures are its own.
 
 mod helpers;
 
+mod alerts;
 mod background;
 mod collections;
 mod process;
 #[cfg(feature = "metrics")]
-mod published;
-#[cfg(feature = "metrics")]
-mod recorders;
+mod prometheus;
 mod reports;
-mod telling;
+#[cfg(feature = "metrics")]
+mod test_recorder;

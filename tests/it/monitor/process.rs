@@ -1,4 +1,4 @@
-//! The process: leaks are seen, and what is no leak is not taken for one.
+//! Findings about the process: leaks are found, and other patterns are not mistaken for leaks.
 
 use std::time::Duration;
 
@@ -13,10 +13,10 @@ fn world() -> World {
     World::with(|builder| builder.memory_limit((LIMIT_MB * MB) as u64))
 }
 
-/// What is there besides the leak, in MB, at a minute.
-type Besides = Box<dyn FnMut(f64) -> f64>;
+/// A disturbance in MB at a minute.
+type Disturbance = Box<dyn FnMut(f64) -> f64>;
 
-fn besides(seed: u64) -> [(&'static str, Besides); 5] {
+fn disturbances(seed: u64) -> [(&'static str, Disturbance); 5] {
     let mut even = noise(seed);
     let mut rare = noise(seed + 1);
     let mut small = noise(seed + 2);
@@ -37,23 +37,22 @@ fn besides(seed: u64) -> [(&'static str, Besides); 5] {
 }
 
 #[test]
-fn a_leak_of_100_mb_a_minute_is_an_active_leak_and_its_time_to_limit_is_within_a_fifth_of_the_truth()
- {
+fn leak_of_100_mb_a_minute_predicts_the_limit_within_20_percent() {
     for seed in 0..10 {
-        for (name, mut besides) in besides(seed) {
+        for (name, mut disturbances) in disturbances(seed) {
             let world = world();
             let leaked = |t: f64| 500.0 + 100.0 * t;
-            world.minutes((0..30).map(|t| leaked(f64::from(t)) + besides(f64::from(t))));
+            world.minutes((0..30).map(|t| leaked(f64::from(t)) + disturbances(f64::from(t))));
             for t in 30..60 {
                 let t = f64::from(t);
                 let level = leaked(t) + if name == "a jump" { 400.0 } else { 0.0 };
-                let report = world.minutes([leaked(t) + besides(t)]);
+                let report = world.minutes([leaked(t) + disturbances(t)]);
                 let leak = finding(&report, Kind::MemoryGrowth)
                     .unwrap_or_else(|| panic!("{name}, {t}: {report}"));
                 assert_eq!(leak.severity, Severity::Warning, "{name}: {report}");
                 assert!(leak.to_string().contains("active leak"), "{leak}");
-                // A spike is memory in use, and brings the limit nearer for as long as it lasts.
-                let memory = report.process.memory.expect("it is told");
+                // A spike is used memory, so the limit is nearer while it lasts.
+                let memory = report.process.memory.expect("known");
                 if (memory.used as f64 / MB - level).abs() < 300.0 {
                     let truth = (LIMIT_MB - level) / 100.0;
                     let told = memory.time_to_limit.expect("it grows").as_secs_f64() / 60.0;
@@ -68,7 +67,7 @@ fn a_leak_of_100_mb_a_minute_is_an_active_leak_and_its_time_to_limit_is_within_a
 }
 
 #[test]
-fn a_leak_after_a_quiet_day_is_told_within_half_an_hour() {
+fn leak_after_a_quiet_day_is_found_within_half_an_hour() {
     for seed in 0..10 {
         let mut noise = noise(seed);
         let world = world();
@@ -95,13 +94,13 @@ fn a_leak_after_a_quiet_day_is_told_within_half_an_hour() {
 }
 
 #[test]
-fn what_fluctuates_without_growing_is_no_finding() {
+fn fluctuation_without_growth_is_no_finding() {
     for seed in 0..10 {
-        for (name, mut besides) in besides(seed) {
+        for (name, mut disturbances) in disturbances(seed) {
             let world = world();
             for t in 0..200 {
-                let report = world.minutes([3_000.0 + besides(f64::from(t))]);
-                // With few samples, noise can pass for a trend: growth is told as soon as there are ten.
+                let report = world.minutes([3_000.0 + disturbances(f64::from(t))]);
+                // With ten samples, noise can look like a trend.
                 if t >= 20 {
                     assert!(report.findings.is_empty(), "{name}, minute {t}: {report}");
                 }
@@ -111,7 +110,7 @@ fn what_fluctuates_without_growing_is_no_finding() {
 }
 
 #[test]
-fn growth_has_the_severities_of_its_rate() {
+fn growth_severity_depends_on_the_rate() {
     let rates = [
         (-100, Severity::Normal),
         (0, Severity::Normal),
@@ -130,33 +129,33 @@ fn growth_has_the_severities_of_its_rate() {
             "{rate} MB a minute"
         );
         assert_eq!(report.severity(), expected);
-        let memory = report.process.memory.expect("it is told");
+        let memory = report.process.memory.expect("known");
         assert_eq!(memory.growth_per_minute, Some(f64::from(rate) * MB));
         assert_eq!(
             (memory.limit, memory.time_to_limit),
             (None, None),
-            "no limit, no time until it"
+            "there is no time to a limit that does not exist"
         );
     }
 }
 
 #[test]
-fn growth_is_not_told_of_fewer_than_ten_samples() {
+fn growth_is_unknown_with_fewer_than_ten_samples() {
     let world = World::new();
     let report = world.minutes((0..9).map(|t| f64::from(1_000 * t)));
     assert_eq!(
-        report.process.memory.expect("it is told").growth_per_minute,
+        report.process.memory.expect("known").growth_per_minute,
         None
     );
     let report = world.minutes([9_000.0]);
     assert_eq!(
-        report.process.memory.expect("it is told").growth_per_minute,
+        report.process.memory.expect("known").growth_per_minute,
         Some(1_000.0 * MB)
     );
 }
 
 #[test]
-fn use_of_the_memory_limit_is_a_warning_from_75_percent_and_critical_from_85() {
+fn memory_use_warns_at_75_and_is_critical_at_85_percent() {
     let uses = [
         (74.9, Severity::Normal),
         (75.0, Severity::Warning),
@@ -174,7 +173,7 @@ fn use_of_the_memory_limit_is_a_warning_from_75_percent_and_critical_from_85() {
 }
 
 #[test]
-fn little_time_left_is_a_finding_even_where_growth_is_slow() {
+fn short_time_to_limit_is_a_finding_even_if_growth_is_slow() {
     for (left, expected) in [
         (9, Severity::Critical),
         (59, Severity::Warning),
@@ -197,7 +196,7 @@ fn little_time_left_is_a_finding_even_where_growth_is_slow() {
 }
 
 #[test]
-fn a_limit_that_is_given_counts_before_the_systems() {
+fn memory_limit_option_overrides_the_system() {
     let figures = || ProcessFigures {
         memory_bytes: Some(50),
         memory_limit_bytes: Some(100),
@@ -243,7 +242,7 @@ fn a_limit_that_is_given_counts_before_the_systems() {
 }
 
 #[test]
-fn figures_that_are_not_known_are_no_findings() {
+fn unknown_process_figures_are_no_findings() {
     let time = ManualClock::new();
     let monitor = Monitor::builder()
         .process(ProcessFigures::default)
@@ -263,7 +262,7 @@ fn figures_that_are_not_known_are_no_findings() {
 }
 
 #[test]
-fn a_panic_in_the_source_of_figures_is_contained_and_counted() {
+fn process_source_panic_is_counted() {
     let monitor = Monitor::builder()
         .process(|| panic!("no figures"))
         .build()
@@ -272,35 +271,35 @@ fn a_panic_in_the_source_of_figures_is_contained_and_counted() {
     assert_eq!(monitor.sample().panics, 2);
 }
 
-/// The one test here that asks the system.
+/// Reads the figures of the operating system. The other tests use figures of their own.
 #[test]
 #[cfg(target_os = "linux")]
-fn the_system_tells_of_memory_and_open_files() {
+fn read_returns_memory_and_open_files_on_linux() {
     let before = ProcessFigures::read();
     let grown = vec![1u8; 64 << 20];
     let files: Vec<_> = (0..50)
         .map(|_| std::fs::File::open("/dev/null").expect("it opens"))
         .collect();
     let after = ProcessFigures::read();
-    let memory = |figures: ProcessFigures| figures.memory_bytes.expect("Linux tells");
+    let memory = |figures: ProcessFigures| figures.memory_bytes.expect("known on Linux");
     assert!(
         memory(after) >= memory(before) + (48 << 20),
         "{before:?} {after:?} {}",
         grown.len()
     );
-    // Other tests open and close some meanwhile.
-    let open = |figures: ProcessFigures| figures.open_files.expect("Linux tells");
+    // Other tests open and close files at the same time.
+    let open = |figures: ProcessFigures| figures.open_files.expect("known on Linux");
     assert!(
         open(after) >= open(before) + 30,
         "{before:?} {after:?} {}",
         files.len()
     );
-    assert!(after.open_files_limit.expect("Linux tells") >= open(after));
+    assert!(after.open_files_limit.expect("known on Linux") >= open(after));
 }
 
 #[test]
-fn limits_that_make_no_sense_are_errors_that_name_them() {
-    use leakproof::monitor::Thresholds;
+fn build_rejects_invalid_options_by_name() {
+    use leakproof::monitor::{Thresholds, UseThresholds};
     let error =
         |builder: leakproof::monitor::MonitorBuilder| builder.build().expect_err("no sense");
     assert_eq!(
@@ -333,14 +332,17 @@ fn limits_that_make_no_sense_are_errors_that_name_them() {
     assert_eq!(
         error(Monitor::builder().samples(9)),
         never,
-        "growth would never be told"
+        "growth would never be known"
     );
     for (lower, upper, thresholds) in [
         (
-            "use_warning_percent",
-            "use_critical_percent",
+            "memory_use.warning_percent",
+            "memory_use.critical_percent",
             Thresholds {
-                use_warning_percent: f64::NAN,
+                memory_use: Some(UseThresholds {
+                    warning_percent: f64::NAN,
+                    ..UseThresholds::default()
+                }),
                 ..Thresholds::default()
             },
         ),

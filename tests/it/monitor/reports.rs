@@ -1,11 +1,11 @@
-//! How a report is shown: as a table, and as JSON.
+//! Reports as a table and as JSON.
 
 use leakproof::DedupSet;
 use leakproof::monitor::Report;
 
 use super::helpers::{MINUTE, World};
 
-/// A process that leaks, and a map that is filling up.
+/// Returns the report of a leaking process with a map that fills up.
 fn report() -> Report {
     let world = World::with(|builder| builder.memory_limit(4_000_000_000));
     let builder = DedupSet::<str>::builder()
@@ -24,7 +24,7 @@ fn report() -> Report {
 }
 
 #[test]
-fn a_person_reads_a_table() {
+fn display_prints_a_table_and_the_findings() {
     let shown = report().to_string();
     let (table, findings): (Vec<&str>, Vec<&str>) = (
         shown.lines().take(4).collect(),
@@ -53,7 +53,7 @@ fn a_person_reads_a_table() {
 
 #[test]
 #[cfg(feature = "serde")]
-fn a_health_endpoint_gets_json_with_durations_in_milliseconds() {
+fn json_has_durations_in_milliseconds() {
     let json = serde_json::to_value(report()).expect("it serializes");
     assert_eq!(json["severity"], "critical");
     assert_eq!(
@@ -86,4 +86,20 @@ fn a_health_endpoint_gets_json_with_durations_in_milliseconds() {
     );
     assert_eq!(json["findings"][4]["collection"], "message_dedup");
     assert_eq!(json["findings"][4]["time_left_ms"], 10 * 60_000);
+}
+
+#[test]
+fn name_with_a_line_break_keeps_the_table_in_shape() {
+    let world = World::with(|builder| builder.memory_limit(4_000_000_000));
+    let seen = DedupSet::<str>::new(10, MINUTE);
+    (0..9).for_each(|id| assert!(seen.insert(&id.to_string())));
+    world.monitor.watch("two\nlines", &seen);
+    let shown = world.monitor.report().to_string();
+    let lines: Vec<&str> = shown.lines().collect();
+    assert_eq!(lines.len(), 5, "{shown}");
+    assert!(lines[3].starts_with("two\\nlines  entries "), "{shown}");
+    assert_eq!(
+        lines[4],
+        "critical: two\\nlines: entries at 90.0% of the bound"
+    );
 }

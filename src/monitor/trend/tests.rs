@@ -1,4 +1,4 @@
-//! What passes for growth and what does not. Values are MB, times minutes.
+//! Patterns that are growth, and patterns that are not. Values are MB, times minutes.
 
 use proptest::prelude::*;
 
@@ -27,7 +27,7 @@ fn grows(samples: usize, value: impl FnMut(f64) -> f64) -> f64 {
 }
 
 #[test]
-fn a_line_grows_by_its_slope_up_or_down_from_two_samples_on() {
+fn growth_of_a_line_is_its_slope() {
     for samples in 2..100 {
         for slope in [-250.0, -1.0, 0.0, 0.5, 100.0] {
             let found = grows(samples, |t| 1_000.0 + slope * t);
@@ -42,7 +42,7 @@ fn a_line_grows_by_its_slope_up_or_down_from_two_samples_on() {
 }
 
 #[test]
-fn a_jump_is_no_growth_wherever_it_is_and_two_are_none() {
+fn growth_of_one_or_two_jumps_is_zero() {
     for at in 0..60 {
         assert_eq!(
             grows(60, |t| if t < f64::from(at) { 500.0 } else { 5_000.0 }),
@@ -59,8 +59,8 @@ fn a_jump_is_no_growth_wherever_it_is_and_two_are_none() {
 }
 
 #[test]
-fn a_sawtooth_is_no_growth_whatever_its_period_and_phase() {
-    // It rises by 100 a minute, and then falls back.
+fn growth_of_a_sawtooth_is_not_positive() {
+    // The value rises by 100 a minute, then falls back.
     for period in 2..=60 {
         for phase in 0..period {
             let falls: Vec<i32> = (1..60).filter(|t| (t + phase) % period == 0).collect();
@@ -71,7 +71,7 @@ fn a_sawtooth_is_no_growth_whatever_its_period_and_phase() {
                 .max()
                 .expect("one at least");
             let last = falls.last().map_or(60, |fall| 60 - fall);
-            // What has risen for nearly all of the window, as far as a part of it can tell, is growth.
+            // A tooth that fills nearly the whole window is growth, as far as the samples show.
             if longest <= 50 && last >= 4 {
                 let found = grows(60, |t| 100.0 * ((t + f64::from(phase)) % f64::from(period)));
                 assert!(
@@ -84,13 +84,13 @@ fn a_sawtooth_is_no_growth_whatever_its_period_and_phase() {
 }
 
 #[test]
-fn a_tooth_that_fills_the_window_is_growth_until_it_ends() {
+fn growth_of_a_tooth_ends_with_the_tooth() {
     assert_eq!(grows(60, |t| 100.0 * t), 100.0);
     assert_eq!(grows(60, |t| 100.0 * (t % 55.0)), 0.0);
 }
 
 #[test]
-fn noise_is_little_growth_and_the_less_the_longer_the_window() {
+fn growth_of_noise_shrinks_with_the_window() {
     for (samples, most) in [(10, 25.0), (20, 9.0), (60, 2.0), (200, 0.5)] {
         for seed in 0..1_000 {
             let mut noise = Noise(seed);
@@ -104,7 +104,7 @@ fn noise_is_little_growth_and_the_less_the_longer_the_window() {
 }
 
 #[test]
-fn a_leak_is_seen_through_noise_and_through_a_sawtooth() {
+fn growth_of_a_leak_survives_noise_and_sawtooth() {
     for seed in 0..300 {
         for samples in [10, 15, 20, 30, 60] {
             let mut noise = Noise(seed);
@@ -124,9 +124,9 @@ fn a_leak_is_seen_through_noise_and_through_a_sawtooth() {
 }
 
 #[test]
-fn a_leak_that_begins_in_mid_window_is_told_at_its_rate_within_half_a_window() {
+fn growth_of_a_late_leak_is_found_within_half_a_window() {
     for seed in 0..100 {
-        // All is quiet for an hour, then it leaks for so many minutes.
+        // The value is constant, then it leaks for the last `minutes` minutes of an hour.
         for (minutes, least) in [(20, 50.0), (25, 85.0), (30, 90.0), (45, 90.0), (60, 90.0)] {
             let mut noise = Noise(seed);
             let from = f64::from(60 - minutes);
@@ -140,7 +140,7 @@ fn a_leak_that_begins_in_mid_window_is_told_at_its_rate_within_half_a_window() {
 }
 
 #[test]
-fn waves_are_no_growth_where_one_and_a_half_fit_into_the_window() {
+fn growth_of_waves_is_small_if_one_and_a_half_fit() {
     for period in 2..=40 {
         for phase in 0..period {
             let angle = |t: f64| (t + f64::from(phase)) / f64::from(period) * std::f64::consts::TAU;
@@ -151,7 +151,7 @@ fn waves_are_no_growth_where_one_and_a_half_fit_into_the_window() {
 }
 
 #[test]
-fn a_leak_in_steps_grows_by_its_mean() {
+fn growth_of_steps_is_their_mean() {
     for step in 2..=15 {
         let found = grows(60, |t| {
             100.0 * f64::from(step) * (t / f64::from(step)).floor()
@@ -164,7 +164,7 @@ fn a_leak_in_steps_grows_by_its_mean() {
 }
 
 #[test]
-fn samples_at_odd_times_weigh_by_their_time() {
+fn growth_of_irregular_samples_uses_their_times() {
     let mut noise = Noise(1);
     let mut at = 0.0;
     let points: Vec<Point> = std::iter::repeat_with(|| {
@@ -177,7 +177,7 @@ fn samples_at_odd_times_weigh_by_their_time() {
     assert!((found - 7.0).abs() < 0.7, "{found}");
 }
 
-/// Outliers, no more than one among any five samples in a row.
+/// Returns outliers, at most one in each group of five samples.
 fn outliers() -> impl Strategy<Value = Vec<(usize, f64)>> {
     prop::collection::vec((0..5usize, -1e6..1e6), 12).prop_map(|places| {
         places
@@ -200,7 +200,7 @@ proptest! {
     }
 
     #[test]
-    fn growth_is_what_its_definition_says(
+    fn growth_matches_its_definition(
         values in prop::collection::vec(-1e3..1e3, 6..80),
         rise in prop_oneof![Just(0.0), 0.0..200.0],
         from in 0..80usize,
@@ -214,7 +214,7 @@ proptest! {
     }
 }
 
-/// The same by the words of the definition, for samples of one minute.
+/// Returns the growth by its definition in the module documentation, for one sample per minute.
 fn by_definition(values: &[f64]) -> f64 {
     let (earlier, later) = values.split_at(values.len() / 2);
     let whole = steady_by_definition(values);

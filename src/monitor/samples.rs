@@ -1,4 +1,4 @@
-//! `Ring`: the last samples of one thing, at most so many.
+//! `Samples`: a bounded series of samples over time.
 
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -6,14 +6,14 @@ use std::time::Duration;
 use super::trend::{Point, growth, minutes};
 use crate::stats::Usage;
 
-/// The last samples, oldest first, no two of the same time.
+/// The most recent samples, oldest first, no two of the same time.
 #[derive(Debug)]
-pub(super) struct Ring<T> {
+pub(super) struct Samples<T> {
     samples: VecDeque<(Duration, T)>,
-    most: usize,
+    max: usize,
 }
 
-/// What is kept of a collection's statistics.
+/// The part of a collection's usage that a sample keeps.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Sample {
     pub(super) len: u64,
@@ -23,7 +23,8 @@ pub(super) struct Sample {
     pub(super) evicted: u64,
     pub(super) rejected: u64,
     pub(super) failed: u64,
-    pub(super) oldest: Option<Duration>,
+    pub(super) oldest_entry_age: Option<Duration>,
+    pub(super) shortest_window: Option<Duration>,
 }
 
 impl From<&Usage> for Sample {
@@ -36,31 +37,33 @@ impl From<&Usage> for Sample {
             evicted: usage.counter("evicted"),
             rejected: usage.counter("rejected"),
             failed: usage.counter("failed"),
-            oldest: usage.oldest_entry_age,
+            oldest_entry_age: usage.oldest_entry_age,
+            shortest_window: usage.shortest_window,
         }
     }
 }
 
-impl<T> Ring<T> {
-    pub(super) fn new(most: usize) -> Self {
+impl<T> Samples<T> {
+    pub(super) fn new(max: usize) -> Self {
         Self {
             samples: VecDeque::new(),
-            most,
+            max,
         }
     }
 
-    /// Adds a sample; whether it is the latest. One of the same time as the last takes its place; one of an earlier time,
-    /// which a slower thread took, is left out.
+    /// Adds a sample, and returns `true` if it is the latest.
+    ///
+    /// A sample replaces the last one if both have the same time. An earlier one, from a slower thread, is ignored.
     pub(super) fn push(&mut self, at: Duration, sample: T) -> bool {
         match self.samples.back_mut() {
             Some((last, _)) if at < *last => return false,
-            Some((last, place)) if at == *last => {
-                *place = sample;
+            Some((last, latest)) if at == *last => {
+                *latest = sample;
                 return true;
             }
             _ => {}
         }
-        if self.samples.len() == self.most {
+        if self.samples.len() == self.max {
             self.samples.pop_front();
         }
         self.samples.push_back((at, sample));
@@ -71,19 +74,17 @@ impl<T> Ring<T> {
         self.samples.len()
     }
 
-    /// The time from the first sample to the last.
+    /// Returns the time from the first sample to the last.
     pub(super) fn window(&self) -> Duration {
-        self.samples
-            .front()
-            .zip(self.samples.back())
-            .map_or(Duration::ZERO, |(first, last)| last.0 - first.0)
+        let ends = self.samples.front().zip(self.samples.back());
+        ends.map_or(Duration::ZERO, |(first, last)| last.0 - first.0)
     }
 
-    pub(super) fn iter(&self) -> impl Iterator<Item = &T> {
+    fn iter(&self) -> impl Iterator<Item = &T> {
         self.samples.iter().map(|(_, sample)| sample)
     }
 
-    /// The growth per minute of a figure, once there are so many samples that have it.
+    /// Returns the growth of a figure per minute, or `None` if fewer than `min_samples` samples have it.
     pub(super) fn growth(
         &self,
         min_samples: usize,
@@ -102,15 +103,14 @@ impl<T> Ring<T> {
     }
 }
 
-impl Ring<Sample> {
-    /// By how much a counter has risen over the window, up to `now`.
+impl Samples<Sample> {
+    /// Returns the rise of a counter from the first sample to `now`.
     pub(super) fn rise(&self, now: u64, counter: impl Fn(&Sample) -> u64) -> u64 {
-        self.iter()
-            .next()
-            .map_or(0, |first| now.saturating_sub(counter(first)))
+        let first = self.iter().next();
+        first.map_or(0, |first| now.saturating_sub(counter(first)))
     }
 
-    /// Whether a counter has risen in each quarter of the window.
+    /// Returns `true` if a counter rose in each quarter of the window.
     pub(super) fn rises_throughout(&self, counter: impl Fn(&Sample) -> u64) -> bool {
         let Some(last) = self.len().checked_sub(1) else {
             return false;
@@ -119,13 +119,23 @@ impl Ring<Sample> {
         counts.is_sorted_by(|earlier, later| earlier < later)
     }
 
-    /// The least age that the oldest entry had reached when entries had to be evicted, over the window up to `now`.
+    /// Returns the shortest window of the evictions from the first sample to `now`, or `None` if there were none.
+    ///
+    /// The collection reports the shortest window since its creation. If it fell between two samples, it is the window
+    /// of an eviction between them. If it did not fall, the windows of the evictions between them are unknown, and the
+    /// age of the oldest remaining entry is the estimate.
     pub(super) fn shortest_window(&self, now: Sample) -> Option<Duration> {
         let later = self.iter().skip(1).chain([&now]);
-        let evicting = self
-            .iter()
-            .zip(later)
-            .filter(|(before, after)| after.evicted > before.evicted);
-        evicting.filter_map(|(_, after)| after.oldest).min()
+        let pairs = self.iter().zip(later);
+        let windows = pairs.filter_map(|(before, after)| {
+            if after.evicted <= before.evicted {
+                None
+            } else if before.shortest_window == after.shortest_window {
+                after.oldest_entry_age
+            } else {
+                after.shortest_window
+            }
+        });
+        windows.min()
     }
 }

@@ -1,4 +1,4 @@
-//! What the facade `metrics` is told: names, values, and what they say of what is gone. The recorders are the tests' own.
+//! Publication through the facade `metrics`: names, values, and series whose subject disappeared.
 
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -10,16 +10,16 @@ use metrics::{Unit, with_local_recorder};
 use metrics_exporter_prometheus::PrometheusBuilder;
 
 use super::helpers::{Fake, MINUTE, World, count};
-use super::recorders::{Calling, Figures, Keeping};
+use super::test_recorder::{CallingRecorder, Figures, KeepingRecorder};
 
-/// What a recorder that has just been installed gets to know by a sample.
+/// Returns what a new recorder receives from one sample.
 fn sampled(monitor: &Monitor) -> Figures {
-    let recorder = Keeping::default();
+    let recorder = KeepingRecorder::default();
     with_local_recorder(&recorder, || monitor.sample());
     recorder.figures()
 }
 
-/// A collection of each kind, all with something to tell.
+/// A collection of each kind, with nonzero figures.
 struct Collections {
     seen: DedupSet<str>,
     cache: LruCache<u32, u32>,
@@ -74,7 +74,7 @@ impl Collections {
 }
 
 #[test]
-fn collections_are_told_of_under_the_names_that_they_are_watched_by() {
+fn series_have_the_watched_name_as_label() {
     let world = World::new();
     let collections = Collections::watched(&world);
     let told = sampled(&world.monitor);
@@ -111,7 +111,7 @@ fn collections_are_told_of_under_the_names_that_they_are_watched_by() {
 }
 
 #[test]
-fn what_means_nothing_to_a_collection_or_is_not_there_has_no_series() {
+fn absent_figures_have_no_series() {
     let world = World::new();
     let collections = Collections::watched(&world);
     let told = sampled(&world.monitor);
@@ -128,10 +128,10 @@ fn what_means_nothing_to_a_collection_or_is_not_there_has_no_series() {
     drop(collections);
 }
 
-/// JSON and metrics come from one table, so that no figure is forgotten in one of them.
+/// Compares the published series with the JSON of `Usage`, so that no figure is forgotten in one of them.
 #[test]
 #[cfg(feature = "serde")]
-fn every_figure_of_the_statistics_is_published() {
+fn every_figure_of_usage_is_published() {
     let world = World::new();
     let collections = Collections::watched(&world);
     let told = sampled(&world.monitor);
@@ -171,9 +171,9 @@ fn every_figure_of_the_statistics_is_published() {
 fn names_units_and_descriptions_follow_prometheus() {
     let world = World::with(|builder| builder.memory_limit(1_000));
     let collections = Collections::watched(&world);
-    let recorder = Keeping::default();
+    let recorder = KeepingRecorder::default();
     with_local_recorder(&recorder, || world.minutes([900.0]));
-    for told in recorder.told() {
+    for told in recorder.described() {
         let name = &told.name;
         assert!(name.starts_with("leakproof_"), "{name}");
         assert!(
@@ -200,7 +200,7 @@ fn names_units_and_descriptions_follow_prometheus() {
             );
         }
     }
-    // An exporter that sees to names itself finds nothing to change.
+    // An exporter that corrects names has nothing to correct.
     let rendered = [false, true].map(|recommended| {
         let recorder = PrometheusBuilder::new()
             .with_recommended_naming(recommended)
@@ -221,7 +221,7 @@ fn names_units_and_descriptions_follow_prometheus() {
 }
 
 #[test]
-fn the_process_is_told_of_and_no_limit_is_infinite() {
+fn process_without_limit_publishes_infinity() {
     let with = |memory_limit_bytes| {
         let figures = move || ProcessFigures {
             memory_bytes: Some(500),
@@ -267,11 +267,11 @@ fn the_process_is_told_of_and_no_limit_is_infinite() {
 }
 
 #[test]
-fn samples_publish_and_so_does_a_scrape_and_a_report_does_not() {
+fn sample_and_publish_publish_but_report_does_not() {
     let world = World::new();
-    let fake = Fake::new(|stats| stats.len = 1);
+    let fake = Fake::new(|usage| usage.len = 1);
     world.monitor.watch("fake", &fake);
-    let recorder = Keeping::default();
+    let recorder = KeepingRecorder::default();
     let entries = || {
         recorder
             .figures()
@@ -284,19 +284,19 @@ fn samples_publish_and_so_does_a_scrape_and_a_report_does_not() {
         world.monitor.sample();
         assert_eq!(entries(), Some(1.0));
         world.time.advance(MINUTE);
-        fake.set(|stats| stats.len = 2);
+        fake.set(|usage| usage.len = 2);
         let report = world.monitor.publish();
         assert_eq!((entries(), report.collections[0].usage.len), (Some(2.0), 2));
-        assert_eq!(world.monitor.report().samples, 1, "a scrape is no sample");
+        assert_eq!(world.monitor.report().samples, 1, "publish takes no sample");
     });
 }
 
 #[test]
-fn counters_are_absolute_however_often_they_are_published() {
+fn counters_are_published_as_absolute_values() {
     let world = World::new();
     let fake = Fake::new(|usage| count(usage, "inserted", 5));
     world.monitor.watch("fake", &fake);
-    let recorder = Keeping::default();
+    let recorder = KeepingRecorder::default();
     with_local_recorder(&recorder, || world.quiet(10));
     assert_eq!(
         recorder.figures()["leakproof_inserted_total{collection=fake}"],
@@ -305,11 +305,11 @@ fn counters_are_absolute_however_often_they_are_published() {
 }
 
 #[test]
-fn the_gauges_of_what_is_gone_or_unwatched_go_to_zero_and_its_counters_stay() {
+fn removed_collection_zeroes_gauges_and_keeps_counters() {
     for unwatched in [false, true] {
         let world = World::new();
         let collections = Collections::watched(&world);
-        let recorder = Keeping::default();
+        let recorder = KeepingRecorder::default();
         with_local_recorder(&recorder, || world.monitor.sample());
         let before = recorder.figures();
         if unwatched {
@@ -335,13 +335,13 @@ fn the_gauges_of_what_is_gone_or_unwatched_go_to_zero_and_its_counters_stay() {
         let late = sampled(&world.monitor);
         assert!(
             late.keys().all(|series| !series.contains("message_dedup")),
-            "told once: {late:?}"
+            "published once: {late:?}"
         );
     }
 }
 
 #[test]
-fn a_figure_that_is_no_more_goes_to_zero() {
+fn figure_that_disappears_is_set_to_zero() {
     let world = World::new();
     let seen = DedupSet::<str>::builder()
         .ttl(MINUTE)
@@ -352,7 +352,7 @@ fn a_figure_that_is_no_more_goes_to_zero() {
     world.monitor.watch("seen", &seen);
     seen.insert("a");
     world.time.advance(MINUTE / 2);
-    let recorder = Keeping::default();
+    let recorder = KeepingRecorder::default();
     let age = || recorder.figures()["leakproof_oldest_entry_age_seconds{collection=seen}"];
     with_local_recorder(&recorder, || world.monitor.sample());
     assert_eq!(age(), 30.0);
@@ -362,9 +362,9 @@ fn a_figure_that_is_no_more_goes_to_zero() {
 }
 
 #[test]
-fn another_collection_of_the_same_name_counts_on() {
+fn new_collection_of_same_name_continues_the_counters() {
     let world = World::new();
-    let recorder = Keeping::default();
+    let recorder = KeepingRecorder::default();
     let inserted = || {
         with_local_recorder(&recorder, || world.monitor.sample());
         recorder.figures()["leakproof_inserted_total{collection=fake}"]
@@ -373,11 +373,11 @@ fn another_collection_of_the_same_name_counts_on() {
     world.monitor.watch("fake", &first);
     assert_eq!(inserted(), 5.0);
     world.monitor.watch("fake", &first);
-    assert_eq!(inserted(), 5.0, "the same one");
+    assert_eq!(inserted(), 5.0, "the same collection");
     world.monitor.unwatch("fake");
     assert_eq!(inserted(), 5.0);
     world.monitor.watch("fake", &first);
-    assert_eq!(inserted(), 5.0, "still the same one");
+    assert_eq!(inserted(), 5.0, "still the same collection");
 
     let second = Fake::new(|usage| count(usage, "inserted", 2));
     world.monitor.watch("fake", &second);
@@ -390,7 +390,7 @@ fn another_collection_of_the_same_name_counts_on() {
 }
 
 #[test]
-fn of_names_that_are_not_watched_any_more_so_many_are_remembered() {
+fn counts_of_100_former_names_are_kept() {
     let world = World::new();
     let watched = |inserted: u64| {
         let all = (0..300).map(|number| {
@@ -414,11 +414,11 @@ fn of_names_that_are_not_watched_any_more_so_many_are_remembered() {
 }
 
 #[test]
-fn findings_are_told_of_by_kind_until_they_end() {
+fn finding_severity_is_published_by_kind_until_it_ends() {
     let world = World::new();
-    let fake = Fake::new(|stats| stats.len = 900);
+    let fake = Fake::new(|usage| usage.len = 900);
     world.monitor.watch("fake", &fake);
-    let recorder = Keeping::default();
+    let recorder = KeepingRecorder::default();
     let sampled = || {
         with_local_recorder(&recorder, || world.quiet(1));
         let told = recorder.figures();
@@ -428,21 +428,21 @@ fn findings_are_told_of_by_kind_until_they_end() {
         )
     };
     assert_eq!(sampled(), (3.0, 3.0));
-    fake.set(|stats| stats.len = 800);
+    fake.set(|usage| usage.len = 800);
     assert_eq!(sampled(), (2.0, 2.0));
-    fake.set(|stats| stats.len = 100);
+    fake.set(|usage| usage.len = 100);
     assert_eq!(sampled(), (0.0, 0.0));
 }
 
 #[test]
-fn a_panic_of_the_recorder_is_contained_and_counted_and_the_next_sample_publishes() {
+fn recorder_panic_is_counted_and_next_sample_publishes() {
     let world = World::new();
-    let fake = Fake::new(|stats| stats.len = 900);
+    let fake = Fake::new(|usage| usage.len = 900);
     world.monitor.watch("fake", &fake);
-    let recorder = Keeping::default();
+    let recorder = KeepingRecorder::default();
     with_local_recorder(&recorder, || world.monitor.sample());
     drop(fake);
-    with_local_recorder(&Calling(|| panic!("out of series")), || {
+    with_local_recorder(&CallingRecorder(|| panic!("out of series")), || {
         world.monitor.sample()
     });
     assert_eq!(world.monitor.report().panics, 1);
@@ -451,21 +451,21 @@ fn a_panic_of_the_recorder_is_contained_and_counted_and_the_next_sample_publishe
     assert_eq!(told["leakproof_monitor_panics_total"], 1.0);
     assert_eq!(
         told["leakproof_entries{collection=fake}"], 0.0,
-        "what the panic kept from being told is made up for"
+        "the next publication sets what the panic prevented"
     );
 }
 
 #[test]
-fn the_recorder_may_use_the_monitor() {
-    // Were a lock held, this would not come to an end.
+fn recorder_may_use_the_monitor() {
+    // With a lock held, this would deadlock.
     let monitor = Monitor::builder()
         .process(Default::default)
         .build()
         .expect("sound limits");
-    let (fake, another) = (Fake::new(|stats| stats.len = 1), Fake::new(|_| {}));
+    let (fake, another) = (Fake::new(|usage| usage.len = 1), Fake::new(|_| {}));
     monitor.watch("fake", &fake);
     let calls = AtomicUsize::new(0);
-    let recorder = Calling(|| {
+    let recorder = CallingRecorder(|| {
         calls.fetch_add(1, Ordering::SeqCst);
         monitor.watch("another", &another);
         assert_eq!(monitor.report().severity(), Severity::Normal);
@@ -478,7 +478,7 @@ fn the_recorder_may_use_the_monitor() {
 }
 
 #[test]
-fn a_recorder_that_is_installed_late_is_told_everything() {
+fn recorder_installed_late_receives_everything() {
     let world = World::new();
     let collections = Collections::watched(&world);
     let early = sampled(&world.monitor);
@@ -488,15 +488,15 @@ fn a_recorder_that_is_installed_late_is_told_everything() {
 }
 
 #[test]
-fn where_two_threads_publish_at_once_one_does() {
-    // The one that came first is held up until the other is done, which has newer figures, and leaves it at that.
+fn only_one_of_two_concurrent_publications_runs() {
+    // The first publication waits inside the recorder. The second one must not publish meanwhile.
     let world = World::new();
-    let fake = Fake::new(|stats| stats.len = 1);
+    let fake = Fake::new(|usage| usage.len = 1);
     world.monitor.watch("fake", &fake);
     let told = AtomicUsize::new(0);
     let (is_held, may_go) = (OnceLock::new(), AtomicBool::new(false));
     std::thread::scope(|scope| {
-        let held = Calling(|| {
+        let held = CallingRecorder(|| {
             is_held.get_or_init(|| ());
             while !may_go.load(Ordering::SeqCst) {
                 std::thread::yield_now();
@@ -505,14 +505,19 @@ fn where_two_threads_publish_at_once_one_does() {
         let (monitor, is_held) = (&world.monitor, &is_held);
         scope.spawn(move || with_local_recorder(&held, || monitor.sample()));
         is_held.wait();
-        with_local_recorder(&Calling(|| _ = told.fetch_add(1, Ordering::SeqCst)), || {
-            monitor.sample()
-        });
+        with_local_recorder(
+            &CallingRecorder(|| _ = told.fetch_add(1, Ordering::SeqCst)),
+            || monitor.sample(),
+        );
         may_go.store(true, Ordering::SeqCst);
     });
     assert_eq!(told.load(Ordering::SeqCst), 0);
-    with_local_recorder(&Calling(|| _ = told.fetch_add(1, Ordering::SeqCst)), || {
-        world.monitor.sample()
-    });
-    assert!(told.load(Ordering::SeqCst) > 5, "and afterwards it goes on");
+    with_local_recorder(
+        &CallingRecorder(|| _ = told.fetch_add(1, Ordering::SeqCst)),
+        || world.monitor.sample(),
+    );
+    assert!(
+        told.load(Ordering::SeqCst) > 5,
+        "later publications run again"
+    );
 }

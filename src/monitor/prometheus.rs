@@ -1,45 +1,47 @@
-//! `Published`: what is told to the facade `metrics`, and what has to be remembered for that.
+//! `Publisher`: sets gauges and counters through the facade `metrics`.
 //!
-//! Plans are made under the monitor's lock, and carried out while none is held: a recorder is a user's code. One thread at a
-//! time publishes, from the figures it read since, so that no older figure ever takes the place of a newer one.
+//! Updates are planned under the monitor's lock and carried out without it, because a recorder is user code. One thread
+//! publishes at a time, from figures that it reads after it became the publisher. An older figure therefore never replaces
+//! a newer one.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::mem::replace;
 use std::sync::{Arc, Weak};
 
 use metrics::{Label, Unit};
 
+use super::Inner;
 use super::finding::Kind;
 use super::report::{CollectionReport, Report, ResourceUsage};
-use super::{Inner, Watched};
+use super::watch_list::WatchList;
 use crate::stats::Usage;
 use crate::sweep::Sweep;
 
-/// Names that are not watched any more of which the counters are kept, so that they go on where they were.
-const FORMER: usize = 100;
+/// The number of names that are no longer watched whose counts are kept, so that a new collection continues from there.
+const MAX_FORMER_NAMES: usize = 100;
 
 #[derive(Default)]
-pub(super) struct Published {
+pub(super) struct Publisher {
     totals: BTreeMap<Arc<str>, Totals>,
-    /// The gauges that stand at what was published last. Those that nothing is known of any more have gone to zero.
+    /// The gauges that were last set to a known figure. Those that disappear are set to zero.
     gauges: BTreeSet<Series>,
-    /// Whether somebody is publishing.
-    busy: bool,
+    is_publishing: bool,
 }
 
-/// The counters of a name, across the collections that were watched under it.
+/// The counters of a name, summed over all collections that were watched under it.
 #[derive(Default)]
 struct Totals {
-    /// The collection that is being counted.
-    of: Option<Weak<dyn Sweep>>,
+    /// The present collection.
+    collection: Option<Weak<dyn Sweep>>,
     counters: BTreeMap<&'static str, Total>,
 }
 
 #[derive(Clone, Copy, Default)]
 struct Total {
-    /// Of the collections before.
+    /// The count of former collections.
     before: u64,
-    /// The most that the present one has told: a figure that was read earlier may come later.
-    now: u64,
+    /// The highest known count of the present collection. A count that was read earlier may arrive later.
+    present: u64,
 }
 
 /// A name with its labels.
@@ -50,11 +52,11 @@ struct Series {
     kind: Option<Kind>,
 }
 
-/// What the recorder is to be told.
+/// One call of the recorder.
 struct Update {
     series: Series,
-    /// Unit and description; none where it has been described before.
-    about: Option<(Unit, &'static str)>,
+    /// The unit and description, or `None` if the series was described before.
+    description: Option<(Unit, &'static str)>,
     value: Value,
 }
 
@@ -63,83 +65,79 @@ enum Value {
     Counter(u64),
 }
 
-impl Published {
-    /// Takes note of what collections have counted. Where another one was watched under the name before, they count on from
-    /// there.
-    pub(super) fn note(&mut self, watched: &[Watched], reports: &[CollectionReport]) {
+impl Publisher {
+    /// Adds the counts of collections to the totals of their names.
+    pub(super) fn add_counts(&mut self, watched: &WatchList, reports: &[CollectionReport]) {
         for report in reports {
-            let Some(watched) = watched.iter().find(|watched| watched.name == report.name) else {
+            let Some(watched) = watched.by_name(&report.name) else {
                 continue;
             };
             let totals = self.totals.entry(Arc::clone(&report.name)).or_default();
-            if totals
-                .of
-                .as_ref()
-                .is_none_or(|of| !of.ptr_eq(&watched.collection))
-            {
-                totals.of = Some(Weak::clone(&watched.collection));
+            let collection = &watched.collection;
+            let is_same = |former: &Weak<dyn Sweep>| former.ptr_eq(collection);
+            if !totals.collection.as_ref().is_some_and(is_same) {
+                totals.collection = Some(Weak::clone(collection));
                 for total in totals.counters.values_mut() {
                     *total = Total {
                         before: total.sum(),
-                        now: 0,
+                        present: 0,
                     };
                 }
             }
             for counter in &report.usage.counters {
                 let total = totals.counters.entry(counter.name).or_default();
-                total.now = total.now.max(counter.value);
+                total.present = total.present.max(counter.value);
             }
         }
-        let mut over = self.totals.len().saturating_sub(watched.len() + FORMER);
-        if over > 0 {
+        let mut excess = self
+            .totals
+            .len()
+            .saturating_sub(watched.len() + MAX_FORMER_NAMES);
+        if excess > 0 {
             self.totals.retain(|name, _| {
-                let goes = over > 0 && watched.iter().all(|watched| watched.name != *name);
-                over -= usize::from(goes);
-                !goes
+                let is_removed = excess > 0 && watched.by_name(name).is_none();
+                excess -= usize::from(is_removed);
+                !is_removed
             });
         }
     }
 
-    /// Whether the caller is the one who is to publish.
+    /// Returns `true` if the caller becomes the publisher.
     fn begin(&mut self) -> bool {
-        !std::mem::replace(&mut self.busy, true)
+        !replace(&mut self.is_publishing, true)
     }
 
-    /// All that is to be published of a report.
+    /// Returns all updates for a report.
     fn plan(&self, report: &Report) -> Plan {
         let mut plan = Plan::default();
         plan.process(report);
         for collection in &report.collections {
             plan.collection(&collection.name, &collection.usage);
-            let counters = self
-                .totals
-                .get(&collection.name)
-                .map(|totals| &totals.counters);
+            let totals = self.totals.get(&collection.name);
             for counter in &collection.usage.counters {
-                let total = counters.and_then(|counters| counters.get(counter.name));
-                let total = total.copied().unwrap_or_default().sum();
+                let total = totals.and_then(|totals| totals.counters.get(counter.name));
                 plan.counter(
                     &format!("{}_total", counter.name),
                     Some(&collection.name),
                     counter.description,
-                    total,
+                    total.copied().unwrap_or_default().sum(),
                 );
             }
         }
         for series in self.gauges.difference(&plan.gauges) {
             plan.updates.push(Update {
                 series: series.clone(),
-                about: None,
+                description: None,
                 value: Value::Gauge(0.0),
             });
         }
         plan
     }
 
-    /// Takes note of what was published; or, where the recorder panicked, of what may have been.
-    fn end(&mut self, gauges: BTreeSet<Series>, is_all: bool) {
-        self.busy = false;
-        if is_all {
+    /// Ends the publication. If the recorder panicked, any of the gauges may have been set.
+    fn end(&mut self, gauges: BTreeSet<Series>, is_complete: bool) {
+        self.is_publishing = false;
+        if is_complete {
             self.gauges = gauges;
         } else {
             self.gauges.extend(gauges);
@@ -149,36 +147,21 @@ impl Published {
 
 impl Total {
     fn sum(self) -> u64 {
-        self.before.saturating_add(self.now)
+        self.before.saturating_add(self.present)
     }
 }
 
+/// The updates of one publication.
 #[derive(Default)]
 struct Plan {
     updates: Vec<Update>,
-    /// The gauges among them that tell what is known.
+    /// The gauges among the updates that have a known figure.
     gauges: BTreeSet<Series>,
 }
 
 impl Plan {
     fn process(&mut self, report: &Report) {
-        let mut usage = |usage: Option<ResourceUsage>,
-                         unit,
-                         used: (&str, &'static str),
-                         limit: (&str, &'static str)| {
-            let Some(usage) = usage else { return };
-            self.gauge(used.0, None, None, unit, used.1, usage.used as f64);
-            // Any share of no limit is zero.
-            self.gauge(
-                limit.0,
-                None,
-                None,
-                unit,
-                limit.1,
-                usage.limit.map_or(f64::INFINITY, |limit| limit as f64),
-            );
-        };
-        usage(
+        self.resource(
             report.process.memory,
             Unit::Bytes,
             (
@@ -187,49 +170,58 @@ impl Plan {
             ),
             (
                 "process_memory_limit_bytes",
-                "The limit on memory, that of the control group unless given",
+                "Memory limit of the process, by default that of its control group",
             ),
         );
-        usage(
+        self.resource(
             report.process.open_files,
             Unit::Count,
             ("process_open_fds", "Open file descriptors of the process"),
-            ("process_max_fds", "The limit on open file descriptors"),
+            ("process_max_fds", "Limit on open file descriptors"),
         );
-        let severity =
-            "The severity of the most severe finding: 0 normal, 1 notice, 2 warning, 3 critical";
         self.gauge(
             "severity",
             None,
             None,
             Unit::Count,
-            severity,
+            "Severity of the most severe finding: 0 normal, 1 notice, 2 warning, 3 critical",
             f64::from(report.severity() as u8),
         );
-        let severity =
-            "The severity of a finding: 1 notice, 2 warning, 3 critical, 0 when it has ended";
         for finding in &report.findings {
-            let (of, kind) = (finding.collection.as_ref(), Some(finding.kind));
             self.gauge(
                 "finding_severity",
-                of,
-                kind,
+                finding.collection.as_ref(),
+                Some(finding.kind),
                 Unit::Count,
-                severity,
+                "Severity of a finding: 1 notice, 2 warning, 3 critical, 0 ended",
                 f64::from(finding.severity as u8),
             );
         }
         self.counter(
             "monitor_panics_total",
             None,
-            "Panics that the monitor contained",
+            "Panics that the monitor caught",
             report.panics,
         );
     }
 
+    fn resource(
+        &mut self,
+        usage: Option<ResourceUsage>,
+        unit: Unit,
+        (used_name, used): (&str, &'static str),
+        (limit_name, limit): (&str, &'static str),
+    ) {
+        let Some(usage) = usage else { return };
+        self.gauge(used_name, None, None, unit, used, usage.used as f64);
+        // With an infinite limit, a ratio of use to limit is zero.
+        let max = usage.limit.map_or(f64::INFINITY, |limit| limit as f64);
+        self.gauge(limit_name, None, None, unit, limit, max);
+    }
+
     fn collection(&mut self, name: &Arc<str>, usage: &Usage) {
-        let what = "Whether something is watched under the name";
-        self.gauge("watched", Some(name), None, Unit::Count, what, 1.0);
+        let description = "1 while a collection is watched under the name";
+        self.gauge("watched", Some(name), None, Unit::Count, description, 1.0);
         let count = |count: usize| Some(count as f64);
         let counts = [
             ("entries", "Live entries", count(usage.len)),
@@ -310,7 +302,7 @@ impl Plan {
         collection: Option<&Arc<str>>,
         kind: Option<Kind>,
         unit: Unit,
-        what: &'static str,
+        description: &'static str,
         value: f64,
     ) {
         let series = Series {
@@ -321,7 +313,7 @@ impl Plan {
         self.gauges.insert(series.clone());
         self.updates.push(Update {
             series,
-            about: Some((unit, what)),
+            description: Some((unit, description)),
             value: Value::Gauge(value),
         });
     }
@@ -330,7 +322,7 @@ impl Plan {
         &mut self,
         name: &str,
         collection: Option<&Arc<str>>,
-        what: &'static str,
+        description: &'static str,
         count: u64,
     ) {
         let series = Series {
@@ -340,14 +332,14 @@ impl Plan {
         };
         self.updates.push(Update {
             series,
-            about: Some((Unit::Count, what)),
+            description: Some((Unit::Count, description)),
             value: Value::Counter(count),
         });
     }
 }
 
 impl Update {
-    /// Tells the recorder, of whom nothing is kept: another one may be installed by the next time.
+    /// Calls the recorder. No handle is kept, because another recorder may be installed by the next publication.
     fn publish(self) {
         let Self {
             series:
@@ -356,7 +348,7 @@ impl Update {
                     collection,
                     kind,
                 },
-            about,
+            description,
             value,
         } = self;
         let collection = collection.map(|name| Label::new("collection", name));
@@ -364,14 +356,14 @@ impl Update {
         let labels: Vec<Label> = collection.into_iter().chain(kind).collect();
         match value {
             Value::Gauge(value) => {
-                if let Some((unit, what)) = about {
-                    metrics::describe_gauge!(name.clone(), unit, what);
+                if let Some((unit, text)) = description {
+                    metrics::describe_gauge!(name.clone(), unit, text);
                 }
                 metrics::gauge!(name, labels).set(value);
             }
             Value::Counter(count) => {
-                if let Some((unit, what)) = about {
-                    metrics::describe_counter!(name.clone(), unit, what);
+                if let Some((unit, text)) = description {
+                    metrics::describe_counter!(name.clone(), unit, text);
                 }
                 metrics::counter!(name, labels).absolute(count);
             }
@@ -380,14 +372,14 @@ impl Update {
 }
 
 impl Inner {
-    /// Looks, and publishes what there is to see, unless somebody else is at it.
-    pub(super) fn look_and_publish(&self, keep: bool) -> Report {
-        let is_first = self.state.lock().published.begin();
-        let report = self.look(keep);
-        if is_first {
-            let Plan { updates, gauges } = self.state.lock().published.plan(&report);
-            let published = self.contained(|| updates.into_iter().for_each(Update::publish));
-            self.state.lock().published.end(gauges, published.is_some());
+    /// Evaluates all figures and publishes them, unless another thread is publishing.
+    pub(super) fn evaluate_and_publish(&self, keep: bool) -> Report {
+        let is_publisher = self.state.lock().publisher.begin();
+        let report = self.evaluate(keep);
+        if is_publisher {
+            let Plan { updates, gauges } = self.state.lock().publisher.plan(&report);
+            let published = self.catch(|| updates.into_iter().for_each(Update::publish));
+            self.state.lock().publisher.end(gauges, published.is_some());
         }
         report
     }

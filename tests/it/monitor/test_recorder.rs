@@ -1,4 +1,4 @@
-//! Recorders for the facade `metrics`: one that keeps what it is told, and one that calls.
+//! Recorders for the facade `metrics`: one keeps all values, one calls a closure.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -6,12 +6,12 @@ use std::sync::{Arc, Mutex};
 
 use metrics::{Counter, Gauge, Histogram, Key, KeyName, Metadata, Recorder, SharedString, Unit};
 
-/// Series with their labels, and values.
+/// Values by series, with labels.
 pub type Figures = BTreeMap<String, f64>;
 
-/// Keeps what it is told, as an exporter does.
+/// Keeps all values and descriptions, as an exporter does.
 #[derive(Default)]
-pub struct Keeping {
+pub struct KeepingRecorder {
     series: Mutex<BTreeMap<String, Series>>,
     descriptions: Mutex<BTreeMap<String, (Option<Unit>, String)>>,
 }
@@ -22,8 +22,8 @@ struct Series {
     value: Arc<AtomicU64>,
 }
 
-/// What it was told of a series.
-pub struct Told {
+/// The name, labels and description of a series.
+pub struct Described {
     pub name: String,
     pub labels: Vec<String>,
     pub is_counter: bool,
@@ -31,7 +31,7 @@ pub struct Told {
     pub description: String,
 }
 
-impl Keeping {
+impl KeepingRecorder {
     pub fn figures(&self) -> Figures {
         let series = self.series.lock().expect("not poisoned");
         let value = |series: &Series| {
@@ -48,7 +48,7 @@ impl Keeping {
             .collect()
     }
 
-    pub fn told(&self) -> Vec<Told> {
+    pub fn described(&self) -> Vec<Described> {
         let (series, descriptions) = (self.series.lock(), self.descriptions.lock());
         let (series, descriptions) = (
             series.expect("not poisoned"),
@@ -60,7 +60,7 @@ impl Keeping {
              }| {
                 let (unit, description) = descriptions.get(key.name()).cloned().unwrap_or_default();
                 let labels = key.labels().map(|label| label.key().to_owned()).collect();
-                Told {
+                Described {
                     name: key.name().to_owned(),
                     labels,
                     is_counter: *is_counter,
@@ -101,7 +101,7 @@ impl Keeping {
     }
 }
 
-impl Recorder for Keeping {
+impl Recorder for KeepingRecorder {
     fn describe_counter(&self, name: KeyName, unit: Option<Unit>, description: SharedString) {
         self.describe(&name, unit, &description);
     }
@@ -127,10 +127,10 @@ impl Recorder for Keeping {
     }
 }
 
-/// Calls at every gauge and counter that it is told of.
-pub struct Calling<F>(pub F);
+/// Calls a closure for each gauge and counter.
+pub struct CallingRecorder<F>(pub F);
 
-impl<F: Fn()> Recorder for Calling<F> {
+impl<F: Fn()> Recorder for CallingRecorder<F> {
     fn describe_counter(&self, _: KeyName, _: Option<Unit>, _: SharedString) {}
 
     fn describe_gauge(&self, _: KeyName, _: Option<Unit>, _: SharedString) {}

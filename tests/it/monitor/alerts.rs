@@ -1,4 +1,4 @@
-//! The callback: once each, in order, while no lock is held, panics contained.
+//! The callback of a monitor: once per change, in order, without a lock, panics caught.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, OnceLock};
@@ -6,13 +6,13 @@ use std::time::Duration;
 
 use leakproof::monitor::{Change, Monitor, Severity, Thresholds};
 
-use super::helpers::{Fake, World, told};
+use super::helpers::{Fake, World, recording_callback};
 
 const ZERO: Duration = Duration::ZERO;
 
 fn world() -> (World, Arc<Fake>, Arc<Mutex<Vec<String>>>) {
-    let (told, callback) = told();
-    // Use of the bound alone: a test that fills a collection by steps is not to hear of its growth.
+    let (changes, callback) = recording_callback();
+    // These tests fill a collection in steps, so they disable the findings about growth.
     let thresholds = Thresholds {
         time_left_warning: ZERO,
         time_left_critical: ZERO,
@@ -21,87 +21,91 @@ fn world() -> (World, Arc<Fake>, Arc<Mutex<Vec<String>>>) {
     let world = World::with(|builder| builder.thresholds(thresholds).on_change(callback));
     let fake = Fake::new(|_| {});
     world.monitor.watch("fake", &fake);
-    (world, fake, told)
+    (world, fake, changes)
 }
 
-fn take(told: &Mutex<Vec<String>>) -> Vec<String> {
-    std::mem::take(&mut told.lock().expect("not poisoned"))
+fn take(changes: &Mutex<Vec<String>>) -> Vec<String> {
+    std::mem::take(&mut changes.lock().expect("not poisoned"))
 }
 
 #[test]
-fn a_finding_is_told_of_once_when_it_appears_worsens_and_ends() {
-    let (world, fake, told) = world();
+fn change_is_reported_once_on_appear_worsen_and_end() {
+    let (world, fake, changes) = world();
     world.quiet(5);
-    assert_eq!(take(&told), [""; 0]);
-    fake.set(|stats| stats.len = 800);
+    assert_eq!(take(&changes), [""; 0]);
+    fake.set(|usage| usage.len = 800);
     world.quiet(20);
     assert_eq!(
-        take(&told),
+        take(&changes),
         ["new: warning: fake: entries at 80.0% of the bound"]
     );
-    fake.set(|stats| stats.len = 840);
+    fake.set(|usage| usage.len = 840);
     world.quiet(20);
-    assert_eq!(take(&told), [""; 0], "more, but no worse");
-    fake.set(|stats| stats.len = 900);
+    assert_eq!(take(&changes), [""; 0], "the severity is the same");
+    fake.set(|usage| usage.len = 900);
     world.quiet(20);
     assert_eq!(
-        take(&told),
+        take(&changes),
         ["worse than warning: critical: fake: entries at 90.0% of the bound"]
     );
-    fake.set(|stats| stats.len = 800);
-    world.quiet(20);
-    assert_eq!(take(&told), [""; 0], "better, but not ended");
-    fake.set(|stats| stats.len = 100);
+    fake.set(|usage| usage.len = 800);
     world.quiet(20);
     assert_eq!(
-        take(&told),
+        take(&changes),
+        [""; 0],
+        "the finding improved, but has not ended"
+    );
+    fake.set(|usage| usage.len = 100);
+    world.quiet(20);
+    assert_eq!(
+        take(&changes),
         ["ended: warning: fake: entries at 80.0% of the bound"]
     );
-    fake.set(|stats| stats.len = 900);
+    fake.set(|usage| usage.len = 900);
     world.quiet(20);
     assert_eq!(
-        take(&told),
+        take(&changes),
         ["new: critical: fake: entries at 90.0% of the bound"]
     );
 }
 
 #[test]
-fn what_swings_about_a_threshold_is_told_of_once() {
-    let (world, fake, told) = world();
+fn swings_around_a_threshold_are_reported_once() {
+    let (world, fake, changes) = world();
     for minute in 0..100 {
-        fake.set(|stats| stats.len = if minute % 3 == 0 { 750 } else { 749 });
+        fake.set(|usage| usage.len = if minute % 3 == 0 { 750 } else { 749 });
         world.quiet(1);
     }
-    assert_eq!(take(&told).len(), 1);
+    assert_eq!(take(&changes).len(), 1);
     for minute in 0..100 {
-        fake.set(|stats| stats.len = if minute % 3 == 0 { 850 } else { 849 });
+        fake.set(|usage| usage.len = if minute % 3 == 0 { 850 } else { 849 });
         world.quiet(1);
     }
-    assert_eq!(take(&told).len(), 1, "it worsened once");
+    assert_eq!(take(&changes).len(), 1, "it worsened once");
 }
 
 #[test]
-fn a_finding_ends_with_its_collection() {
-    let (world, fake, told) = world();
-    fake.set(|stats| stats.len = 1_000);
+fn finding_ends_when_its_collection_is_dropped() {
+    let (world, fake, changes) = world();
+    fake.set(|usage| usage.len = 1_000);
     world.quiet(1);
     drop(fake);
-    assert_eq!(take(&told).len(), 1);
+    assert_eq!(take(&changes).len(), 1);
     world.quiet(3);
     assert_eq!(
-        take(&told),
+        take(&changes),
         ["ended: critical: fake: entries at 100.0% of the bound"]
     );
 }
 
 #[test]
-fn collections_of_different_names_have_findings_of_their_own() {
-    let (world, fake, told) = world();
-    let other = Fake::new(|stats| stats.len = 1_000);
+fn findings_of_different_names_are_independent() {
+    let (world, fake, changes) = world();
+    let other = Fake::new(|usage| usage.len = 1_000);
     world.monitor.watch("other", &other);
-    fake.set(|stats| stats.len = 1_000);
+    fake.set(|usage| usage.len = 1_000);
     world.quiet(5);
-    let mut changes = take(&told);
+    let mut changes = take(&changes);
     changes.sort();
     let expected = ["fake", "other"]
         .map(|name| format!("new: critical: {name}: entries at 100.0% of the bound"));
@@ -109,17 +113,17 @@ fn collections_of_different_names_have_findings_of_their_own() {
 }
 
 #[test]
-fn a_report_tells_nobody() {
-    let (world, fake, told) = world();
-    fake.set(|stats| stats.len = 1_000);
+fn report_does_not_call_the_callback() {
+    let (world, fake, changes) = world();
+    fake.set(|usage| usage.len = 1_000);
     assert_eq!(world.monitor.report().severity(), Severity::Critical);
-    assert_eq!(take(&told), [""; 0]);
+    assert_eq!(take(&changes), [""; 0]);
     world.monitor.sample();
-    assert_eq!(take(&told).len(), 1);
+    assert_eq!(take(&changes).len(), 1);
 }
 
 #[test]
-fn a_panic_of_the_callback_is_contained_and_counted_and_the_next_change_is_told() {
+fn callback_panic_is_counted_and_reporting_continues() {
     let calls = Arc::new(AtomicUsize::new(0));
     let count = Arc::clone(&calls);
     let world = World::with(|builder| {
@@ -128,14 +132,14 @@ fn a_panic_of_the_callback_is_contained_and_counted_and_the_next_change_is_told(
             panic!("the pager is down");
         })
     });
-    let fake = Fake::new(|stats| stats.len = 800);
+    let fake = Fake::new(|usage| usage.len = 800);
     world.monitor.watch("fake", &fake);
     world.quiet(3);
     assert_eq!(
         (calls.load(Ordering::SeqCst), world.monitor.report().panics),
         (1, 1)
     );
-    fake.set(|stats| stats.len = 900);
+    fake.set(|usage| usage.len = 900);
     world.quiet(3);
     assert_eq!(
         (calls.load(Ordering::SeqCst), world.monitor.report().panics),
@@ -144,12 +148,12 @@ fn a_panic_of_the_callback_is_contained_and_counted_and_the_next_change_is_told(
 }
 
 #[test]
-fn the_callback_may_use_the_monitor() {
-    // Were a lock held, this would not come to an end.
+fn callback_may_use_the_monitor() {
+    // With a lock held, this would deadlock.
     let monitor: Arc<OnceLock<Monitor>> = Arc::default();
     let calls = Arc::new(AtomicUsize::new(0));
     let (inside, count) = (Arc::clone(&monitor), Arc::clone(&calls));
-    let fake = Fake::new(|stats| stats.len = 900);
+    let fake = Fake::new(|usage| usage.len = 900);
     let another = Fake::new(|_| {});
     let watched = Arc::clone(&another);
     let builder = Monitor::builder()
@@ -169,7 +173,7 @@ fn the_callback_may_use_the_monitor() {
 }
 
 #[test]
-fn changes_are_told_one_at_a_time_and_in_order_whoever_takes_the_samples() {
+fn changes_from_several_threads_are_reported_in_order() {
     let fakes: Vec<_> = (0..4).map(|_| Fake::new(|_| {})).collect();
     let state: Arc<Mutex<std::collections::HashMap<String, bool>>> = Arc::default();
     let (here, wrong) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
@@ -183,7 +187,7 @@ fn changes_are_told_one_at_a_time_and_in_order_whoever_takes_the_samples() {
             .expect("not poisoned")
             .insert(name, appears)
             .unwrap_or(false);
-        // What appears was not there, what ends or worsens was.
+        // A finding appears only if it was absent, and ends or worsens only if it was present.
         if !alone || was_there == matches!(change, Change::Appeared(_)) {
             count.fetch_add(1, Ordering::SeqCst);
         }
@@ -198,10 +202,10 @@ fn changes_are_told_one_at_a_time_and_in_order_whoever_takes_the_samples() {
         for fake in &fakes {
             scope.spawn(|| {
                 for round in 0..300 {
-                    fake.set(|stats| stats.len = [0, 800, 900][round / 5 % 3]);
+                    fake.set(|usage| usage.len = [0, 800, 900][round / 5 % 3]);
                     world.monitor.sample();
                 }
-                fake.set(|stats| stats.len = 900);
+                fake.set(|usage| usage.len = 900);
             });
         }
     });

@@ -1,0 +1,94 @@
+//! `WatchList`: the watched collections, by name and in order.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::{Arc, Weak};
+
+use super::samples::{Sample, Samples};
+use crate::events::Reported;
+use crate::sweep::Sweep;
+
+/// The smallest length at which a search for dropped collections is worth its cost.
+const MIN_PURGE: usize = 64;
+
+pub(super) struct Watched {
+    pub(super) name: Arc<str>,
+    pub(super) collection: Weak<dyn Sweep>,
+    pub(super) samples: Samples<Sample>,
+    pub(super) reported: Reported,
+}
+
+/// Every operation takes logarithmic time, amortized.
+///
+/// Invariant: `by_name` has exactly the names of `by_number`.
+#[derive(Default)]
+pub(super) struct WatchList {
+    by_number: BTreeMap<u64, Watched>,
+    by_name: HashMap<Arc<str>, u64>,
+    next_number: u64,
+    /// The length at which `insert` next searches for dropped collections.
+    purge_at: usize,
+}
+
+impl WatchList {
+    /// Adds a collection, and replaces the one that is watched under the same name.
+    pub(super) fn insert(&mut self, watched: Watched) {
+        if self.by_number.len() >= self.purge_at {
+            self.remove_dropped();
+        }
+        self.remove(&watched.name);
+        self.by_name
+            .insert(Arc::clone(&watched.name), self.next_number);
+        self.by_number.insert(self.next_number, watched);
+        self.next_number += 1;
+    }
+
+    pub(super) fn remove(&mut self, name: &str) -> Option<Watched> {
+        let number = self.by_name.remove(name)?;
+        self.by_number.remove(&number)
+    }
+
+    /// Removes the collections that were dropped.
+    pub(super) fn remove_dropped(&mut self) {
+        let by_name = &mut self.by_name;
+        self.by_number.retain(|_, watched| {
+            let is_alive = watched.collection.strong_count() > 0;
+            if !is_alive {
+                by_name.remove(&watched.name);
+            }
+            is_alive
+        });
+        // The length has doubled by the next search, so its cost per added collection is constant.
+        self.purge_at = (2 * self.by_number.len()).max(MIN_PURGE);
+    }
+
+    /// Returns the collections with their numbers, in the order in which they were added.
+    pub(super) fn collections(&self) -> Vec<(u64, Arc<dyn Sweep>)> {
+        let alive = self.by_number.iter();
+        alive
+            .filter_map(|(number, watched)| Some((*number, watched.collection.upgrade()?)))
+            .collect()
+    }
+
+    /// Returns a collection by its number. A replaced or unwatched collection is not found.
+    pub(super) fn get_mut(&mut self, number: u64) -> Option<&mut Watched> {
+        self.by_number.get_mut(&number)
+    }
+
+    pub(super) fn by_name(&self, name: &str) -> Option<&Watched> {
+        self.by_number.get(self.by_name.get(name)?)
+    }
+
+    pub(super) fn by_name_mut(&mut self, name: &str) -> Option<&mut Watched> {
+        self.by_number.get_mut(self.by_name.get(name)?)
+    }
+
+    #[cfg(feature = "metrics")]
+    pub(super) fn len(&self) -> usize {
+        self.by_number.len()
+    }
+
+    /// Returns the names in the order in which they were added.
+    pub(super) fn names(&self) -> impl Iterator<Item = &Arc<str>> {
+        self.by_number.values().map(|watched| &watched.name)
+    }
+}
