@@ -1,42 +1,61 @@
-//! What whoever deploys may set, from the environment.
+//! Limits from the environment.
 //!
-//! A wrong variable must not keep a service from starting at three in the morning: it has its default, and the library
-//! tells of it, as an event. Where `SERVICE_LIMITS=strict`, as in a test of the deployment, it is an error instead.
+//! An invalid limit must not keep a service from starting at night. Its default is used, and the
+//! library reports it as an event. With `SERVICE_LIMITS=strict`, as in a test of the deployment, it is
+//! an error.
 
 use std::env;
 use std::time::Duration;
 
-use leakproof::{ConfigError, DedupConfig, LruConfig, RegistryConfig};
+use example_support::Result;
+use leakproof::{DedupConfig, LruConfig, RegistryConfig};
 
-/// Sessions of users who never said goodbye.
-const MAX_IDLE: Duration = Duration::from_secs(5 * 60);
+/// The idle timeout of sessions whose users disconnect silently.
+const IDLE_TIMEOUT: Duration = Duration::from_secs(5 * 60);
+/// The bytes of all message ids. Senders choose the ids, so a bound on their number is not enough.
+const MAX_BYTES: usize = 64 << 20;
+const MAX_CONNECTIONS: usize = 1024;
 
 pub(crate) struct Limits {
-    /// `SERVICE_DEDUP_TTL_MS` and so on: of the messages' ids.
+    /// `SERVICE_DEDUP_TTL_MS` and others, of message ids.
     pub(crate) dedup: DedupConfig,
-    /// `SERVICE_SESSIONS_MAX_IDLE_MS` and so on.
+    /// `SERVICE_SESSIONS_MAX_IDLE_MS` and others.
     pub(crate) sessions: LruConfig,
-    /// `SERVICE_EVENTS_MAX_PER_TOPIC` and so on: of the handlers.
+    /// `SERVICE_EVENTS_MAX_PER_TOPIC` and others, of handlers.
     pub(crate) events: RegistryConfig,
+    pub(crate) max_connections: usize,
 }
 
 impl Limits {
-    pub(crate) fn from_env() -> Result<Self, ConfigError> {
-        let is_strict = env::var("SERVICE_LIMITS").is_ok_and(|how| how == "strict");
+    pub(crate) fn from_env() -> Result<Self> {
+        let is_strict = env::var("SERVICE_LIMITS").is_ok_and(|value| value == "strict");
+        let max_connections = match env::var("SERVICE_MAX_CONNECTIONS") {
+            Ok(text) => text
+                .parse()
+                .ok()
+                .filter(|&count| count > 0)
+                .ok_or_else(|| {
+                    format!("SERVICE_MAX_CONNECTIONS must be above zero (got {text})")
+                })?,
+            Err(_) => MAX_CONNECTIONS,
+        };
         let mut limits = if is_strict {
             Self {
                 dedup: DedupConfig::from_env("SERVICE_DEDUP")?,
                 sessions: LruConfig::from_env("SERVICE_SESSIONS")?,
                 events: RegistryConfig::from_env("SERVICE_EVENTS")?,
+                max_connections,
             }
         } else {
             Self {
                 dedup: DedupConfig::from_env_lenient("SERVICE_DEDUP").0,
                 sessions: LruConfig::from_env_lenient("SERVICE_SESSIONS").0,
                 events: RegistryConfig::from_env_lenient("SERVICE_EVENTS").0,
+                max_connections,
             }
         };
-        limits.sessions.max_idle.get_or_insert(MAX_IDLE);
+        limits.dedup.max_bytes.get_or_insert(MAX_BYTES);
+        limits.sessions.max_idle.get_or_insert(IDLE_TIMEOUT);
         Ok(limits)
     }
 }

@@ -1,58 +1,70 @@
-//! A small real service on the three collections: it takes messages by HTTP, handles each once, keeps sessions, and calls
-//! handlers that are registered anew at every reconnect; with a health page, metrics for Prometheus, and limits from the
-//! environment.
+//! A small service on the three collections. It takes messages by HTTP, handles each once, keeps
+//! sessions, and registers its handlers again at every reconnect. It has a health page, metrics for
+//! Prometheus, and limits from the environment.
 //!
 //! ```text
 //! cargo run --release --features metrics,serde,tracing --example service
-//! curl -H 'content-type: application/json' -d '{"chat":"1203630@g.us","id":"3EB0C767","text":"hi"}' localhost:8080/messages
+//! curl -H 'content-type: application/json' -d '{"chat":"1203630@g.us","id":"3EB0C767","text":"hi"}' \
+//!     localhost:8080/messages
 //! curl localhost:8080/health
 //! ```
-//!
-//! It listens on `SERVICE_ADDR`, `127.0.0.1:8080` unless given: whoever can reach it can reconnect and clear it. Limits
-//! come from `SERVICE_DEDUP_…`, `SERVICE_SESSIONS_…` and `SERVICE_EVENTS_…` (see `limits.rs`). Ctrl-C or SIGTERM end it
-//! once the requests under way are answered, and it prints a last report.
 
 mod limits;
 mod operations;
 mod receive;
+mod serve;
 mod service;
 
 use std::env;
-use std::error::Error;
 use std::io;
 use std::process::ExitCode;
+use std::time::Duration;
 
-use axum::Router;
-use axum::extract::DefaultBodyLimit;
 use axum::routing::{get, post};
+use axum::{Router, middleware};
+use clap::Parser;
+use example_support::output::print;
+use example_support::{Result, exit};
 use metrics_exporter_prometheus::PrometheusBuilder;
 use tokio::net::TcpListener;
 #[cfg(unix)]
 use tokio::signal::unix::{SignalKind, signal};
 #[cfg(windows)]
 use tokio::signal::windows::ctrl_c;
+use tokio::time::timeout;
 
-use example_support::output::{note, print};
 use limits::Limits;
+use serve::Server;
 use service::Service;
 
-/// No message is longer, in bytes.
-const LONGEST_BODY: usize = 64 << 10;
+/// Takes messages by HTTP and handles each once, however often it is delivered.
+///
+/// Environment:
+///   SERVICE_ADDR              Address to listen on [default: 127.0.0.1:8080]. Every client that can
+///                             connect can call /admin
+///   SERVICE_MAX_CONNECTIONS   Connections at a time [default: 1024]
+///   SERVICE_DEDUP_*           Limits of the message ids, such as SERVICE_DEDUP_TTL_MS
+///   SERVICE_SESSIONS_*        Limits of the sessions, such as SERVICE_SESSIONS_MAX_IDLE_MS
+///   SERVICE_EVENTS_*          Limits of the handlers, such as SERVICE_EVENTS_MAX_PER_TOPIC
+///   SERVICE_LIMITS=strict     Refuses to start with an invalid limit, instead of using its default
+///
+/// SIGTERM or Ctrl-C stops the service. It completes the requests and the work in progress within
+/// 20 seconds, and prints a last report.
+#[derive(Parser)]
+#[command(name = "service", verbatim_doc_comment)]
+struct Options {}
+
+/// The time to complete work after a signal. Kubernetes kills a process 30 seconds after SIGTERM.
+const STOP_WITHIN: Duration = Duration::from_secs(20);
 
 #[tokio::main]
 async fn main() -> ExitCode {
-    match run().await {
-        Ok(()) => ExitCode::SUCCESS,
-        // As text: the errors of limits say which variable it is, and what would be right.
-        Err(error) => {
-            note(format_args!("service: {error}"));
-            ExitCode::FAILURE
-        }
-    }
+    Options::parse();
+    exit("service", run().await)
 }
 
-async fn run() -> Result<(), Box<dyn Error>> {
-    // Before all else: what is wrong with the limits is an event already.
+async fn run() -> Result<()> {
+    // First, because an invalid limit is an event.
     tracing_subscriber::fmt().with_writer(io::stderr).init();
     let limits = Limits::from_env()?;
     let service = Service::new(&limits, PrometheusBuilder::new().install_recorder()?)?;
@@ -63,26 +75,36 @@ async fn run() -> Result<(), Box<dyn Error>> {
         .route("/metrics", get(operations::metrics))
         .route("/admin/reconnect", post(operations::reconnect))
         .route("/admin/clear", post(operations::clear))
-        .layer(DefaultBodyLimit::max(LONGEST_BODY))
+        .layer(middleware::from_fn(serve::read_body))
         .with_state(service.clone());
     let address = env::var("SERVICE_ADDR").unwrap_or_else(|_| "127.0.0.1:8080".to_owned());
-    let listener = TcpListener::bind(&address).await?;
-    // Before it says that it runs: whoever reads that may stop it at once.
-    let stop = asked_to_stop()?;
+    let listener = TcpListener::bind(&address)
+        .await
+        .map_err(|error| format!("cannot listen on SERVICE_ADDR ({address}): {error}"))?;
+    // Before the address is printed, because its reader may send a signal at once.
+    let stop = stop_signal()?;
     print(format_args!(
         "listening on http://{}\n",
         listener.local_addr()?
     ))?;
-    axum::serve(listener, app)
-        .with_graceful_shutdown(stop)
-        .await?;
 
+    let server = Server::new(app, limits.max_connections);
+    let connections = server.accept_until(listener, stop).await;
+    let complete = async {
+        connections.shutdown().await;
+        service.work.close();
+        service.work.wait().await;
+    };
+    if timeout(STOP_WITHIN, complete).await.is_err() {
+        let (messages, within) = (service.work.len(), STOP_WITHIN.as_secs());
+        tracing::warn!("{messages} messages are not completed within {within} s");
+    }
     print(service.monitor.report())
 }
 
-/// Listens for Ctrl-C and SIGTERM from now on; what is returned ends with the first of them.
+/// Listens for Ctrl-C and SIGTERM from now on. The future ends with the first of them.
 #[cfg(unix)]
-fn asked_to_stop() -> io::Result<impl Future<Output = ()>> {
+fn stop_signal() -> io::Result<impl Future<Output = ()>> {
     let mut interrupt = signal(SignalKind::interrupt())?;
     let mut terminate = signal(SignalKind::terminate())?;
     Ok(async move {
@@ -93,9 +115,9 @@ fn asked_to_stop() -> io::Result<impl Future<Output = ()>> {
     })
 }
 
-/// Listens for Ctrl-C from now on; what is returned ends with it.
+/// Listens for Ctrl-C from now on. The future ends with it.
 #[cfg(windows)]
-fn asked_to_stop() -> io::Result<impl Future<Output = ()>> {
+fn stop_signal() -> io::Result<impl Future<Output = ()>> {
     let mut interrupt = ctrl_c()?;
     Ok(async move {
         interrupt.recv().await;

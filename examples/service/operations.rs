@@ -1,4 +1,4 @@
-//! For whoever is on call: health, metrics, and what can be done by hand.
+//! Health, metrics and administration.
 
 use axum::Json;
 use axum::extract::State;
@@ -10,12 +10,13 @@ use serde_json::json;
 
 use crate::service::Service;
 
-/// `GET /health`: the monitor's report; 503 where something is critical. For a readiness probe or an alert, not for
-/// a liveness probe: a restart would forget every id.
+/// `GET /health`: the monitor's report, with status 503 if a finding is critical.
+///
+/// For a readiness probe or an alert. A liveness probe would restart the process, which forgets every
+/// id.
 pub(crate) async fn health(State(service): State<Service>) -> Response {
     let report = service.monitor.report();
-    let is_well = report.severity() < Severity::Critical;
-    let status = if is_well {
+    let status = if report.severity() < Severity::Critical {
         StatusCode::OK
     } else {
         StatusCode::SERVICE_UNAVAILABLE
@@ -23,29 +24,25 @@ pub(crate) async fn health(State(service): State<Service>) -> Response {
     (status, Json(report)).into_response()
 }
 
-/// `GET /metrics`: for Prometheus. The figures are those of this moment, not of the last sample.
+/// `GET /metrics`: metrics for Prometheus, as they are now.
 pub(crate) async fn metrics(State(service): State<Service>) -> Response {
     service.monitor.publish();
-    (
-        [(CONTENT_TYPE, "text/plain; version=0.0.4")],
-        service.metrics.render(),
-    )
-        .into_response()
+    let content_type = (CONTENT_TYPE, "text/plain; version=0.0.4");
+    ([content_type], service.metrics.render()).into_response()
 }
 
-/// `POST /admin/reconnect`: as if the connection to the gateway had been lost.
+/// `POST /admin/reconnect`: behaves as if the connection to the gateway were lost.
 pub(crate) async fn reconnect(State(service): State<Service>) -> Response {
     match service.reconnect() {
         Ok(()) => Json(json!({ "handlers": service.bus.len() })).into_response(),
-        Err(error) => (
-            StatusCode::SERVICE_UNAVAILABLE,
-            Json(json!({ "error": error.to_string() })),
-        )
-            .into_response(),
+        Err(error) => {
+            let error = json!({ "error": error.to_string() });
+            (StatusCode::SERVICE_UNAVAILABLE, Json(error)).into_response()
+        }
     }
 }
 
-/// `POST /admin/clear`: forgets all messages and sessions. What is being handled is not affected.
+/// `POST /admin/clear`: removes all messages and sessions, except messages in flight.
 pub(crate) async fn clear(State(service): State<Service>) -> Response {
     let (messages, sessions) = (service.seen.len(), service.sessions.len());
     service.seen.clear();

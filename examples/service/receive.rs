@@ -12,58 +12,61 @@ use crate::service::{Failed, Message, Reply, Service};
 
 /// The parts of a message's key.
 const PARTS: [&str; 2] = ["chat", "id"];
-/// After so many seconds a message that is being handled may be asked for again.
+/// The most bytes of each part. Without a limit, one id takes as much memory as thousands.
+const MAX_PART: usize = 128;
+/// Seconds after which a sender retries a message that is in flight.
 const SOON: &str = "1";
-/// The same, of a message for which there was no room.
+/// Seconds after which a sender retries a message that was refused.
 const LATER: &str = "10";
 
 pub(crate) async fn message(
     State(service): State<Service>,
     Json(message): Json<Message>,
 ) -> Response {
+    for (name, part) in PARTS.iter().zip([&message.chat, &message.id]) {
+        if part.len() > MAX_PART {
+            let got = part.len();
+            let text = format!("`{name}` must be at most {MAX_PART} bytes (got {got})");
+            return error(StatusCode::BAD_REQUEST, &text);
+        }
+    }
     let key = match CompoundKey::new([&message.chat, &message.id]) {
         Ok(key) => key,
         // An empty id would be a duplicate of every other empty id.
-        Err(missing) => {
-            return error(
-                StatusCode::BAD_REQUEST,
-                &format!("`{}` is missing", PARTS[missing.index]),
-            );
+        Err(empty) => {
+            let text = format!("`{}` is missing", PARTS[empty.index]);
+            return error(StatusCode::BAD_REQUEST, &text);
         }
     };
-    // One step: of any number of deliveries at once, one gets the ticket.
+    // Of several concurrent deliveries, exactly one gets the ticket.
     let ticket = match service.seen.claim_owned(&key) {
         Claim::Fresh(ticket) => ticket,
         Claim::Duplicate { value, .. } => return answer(&value, true),
         Claim::InFlight { .. } => {
-            return (
-                [(RETRY_AFTER, SOON)],
-                error(StatusCode::CONFLICT, "it is being handled"),
-            )
-                .into_response();
+            return retry(
+                SOON,
+                error(StatusCode::CONFLICT, "the message is in flight"),
+            );
         }
         Claim::Full => {
-            let full = error(
-                StatusCode::SERVICE_UNAVAILABLE,
-                "too many messages are being handled",
-            );
-            return ([(RETRY_AFTER, LATER)], full).into_response();
+            let text = "too many messages are in flight";
+            return retry(LATER, error(StatusCode::SERVICE_UNAVAILABLE, text));
         }
     };
-    // A task of its own: a sender that hangs up ends this request, but not the work, and finds the reply when it delivers
-    // the message again.
-    let work = tokio::spawn(async move {
-        // An error or a panic drops the ticket: the redelivery is handled.
+    // A task of its own, because the request ends if its sender hangs up. The sender gets the reply
+    // when it delivers the message again. A shutdown waits for the tasks of this tracker.
+    let work = service.work.clone().spawn(async move {
+        // An error or a panic drops the ticket, so the next delivery is handled.
         let reply = service.handle(&message).await?;
-        if let Err(lapsed) = ticket.commit(reply.clone()) {
-            // It took longer than the lease, and somebody else may be handling it by now: it may be handled twice. If not,
-            // it is recorded here, and not handled again.
+        if let Err(expired) = ticket.commit(reply.clone()) {
+            // The message was handled, so its reply is recorded even though the lease expired.
+            // Another delivery may have been handled as well.
             tracing::warn!(
                 chat = message.chat,
                 id = message.id,
-                "handled too late for its lease"
+                "handled after its lease expired"
             );
-            service.seen.record(&key, lapsed.value);
+            service.seen.record(&key, expired.value);
         }
         Ok::<_, Failed>(reply)
     });
@@ -81,6 +84,10 @@ fn answer(reply: &Reply, duplicate: bool) -> Response {
     Json(json!({ "reply": reply, "duplicate": duplicate })).into_response()
 }
 
-fn error(status: StatusCode, what: &str) -> Response {
-    (status, Json(json!({ "error": what }))).into_response()
+fn retry(after: &'static str, response: Response) -> Response {
+    ([(RETRY_AFTER, after)], response).into_response()
+}
+
+fn error(status: StatusCode, text: &str) -> Response {
+    (status, Json(json!({ "error": text }))).into_response()
 }

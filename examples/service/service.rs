@@ -1,4 +1,4 @@
-//! What the service consists of, and what it does with a message.
+//! The collections of the service, and how it handles a message.
 
 use std::error::Error;
 use std::fmt;
@@ -9,14 +9,18 @@ use std::time::Duration;
 use leakproof::{BuildError, DedupMap, ListenerRegistry, LruCache, Monitor, Scope};
 use metrics_exporter_prometheus::PrometheusHandle;
 use serde::{Deserialize, Serialize};
+use tokio_util::task::TaskTracker;
 
 use crate::limits::Limits;
 
 const SAMPLE_EVERY: Duration = Duration::from_secs(10);
-/// Work that is slow on demand takes no longer.
-const SLOWEST: Duration = Duration::from_secs(60);
+/// The longest time that a message can ask for.
+const MAX_WORK: Duration = Duration::from_secs(60);
+/// The most bytes of the sender's text in a reply. Replies are kept for the ttl, and no bound of the
+/// map counts their text: 1,000,000 of them take at most 250 MB.
+const MAX_QUOTE: usize = 200;
 
-/// What is delivered. The last two are for trying things out.
+/// A delivered message. The last two fields are for trying things out.
 #[derive(Debug, Deserialize)]
 pub(crate) struct Message {
     #[serde(default)]
@@ -25,23 +29,23 @@ pub(crate) struct Message {
     pub(crate) id: String,
     #[serde(default)]
     pub(crate) text: String,
-    /// Have the handling fail.
+    /// Makes the handler fail.
     #[serde(default)]
     fail: bool,
-    /// Have it take so long.
+    /// Makes the handler take this long.
     #[serde(default)]
     takes_ms: u64,
 }
 
-/// What is answered, and answered again to every redelivery.
+/// The reply to a message and to each of its redeliveries.
 #[derive(Clone, Debug, Serialize)]
 pub(crate) struct Reply {
     text: String,
-    /// How many have come in its session so far.
+    /// Messages in the session so far.
     messages: u64,
 }
 
-/// A user's session: how many messages have come.
+/// The number of messages of a user.
 type Session = Arc<AtomicU64>;
 
 #[derive(Debug, PartialEq, Eq, Hash)]
@@ -49,15 +53,17 @@ pub(crate) enum Topic {
     Message,
 }
 
-/// A handle on everything.
+/// A cheap clone of a handle to everything.
 #[derive(Clone)]
 pub(crate) struct Service {
-    /// The messages that were handled, with their replies. Ids are unique only within a chat: a key is both.
+    /// The replies to handled messages. Ids are unique within a chat only, so a key has both.
     pub(crate) seen: Arc<DedupMap<[u8], Reply>>,
     pub(crate) sessions: Arc<LruCache<String, Session>>,
     pub(crate) bus: Arc<ListenerRegistry<Topic, Message>>,
-    /// What is registered for the present connection to the gateway goes with it.
+    /// The scope of all handlers of the present connection to the gateway.
     connection: Arc<Mutex<Scope>>,
+    /// The messages in progress.
+    pub(crate) work: TaskTracker,
     pub(crate) monitor: Arc<Monitor>,
     pub(crate) metrics: PrometheusHandle,
 }
@@ -74,6 +80,7 @@ impl Service {
             sessions,
             bus,
             connection,
+            work: TaskTracker::new(),
             monitor,
             metrics,
         };
@@ -81,7 +88,7 @@ impl Service {
         Ok(service)
     }
 
-    /// Watches everything that could grow. What it finds is told as events.
+    /// Watches every collection. Findings become events.
     fn monitor(
         seen: &Arc<DedupMap<[u8], Reply>>,
         sessions: &Arc<LruCache<String, Session>>,
@@ -94,14 +101,13 @@ impl Service {
         Ok(monitor)
     }
 
-    /// The connection to the gateway was lost and made anew. Each handler takes the place of the one with its key, so that
-    /// no message goes without; whatever else was registered for the old connection goes with its scope, whether or not
-    /// anybody remembers to detach it.
+    /// Registers the handlers for a new connection to the gateway.
+    ///
+    /// Each handler replaces the one with its key, so no message misses a handler. The end of the old
+    /// scope detaches everything else that was registered for the old connection.
     pub(crate) fn reconnect(&self) -> Result<(), Box<dyn Error>> {
-        let mut connection = self
-            .connection
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
+        let connection = self.connection.lock();
+        let mut connection = connection.unwrap_or_else(PoisonError::into_inner);
         let scope = self.bus.scope();
         let sessions = Arc::clone(&self.sessions);
         let count = move |message: &Message| {
@@ -110,41 +116,39 @@ impl Service {
         };
         let log =
             |message: &Message| tracing::debug!(chat = message.chat, id = message.id, "a message");
-        self.bus
-            .listen(Topic::Message)
-            .key("count")
-            .scope(&scope)
-            .priority(1)
-            .on(count)?
-            .forget();
-        self.bus
-            .listen(Topic::Message)
-            .key("log")
-            .scope(&scope)
-            .on(log)?
-            .forget();
+        let listen = |key| self.bus.listen(Topic::Message).key(key).scope(&scope);
+        listen("count").priority(1).on(count)?.forget();
+        listen("log").on(log)?.forget();
         *connection = scope;
         Ok(())
     }
 
     /// Handles a message that was not handled before.
     pub(crate) async fn handle(&self, message: &Message) -> Result<Reply, Failed> {
-        tokio::time::sleep(SLOWEST.min(Duration::from_millis(message.takes_ms))).await;
+        tokio::time::sleep(MAX_WORK.min(Duration::from_millis(message.takes_ms))).await;
         if message.fail {
             return Err(Failed);
         }
-        self.bus
-            .emit(&Topic::Message, message)
-            .expect("no handler emits");
+        let emitted = self.bus.emit(&Topic::Message, message);
+        emitted.map_err(|_| Failed)?;
         let session = self.sessions.get(&message.chat).unwrap_or_default();
         Ok(Reply {
-            text: format!("you said: {}", message.text),
+            text: format!("you said: {}", shortened(&message.text)),
             messages: session.load(Ordering::Relaxed),
         })
     }
 }
 
-/// A message could not be handled.
+/// Returns the longest prefix of at most `MAX_QUOTE` bytes.
+fn shortened(text: &str) -> &str {
+    let mut end = text.len().min(MAX_QUOTE);
+    while !text.is_char_boundary(end) {
+        end -= 1;
+    }
+    &text[..end]
+}
+
+/// The message could not be handled.
 #[derive(Debug)]
 pub(crate) struct Failed;
 

@@ -1,4 +1,4 @@
-//! The example `service`, run as its users run it: as a process, by HTTP.
+//! The example `service`, run as a process and called by HTTP.
 
 use crate::support::prometheus;
 use std::io::{BufRead, BufReader, Read, Write};
@@ -13,11 +13,11 @@ use leakproof::Clock;
 use serde_json::{Value, json};
 use ureq::Agent;
 
-/// Longer than anything here takes on a busy machine.
+/// Longer than every step takes on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(60);
 const MINUTE: Duration = Duration::from_secs(60);
 
-/// A service that runs.
+/// A running service.
 struct Running {
     process: Ending,
     printed: Option<BufReader<ChildStdout>>,
@@ -25,7 +25,7 @@ struct Running {
     agent: Agent,
 }
 
-/// What is answered.
+/// An HTTP response.
 struct Answer {
     status: u16,
     retry_after: Option<String>,
@@ -38,7 +38,7 @@ impl Answer {
             .unwrap_or_else(|error| panic!("{error} in {:?}", self.text))
     }
 
-    /// Status, how many messages had come in the session, and whether this reply was given before.
+    /// Returns the status, the messages in the session, and `true` for a redelivery.
     fn reply(&self) -> (u16, u64, bool) {
         let json = self.json();
         let messages = json["reply"]["messages"]
@@ -110,7 +110,7 @@ impl Running {
         self.post("/messages", &message.to_string())
     }
 
-    /// Begins to deliver a message that takes so long, and hangs up when what is returned is dropped.
+    /// Delivers a message that takes this long, and waits until it is in flight. Dropping the stream hangs up.
     fn begin(&self, id: &str, takes: Duration) -> TcpStream {
         let body =
             json!({ "chat": "slow", "id": id, "takes_ms": takes.as_millis() as u64 }).to_string();
@@ -123,13 +123,13 @@ impl Running {
             messages["in_flight"]["used"] == 1 || messages["entries"]["used"] == 1
         };
         while !has_come() {
-            assert!(clock.now() < PATIENCE, "it has not come");
+            assert!(clock.now() < PATIENCE, "it is not in flight");
             thread::yield_now();
         }
         stream
     }
 
-    /// Asks it to stop; how it ended, and what it printed last.
+    /// Sends SIGTERM. Returns the exit code and the rest of standard output.
     fn stop(&mut self) -> (Option<i32>, String) {
         let pid = self.process.0.id().to_string();
         assert!(
@@ -144,7 +144,7 @@ impl Running {
     }
 }
 
-/// What a process prints until it ends.
+/// Returns all output of a process, up to its end.
 fn to_the_end(mut printed: impl Read + Send + 'static) -> String {
     let (sender, receiver) = channel();
     thread::spawn(move || {
@@ -155,7 +155,7 @@ fn to_the_end(mut printed: impl Read + Send + 'static) -> String {
     receiver.recv_timeout(PATIENCE).expect("it ends")
 }
 
-/// On a free port.
+/// Returns the command of a service on a free port.
 fn service(environment: &[(&str, &str)]) -> Command {
     let mut command = command("service", &[]);
     command
@@ -164,14 +164,14 @@ fn service(environment: &[(&str, &str)]) -> Command {
     command
 }
 
-/// How a service that cannot start ends, and what it says.
+/// Returns the exit code and the log of a service that cannot start.
 fn fails(environment: &[(&str, &str)]) -> (Option<i32>, String) {
     let mut running = Ending(service(environment).spawn().expect("the example starts"));
     let log = to_the_end(running.0.stderr.take().expect("a pipe"));
     (running.0.wait().expect("it ended").code(), log)
 }
 
-/// A process that ends with the test.
+/// A process that is killed when dropped.
 struct Ending(Child);
 
 impl Drop for Ending {
@@ -186,7 +186,7 @@ fn message(id: &str) -> Value {
 }
 
 #[test]
-fn a_redelivery_gets_the_reply_of_the_first_delivery() {
+fn redelivery_gets_the_reply_of_the_first_delivery() {
     let service = Running::new(&[]);
     let first = service.deliver(message("a"));
     assert_eq!(first.reply(), (200, 1, false));
@@ -199,12 +199,12 @@ fn a_redelivery_gets_the_reply_of_the_first_delivery() {
     assert_eq!(
         elsewhere.reply(),
         (200, 1, false),
-        "an id is one of its chat"
+        "ids are unique within a chat only"
     );
 }
 
 #[test]
-fn a_message_whose_handling_failed_is_handled_when_it_is_delivered_again() {
+fn redelivery_after_a_failure_is_handled() {
     let service = Running::new(&[]);
     let failing = json!({ "chat": "1203630@g.us", "id": "a", "fail": true });
     for _ in 0..2 {
@@ -219,7 +219,7 @@ fn a_message_whose_handling_failed_is_handled_when_it_is_delivered_again() {
 }
 
 #[test]
-fn of_deliveries_at_once_one_is_handled() {
+fn one_of_concurrent_deliveries_is_handled() {
     let service = Running::new(&[]);
     let slow = json!({ "chat": "1203630@g.us", "id": "a", "takes_ms": 200 });
     let answers: Vec<Answer> = thread::scope(|scope| {
@@ -244,7 +244,7 @@ fn of_deliveries_at_once_one_is_handled() {
 }
 
 #[test]
-fn what_is_being_handled_is_to_be_delivered_later_and_so_is_what_finds_no_room() {
+fn delivery_in_flight_or_without_room_is_to_be_retried() {
     let service = Running::new(&[("SERVICE_DEDUP_MAX_IN_FLIGHT", "1")]);
     let _begun = service.begin("a", MINUTE);
     let again = service.deliver(json!({ "chat": "slow", "id": "a" }));
@@ -260,12 +260,12 @@ fn what_is_being_handled_is_to_be_delivered_later_and_so_is_what_finds_no_room()
 }
 
 #[test]
-fn a_reply_that_is_too_late_for_its_lease_is_sent_again_all_the_same() {
+fn reply_after_the_lease_is_recorded() {
     let service = Running::new(&[("SERVICE_DEDUP_LEASE_MS", "1000")]);
     let slow = json!({ "chat": "1203630@g.us", "id": "a", "takes_ms": 1_500 });
     assert_eq!(service.deliver(slow.clone()).reply(), (200, 1, false));
     assert_eq!(
-        service.get("/health").json()["collections"][0]["stats"]["lapsed"],
+        service.get("/health").json()["collections"][0]["usage"]["leases_expired"],
         1
     );
     assert_eq!(
@@ -276,7 +276,7 @@ fn a_reply_that_is_too_late_for_its_lease_is_sent_again_all_the_same() {
 }
 
 #[test]
-fn a_sender_that_hangs_up_finds_the_reply_when_it_delivers_again() {
+fn redelivery_after_hanging_up_gets_the_reply() {
     let service = Running::new(&[]);
     drop(service.begin("a", Duration::from_secs(1)));
     let clock = Clock::precise();
@@ -287,12 +287,13 @@ fn a_sender_that_hangs_up_finds_the_reply_when_it_delivers_again() {
         }
         assert!(clock.now() < PATIENCE, "it is still in flight");
     };
-    assert_eq!(again.reply(), (200, 1, true), "the work went on");
+    assert_eq!(again.reply(), (200, 1, true), "the work continued");
 }
 
 #[test]
-fn bad_input_is_told_what_is_wrong_with_it() {
+fn bad_input_is_refused_with_the_reason() {
     let service = Running::new(&[]);
+    let long_id = json!({ "chat": "c", "id": "x".repeat(129) }).to_string();
     for (body, status, what) in [
         (r#"{"chat": "c"}"#, 400, "`id` is missing"),
         (r#"{"id": "a"}"#, 400, "`chat` is missing"),
@@ -302,6 +303,11 @@ fn bad_input_is_told_what_is_wrong_with_it() {
         ("", 400, "JSON"),
         (r#"{"chat": 7, "id": "a"}"#, 422, "chat"),
         ("[]", 400, "missing"),
+        (
+            long_id.as_str(),
+            400,
+            "`id` must be at most 128 bytes (got 129)",
+        ),
     ] {
         let answer = service.post("/messages", body);
         assert_eq!(answer.status, status, "{body}: {}", answer.text);
@@ -312,7 +318,7 @@ fn bad_input_is_told_what_is_wrong_with_it() {
     assert_eq!(service.get("/messages").status, 405);
     assert_eq!(service.get("/nowhere").status, 404);
     assert_eq!(
-        service.get("/health").json()["collections"][0]["stats"]["inserted"],
+        service.get("/health").json()["collections"][0]["usage"]["inserted"],
         0,
         "nothing was recorded"
     );
@@ -333,7 +339,10 @@ fn prometheus_can_read_the_metrics() {
         ("leakproof_duplicates_total{collection=\"messages\"}", 1.0),
         ("leakproof_ttl_seconds{collection=\"messages\"}", 86_400.0),
         ("leakproof_entries{collection=\"sessions\"}", 1.0),
-        ("leakproof_max_idle_seconds{collection=\"sessions\"}", 300.0),
+        (
+            "leakproof_idle_timeout_seconds{collection=\"sessions\"}",
+            300.0,
+        ),
         ("leakproof_entries{collection=\"handlers\"}", 2.0),
         ("leakproof_emitted_total{collection=\"handlers\"}", 2.0),
     ] {
@@ -348,12 +357,12 @@ fn prometheus_can_read_the_metrics() {
     let fresh = prometheus::parse(&service.get("/metrics").text).expect("it was right before");
     assert_eq!(
         fresh["leakproof_entries{collection=\"messages\"}"], 3.0,
-        "no sample was due"
+        "metrics are those at the request"
     );
 }
 
 #[test]
-fn the_reader_of_the_metrics_is_strict() {
+fn test_parser_of_metrics_is_strict() {
     let head = "# HELP a_total all\n# TYPE a_total counter\n# TYPE b gauge\n";
     for right in [
         "",
@@ -392,7 +401,7 @@ fn the_reader_of_the_metrics_is_strict() {
 }
 
 #[test]
-fn the_health_page_has_the_report_and_turns_503_when_something_is_critical() {
+fn health_page_is_503_if_a_finding_is_critical() {
     let service = Running::new(&[("SERVICE_DEDUP_MAX_ENTRIES", "4")]);
     let well = service.get("/health");
     assert_eq!(well.status, 200);
@@ -417,7 +426,7 @@ fn the_health_page_has_the_report_and_turns_503_when_something_is_critical() {
 }
 
 #[test]
-fn handlers_do_not_pile_up_over_reconnects() {
+fn reconnects_do_not_add_handlers() {
     let service = Running::new(&[]);
     for _ in 0..100 {
         let answer = service.post("/admin/reconnect", "");
@@ -426,13 +435,13 @@ fn handlers_do_not_pile_up_over_reconnects() {
             (200, &json!(2))
         );
     }
-    // Each of them would have counted it.
+    // A handler of every reconnect would have counted the message.
     assert_eq!(service.deliver(message("a")).reply(), (200, 1, false));
     assert_eq!(service.deliver(message("b")).reply(), (200, 2, false));
 }
 
 #[test]
-fn what_is_cleared_is_new_again() {
+fn message_is_new_again_after_clear() {
     let service = Running::new(&[]);
     for id in ["a", "b"] {
         assert_eq!(service.deliver(message(id)).status, 200);
@@ -446,38 +455,116 @@ fn what_is_cleared_is_new_again() {
 }
 
 #[test]
-fn it_ends_when_it_is_asked_to_and_prints_a_last_report() {
+fn sigterm_completes_work_and_prints_a_last_report() {
     let mut service = Running::new(&[]);
     assert_eq!(service.deliver(message("a")).status, 200);
-    // One who has hung up does not keep it.
-    drop(service.begin("b", MINUTE));
+    // The sender hangs up, but its message counts as handled.
+    drop(service.begin("b", Duration::from_secs(2)));
     let (code, printed) = service.stop();
     assert_eq!(code, Some(0), "{printed}");
     let lines: Vec<_> = printed.lines().collect();
     assert!(lines[0].starts_with("normal: 0 findings"), "{printed}");
     let of = |name: &str| {
-        lines
-            .iter()
-            .find(|line| line.starts_with(name))
-            .unwrap_or_else(|| panic!("{printed}"))
+        let line = lines.iter().find(|line| line.starts_with(name));
+        line.unwrap_or_else(|| panic!("{printed}"))
     };
-    assert!(of("messages").contains("entries"), "{printed}");
+    let entries: Vec<_> = of("messages").split_whitespace().collect();
+    assert_eq!(entries[1..3], ["entries", "2"], "{printed}");
     assert!(of("process").contains("memory"), "{printed}");
 }
 
 #[test]
-fn a_reader_that_has_gone_is_no_error() {
+fn sigterm_ends_the_service_despite_half_a_request() {
+    for half in [
+        "POST /messages HT",
+        "POST /messages HTTP/1.1\r\ncontent-length: 9\r\n\r\n{",
+    ] {
+        let mut service = Running::new(&[]);
+        let mut stream = TcpStream::connect(&service.address).expect("it listens");
+        stream.write_all(half.as_bytes()).expect("it reads");
+        assert_eq!(
+            service.get("/health").status,
+            200,
+            "the connection is accepted"
+        );
+        assert_eq!(service.stop().0, Some(0));
+    }
+}
+
+#[test]
+fn half_a_request_ends_its_connection_after_some_seconds() {
+    let service = Running::new(&[]);
+    let response = |half: &str| {
+        let mut stream = TcpStream::connect(&service.address).expect("it listens");
+        stream.write_all(half.as_bytes()).expect("it reads");
+        stream.set_read_timeout(Some(PATIENCE)).expect("supported");
+        let mut response = String::new();
+        stream.read_to_string(&mut response).expect("an end");
+        response
+    };
+    let head = "POST /messages HTTP/1.1\r\nhost: a\r\ncontent-type: application/json\r\n";
+    assert!(!response(head).contains("200"));
+    let timed_out = response(&format!("{head}content-length: 9\r\n\r\n{{"));
+    assert!(timed_out.starts_with("HTTP/1.1 408 "), "{timed_out}");
+}
+
+#[test]
+fn connections_above_the_bound_wait() {
+    let service = Running::new(&[("SERVICE_MAX_CONNECTIONS", "1")]);
+    let idle = TcpStream::connect(&service.address).expect("it listens");
+    let mut waiting = TcpStream::connect(&service.address).expect("it listens");
+    let request = "GET /health HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n";
+    waiting.write_all(request.as_bytes()).expect("it reads");
+    let mut response = String::new();
+    let short = Some(Duration::from_millis(500));
+    waiting.set_read_timeout(short).expect("supported");
+    assert!(waiting.read_to_string(&mut response).is_err(), "{response}");
+    drop(idle);
+    waiting.set_read_timeout(Some(PATIENCE)).expect("supported");
+    waiting.read_to_string(&mut response).expect("an end");
+    assert!(response.starts_with("HTTP/1.1 200 "), "{response}");
+}
+
+#[test]
+fn reply_quotes_a_bounded_part_of_the_text() {
+    let service = Running::new(&[]);
+    let text = "ä".repeat(30_000);
+    let answer = service.deliver(json!({ "chat": "c", "id": "a", "text": text }));
+    let json = answer.json();
+    let quoted = json["reply"]["text"].as_str().expect("a text");
+    assert_eq!(quoted, format!("you said: {}", "ä".repeat(100)));
+}
+
+#[test]
+fn bytes_of_ids_are_bounded_by_default() {
+    let service = Running::new(&[]);
+    let health = service.get("/health").json();
+    let limit = &health["collections"][0]["usage"]["max_weight"];
+    assert_eq!(limit, &json!(64 << 20), "{health}");
+}
+
+#[test]
+fn help_names_the_environment_variables() {
+    let output = command("service", &["--help"]).output().expect("it runs");
+    let help = String::from_utf8(output.stdout).expect("text");
+    for variable in ["SERVICE_ADDR", "SERVICE_DEDUP_TTL_MS", "SERVICE_LIMITS"] {
+        assert!(help.contains(variable), "{help}");
+    }
+}
+
+#[test]
+fn closed_standard_output_is_no_error() {
     let mut service = Running::new(&[]);
     service.printed = None;
     assert_eq!(service.stop().0, Some(0));
 }
 
 #[test]
-fn a_wrong_limit_has_its_default_and_is_told_and_what_cannot_be_is_an_error() {
+fn invalid_limit_is_reported_and_replaced_by_its_default() {
     let wrong = ("SERVICE_DEDUP_TTL_MS", "soon");
     let mut service = Running::new(&[wrong]);
     assert_eq!(
-        service.get("/health").json()["collections"][0]["stats"]["ttl_ms"],
+        service.get("/health").json()["collections"][0]["usage"]["ttl_ms"],
         86_400_000
     );
     service.stop();
@@ -492,7 +579,14 @@ fn a_wrong_limit_has_its_default_and_is_told_and_what_cannot_be_is_an_error() {
             &[wrong, ("SERVICE_LIMITS", "strict")][..],
             "SERVICE_DEDUP_TTL_MS is",
         ),
-        (&[("SERVICE_ADDR", "nowhere")], "service: "),
+        (
+            &[("SERVICE_ADDR", "nowhere")],
+            "cannot listen on SERVICE_ADDR (nowhere)",
+        ),
+        (
+            &[("SERVICE_MAX_CONNECTIONS", "0")],
+            "SERVICE_MAX_CONNECTIONS must be above zero (got 0)",
+        ),
         (
             &[("SERVICE_EVENTS_MAX_PER_TOPIC", "1")],
             "`max_per_topic` is reached",
