@@ -110,17 +110,6 @@ impl Clock {
             Source::Custom(custom) => custom.nanos(),
         }
     }
-
-    /// A reading, but of the default: that takes little time and runs nobody's code, so it may be put off until it is known
-    /// to be needed, though a lock be held then.
-    #[inline(always)]
-    pub(crate) fn early_nanos(&self) -> Option<Nanos> {
-        if matches!(self.source, Source::Coarse(_)) {
-            None
-        } else {
-            Some(self.nanos_of_any())
-        }
-    }
 }
 
 #[inline(always)]

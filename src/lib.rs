@@ -132,7 +132,7 @@ pub use config::{ConfigError, ConfigErrorKind, DedupConfig, LruConfig, RegistryC
 pub use dedup::{Claim, DedupBuilder, DedupMap, DedupSet, LeaseExpired, Recorded, Ticket};
 pub use key::{AsKey, ByteKey, Key};
 pub use limits::{BuildError, Shared, Unsync};
-pub use lru::{ComputeError, Cursor, InvalidCursor, LruBuilder, LruCache, TooHeavy};
+pub use lru::{ComputeError, Cursor, InvalidCursor, InvalidLimit, LruBuilder, LruCache, TooHeavy};
 #[cfg(feature = "monitor")]
 #[cfg_attr(docsrs, doc(cfg(feature = "monitor")))]
 pub use monitor::Monitor;
@@ -154,4 +154,7 @@ pub mod unsync {
     pub use crate::dedup::Token;
     pub use crate::dedup::unsync::{DedupMap, DedupSet};
     pub use crate::lru::unsync::LruCache;
+    pub use crate::lru::{
+        Drain, IntoIter, Iter, IterMut, Keys, UnsyncLruBuilder as LruBuilder, Values,
+    };
 }

@@ -1,20 +1,22 @@
-//! What can go wrong with a cache once it is built.
+//! Errors of a cache that is already built.
 
 use std::convert::Infallible;
 use std::error::Error;
 use std::fmt;
 
-/// An entry was not stored, since alone it is heavier than the cache, or its shard, may be; here it is.
+/// An entry was refused, because it alone is heavier than its shard of the cache allows.
+///
+/// It contains the entry, whose removal cause is [`Rejected`](crate::RemovalCause::Rejected).
 #[derive(Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct TooHeavy<K, V> {
-    /// The key that was to be stored.
+    /// The key that was passed.
     pub key: K,
-    /// The value that was to be stored.
+    /// The value that was passed.
     pub value: V,
-    /// What the weigher said of them.
+    /// The weight that the weigher returned.
     pub weight: u32,
-    /// The bound: the shard's share of `max_weight`.
+    /// The shard's share of `max_weight`.
     pub max_weight: u64,
 }
 
@@ -25,7 +27,7 @@ impl<K, V> fmt::Display for TooHeavy<K, V> {
         } = self;
         write!(
             f,
-            "an entry of weight {weight} is above {max_weight}, which is all that its shard of the cache may hold"
+            "entry of weight {weight} exceeds {max_weight}, the shard's share of `max_weight`; raise it or use fewer shards"
         )
     }
 }
@@ -41,24 +43,81 @@ impl<K, V> fmt::Debug for TooHeavy<K, V> {
 
 impl<K, V> Error for TooHeavy<K, V> {}
 
-/// Why [`try_get_or_insert_with`](crate::LruCache::try_get_or_insert_with) has no value.
+/// A bound that cannot be set on a cache in use.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum InvalidLimit {
+    /// The bound is out of range.
+    OutOfRange {
+        /// The option's name.
+        limit: &'static str,
+        /// The value that was passed.
+        value: u64,
+        /// The lowest value that is allowed: every shard needs a share.
+        min: u64,
+        /// The highest value that is allowed.
+        max: u64,
+    },
+    /// The bound is one on weight, and the cache was built without a weigher.
+    NoWeigher,
+}
+
+impl InvalidLimit {
+    pub(super) fn check(
+        limit: &'static str,
+        value: u64,
+        min: u64,
+        max: u64,
+    ) -> Result<(), InvalidLimit> {
+        if (min..=max).contains(&value) {
+            Ok(())
+        } else {
+            Err(InvalidLimit::OutOfRange {
+                limit,
+                value,
+                min,
+                max,
+            })
+        }
+    }
+}
+
+impl fmt::Display for InvalidLimit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::OutOfRange {
+                limit,
+                value,
+                min,
+                max,
+            } => write!(f, "`{limit}` must be between {min} and {max} (got {value})"),
+            Self::NoWeigher => {
+                f.write_str("`max_weight` needs a `weigher`; set one when the cache is built")
+            }
+        }
+    }
+}
+
+impl Error for InvalidLimit {}
+
+/// Why [`try_get_or_insert_with`](crate::LruCache::try_get_or_insert_with) returned no value.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum ComputeError<E> {
-    /// The computation failed, with this.
+    /// The caller's own computation failed.
     Failed(E),
-    /// The value is needed to compute itself: by the same thread, or by one that waits for it.
+    /// The computation of the value needs the value itself, on the same thread or on one that waits for it.
     ///
-    /// The call that would close the circle is told so. The calls around it get [`Failed`](Self::Failed), with what their
-    /// `compute` makes of that.
+    /// This is returned to the call that would complete the cycle. Outer calls get [`Failed`](Self::Failed) with whatever
+    /// error their `compute` returns.
     Cycle,
 }
 
 impl<E> ComputeError<E> {
-    /// What the computation failed with, as another kind of error; or in the same way that there is a circle.
+    /// Converts into the error that the caller's function returns.
     ///
-    /// For computations that fail with a box, `anyhow::Error` or the like. Such are no `Error`s themselves, so that a
-    /// `ComputeError` of them is none either, and does not go with `?`:
+    /// This is for computations that fail with a boxed error, `anyhow::Error` or the like. These do not implement
+    /// `Error`, so a `ComputeError` of one does not either, and `?` does not convert it:
     ///
     /// ```
     /// use leakproof::{ComputeError, LruCache};
@@ -87,10 +146,10 @@ impl<E> ComputeError<E> {
 impl<E: fmt::Display> fmt::Display for ComputeError<E> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Failed(error) => write!(f, "the value could not be computed: {error}"),
-            Self::Cycle => f.write_str(
-                "the value is needed to compute itself: its key was asked for again meanwhile",
-            ),
+            Self::Failed(error) => write!(f, "value could not be computed: {error}"),
+            Self::Cycle => {
+                f.write_str("value is needed to compute itself; break the cycle of computations")
+            }
         }
     }
 }

@@ -1,18 +1,19 @@
-//! Going through a cache, a bounded piece per lock.
+//! Walks over a shared cache, a bounded number of entries per lock.
 
+use std::cmp::Reverse;
 use std::error::Error;
 use std::fmt;
 use std::str::FromStr;
 
-use super::LruCache;
+use super::cache::LruCache;
 
-/// Places looked at under one lock.
+/// Slots that a walk visits before it unlocks.
 const PIECE: usize = 256;
 
-/// How far a [`scan`](LruCache::scan) has come; by `default`, nowhere yet.
+/// The position of a [`scan`](LruCache::scan). The default is the start.
 ///
-/// It may leave the process as text, as the token of the next page, and come back by `parse`. Whatever token comes back does
-/// no harm: at worst, a part is seen twice, or not at all.
+/// It can leave the process as text, as the token of the next page, and come back by `parse`. A wrong token does no harm:
+/// the scan may return a part twice, or skip one.
 ///
 /// ```
 /// use leakproof::Cursor;
@@ -24,16 +25,23 @@ const PIECE: usize = 256;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Cursor {
     shard: usize,
-    /// The places of the shard that are still to be looked at are those below.
+    /// The slots of the shard below this are still to be visited.
     from: usize,
+}
+
+impl Cursor {
+    /// Returns the start of a shard.
+    fn start_of(shard: usize) -> Self {
+        Self {
+            shard,
+            from: usize::MAX,
+        }
+    }
 }
 
 impl Default for Cursor {
     fn default() -> Self {
-        Self {
-            shard: 0,
-            from: usize::MAX,
-        }
+        Self::start_of(0)
     }
 }
 
@@ -58,33 +66,32 @@ impl FromStr for Cursor {
                 shard: number(shard)?,
                 from: number(from)?,
             }),
-            None => Ok(Self {
-                shard: number(text)?,
-                from: usize::MAX,
-            }),
+            None => Ok(Self::start_of(number(text)?)),
         }
     }
 }
 
-/// A text is not that of a [`Cursor`].
+/// A text is not one of a [`Cursor`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct InvalidCursor;
 
 impl fmt::Display for InvalidCursor {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("not a cursor; it is a number, or two with a point between them")
+        f.write_str("cursor must be a number, or two numbers separated by a point")
     }
 }
 
 impl Error for InvalidCursor {}
 
 impl<K: Clone, V: Clone, S> LruCache<K, V, S> {
-    /// Clones of up to `n` live entries, in no particular order, and where to go on; `None` at the end. An `n` of 0
-    /// counts as 1.
+    /// Returns clones of up to `n` live entries, in no particular order, and where to continue, or `None` at the end.
     ///
-    /// To go through everything, begin with `Cursor::default()`, and go on until there is no cursor, also where a piece is
-    /// empty. An entry that is there all the time is seen; it may be seen twice where others are removed meanwhile, and
-    /// those that come meanwhile may be missed. Refreshes nothing. No lock is held for more than 256 entries.
+    /// To visit everything, start with `Cursor::default()`, and continue until there is no cursor. A call examines at most
+    /// `2 n + 256` entries and shards, and locks for at most 256 entries at a time. It returns fewer than `n` entries, and
+    /// possibly none, if many of these are expired; then there is a cursor nevertheless.
+    ///
+    /// An entry that stays in the cache during the whole scan is returned. It may be returned twice if others are removed
+    /// meanwhile, and entries that are inserted meanwhile may be missed. Refreshes nothing.
     ///
     /// ```
     /// use leakproof::{Cursor, LruCache};
@@ -93,71 +100,81 @@ impl<K: Clone, V: Clone, S> LruCache<K, V, S> {
     /// let cache = LruCache::<u32, u32>::new(100_000, Duration::from_secs(60));
     /// (0..1_000).for_each(|n| drop(cache.insert(n, n)));
     ///
-    /// let mut seen = 0;
+    /// let mut count = 0;
     /// let mut cursor = Some(Cursor::default());
     /// while let Some(from) = cursor {
     ///     let (entries, next) = cache.scan(from, 100);
-    ///     seen += entries.len();
+    ///     count += entries.len();
     ///     cursor = next;
     /// }
-    /// assert_eq!(seen, 1_000);
+    /// assert_eq!(count, 1_000);
     /// ```
     #[must_use]
     pub fn scan(&self, cursor: Cursor, n: usize) -> (Vec<(K, V)>, Option<Cursor>) {
         let now = self.now();
         let n = n.max(1);
+        let mut budget = n.saturating_mul(2).saturating_add(PIECE);
         let mut entries = Vec::new();
-        let Cursor {
-            mut shard,
-            mut from,
-        } = cursor;
-        while entries.len() < n && shard < self.inner.shards.len() {
-            let piece = (n - entries.len()).min(PIECE);
-            let next = self.inner.with(shard, |shard, _| {
-                shard.core.scan_at(now, from, piece, |key, value| {
+        let mut next = cursor;
+        while next.shard < self.shard_count() {
+            if entries.len() == n || budget == 0 {
+                return (entries, Some(next));
+            }
+            // A lock counts as an entry.
+            budget -= 1;
+            let piece = (n - entries.len()).min(budget).min(PIECE);
+            next = self.with_shard(next.shard, |shard| {
+                let (visited, from) = shard.core.scan(now, next.from, piece, |key, value| {
                     entries.push((key.clone(), value.clone()));
-                })
+                });
+                budget -= visited;
+                match from {
+                    Some(from) => Cursor { from, ..next },
+                    None => Cursor::start_of(next.shard + 1),
+                }
             });
-            (shard, from) = next.map_or((shard + 1, usize::MAX), |next| (shard, next));
         }
-        let next = (shard < self.inner.shards.len()).then_some(Cursor { shard, from });
-        (entries, next)
+        (entries, None)
     }
 
-    /// Clones of the `n` most recently used live entries, the most recently used first. Refreshes nothing.
+    /// Returns clones of the `n` most recently used live entries, the most recently used first. Refreshes nothing.
     ///
-    /// Locks each shard once, for `n` entries: to go through many, [`scan`](Self::scan).
+    /// Locks each shard once, for `n` entries. In addition it takes a step for each expired entry that was accessed within
+    /// the shortest of the limits before now, and not yet removed. To visit many entries, use [`scan`](Self::scan).
     #[must_use]
     pub fn entries_by_recency(&self, n: usize) -> Vec<(K, V)> {
         let now = self.now();
         let mut entries = Vec::new();
-        for shard in 0..self.inner.shards.len() {
-            self.inner.with(shard, |shard, _| {
-                let recent = shard.core.by_recency(now).take(n);
-                entries.extend(recent.map(|(key, value, used)| (used, key.clone(), value.clone())));
+        for shard in 0..self.shard_count() {
+            self.with_shard(shard, |shard| {
+                let mut recent = shard.core.iter(now);
+                for _ in 0..n {
+                    let Some((key, value, time)) = recent.next_with_time() else {
+                        break;
+                    };
+                    entries.push((time, key.clone(), value.clone()));
+                }
             });
         }
-        entries.sort_by_key(|&(used, ..)| std::cmp::Reverse(used));
+        entries.sort_by_key(|&(time, ..)| Reverse(time));
         entries.truncate(n);
-        entries
-            .into_iter()
-            .map(|(_, key, value)| (key, value))
-            .collect()
+        let without_time = |(_, key, value)| (key, value);
+        entries.into_iter().map(without_time).collect()
     }
 }
 
 impl<K, V, S> LruCache<K, V, S> {
-    /// Removes every entry that `keep` does not want. In time proportional to the number of entries.
+    /// Removes the entries for which `keep` returns `false`, in time proportional to the number of entries.
     ///
-    /// `keep` is called while a shard is locked, for up to 256 entries at a time: it must not call back into the
-    /// cache, which would wait for itself for ever.
-    pub fn retain(&self, mut keep: impl FnMut(&K, &V) -> bool) {
+    /// `keep` is called while a shard is locked, for up to 256 entries at a time. It must not call back into the cache,
+    /// which would deadlock.
+    pub fn retain(&self, mut keep: impl FnMut(&K, &mut V) -> bool) {
         let now = self.now();
-        for shard in 0..self.inner.shards.len() {
+        for shard in 0..self.shard_count() {
             let mut from = Some(usize::MAX);
             while let Some(at) = from {
-                from = self.inner.with(shard, |shard, left| {
-                    shard.core.retain_at(now, at, PIECE, &mut keep, left)
+                from = self.write_shard(shard, |shard, removed| {
+                    shard.core.retain(now, at, PIECE, &mut keep, removed)
                 });
             }
         }

@@ -1,43 +1,24 @@
-//! `unsync::LruCache`: the core that owns one cache's data, or one shard's.
-//!
-//! Owns the limits and holds them: after every call all bounds hold, and nothing that is past its time is ever returned.
-//! Public methods read the clock and hash the key; most have a twin ending in `_at` that is told both, for the shared
-//! cache, which does these two outside its locks. What leaves goes into a [`Left`], for the caller to see off.
-
-mod api;
-mod figures;
-mod short;
-mod walk;
+//! `unsync::LruCache`: a core with a clock, a hasher and notification, behind `&mut self`.
 
 use std::borrow::Borrow;
-use std::mem::replace;
-use std::num::NonZeroU32;
-use std::sync::Arc;
+use std::convert::Infallible;
+use std::fmt;
+use std::hash::{BuildHasher, Hash};
+use std::time::Duration;
 
-use super::builder::{Limits, Weigher};
-use super::error::TooHeavy;
-use super::left::{Left, Listener};
-use super::slab::Place;
-use super::store::{Entry, Store};
+use super::builder::{MAX_ENTRIES_PER_SHARD, UnsyncLruBuilder, Weigher};
+use super::core::{Core, Drain, IntoIter, Iter, IterMut, Keys, Limits, Order, Values};
+use super::error::{InvalidLimit, TooHeavy};
+use super::removal::{RemovalNotifier, RemovedEntries};
 use crate::clock::{Clock, Nanos};
-use crate::hash::DefaultHashBuilder;
+use crate::hash::{DefaultHashBuilder, hash};
 use crate::removal::RemovalCause;
-use crate::sweep::Swept;
+use crate::stats::CacheStats;
 
-/// Entries past their time that a call frees beside its own work.
-const FREED_PER_CALL: usize = 4;
-
-/// The end of an order at which entries leave.
-#[derive(Clone, Copy)]
-pub(super) enum End {
-    LeastRecent,
-    Oldest,
-}
-
-/// A cache bounded by size, weight, age and idleness: the single-threaded core of [`LruCache`](crate::LruCache).
+/// A single-threaded cache bounded by size, weight, age and idleness.
 ///
-/// The semantics are those of the shared cache, of which this is one shard; see there. Values are borrowed in place of
-/// cloned, and [`iter`](Self::iter) goes through them in order of use.
+/// The semantics are those of the shared [`LruCache`](crate::LruCache) with one shard. Values are borrowed instead of
+/// cloned, and there are iterators.
 ///
 /// ```
 /// use leakproof::unsync::LruCache;
@@ -49,430 +30,428 @@ pub(super) enum End {
 /// assert_eq!(cache.get("a"), Some(&1)); // "b" is now the least recently used
 /// cache.insert("c".to_string(), 3);
 /// assert_eq!(cache.get("b"), None);
-/// assert!(cache.iter().map(|(key, _)| key).eq(["c", "a"]));
+/// assert!(cache.keys().eq(["c", "a"]));
 /// ```
-// In this order, as in a shard: see `Sharded`.
-#[repr(C)]
 pub struct LruCache<K, V, S = DefaultHashBuilder> {
-    counts: Counts,
-    /// The latest time that a call was told; later ones are never taken to be earlier.
-    latest: Nanos,
-    /// No entry's time is over before this.
-    next_due: Nanos,
-    store: Store<K, V>,
-    weight: u64,
-    pub(super) limits: Limits,
+    pub(super) core: Core<K, V>,
     clock: Clock,
     hasher: S,
     weigher: Weigher<K, V>,
-    listener: Arc<Listener<K, V>>,
+    notifier: RemovalNotifier<K, V>,
 }
 
-#[derive(Default)]
-#[repr(C)]
-struct Counts {
-    hits: u64,
-    misses: u64,
-    inserted: u64,
-    evicted: u64,
-    expired: u64,
-    idle: u64,
-    replaced: u64,
-    removed: u64,
-    rejected: u64,
-    high_water: usize,
-}
+impl<K, V> LruCache<K, V> {
+    /// Creates a cache of up to `max_entries` entries, each of which lives for `ttl` after it was last written.
+    ///
+    /// # Panics
+    ///
+    /// Panics if `max_entries` or `ttl` is zero, or if `max_entries` exceeds 2<sup>31</sup>.
+    /// [`builder`](Self::builder) returns an error instead.
+    #[must_use]
+    #[track_caller]
+    pub fn new(max_entries: usize, ttl: Duration) -> Self {
+        match Self::builder().max_entries(max_entries).ttl(ttl).build() {
+            Ok(cache) => cache,
+            Err(error) => panic!("unsync::LruCache::new: {error}"),
+        }
+    }
 
-impl Counts {
-    fn left(&mut self, cause: RemovalCause) {
-        *match cause {
-            RemovalCause::Expired => &mut self.expired,
-            RemovalCause::Idle => &mut self.idle,
-            RemovalCause::Evicted => &mut self.evicted,
-            RemovalCause::Replaced => &mut self.replaced,
-            _ => &mut self.removed,
-        } += 1;
+    /// Returns a builder with every option at its default.
+    pub fn builder() -> UnsyncLruBuilder<K, V> {
+        UnsyncLruBuilder::default()
     }
 }
 
 impl<K, V, S> LruCache<K, V, S> {
-    pub(super) fn with(
+    pub(super) fn with_limits(
         limits: Limits,
         clock: Clock,
         hasher: S,
         weigher: Weigher<K, V>,
-        listener: Arc<Listener<K, V>>,
+        notifier: RemovalNotifier<K, V>,
     ) -> Self {
         Self {
-            store: Store::new(),
-            limits,
-            weight: 0,
-            latest: 0,
-            next_due: Nanos::MAX,
-            counts: Counts::default(),
+            core: Core::new(limits),
             clock,
             hasher,
             weigher,
-            listener,
+            notifier,
         }
     }
 
-    /// Why an entry's time is over, if it is: for what came first.
-    #[inline(always)]
-    fn over(&self, now: Nanos, at: Place) -> Option<RemovalCause> {
-        if now < self.next_due {
-            return None;
-        }
-        // Since when, as differences, which no time is too late for; the largest limit is none.
-        let since = |time: Nanos, limit: Nanos| {
-            (now - time)
-                .checked_sub(limit)
-                .filter(|_| limit != Nanos::MAX)
-        };
-        let too_old = since(self.store.writes().time(at), self.limits.ttl);
-        let unused = since(self.store.recency().time(at), self.limits.idle_timeout);
-        let cause = if too_old >= unused {
-            RemovalCause::Expired
-        } else {
-            RemovalCause::Idle
-        };
-        too_old.or(unused).map(|_| cause)
+    #[inline]
+    pub(super) fn now(&self) -> Nanos {
+        self.clock.nanos()
     }
 
-    /// An entry whose time is over, if there is one: then one end of one order has it.
-    #[inline(always)]
-    fn next_over(&self, now: Nanos) -> Option<(Place, RemovalCause)> {
-        let ends = [self.store.writes().last(), self.store.recency().last()];
-        ends.into_iter()
-            .flatten()
-            .find_map(|at| Some((at, self.over(now, at)?)))
-    }
-
-    /// Lets time pass; whether some entry's time may be over.
-    #[inline(always)]
-    fn is_due(&mut self, now: Nanos) -> bool {
-        self.latest = self.latest.max(now);
-        self.latest >= self.next_due
-    }
-
-    /// Lets time pass, and frees a few of the entries whose time is over; the time that counts.
-    #[inline(always)]
-    fn tick(&mut self, now: Nanos, left: &mut Left<K, V>) -> Nanos {
-        if self.is_due(now) {
-            self.free_some(FREED_PER_CALL, left);
-        }
-        self.latest
-    }
-
-    /// Frees up to `budget` entries whose time is over; how many.
-    #[cold]
-    fn free_some(&mut self, budget: usize, left: &mut Left<K, V>) -> usize {
-        for freed in 0..budget {
-            let Some((at, cause)) = self.next_over(self.latest) else {
-                let due = |oldest: Option<(Place, Nanos)>, limit| {
-                    oldest.map_or(Nanos::MAX, |(_, time)| time.saturating_add(limit))
-                };
-                let age = due(self.store.writes().oldest(), self.limits.ttl);
-                let idle = due(self.store.recency().oldest(), self.limits.idle_timeout);
-                self.next_due = age.min(idle);
-                return freed;
-            };
-            self.take(at, cause, left);
-        }
-        budget
-    }
-
-    /// Takes an entry out.
-    fn take(&mut self, at: Place, cause: RemovalCause, left: &mut Left<K, V>) {
-        let entry = self.store.remove(at);
-        self.weight -= u64::from(entry.weight.get());
-        self.counts.left(cause);
-        left.push(entry, cause);
-    }
-
-    #[cold]
-    fn unless_over(&mut self, now: Nanos, at: Place, left: &mut Left<K, V>) -> Option<Place> {
-        if let Some(cause) = self.over(now, at) {
-            self.take(at, cause, left);
-            return None;
-        }
-        Some(at)
-    }
-
-    /// The live entry under a key. One whose time is over is taken out.
-    #[inline(always)]
-    fn live_at<Q: ?Sized + Eq>(
+    /// Calls `work` with the core and the time, and notifies of what it removed.
+    fn write<R>(
         &mut self,
-        now: Nanos,
-        hash: u64,
-        key: &Q,
-        left: &mut Left<K, V>,
-    ) -> Option<Place>
-    where
-        K: Borrow<Q>,
-    {
-        let at = self.store.find(hash, key)?;
-        if now < self.next_due {
-            Some(at)
-        } else {
-            self.unless_over(now, at, left)
-        }
+        work: impl FnOnce(&mut Core<K, V>, Nanos, &mut RemovedEntries<'_, K, V>) -> R,
+    ) -> R {
+        let now = self.now();
+        let mut removed = RemovedEntries::new(&self.notifier);
+        work(&mut self.core, now, &mut removed)
     }
 
-    /// [`look`](Self::look), where some entry's time may be over.
-    #[cold]
-    pub(super) fn get_at<Q: ?Sized + Eq>(
+    /// Calls `work`, which also removes an entry for the caller, and notifies of all that it removed.
+    fn take(
         &mut self,
-        now: Nanos,
-        hash: u64,
-        key: &Q,
-        left: &mut Left<K, V>,
-    ) -> Option<Place>
-    where
-        K: Borrow<Q>,
-    {
-        let now = self.tick(now, left);
-        let found = self.live_at(now, hash, key, left);
-        match found {
-            Some(at) => {
-                self.counts.hits += 1;
-                self.store.used(at, *self.store.link(at), now);
-            }
-            None => self.counts.misses += 1,
-        }
-        found
+        work: impl FnOnce(&mut Core<K, V>, Nanos, &mut RemovedEntries<'_, K, V>) -> Option<(K, V)>,
+    ) -> Option<(K, V)> {
+        let now = self.now();
+        let mut removed = RemovedEntries::new(&self.notifier);
+        let taken = work(&mut self.core, now, &mut removed);
+        removed.finish(taken, RemovalCause::Removed)
     }
 
-    /// [`get_at`](Self::get_at) of a call that did so before: it counts no more, and lets nothing leave.
-    pub(super) fn get_again_at<Q: ?Sized + Eq>(
-        &mut self,
-        now: Nanos,
-        hash: u64,
-        key: &Q,
-    ) -> Option<Place>
-    where
-        K: Borrow<Q>,
-    {
-        self.latest = self.latest.max(now);
-        let found = self
-            .store
-            .find(hash, key)
-            .filter(|&at| self.over(self.latest, at).is_none());
-        if let Some(at) = found {
-            self.store.used(at, *self.store.link(at), self.latest);
-        }
-        found
-    }
-
-    #[inline(always)]
-    pub(super) fn value(&self, at: Place) -> &V {
-        &self.store.entry(at).value
-    }
-
-    /// The live entry under a key, left as it is.
-    #[inline(always)]
-    pub(super) fn peek_at<Q: ?Sized + Eq>(&self, now: Nanos, hash: u64, key: &Q) -> Option<&V>
-    where
-        K: Borrow<Q>,
-    {
-        let at = self.store.find(hash, key)?;
-        self.over(self.latest.max(now), at)
-            .is_none()
-            .then(|| self.value(at))
-    }
-
-    /// Adds an entry, or gives the one under this key another value, which makes it another entry as far as times go.
+    /// Returns the number of live entries.
     ///
-    /// The former value comes back with the key that was to be stored.
-    pub(super) fn insert_at(
-        &mut self,
-        now: Nanos,
-        hash: u64,
-        key: K,
-        value: V,
-        weight: NonZeroU32,
-        left: &mut Left<K, V>,
-    ) -> Result<Option<(K, V)>, TooHeavy<K, V>>
-    where
-        K: Eq,
-    {
-        let now = self.tick(now, left);
-        let found = self.live_at(now, hash, &key, left);
-        if u64::from(weight.get()) > self.limits.max_weight {
-            self.counts.rejected += 1;
-            if let Some(at) = found {
-                // Out of date: to serve it on would be worse than to serve nothing.
-                self.take(at, RemovalCause::Replaced, left);
-            }
-            return Err(TooHeavy {
-                key,
-                value,
-                weight: weight.get(),
-                max_weight: self.limits.max_weight,
-            });
-        }
-        self.counts.inserted += 1;
-        if let Some(at) = found {
-            self.weight -= u64::from(self.store.entry(at).weight.get());
-            self.weight += u64::from(weight.get());
-            let former = self.store.rewrite(at, value, weight, now);
-            self.counts.replaced += 1;
-            // It is the most recently used now, and within the bound alone: what goes is others.
-            self.evict(usize::MAX, left);
-            return Ok(Some((key, former)));
-        }
-        self.add(now, Entry::new(hash, key, value, weight), left);
-        Ok(None)
+    /// Takes a step for every entry that is expired and not yet removed. Writes and sweeps remove these.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.core.len(self.now())
     }
 
-    /// Adds an entry, and evicts what has to go for it: what is past its time first, then the least recently used.
-    #[inline(always)]
-    fn add(&mut self, now: Nanos, entry: Entry<K, V>, left: &mut Left<K, V>) {
-        self.note_due(now);
-        self.weight += u64::from(entry.weight.get());
-        while self.store.len() >= self.limits.max_entries || self.weight > self.limits.max_weight {
-            let Some((at, cause)) = self.next_to_go(now) else {
-                break;
-            };
-            let weight = u64::from(self.store.entry(at).weight.get());
-            if self.store.len() <= self.limits.max_entries
-                && self.weight - weight <= self.limits.max_weight
-            {
-                // The last that has to go leaves its place to the newcomer.
-                self.weight -= weight;
-                self.counts.left(cause);
-                left.push(self.store.replace(at, entry, now), cause);
-                return;
-            }
-            self.take(at, cause, left);
-        }
-        self.push(now, entry);
+    /// Returns `true` if no entry is live. Costs as much as [`len`](Self::len).
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
     }
 
-    /// Notes when the time of an entry that is written now may be over.
-    #[inline(always)]
-    fn note_due(&mut self, now: Nanos) {
-        // It is no later already where there were entries: the time of one that comes after them is over after theirs.
-        if self.next_due == Nanos::MAX {
-            self.next_due = now.saturating_add(self.limits.ttl.min(self.limits.idle_timeout));
+    /// Returns the weight of the live entries. Costs as much as [`len`](Self::len).
+    #[must_use]
+    pub fn weight(&self) -> u64 {
+        self.core.weight(self.now())
+    }
+
+    /// Returns the size, the bounds, the age of the oldest entry, and counters. Costs as much as [`len`](Self::len).
+    #[must_use]
+    pub fn stats(&self) -> CacheStats {
+        CacheStats {
+            callback_panics: self.notifier.panics(),
+            ..self.core.stats(self.now())
         }
     }
 
-    #[inline(never)]
-    fn push(&mut self, now: Nanos, entry: Entry<K, V>) {
-        self.store.push(entry, self.limits.max_entries, now);
-        self.counts.high_water = self.counts.high_water.max(self.store.len());
+    /// Returns the bound on the number of entries. Without one, it is [`max_weight`](Self::max_weight), because every
+    /// entry weighs at least 1.
+    #[must_use]
+    pub fn max_entries(&self) -> usize {
+        self.core.limits().reachable_entries()
     }
 
-    #[inline(always)]
-    fn next_to_go(&self, now: Nanos) -> Option<(Place, RemovalCause)> {
-        if now >= self.next_due
-            && let Some(over) = self.next_over(now)
-        {
-            return Some(over);
+    /// Returns the bound on the weight of all entries, if there is one.
+    #[must_use]
+    pub fn max_weight(&self) -> Option<u64> {
+        self.core.limits().max_weight()
+    }
+
+    /// Returns how long an entry lives after it was last written, if that is limited.
+    #[must_use]
+    pub fn ttl(&self) -> Option<Duration> {
+        self.core.limits().ttl()
+    }
+
+    /// Returns how long an entry lives after its last access, if that is limited.
+    #[must_use]
+    pub fn idle_timeout(&self) -> Option<Duration> {
+        self.core.limits().idle_timeout()
+    }
+
+    /// Removes and returns the live entry with the oldest access.
+    ///
+    /// Expired entries before it are removed too, in a step for each.
+    pub fn pop_lru(&mut self) -> Option<(K, V)> {
+        self.take(|core, now, removed| core.pop(now, Order::Recency, removed))
+    }
+
+    /// Removes and returns the live entry with the oldest write.
+    ///
+    /// Expired entries before it are removed too, in a step for each.
+    pub fn pop_oldest(&mut self) -> Option<(K, V)> {
+        self.take(|core, now, removed| core.pop(now, Order::Write, removed))
+    }
+
+    /// Removes the entries for which `keep` returns `false`, in time proportional to the number of entries.
+    pub fn retain(&mut self, mut keep: impl FnMut(&K, &mut V) -> bool) {
+        self.write(|core, now, removed| {
+            core.retain(now, usize::MAX, usize::MAX, &mut keep, removed)
+        });
+    }
+
+    /// Changes the bound on the number of entries, and evicts what exceeds it, in time proportional to its number.
+    ///
+    /// # Errors
+    ///
+    /// Returns [`InvalidLimit`], and changes nothing, if the bound is zero or exceeds 2<sup>31</sup>.
+    pub fn set_max_entries(&mut self, max_entries: usize) -> Result<(), InvalidLimit> {
+        let most = MAX_ENTRIES_PER_SHARD as u64;
+        InvalidLimit::check("max_entries", max_entries as u64, 1, most)?;
+        self.core.set_max_entries(max_entries);
+        self.shrink_to_bounds();
+        Ok(())
+    }
+
+    /// Changes the bound on the weight of all entries, and evicts what exceeds it, in time proportional to its number.
+    ///
+    /// # Errors
+    ///
+    /// Returns [`InvalidLimit`], and changes nothing, if the bound is zero or the cache has no weigher.
+    pub fn set_max_weight(&mut self, max_weight: u64) -> Result<(), InvalidLimit> {
+        if !self.weigher.is_given() {
+            return Err(InvalidLimit::NoWeigher);
         }
-        self.store
-            .recency()
-            .last()
-            .map(|at| (at, RemovalCause::Evicted))
+        InvalidLimit::check("max_weight", max_weight, 1, u64::MAX)?;
+        self.core.set_max_weight(max_weight);
+        self.shrink_to_bounds();
+        Ok(())
     }
 
-    /// Evicts until the bounds hold, up to `budget` entries.
-    #[inline(always)]
-    fn evict(&mut self, budget: usize, left: &mut Left<K, V>) {
-        for _ in 0..budget {
-            if !self.is_above_bounds() {
-                return;
-            }
-            let Some((at, cause)) = self.next_to_go(self.latest) else {
-                return;
-            };
-            self.take(at, cause, left);
-        }
+    fn shrink_to_bounds(&mut self) {
+        self.write(|core, now, removed| {
+            core.shrink_to_bounds(now, usize::MAX, removed);
+            let _all = core.sweep(now, usize::MAX, removed);
+        });
     }
 
-    fn is_above_bounds(&self) -> bool {
-        self.store.len() > self.limits.max_entries || self.weight > self.limits.max_weight
+    /// Removes all entries, in time proportional to their number, and frees their memory.
+    pub fn clear(&mut self) {
+        self.write(Core::clear);
     }
 
-    /// Takes the live entry under a key out.
-    pub(super) fn remove_at<Q: ?Sized + Eq>(
-        &mut self,
-        now: Nanos,
-        hash: u64,
-        key: &Q,
-        left: &mut Left<K, V>,
-    ) -> Option<(K, V)>
+    /// Removes the expired entries, and returns how many it removed. It changes no answer.
+    pub fn sweep(&mut self) -> usize {
+        self.write(|core, now, removed| core.sweep(now, usize::MAX, removed).freed)
+    }
+
+    /// Checks every invariant, in time proportional to the size; for tests and fuzzing.
+    ///
+    /// # Panics
+    ///
+    /// Panics if an invariant does not hold.
+    #[doc(hidden)]
+    pub fn validate(&self) {
+        self.core.validate();
+        self.core.validate_bounds();
+    }
+}
+
+impl<K: Hash + Eq, V, S: BuildHasher> LruCache<K, V, S> {
+    /// Returns the live value of a key, and makes its entry the most recently used.
+    #[inline]
+    pub fn get<Q>(&mut self, key: &Q) -> Option<&V>
     where
         K: Borrow<Q>,
+        Q: ?Sized + Hash + Eq,
     {
-        let now = self.tick(now, left);
-        let at = self.live_at(now, hash, key, left)?;
-        Some(self.pop(at))
+        self.get_mut(key).map(|value| &*value)
     }
 
-    fn pop(&mut self, at: Place) -> (K, V) {
-        let entry = self.store.remove(at);
-        self.weight -= u64::from(entry.weight.get());
-        self.counts.removed += 1;
-        (entry.key, entry.value)
+    /// Returns the live value of a key for modification, and makes its entry the most recently used.
+    ///
+    /// A modification is no write: it does not renew the ttl, and the weight stays.
+    #[inline]
+    pub fn get_mut<Q>(&mut self, key: &Q) -> Option<&mut V>
+    where
+        K: Borrow<Q>,
+        Q: ?Sized + Hash + Eq,
+    {
+        let hash = hash(&self.hasher, key);
+        let now = self.now();
+        self.core.get(now, hash, key)
     }
 
-    /// The live entry at an end of an order, and its time there; entries whose time is over are freed on the way.
-    pub(super) fn first_live(
+    /// Returns the live value of a key. Refreshes nothing, and counts neither a hit nor a miss.
+    #[must_use]
+    pub fn peek<Q>(&self, key: &Q) -> Option<&V>
+    where
+        K: Borrow<Q>,
+        Q: ?Sized + Hash + Eq,
+    {
+        self.core.peek(self.now(), hash(&self.hasher, key), key)
+    }
+
+    /// Returns the live value of a key for modification. Refreshes nothing, and counts neither a hit nor a miss.
+    pub fn peek_mut<Q>(&mut self, key: &Q) -> Option<&mut V>
+    where
+        K: Borrow<Q>,
+        Q: ?Sized + Hash + Eq,
+    {
+        let hash = hash(&self.hasher, key);
+        let now = self.now();
+        self.core.peek_mut(now, hash, key)
+    }
+
+    /// Returns `true` if a key has a live entry. Refreshes nothing, and counts neither a hit nor a miss.
+    #[must_use]
+    pub fn contains_key<Q>(&self, key: &Q) -> bool
+    where
+        K: Borrow<Q>,
+        Q: ?Sized + Hash + Eq,
+    {
+        self.peek(key).is_some()
+    }
+
+    /// Stores a value, and returns the live value that it replaces.
+    ///
+    /// If the cache is full, expired entries are evicted first, then the least recently used one. An entry that alone
+    /// exceeds `max_weight` is not stored. It is counted and passed to the removal callback with
+    /// [`RemovalCause::Rejected`], and what it was to replace is removed. [`insert_checked`](Self::insert_checked) returns
+    /// it instead.
+    #[inline]
+    pub fn insert(&mut self, key: K, value: V) -> Option<V> {
+        self.insert_checked(key, value).unwrap_or_else(|refused| {
+            self.notifier
+                .notify(&refused.key, &refused.value, RemovalCause::Rejected);
+            None
+        })
+    }
+
+    /// Does what [`insert`](Self::insert) does, and returns an entry that is too heavy as an error.
+    ///
+    /// # Errors
+    ///
+    /// Returns [`TooHeavy`] with the key and the value. What they were to replace is removed nevertheless, because it is
+    /// out of date.
+    #[inline]
+    pub fn insert_checked(&mut self, key: K, value: V) -> Result<Option<V>, TooHeavy<K, V>> {
+        let weight = self.weigher.weigh(&key, &value);
+        let hash = hash(&self.hasher, &key);
+        let now = self.now();
+        let mut removed = RemovedEntries::new(&self.notifier);
+        let replaced = self
+            .core
+            .insert(now, hash, key, value, weight, &mut removed)?;
+        let replaced = removed.finish(replaced, RemovalCause::Replaced);
+        Ok(replaced.map(|(_, value)| value))
+    }
+
+    /// Returns the live value of a key, or stores and returns what `compute` returns.
+    #[inline]
+    pub fn get_or_insert_with<Q>(&mut self, key: &Q, compute: impl FnOnce() -> V) -> V
+    where
+        K: Borrow<Q>,
+        Q: ?Sized + Hash + Eq + ToOwned<Owned = K>,
+        V: Clone,
+    {
+        match self.try_get_or_insert_with(key, || Ok::<V, Infallible>(compute())) {
+            Ok(value) => value,
+        }
+    }
+
+    /// Does what [`get_or_insert_with`](Self::get_or_insert_with) does, and stores nothing if `compute` fails.
+    ///
+    /// # Errors
+    ///
+    /// Returns the error of `compute`.
+    #[inline]
+    pub fn try_get_or_insert_with<Q, E>(
         &mut self,
-        now: Nanos,
-        end: End,
-        left: &mut Left<K, V>,
-    ) -> Option<(Place, Nanos)> {
-        let now = self.tick(now, left);
-        loop {
-            let (at, time) = match end {
-                End::LeastRecent => self.store.recency().oldest(),
-                End::Oldest => self.store.writes().oldest(),
-            }?;
-            let Some(cause) = self.over(now, at) else {
-                return Some((at, time));
-            };
-            self.take(at, cause, left);
+        key: &Q,
+        compute: impl FnOnce() -> Result<V, E>,
+    ) -> Result<V, E>
+    where
+        K: Borrow<Q>,
+        Q: ?Sized + Hash + Eq + ToOwned<Owned = K>,
+        V: Clone,
+    {
+        if let Some(value) = self.get(key) {
+            return Ok(value.clone());
         }
+        let value = compute()?;
+        self.insert(key.to_owned(), value.clone());
+        Ok(value)
     }
 
-    pub(super) fn pop_at(&mut self, now: Nanos, end: End, left: &mut Left<K, V>) -> Option<(K, V)> {
-        let (at, _) = self.first_live(now, end, left)?;
-        Some(self.pop(at))
+    /// Removes the live entry of a key, and returns its value.
+    pub fn remove<Q>(&mut self, key: &Q) -> Option<V>
+    where
+        K: Borrow<Q>,
+        Q: ?Sized + Hash + Eq,
+    {
+        let hash = hash(&self.hasher, key);
+        self.take(|core, now, removed| core.remove(now, hash, key, removed))
+            .map(|(_, value)| value)
+    }
+}
+
+impl<K, V, S> fmt::Debug for LruCache<K, V, S> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("LruCache")
+            .field("stats", &self.stats())
+            .finish_non_exhaustive()
+    }
+}
+
+/// Iterators.
+impl<K, V, S> LruCache<K, V, S> {
+    /// Returns the live entries, the most recently used first. Refreshes nothing.
+    pub fn iter(&self) -> Iter<'_, K, V> {
+        self.core.iter(self.now())
     }
 
-    pub(super) fn clear_at(&mut self, now: Nanos, left: &mut Left<K, V>) {
-        self.latest = self.latest.max(now);
-        self.free_some(usize::MAX, left);
-        for entry in replace(&mut self.store, Store::new()).into_entries() {
-            self.counts.left(RemovalCause::Removed);
-            left.push(entry, RemovalCause::Removed);
+    /// Returns the live entries with mutable values, in no particular order. Refreshes nothing.
+    pub fn iter_mut(&mut self) -> IterMut<'_, K, V> {
+        let now = self.now();
+        self.core.iter_mut(now)
+    }
+
+    /// Returns the keys of the live entries, the most recently used first. Refreshes nothing.
+    pub fn keys(&self) -> Keys<'_, K, V> {
+        Keys(self.iter())
+    }
+
+    /// Returns the values of the live entries, the most recently used first. Refreshes nothing.
+    pub fn values(&self) -> Values<'_, K, V> {
+        Values(self.iter())
+    }
+
+    /// Removes all entries, and returns the live ones in no particular order.
+    ///
+    /// The removal callback is called for all of them before this returns.
+    pub fn drain(&mut self) -> Drain<K, V> {
+        let now = self.now();
+        let mut removed = RemovedEntries::new(&self.notifier);
+        self.core.clear(now, &mut removed);
+        Drain(removed.finish_all().into_iter())
+    }
+}
+
+impl<'a, K, V, S> IntoIterator for &'a LruCache<K, V, S> {
+    type Item = (&'a K, &'a V);
+    type IntoIter = Iter<'a, K, V>;
+
+    fn into_iter(self) -> Iter<'a, K, V> {
+        self.iter()
+    }
+}
+
+impl<'a, K, V, S> IntoIterator for &'a mut LruCache<K, V, S> {
+    type Item = (&'a K, &'a mut V);
+    type IntoIter = IterMut<'a, K, V>;
+
+    fn into_iter(self) -> IterMut<'a, K, V> {
+        self.iter_mut()
+    }
+}
+
+impl<K, V, S> IntoIterator for LruCache<K, V, S> {
+    type Item = (K, V);
+    type IntoIter = IntoIter<K, V>;
+
+    /// Returns the live entries, in no particular order. The removal callback is not called.
+    fn into_iter(self) -> IntoIter<K, V> {
+        let now = self.now();
+        self.core.into_live(now)
+    }
+}
+
+impl<K: Hash + Eq, V, S: BuildHasher> Extend<(K, V)> for LruCache<K, V, S> {
+    /// Inserts every entry.
+    fn extend<I: IntoIterator<Item = (K, V)>>(&mut self, entries: I) {
+        for (key, value) in entries {
+            self.insert(key, value);
         }
-        self.weight = 0;
-        self.next_due = Nanos::MAX;
-    }
-
-    /// Frees up to `budget` entries whose time is over.
-    pub(super) fn sweep_at(&mut self, now: Nanos, budget: usize, left: &mut Left<K, V>) -> Swept {
-        self.latest = self.latest.max(now);
-        let freed = if self.latest >= self.next_due {
-            self.free_some(budget, left)
-        } else {
-            0
-        };
-        let tidying = (freed..budget).take_while(|_| self.store.tidy()).count();
-        Swept {
-            freed,
-            more: freed + tidying == budget,
-        }
-    }
-
-    /// Evicts up to `budget` of the entries that are too many; whether there are more.
-    pub(super) fn evict_at(&mut self, now: Nanos, budget: usize, left: &mut Left<K, V>) -> bool {
-        self.tick(now, left);
-        self.evict(budget, left);
-        self.is_above_bounds()
     }
 }

@@ -89,12 +89,17 @@ fn what_left_in_a_call_that_panics_is_told_of_all_the_same() {
     time.advance(MINUTE / 2);
     shared.insert(2, Brittle(true));
     time.advance(MINUTE / 2);
-    let looked_up = catch_unwind(AssertUnwindSafe(|| shared.get(&2)));
-    assert!(looked_up.is_err() && shared.stats().expired == 1);
+    let read = catch_unwind(AssertUnwindSafe(|| shared.get(&2)));
+    assert!(read.is_err() && shared.stats().expired == 1);
+    assert_eq!(told.load(Ordering::Relaxed), 0, "a read removes nothing");
+    let retained = catch_unwind(AssertUnwindSafe(|| {
+        shared.retain(|_, _| panic!("a user's code panics"));
+    }));
+    assert!(retained.is_err() && shared.stats().expired == 1);
     assert_eq!(
         told.swap(0, Ordering::Relaxed),
         1,
-        "shared: a look that lets another one expire"
+        "shared: a write that removed an expired entry"
     );
 
     let single = unsync::LruCache::builder()

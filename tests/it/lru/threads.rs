@@ -268,8 +268,9 @@ fn a_removal_callback_may_compute_the_key_whose_time_is_over() {
             cache.get_or_insert_with(&1, || 8),
             cache.stats().callback_panics
         ),
-        (7, 0)
+        (8, 0)
     );
+    assert_eq!(cache.peek(&1), Some(8));
 }
 
 #[test]

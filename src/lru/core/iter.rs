@@ -1,0 +1,245 @@
+//! Iterators over the entries of a core, and walks that visit a bounded number of entries per call.
+
+use std::iter::Flatten;
+use std::{fmt, slice, vec};
+
+use super::{Core, Limits, Node, RECENCY};
+use crate::clock::Nanos;
+use crate::lru::list::Walk;
+use crate::lru::removal::RemovedEntries;
+use crate::lru::slab::Slot;
+use crate::removal::RemovalCause;
+
+/// Slots are visited downwards: a removal moves an entry from above, where all were visited.
+impl<K, V> Core<K, V> {
+    pub(in crate::lru) fn iter(&self, now: Nanos) -> Iter<'_, K, V> {
+        Iter {
+            slots: self.recency.newest_first(&self.nodes),
+            core: self,
+            now: self.latest.max(now),
+        }
+    }
+
+    pub(in crate::lru) fn iter_mut(&mut self, now: Nanos) -> IterMut<'_, K, V> {
+        IterMut {
+            nodes: self.nodes.iter_mut(),
+            now: self.latest.max(now),
+            limits: self.limits,
+        }
+    }
+
+    pub(in crate::lru) fn into_live(self, now: Nanos) -> IntoIter<K, V> {
+        IntoIter {
+            nodes: self.nodes.into_iter(),
+            now: self.latest.max(now),
+            limits: self.limits,
+        }
+    }
+
+    /// Calls `visit` with the live entries among the `budget` slots below `from`. Returns how many slots it visited, and
+    /// where to continue.
+    pub(in crate::lru) fn scan(
+        &self,
+        now: Nanos,
+        from: usize,
+        budget: usize,
+        mut visit: impl FnMut(&K, &V),
+    ) -> (usize, Option<usize>) {
+        let now = self.latest.max(now);
+        let from = from.min(self.nodes.len());
+        let to = from.saturating_sub(budget);
+        for slot in (to..from).rev().map(|slot| slot as Slot) {
+            if self.expiry_cause(now, slot).is_none() {
+                let node = &self.nodes[slot];
+                visit(&node.entry.key, &node.entry.value);
+            }
+        }
+        (from - to, (to > 0).then_some(to))
+    }
+
+    /// Removes, among the `budget` slots below `from`, the entries that `keep` rejects. Returns where to continue.
+    pub(in crate::lru) fn retain(
+        &mut self,
+        now: Nanos,
+        from: usize,
+        budget: usize,
+        keep: &mut impl FnMut(&K, &mut V) -> bool,
+        removed: &mut RemovedEntries<'_, K, V>,
+    ) -> Option<usize> {
+        let now = self.prepare_write(now, removed);
+        let from = from.min(self.nodes.len());
+        let to = from.saturating_sub(budget);
+        for slot in (to..from).rev().map(|slot| slot as Slot) {
+            if !self.stays_live(now, slot, removed) {
+                continue;
+            }
+            let node = &mut self.nodes[slot];
+            if !keep(&node.entry.key, &mut node.entry.value) {
+                self.remove_entry(slot, RemovalCause::Removed, removed);
+            }
+        }
+        (to > 0).then_some(to)
+    }
+}
+
+/// The live entries of a cache, the most recently used first.
+pub struct Iter<'a, K, V> {
+    core: &'a Core<K, V>,
+    slots: Walk<'a, Node<K, V>, RECENCY>,
+    now: Nanos,
+}
+
+impl<K, V> Iter<'_, K, V> {
+    /// Returns the slot of the next live entry.
+    fn next_slot(&mut self) -> Option<Slot> {
+        let limits = &self.core.limits;
+        let shortest = limits.ttl.min(limits.idle_timeout);
+        loop {
+            let slot = self.slots.next()?;
+            if self.core.expiry_cause(self.now, slot).is_none() {
+                return Some(slot);
+            }
+            // No entry was written after its last access, so this one and all that follow are expired.
+            if self.now - self.core.nodes[slot].accessed.time >= shortest {
+                return None;
+            }
+        }
+    }
+
+    /// Returns the next entry and the time of its last access.
+    pub(in crate::lru) fn next_with_time(&mut self) -> Option<(&K, &V, Nanos)> {
+        let slot = self.next_slot()?;
+        let node = &self.core.nodes[slot];
+        Some((
+            &node.entry.key,
+            &node.entry.value,
+            self.core.nodes[slot].accessed.time,
+        ))
+    }
+}
+
+impl<'a, K, V> Iterator for Iter<'a, K, V> {
+    type Item = (&'a K, &'a V);
+
+    fn next(&mut self) -> Option<Self::Item> {
+        let slot = self.next_slot()?;
+        let node = &self.core.nodes[slot];
+        Some((&node.entry.key, &node.entry.value))
+    }
+}
+
+impl<K, V> Clone for Iter<'_, K, V> {
+    fn clone(&self) -> Self {
+        Self {
+            slots: self.slots.clone(),
+            ..*self
+        }
+    }
+}
+
+/// The keys of the live entries of a cache, the most recently used first.
+pub struct Keys<'a, K, V>(pub(in crate::lru) Iter<'a, K, V>);
+
+impl<'a, K, V> Iterator for Keys<'a, K, V> {
+    type Item = &'a K;
+
+    fn next(&mut self) -> Option<&'a K> {
+        self.0.next().map(|(key, _)| key)
+    }
+}
+
+/// The values of the live entries of a cache, the most recently used first.
+pub struct Values<'a, K, V>(pub(in crate::lru) Iter<'a, K, V>);
+
+impl<'a, K, V> Iterator for Values<'a, K, V> {
+    type Item = &'a V;
+
+    fn next(&mut self) -> Option<&'a V> {
+        self.0.next().map(|(_, value)| value)
+    }
+}
+
+/// The live entries of a cache with mutable values, in no particular order.
+pub struct IterMut<'a, K, V> {
+    nodes: Flatten<slice::IterMut<'a, Vec<Node<K, V>>>>,
+    now: Nanos,
+    limits: Limits,
+}
+
+impl<'a, K, V> Iterator for IterMut<'a, K, V> {
+    type Item = (&'a K, &'a mut V);
+
+    fn next(&mut self) -> Option<Self::Item> {
+        let Self { nodes, now, limits } = self;
+        let node = nodes.find(|node| limits.expiry_cause(*now, node).is_none())?;
+        Some((&node.entry.key, &mut node.entry.value))
+    }
+}
+
+/// The live entries of a cache that was consumed, in no particular order. The removal callback is not called.
+pub struct IntoIter<K, V> {
+    nodes: Flatten<vec::IntoIter<Vec<Node<K, V>>>>,
+    now: Nanos,
+    limits: Limits,
+}
+
+impl<K, V> Iterator for IntoIter<K, V> {
+    type Item = (K, V);
+
+    fn next(&mut self) -> Option<(K, V)> {
+        let Self { nodes, now, limits } = self;
+        let node = nodes.find(|node| limits.expiry_cause(*now, node).is_none())?;
+        Some((node.entry.key, node.entry.value))
+    }
+}
+
+/// The live entries that [`drain`](crate::unsync::LruCache::drain) removed, in no particular order.
+pub struct Drain<K, V>(pub(in crate::lru) vec::IntoIter<(K, V, RemovalCause)>);
+
+impl<K, V> Iterator for Drain<K, V> {
+    type Item = (K, V);
+
+    fn next(&mut self) -> Option<(K, V)> {
+        // The others were expired.
+        let (key, value, _) = self
+            .0
+            .find(|&(_, _, cause)| cause == RemovalCause::Removed)?;
+        Some((key, value))
+    }
+}
+
+impl<K, V> fmt::Debug for Iter<'_, K, V> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Iter").finish_non_exhaustive()
+    }
+}
+
+impl<K, V> fmt::Debug for Keys<'_, K, V> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Keys").finish_non_exhaustive()
+    }
+}
+
+impl<K, V> fmt::Debug for Values<'_, K, V> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Values").finish_non_exhaustive()
+    }
+}
+
+impl<K, V> fmt::Debug for IterMut<'_, K, V> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("IterMut").finish_non_exhaustive()
+    }
+}
+
+impl<K, V> fmt::Debug for IntoIter<K, V> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("IntoIter").finish_non_exhaustive()
+    }
+}
+
+impl<K, V> fmt::Debug for Drain<K, V> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Drain").finish_non_exhaustive()
+    }
+}

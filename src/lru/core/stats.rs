@@ -1,0 +1,130 @@
+//! What a core holds, and the check of its invariants. Expired entries may still be there; no figure counts them.
+
+use std::time::Duration;
+
+use super::Core;
+use crate::clock::Nanos;
+use crate::lru::slab::Slot;
+use crate::removal::RemovalCause;
+use crate::stats::CacheStats;
+
+/// Entries that are expired and not yet removed.
+#[derive(Default)]
+struct Expired {
+    by_ttl: usize,
+    by_idle_timeout: usize,
+    weight: u64,
+}
+
+impl<K, V> Core<K, V> {
+    /// Counts the expired entries, in a step for each.
+    fn expired(&self, now: Nanos) -> Expired {
+        let mut expired = Expired::default();
+        if now < self.next_expiry {
+            return expired;
+        }
+        // An entry is counted in the list whose limit is its cause.
+        let weight = |slot: Slot| u64::from(self.nodes[slot].entry.weight.get());
+        for slot in self.writes.oldest_first(&self.nodes) {
+            if now - self.nodes[slot].written.time < self.limits.ttl {
+                break;
+            }
+            if self.expiry_cause(now, slot) == Some(RemovalCause::Expired) {
+                expired.by_ttl += 1;
+                expired.weight += weight(slot);
+            }
+        }
+        for slot in self.recency.oldest_first(&self.nodes) {
+            if now - self.nodes[slot].accessed.time < self.limits.idle_timeout {
+                break;
+            }
+            if self.expiry_cause(now, slot) == Some(RemovalCause::Idle) {
+                expired.by_idle_timeout += 1;
+                expired.weight += weight(slot);
+            }
+        }
+        expired
+    }
+
+    pub(in crate::lru) fn len(&self, now: Nanos) -> usize {
+        let expired = self.expired(self.latest.max(now));
+        self.nodes.len() - expired.by_ttl - expired.by_idle_timeout
+    }
+
+    pub(in crate::lru) fn weight(&self, now: Nanos) -> u64 {
+        self.weight - self.expired(self.latest.max(now)).weight
+    }
+
+    pub(in crate::lru) fn stats(&self, now: Nanos) -> CacheStats {
+        let now = self.latest.max(now);
+        let expired = self.expired(now);
+        let oldest = self
+            .writes
+            .oldest_first(&self.nodes)
+            .find(|&slot| self.expiry_cause(now, slot).is_none());
+        CacheStats {
+            len: self.nodes.len() - expired.by_ttl - expired.by_idle_timeout,
+            max_entries: self.limits.reachable_entries(),
+            high_water: self.counts.high_water,
+            oldest_entry_age: oldest
+                .map(|at| Duration::from_nanos(now - self.nodes[at].written.time)),
+            ttl: self.limits.ttl(),
+            idle_timeout: self.limits.idle_timeout(),
+            weight: self.weight - expired.weight,
+            max_weight: self.limits.max_weight(),
+            inserted: self.counts.inserted,
+            hits: self.counts.hits,
+            misses: self.counts.misses,
+            expired: self.counts.expired + expired.by_ttl as u64,
+            idle: self.counts.idle + expired.by_idle_timeout as u64,
+            evicted: self.counts.evicted,
+            replaced: self.counts.replaced,
+            removed: self.counts.removed,
+            rejected: self.counts.rejected,
+            evicted_by_weight: self.counts.evicted_by_weight,
+            callback_panics: 0,
+        }
+    }
+
+    /// Checks every invariant but the bounds. A shard exceeds them while another thread lowers them.
+    pub(in crate::lru) fn validate(&self) {
+        let len = self.nodes.len();
+        self.index.validate(len, |slot| self.nodes[slot].entry.hash);
+        self.recency.validate(&self.nodes);
+        self.writes.validate(&self.nodes);
+        let slots = || 0..len as Slot;
+        let weights = slots().map(|slot| u64::from(self.nodes[slot].entry.weight.get()));
+        assert_eq!(weights.sum::<u64>(), self.weight, "the weight");
+        for slot in slots() {
+            let by_ttl = self.nodes[slot]
+                .written
+                .time
+                .saturating_add(self.limits.ttl);
+            let by_idle_timeout = self.nodes[slot]
+                .accessed
+                .time
+                .saturating_add(self.limits.idle_timeout);
+            assert!(
+                by_ttl.min(by_idle_timeout) >= self.next_expiry,
+                "no entry expires before `next_expiry`"
+            );
+            assert!(
+                self.nodes[slot].written.time <= self.nodes[slot].accessed.time,
+                "a write is an access"
+            );
+        }
+        let counts = &self.counts;
+        let removed =
+            counts.expired + counts.idle + counts.evicted + counts.replaced + counts.removed;
+        assert_eq!(
+            counts.inserted - removed,
+            len as u64,
+            "every entry that was inserted is here or was removed"
+        );
+    }
+
+    /// Checks that the bounds hold.
+    pub(in crate::lru) fn validate_bounds(&self) {
+        assert!(!self.is_above_bounds(), "the bounds hold");
+    }
+}

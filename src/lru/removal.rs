@@ -1,0 +1,119 @@
+//! `RemovedEntries` and `RemovalNotifier`: what a call removed from a cache, and the callback that is notified of it.
+//!
+//! A core adds every entry that it removes to `RemovedEntries`, which the shell creates before it locks and drops after
+//! it unlocks. Only then is the callback called, and only after that are the keys and values dropped. This also holds if
+//! a user's `Eq`, `Clone` or closure panics in the call.
+
+use std::sync::Arc;
+
+use crate::panic::catch_user_panic;
+use crate::removal::RemovalCause;
+use crate::sync::atomic::{AtomicU64, Ordering};
+
+pub(super) type OnRemoval<K, V> = dyn Fn(&K, &V, RemovalCause) + Send + Sync;
+
+/// The removal callback of a cache, and how often it panicked.
+pub(super) struct RemovalNotifier<K, V> {
+    on_removal: Option<Arc<OnRemoval<K, V>>>,
+    panics: AtomicU64,
+}
+
+impl<K, V> RemovalNotifier<K, V> {
+    pub(super) fn new(on_removal: Option<Arc<OnRemoval<K, V>>>) -> Self {
+        Self {
+            on_removal,
+            panics: AtomicU64::new(0),
+        }
+    }
+
+    pub(super) fn panics(&self) -> u64 {
+        // Relaxed: the count guards no other data.
+        self.panics.load(Ordering::Relaxed)
+    }
+
+    /// Calls the callback for one removal. Contains a panic in it, and counts it.
+    #[inline]
+    pub(super) fn notify(&self, key: &K, value: &V, cause: RemovalCause) {
+        if let Some(on_removal) = &self.on_removal {
+            self.call(&**on_removal, key, value, cause);
+        }
+    }
+
+    #[inline(never)]
+    fn call(&self, on_removal: &OnRemoval<K, V>, key: &K, value: &V, cause: RemovalCause) {
+        if catch_user_panic(|| on_removal(key, value, cause)).is_none() {
+            // Relaxed: the count guards no other data.
+            self.panics.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+}
+
+/// The entries that one call removed. They are notified, and then dropped, with this.
+pub(super) struct RemovedEntries<'a, K, V> {
+    notifier: &'a RemovalNotifier<K, V>,
+    is_notified: bool,
+    /// Most calls remove one entry at most, which thus costs no allocation.
+    first: Option<(K, V, RemovalCause)>,
+    more: Vec<(K, V, RemovalCause)>,
+}
+
+impl<'a, K, V> RemovedEntries<'a, K, V> {
+    #[inline]
+    pub(super) fn new(notifier: &'a RemovalNotifier<K, V>) -> Self {
+        Self {
+            notifier,
+            is_notified: false,
+            first: None,
+            more: Vec::new(),
+        }
+    }
+
+    #[inline]
+    pub(super) fn push(&mut self, (key, value): (K, V), cause: RemovalCause) {
+        if self.first.is_none() {
+            self.first = Some((key, value, cause));
+        } else {
+            self.more.push((key, value, cause));
+        }
+    }
+
+    /// Notifies of all entries, and of `entry`, which the caller of the cache receives. Returns it.
+    ///
+    /// The others are dropped after that, because a `Drop` may panic.
+    // By reference: moving this where it was just written costs more than all else that it does.
+    #[inline]
+    pub(super) fn finish(&mut self, entry: Option<(K, V)>, cause: RemovalCause) -> Option<(K, V)> {
+        self.notify();
+        if let Some((key, value)) = &entry {
+            self.notifier.notify(key, value, cause);
+        }
+        self.first = None;
+        self.more.clear();
+        entry
+    }
+
+    /// Notifies of all entries, and returns them.
+    pub(super) fn finish_all(mut self) -> Vec<(K, V, RemovalCause)> {
+        self.notify();
+        let mut all: Vec<_> = self.first.take().into_iter().collect();
+        all.append(&mut self.more);
+        all
+    }
+
+    #[inline]
+    fn notify(&mut self) {
+        if self.notifier.on_removal.is_some() && !self.is_notified {
+            self.is_notified = true;
+            for (key, value, cause) in self.first.iter().chain(&self.more) {
+                self.notifier.notify(key, value, *cause);
+            }
+        }
+    }
+}
+
+impl<K, V> Drop for RemovedEntries<'_, K, V> {
+    #[inline]
+    fn drop(&mut self) {
+        self.notify();
+    }
+}
