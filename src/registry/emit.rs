@@ -18,7 +18,7 @@ use super::list::{List, Pin, Stop};
 use super::listener::{CallOrder, Listener};
 use super::registry::{Inner, ListenerRegistry};
 use super::scope::Generation;
-use super::table::{Pinned, TopicId};
+use super::table::TopicId;
 use crate::events::{self, BreakerState};
 use crate::removal::RemovalCause;
 
@@ -114,29 +114,22 @@ impl<T, E: 'static> Inner<T, E> {
             self.table.lock().count_emit();
             return Ok(EmitSummary::default());
         }
-        let pinned = self.table.lock().pin(hash, topic);
-        let Some(Pinned {
-            list,
-            topic,
-            sequence,
-        }) = pinned
-        else {
+        let pinned = self.table.lock().pin(hash, topic, &frame);
+        let Some(list) = pinned else {
             return Ok(EmitSummary::default());
         };
-        frame.set_pinned(topic.number, sequence);
-        if generation.is_none() {
-            let stopped = list.call_from(0, event, &self.clock, |_| None);
-            if let (called, Stop::End) = stopped {
-                return Ok(EmitSummary {
-                    called,
-                    ..EmitSummary::default()
-                });
-            }
-            let emission = Emission::new(self, frame, event, generation, topic, sequence);
-            return Ok(emission.finish(list, Some(stopped)));
+        // The first list contains no later listeners, so only a generation needs checks.
+        let stopped = generation
+            .is_none()
+            .then(|| list.call_from(0, event, &self.clock, |_| None));
+        if let Some((called, Stop::End)) = stopped {
+            return Ok(EmitSummary {
+                called,
+                ..EmitSummary::default()
+            });
         }
-        let emission = Emission::new(self, frame, event, generation, topic, sequence);
-        Ok(emission.finish(list, None))
+        let emission = Emission::new(self, frame, event, generation, hash);
+        Ok(emission.finish(list, stopped))
     }
 }
 
@@ -177,15 +170,15 @@ impl<'a, T, E: 'static> Emission<'a, T, E> {
         frame: EmitFrame,
         event: &'a E,
         generation: Option<&'a Generation>,
-        topic: TopicId,
-        before: u64,
+        hash: u64,
     ) -> Self {
+        let (number, before) = frame.pinned();
         Self {
             registry,
             frame,
             event,
             generation,
-            topic,
+            topic: TopicId { hash, number },
             before,
             summary: EmitSummary::default(),
         }
@@ -244,9 +237,8 @@ impl<'a, T, E: 'static> Emission<'a, T, E> {
         if self.has_generation_ended() {
             return None;
         }
-        let (list, next, sequence) = self.registry.table.lock().repin(self.topic, last)?;
-        self.frame.set_pinned(self.topic.number, sequence);
-        Some((list, next))
+        let table = self.registry.table.lock();
+        table.repin(self.topic, last, &self.frame)
     }
 
     fn has_generation_ended(&self) -> bool {

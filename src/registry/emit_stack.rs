@@ -104,6 +104,14 @@ impl EmitFrame {
         });
     }
 
+    /// Returns the topic whose list is pinned, and the sequence number of the pin.
+    pub(super) fn pinned(&self) -> (u64, u64) {
+        STACK.with(|stack| {
+            let frame = &stack.frames[self.at];
+            (frame.topic.get(), frame.pinned_at.get())
+        })
+    }
+
     /// Notes that no list is pinned.
     pub(super) fn set_unpinned(&self) {
         self.with(|frame| frame.pinned_at.set(0));

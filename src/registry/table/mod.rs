@@ -28,7 +28,6 @@ use crate::hash::DefaultHashBuilder;
 use crate::removal::RemovalCause;
 use crate::stats::RegistryStats;
 pub(super) use admission::NewListener;
-pub(super) use dispatch::Pinned;
 
 /// What happens to a registration if a bound is reached and no listener has expired or lost its owner.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
@@ -89,7 +88,7 @@ struct Topic<T, E> {
 /// Finds a topic without its name.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) struct TopicId {
-    hash: u64,
+    pub(super) hash: u64,
     pub(super) number: u64,
 }
 
