@@ -2,9 +2,6 @@
 
 /// Guards and scopes hold this weakly, so they do not keep the registry alive.
 pub(super) trait RegistryHandle: Send + Sync {
-    /// Returns the address that identifies the registry.
-    fn address(&self) -> usize;
-
     /// Detaches a listener. Returns `false` if the listener is not attached.
     fn detach(&self, listener: u64) -> bool;
 

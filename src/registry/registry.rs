@@ -342,10 +342,6 @@ impl<T, E: 'static> Inner<T, E> {
 }
 
 impl<T: Send + Sync, E: 'static> RegistryHandle for Inner<T, E> {
-    fn address(&self) -> usize {
-        self.address()
-    }
-
     fn detach(&self, listener: u64) -> bool {
         let now = self.clock.nanos();
         let removed = self
@@ -422,9 +418,46 @@ impl<T, E> fmt::Debug for WeakRegistry<T, E> {
 
 #[cfg(test)]
 mod tests {
+    use std::mem;
     use std::time::Duration;
 
+    use super::PIECE;
     use crate::{ListenerRegistry, ManualClock};
+
+    #[test]
+    fn scope_end_removes_at_most_one_piece_under_a_lock() {
+        let bus = ListenerRegistry::<u8, u8>::builder()
+            .max_listeners(1_000)
+            .max_per_topic(1_000)
+            .build()
+            .unwrap();
+        let scope = bus.scope();
+        for _ in 0..1_000 {
+            bus.listen(1).scope(&scope).on(|_| ()).unwrap().forget();
+        }
+        let (generation, mut removed) = (scope.generation().id(), Vec::new());
+        let mut table = bus.inner.table.lock();
+        let before = table.next();
+        let is_done = table.remove_members(generation, before, PIECE, 0, &mut removed);
+        assert_eq!((removed.len(), is_done), (PIECE, false));
+        table.validate();
+        drop(table);
+        bus.inner.finish_removals(removed);
+        drop(scope);
+        assert!(bus.is_empty());
+    }
+
+    #[test]
+    fn forgotten_scope_without_listeners_takes_no_memory() {
+        let bus = ListenerRegistry::<u8, u8>::new();
+        for _ in 0..100 {
+            let scope = bus.scope();
+            let guard = bus.listen(1).scope(&scope).on(|_| ()).unwrap();
+            guard.detach();
+            mem::forget(scope);
+        }
+        assert_eq!(bus.inner.table.lock().scopes(), 0);
+    }
 
     #[test]
     fn oldest_age_is_zero_if_registered_after_the_clock_was_read() {

@@ -8,7 +8,7 @@ use std::mem;
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
-use super::emit_stack;
+use super::emit_stack::{self, WaitError};
 use super::handle::RegistryHandle;
 use super::listener::{Listener, ListenerId};
 
@@ -39,6 +39,8 @@ pub struct Subscription {
 pub enum DetachError {
     /// An emit on this thread holds the handler, so waiting would never end.
     Inside,
+    /// The thread that holds the handler waits for a handler that an emit on this thread holds.
+    Cycle,
     /// An emit still held the handler when the timeout elapsed.
     TimedOut,
 }
@@ -48,6 +50,9 @@ impl fmt::Display for DetachError {
         f.write_str(match self {
             Self::Inside => {
                 "the listener is detached, but an emit on this thread holds its handler: call `detach_and_wait` outside of the emit"
+            }
+            Self::Cycle => {
+                "the listener is detached, but the thread that runs its handler waits for this thread: detach without waiting in one of the two handlers"
             }
             Self::TimedOut => {
                 "the listener is detached, but an emit still held its handler when the timeout elapsed"
@@ -103,23 +108,25 @@ impl Subscription {
     ///
     /// The listener is detached in any case. Returns [`DetachError::Inside`] if an emit on this thread holds the handler,
     /// or if this is called from the drop of a capture that is removed together with the listener. Returns
-    /// [`DetachError::TimedOut`] if a call takes longer than `timeout`.
+    /// [`DetachError::Cycle`] if two handlers, or more in a ring, wait for each other: the last of them gets the error.
+    /// Returns [`DetachError::TimedOut`] if a call takes longer than `timeout`.
     pub fn detach_and_wait(mut self, timeout: Duration) -> Result<(), DetachError> {
         let Some(listener) = self.listener.upgrade() else {
             return Ok(());
         };
         let dropped = listener.dropped_signal();
         self.detach_now();
-        let registry = self.registry.upgrade();
-        let is_held_here = listener.is_dropping_on_this_thread()
-            || registry.is_some_and(|it| emit_stack::holds(listener.handler_ref(it.address())));
+        let is_dropping_here = listener.is_dropping_on_this_thread();
+        let handler = listener.handler_ref(self.registry.as_ptr().addr());
         drop(listener);
-        if is_held_here {
-            Err(DetachError::Inside)
-        } else if dropped.wait(timeout) {
-            Ok(())
-        } else {
-            Err(DetachError::TimedOut)
+        if is_dropping_here {
+            return Err(DetachError::Inside);
+        }
+        match emit_stack::wait_for(handler, || dropped.wait(timeout)) {
+            Ok(true) => Ok(()),
+            Ok(false) => Err(DetachError::TimedOut),
+            Err(WaitError::Inside) => Err(DetachError::Inside),
+            Err(WaitError::Cycle) => Err(DetachError::Cycle),
         }
     }
 

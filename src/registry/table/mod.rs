@@ -148,6 +148,12 @@ impl<T, E: 'static> Table<T, E> {
         self.next
     }
 
+    /// Returns the number of scope generations that have listeners.
+    #[cfg(test)]
+    pub(super) fn scopes(&self) -> usize {
+        self.members.len()
+    }
+
     fn topic(&self, id: TopicId) -> Option<&Topic<T, E>> {
         self.topics.find(id.hash, |topic| topic.id == id)
     }

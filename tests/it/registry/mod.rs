@@ -13,3 +13,4 @@ mod queues;
 mod threads;
 mod waiting;
 mod ways_out;
+mod work;

@@ -79,6 +79,25 @@ fn a_blocking_queue_fails_instead_of_waiting_for_its_own_thread() {
 }
 
 #[test]
+fn polling_in_vain_does_not_make_a_thread_the_consumer() {
+    let bus = bus();
+    let queue = bus.listen("topic").queue(1, QueueOverflow::Block).unwrap();
+    assert_eq!(queue.try_recv(), None);
+    let (queue, emitting) = (Arc::new(queue), bus.clone());
+    let receiving = Arc::clone(&queue);
+    let consumer = thread::spawn(move || {
+        // Receives only after the queue is full.
+        while receiving.is_empty() {
+            thread::yield_now();
+        }
+        [receiving.blocking_recv(), receiving.blocking_recv()]
+    });
+    assert_eq!(emit(&emitting, 1..=2), 0);
+    assert_eq!(consumer.join().unwrap(), [Some(1), Some(2)]);
+    assert_eq!(queue.dropped(), 0);
+}
+
+#[test]
 fn dropping_a_queue_detaches_it_and_ends_an_emit_that_waits_for_room() {
     let bus = bus();
     let queue = bus
