@@ -1,4 +1,4 @@
-//! The contestants of the sections on listeners.
+//! The contestants of the listener sections.
 
 use std::collections::HashMap;
 use std::hint::black_box;
@@ -14,17 +14,17 @@ pub(crate) struct Event {
 
 const EVENT: Event = Event { number: 1 };
 
-/// What handlers do.
+/// The work of a handler.
 #[derive(Clone, Copy)]
 pub(crate) enum Work {
-    /// Add to a counter.
+    /// Adds to a counter.
     Count,
-    /// Look at the event.
+    /// Reads the event.
     Look,
 }
 
 pub(crate) trait Bus: Sync {
-    /// With so many topics, and listeners on each.
+    /// Creates a bus with a number of topics, and of listeners on each.
     fn new(topics: usize, listeners: usize, work: Work) -> Self;
 
     fn emit(&self, topic: usize);
@@ -38,7 +38,7 @@ fn names(topics: usize) -> Vec<String> {
         .collect()
 }
 
-/// Has `on` register as many handlers on each topic.
+/// Registers the handlers of each topic with `on`.
 fn fill(
     names: &[String],
     listeners: usize,
@@ -51,7 +51,8 @@ fn fill(
     }
 }
 
-/// The handlers themselves, the same for all: one closure for each kind of work, so that none has to choose.
+/// The same handlers for all contestants. One closure per kind of work, so that no handler
+/// branches.
 macro_rules! handler {
     ($counter:expr, $work:expr, |$handler:ident| $on:expr) => {{
         let counter = $counter;
@@ -83,7 +84,7 @@ pub(crate) struct Naive {
 #[derive(Default)]
 struct Listed {
     handlers: Vec<Box<Handler>>,
-    /// Apart, so that emits need not go past them.
+    /// Separate from the listeners that emits call.
     ids: Vec<u64>,
 }
 
@@ -178,7 +179,7 @@ impl Bus for Leakproof {
     }
 }
 
-/// One where a listener leaves before each emit.
+/// Our bus, with a listener that is detached before each emit.
 pub(crate) struct Fresh(Leakproof);
 
 impl Bus for Fresh {
@@ -203,12 +204,12 @@ impl Bus for Fresh {
 type Pairs = Vec<(u64, Arc<Handler>)>;
 type Shared = Arc<Pairs>;
 
-pub(crate) struct ByHand {
+pub(crate) struct ManualSnapshot {
     handlers: Mutex<HashMap<String, Shared>>,
     names: Vec<String>,
 }
 
-impl Bus for ByHand {
+impl Bus for ManualSnapshot {
     fn new(topics: usize, listeners: usize, work: Work) -> Self {
         let mut handlers = HashMap::<String, Shared>::new();
         let names = names(topics);
@@ -239,7 +240,7 @@ impl Bus for ByHand {
         let id = u64::MAX;
         let with_all = |change: &dyn Fn(&mut Pairs)| {
             let mut handlers = self.handlers.lock().expect("not poisoned");
-            // A copy, as while an emit is under way.
+            // A copy, as if an emit were in progress.
             let mut all = (**handlers.get(&self.names[0]).expect("it is there")).clone();
             change(&mut all);
             handlers.insert(self.names[0].clone(), Arc::new(all));

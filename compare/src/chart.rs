@@ -82,7 +82,8 @@ fn push_bar(svg: &mut String, y: f64, label: &str, value: f64, longest: f64) {
         LABELS - 8.0
     ));
     line(format_args!(
-        "<rect x=\"{LABELS}\" y=\"{y}\" width=\"{length:.1}\" height=\"{BAR}\" rx=\"2\" fill=\"{colour}\"/>"
+        "<rect x=\"{LABELS}\" y=\"{y}\" width=\"{length:.1}\" height=\"{BAR}\" rx=\"2\" \
+         fill=\"{colour}\"/>"
     ));
     if value > longest {
         // A gap marks a bar that was cut.

@@ -1,6 +1,6 @@
-//! Work that is done in a process of its own, so that it starts from an untouched heap.
+//! Work in a child process, which starts with an untouched heap.
 //!
-//! A child is this program again, told by an environment variable what to do.
+//! A child is this program again. An environment variable has its work.
 
 use std::env;
 use std::process::Command;
@@ -11,17 +11,17 @@ const VARIABLE: &str = "COMPARE_CHILD";
 
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Work {
-    /// Fills a contestant and tells by how much memory grew.
+    /// Fills a contestant and prints the growth of memory.
     Fill,
-    /// Fills a cache and tells by how much memory grew.
+    /// Fills a cache and prints the growth of memory.
     FillCache,
-    /// Grows a contestant and tells how long that took, and how much memory, size by size.
+    /// Grows a contestant and prints time and memory at each size.
     Grow,
-    /// Tells the longest calls of the standard library's set, or of ours.
+    /// Prints the longest calls of the standard library's set, or of ours.
     Pauses,
 }
 
-/// What a child prints that is given this work.
+/// Runs a child and returns its output.
 pub(crate) fn run(work: Work, args: &[&str]) -> String {
     let this = env::current_exe().expect("the path of this program");
     let order = format!("{work:?}\n{}", args.join("\n"));
@@ -37,7 +37,7 @@ pub(crate) fn run(work: Work, args: &[&str]) -> String {
     String::from_utf8_lossy(&child.stdout).into_owned()
 }
 
-/// Where this is a child, does what it was told; whether it is one.
+/// Does the work of a child. Returns `false` if this process is no child.
 pub(crate) fn main() -> bool {
     let Ok(order) = env::var(VARIABLE) else {
         return false;

@@ -1,4 +1,4 @@
-//! What takes part in a measurement, and how it is run.
+//! The contestants of a measurement, and their runs.
 
 use std::any::Any;
 use std::hint::black_box;
@@ -11,19 +11,19 @@ use crate::memory::resident;
 use crate::sizes::Sizes;
 use crate::stream::{ID_LEN, Stream, each_id, push_id};
 
-/// The bounds that contestants are made with.
+/// The bounds of a contestant.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Setup {
     /// Ticks for which an id is a duplicate.
     pub(crate) window: u64,
-    /// Ids that a contestant bounded by their number holds.
+    /// The capacity of a contestant that is bounded by a number of ids.
     pub(crate) capacity: usize,
-    /// The bound on ids for contestants that let go by time.
+    /// The entry bound of a contestant that expires ids by time.
     pub(crate) bound: usize,
 }
 
 impl Setup {
-    /// For a stream: whoever can go by time is not to be troubled by the bound.
+    /// Returns the bounds for a stream. A contestant with a ttl must never reach its entry bound.
     pub(crate) fn steady(sizes: &Sizes) -> Self {
         Self {
             window: sizes.window,
@@ -32,7 +32,7 @@ impl Setup {
         }
     }
 
-    /// Room for `count` ids that do not expire.
+    /// Returns the bounds for `count` ids that do not expire.
     pub(crate) fn exactly(count: usize) -> Self {
         Self {
             window: u64::MAX / 2,
@@ -42,27 +42,27 @@ impl Setup {
     }
 }
 
-/// A set of ids that remembers them.
+/// A set of ids.
 pub(crate) trait Contestant: 'static {
     fn new(setup: Setup) -> Self;
 
-    /// Remembers an id; whether it is new.
+    /// Records an id. Returns `true` if it is new.
     fn insert(&mut self, tick: u64, id: &str) -> bool;
 
-    /// Inserts these events' ids; how many answers are wrong.
+    /// Inserts the ids of these events. Returns the number of wrong answers.
     fn play(&mut self, stream: &Stream, events: Range<usize>) -> usize {
-        // Comparing each answer also keeps the compiler from dropping the work.
+        // The comparison also prevents the compiler from removing the work.
         events
             .filter(|&at| self.insert(at as u64, stream.id(at)) != stream.is_fresh(at))
             .count()
     }
 }
 
-/// A contestant by name, with what can be done to it.
+/// A contestant and its measurements.
 #[derive(Clone, Copy)]
 pub(crate) struct Entry {
     pub(crate) name: &'static str,
-    /// How it is used.
+    /// The calls that are measured.
     pub(crate) idiom: &'static str,
     pub(crate) slow: bool,
     pub(crate) time: fn(&Stream, &Sizes, usize) -> f64,
@@ -84,7 +84,7 @@ impl Entry {
         }
     }
 
-    /// It needs so long that it is timed on fewer events.
+    /// Slow contestants are timed on fewer events.
     pub(crate) fn slow(self) -> Self {
         Self { slow: true, ..self }
     }
@@ -98,7 +98,7 @@ impl Entry {
     }
 }
 
-/// Nanoseconds an event in the steady state, where the contestant has just been brought to.
+/// Returns the nanoseconds per event, after the contestant has reached the steady state.
 fn time<C: Contestant>(stream: &Stream, sizes: &Sizes, events: usize) -> f64 {
     let clock = Clock::precise();
     let mut contestant = C::new(Setup::steady(sizes));
@@ -109,26 +109,26 @@ fn time<C: Contestant>(stream: &Stream, sizes: &Sizes, events: usize) -> f64 {
     took.as_nanos() as f64 / events as f64
 }
 
-/// The wrong answers to the whole stream.
+/// Returns the number of wrong answers to the whole stream.
 fn check<C: Contestant>(stream: &Stream, sizes: &Sizes) -> usize {
     C::new(Setup::steady(sizes)).play(stream, 0..stream.len())
 }
 
-/// How a contestant is at one of the sizes that it grows to.
+/// A contestant at one of the sizes that it grows to.
 pub(crate) struct Grown {
-    /// Nanoseconds an insert, from the size before on.
+    /// Nanoseconds per insert since the previous size.
     pub(crate) nanos: f64,
-    /// By which the process has grown in resident memory.
+    /// The growth of resident memory.
     pub(crate) bytes: u64,
 }
 
-/// Ids that are made at a time, before they are inserted.
+/// Ids that are generated before a timed batch.
 const PIECE: usize = 10_000;
 
-/// Grows a contestant from nothing through these sizes. Its bound, if it has one, is twice the last.
+/// Grows a contestant from nothing through these sizes. Its bound is twice the last size.
 fn grow<C: Contestant>(sizes: &[usize]) -> Vec<Grown> {
     let clock = Clock::precise();
-    // Written to, so that its pages are there when memory is looked at.
+    // Written once, so that its pages are resident before memory is measured.
     let mut ids = " ".repeat(PIECE * ID_LEN);
     let before = resident();
     let last = sizes.last().copied().unwrap_or(1);
@@ -157,7 +157,7 @@ fn grow<C: Contestant>(sizes: &[usize]) -> Vec<Grown> {
     sizes.iter().map(grow_to).collect()
 }
 
-/// A contestant that holds `count` ids.
+/// Returns a contestant with `count` ids.
 fn fill<C: Contestant>(setup: Setup, count: usize) -> Box<dyn Any> {
     let mut contestant = C::new(setup);
     let mut tick = 0;

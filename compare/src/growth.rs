@@ -1,4 +1,4 @@
-//! Section: what an insert and an id cost as a set grows from ten thousand ids to ten million.
+//! Section: the cost of an insert and of an id as a set grows to ten million ids.
 
 use crate::chart::{Chart, OURS, PEER, Plot, plain};
 use crate::contestant::{Entry, Grown};
@@ -12,7 +12,7 @@ use example_support::text::thousands;
 const NAMES: [&str; 3] = [ours::UNSYNC, ours::SHARED, peers::STD_GROWING];
 
 pub(crate) fn section(sizes: &Sizes) -> Vec<Section> {
-    // For each contestant, what each round measured, size by size.
+    // Indexed by contestant, round and size.
     let mut grown: [Vec<Vec<Grown>>; NAMES.len()] = Default::default();
     interleaved("growth", sizes.growth_rounds, NAMES.len(), |at| {
         grown[at].push(grow(NAMES[at], &sizes.growth));
@@ -32,18 +32,8 @@ pub(crate) fn section(sizes: &Sizes) -> Vec<Section> {
         text: text(sizes),
         tables: vec![table(sizes, &nanos, &bytes)],
         charts: vec![
-            chart(
-                sizes,
-                "growth-time.svg",
-                "ns an insert, by ids held",
-                &nanos,
-            ),
-            chart(
-                sizes,
-                "growth-memory.svg",
-                "bytes an id, by ids held",
-                &bytes,
-            ),
+            chart(sizes, "growth-time.svg", "ns per insert, by ids", &nanos),
+            chart(sizes, "growth-memory.svg", "bytes per id, by ids", &bytes),
         ],
         targets: Vec::new(),
     }]
@@ -52,17 +42,19 @@ pub(crate) fn section(sizes: &Sizes) -> Vec<Section> {
 fn text(sizes: &Sizes) -> String {
     let [first, .., last] = sizes.growth;
     format!(
-        "Sets grow from nothing to {last} distinct ids of 45 bytes, ours below a bound of twice as many; a process for each \
-         set and round, medians of {rounds} rounds. *ns an insert* is the mean of all inserts from the size in the row before \
-         on, in the first row from nothing on, what growing costs included. *Bytes an id* is by what the process has grown in \
-         resident memory, so that at {first} ids a page here or there still counts.\n\n\
-         What to look for. Time bends where the tables outgrow a cache of the processor: below, a lookup finds its line in the \
-         cache, above it waits for memory, and once the page tables do not fit either, for two accesses. Ours reads 5 to 11 \
-         bytes of index an id at random, and writes ids in order; the `HashSet` reads and writes 25 bytes at random, and has an \
-         allocation of 45 bytes for each id. It doubles its table at 7/8 of a power of two, and then hashes all of its ids \
-         anew, which here is spread over all inserts: see *Pauses* for what it is to the one insert that has to wait. Ours \
-         moves to an index of twice the size a few entries a call, so that its bytes an id go up and down by some 5, and \
-         by 12 while both are there; those of the `HashSet` by 29, and by 57.",
+        "Sets grow from nothing to {last} distinct ids of 45 bytes. Ours has a bound of twice \
+as many. Each set and round has its own process, and medians of {rounds} rounds are \
+shown. *ns per insert* is the mean of all inserts since the size in the row above, the \
+cost of growth included. *Bytes per id* is the growth of resident memory, so single \
+pages still count at {first} ids.\n\n\
+The time rises when the tables exceed a cache of the processor, and again when the \
+page tables do. Ours reads 5 to 11 bytes of index per id at random, and writes ids in \
+sequence. The `HashSet` reads and writes 25 bytes at random and allocates 45 bytes per \
+id. It doubles its table at 7/8 of a power of two and rehashes all ids. Here, this \
+cost is spread over all inserts; see *Pauses* for the one insert that waits. Ours \
+moves to an index of twice the size a few entries per call, so its bytes per id vary \
+by about 5, and by 12 while both indexes exist. Those of the `HashSet` vary by 29, and \
+by 57.",
         first = thousands(first as u64),
         last = thousands(last as u64),
         rounds = sizes.growth_rounds,

@@ -60,21 +60,23 @@ fn checked(entries: &[Entry], stream: &Stream, sizes: &Sizes) -> Vec<usize> {
 
 fn text(sizes: &Sizes, stream: &Stream) -> String {
     format!(
-        "A stream of ids of 45 bytes, one event a tick, of which 15% are redeliveries of a live id. How far back is \
-         log-uniform, as of retries with exponential backoff. An id is to be remembered for {window} ticks, which \
-         makes just under {live} ids live. Every contestant is made anew in each of {rounds} rounds, filled to the \
-         steady state by {warm} events, and timed on the next {timed} ({slow} for `moka` and `mini-moka`); it is \
-         given a `&str` and makes a `String` where it needs one. The median over the rounds is shown, and for ratios \
-         the median of the rounds' ratios.\n\n\
-         Contestants bounded by a count hold {live} ids: caches, and ours with the default clock and a ttl of a day, \
-         which so do the work of a full set, an eviction for each new id. The rows *expiring* are the same sets with \
-         the ttl of {window} ticks, a bound of a tenth more, and a `ManualClock` that is set for each event, so that \
-         ids leave by time alone. Time moves on with every event there, so that every call has an id to let expire, \
-         the most that expiry can cost; a real clock moves in steps of milliseconds.\n\n\
-         *Wrong answers* are counted over {events} events, {redelivered} of them redeliveries: an id called new \
-         though it was recorded less than {window} ticks ago, or a new id called a duplicate. What has no clock to be \
-         driven is given a ttl of a day, so what it answers wrongly is what it let go although it has room for {live} \
-         ids.",
+        "A stream of ids of 45 bytes, one event per tick. 15% of the events are redeliveries of \
+a live id, at log-uniform distances, like retries with exponential backoff. An id is \
+remembered for {window} ticks, so just under {live} ids are live. Each of {rounds} \
+rounds creates every contestant, fills it to the steady state with {warm} events, and \
+times the next {timed} ({slow} for `moka` and `mini-moka`). A contestant gets a `&str` \
+and creates a `String` if it needs one. The median over the rounds is shown, and for \
+ratios the median of the ratios of each round.\n\n\
+Contestants with an entry bound hold {live} ids: caches, and ours with the default \
+clock and a ttl of a day. They evict an id per new id. The rows *expiring* are the \
+same sets with a ttl of {window} ticks, a bound that is a tenth higher, and a \
+`ManualClock` that each event sets, so all removals are expiries. Each call has an id \
+to expire, which is the highest cost of expiry. A real clock advances in steps of \
+milliseconds.\n\n\
+*Wrong answers* are counted over {events} events, of which {redelivered} are \
+redeliveries: an id called new though it was recorded less than {window} ticks ago, or \
+a new id called a duplicate. Contestants without a clock of their own have a ttl of a \
+day, so their wrong answers are evictions below {live} ids.",
         window = thousands(sizes.window),
         live = thousands(sizes.live as u64),
         rounds = sizes.rounds,
@@ -114,7 +116,7 @@ fn chart(entries: &[Entry], rounds: &Rounds) -> Chart {
         .map(|(at, entry)| (entry.name.to_owned(), rounds.median(at)));
     Chart {
         file: "insert.svg",
-        title: "ns an insert, 1,000,000 live ids".to_owned(),
+        title: "ns per insert, 1,000,000 live ids".to_owned(),
         plot: Plot::Bars(bars.collect()),
     }
 }
@@ -182,7 +184,7 @@ fn targets(entries: &[Entry], rounds: &Rounds, wrong: &[usize]) -> Vec<Target> {
     ]
 }
 
-/// The same where redeliveries come from anywhere in the window, so that few of them find their id in a cache.
+/// The same with redeliveries from anywhere in the window, which miss the processor caches.
 fn uniform(sizes: &Sizes) -> Table {
     let names = [
         ours::UNSYNC,

@@ -5,7 +5,7 @@ use std::thread;
 
 use leakproof::Clock;
 
-use crate::buses::{Bus, ByHand, Fresh, Leakproof, Naive, Signals2, Work};
+use crate::buses::{Bus, Fresh, Leakproof, ManualSnapshot, Naive, Signals2, Work};
 use crate::report::{Section, Table, Target, figure};
 use crate::rounds::{Rounds, interleaved};
 use crate::sizes::Sizes;
@@ -16,10 +16,10 @@ const TOPICS: usize = 1_000;
 const NAIVE: usize = 0;
 const OURS: usize = 1;
 
-/// Nanoseconds that something takes with so many listeners, done so many times.
+/// Returns the nanoseconds per operation, given the numbers of listeners and of operations.
 type Timed = fn(usize, usize) -> f64;
 
-/// A contestant, and what it can be timed at: by number of listeners, and of times that it is done.
+/// A contestant and its timed operations.
 #[derive(Clone, Copy)]
 struct Entry {
     name: &'static str,
@@ -51,15 +51,15 @@ fn entries() -> [Entry; 5] {
         ),
         Entry::new::<Leakproof>(
             "**leakproof** `ListenerRegistry`",
-            "default clock; no listener has left for 64 emits",
+            "default clock; no listener was detached recently",
         ),
         Entry::new::<Fresh>(
             "the same, one handler held at a time",
-            "one comes and leaves just before each emit, which is in the time",
+            "registers and detaches a listener before each emit, within the time",
         ),
-        Entry::new::<ByHand>(
-            "snapshot by hand",
-            "`Mutex<HashMap<String, Arc<Vec<(u64, Arc<dyn Fn>)>>>>`, copied to be changed",
+        Entry::new::<ManualSnapshot>(
+            "manual snapshot",
+            "`Mutex<HashMap<String, Arc<Vec<(u64, Arc<dyn Fn>)>>>>`, copied on write",
         ),
         Entry::new::<Signals2>(
             "`signals2`",
@@ -96,9 +96,9 @@ fn topics<B: Bus>(listeners: usize, times: usize) -> f64 {
     nanos(times, &mut emit)
 }
 
-/// Time for one emit by each of two threads.
+/// Returns the time of one emit on each of two threads.
 fn threads<B: Bus>(listeners: usize, times: usize) -> f64 {
-    // Handlers that count together would measure how they fight for the counter.
+    // A shared counter would measure the contention for it.
     let bus = B::new(1, listeners, Work::Look);
     nanos(100, || bus.emit(0));
     let clock = Clock::precise();
@@ -134,7 +134,7 @@ fn timed(
     )
 }
 
-/// A table with a column for each of the measurements, in nanoseconds and to the naive one.
+/// Returns a table with nanoseconds and the ratio to the naive registry for each measurement.
 fn table(measured: &[(String, Rounds)], first: &str) -> Table {
     let mut head = vec![first.to_owned()];
     head.extend(
@@ -192,18 +192,21 @@ fn emitting(sizes: &Sizes) -> Section {
     Section {
         title: "Emit",
         text: format!(
-            "One emit on a topic (a `String`) with so many listeners, each of which adds a number from the event to an \
-             atomic counter that it holds by an `Arc`: the least that a handler can do. Each contestant is made anew in \
-             each of {} rounds.\n\n{}\n\nOther crates for this that were looked at hand each event to a thread or \
-             a channel, or to one handler by type, or keep their listeners behind `&mut`; they do something else.",
+            "One emit on a topic (a `String`) with this many listeners. Each listener adds a \
+             number from the event to an atomic counter in an `Arc`, which is the least that a \
+             handler does. Each of {} rounds creates every contestant.\n\n\
+             {}\n\n\
+             Other crates hand each event to a thread, to a channel or to one handler per type, or \
+             keep their listeners behind `&mut`. They do something else.",
             sizes.rounds,
             contestants()
         ),
         tables: vec![
             table(&by_count, "listeners"),
             table(&others, "").introduced(
-                "One listener on each of a thousand topics in turn; and two threads that emit on one topic at once, to \
-                 handlers that only look at the event: the time for one emit by each.",
+                "One listener on each of a thousand topics in turn; and two threads that emit on \
+                 one topic, to handlers that only read the event, with the time of one emit on \
+                 each thread.",
             ),
         ],
         charts: Vec::new(),
@@ -230,7 +233,7 @@ fn registering(sizes: &Sizes) -> Section {
     };
     Section {
         title: "On and detach",
-        text: "A listener is registered and detached again, on a topic on which so many others are present.".to_owned(),
+        text: "Registers and detaches a listener, on a topic that has this many others.".to_owned(),
         tables: vec![table(&by_count, "present")],
         charts: Vec::new(),
         targets: vec![target],

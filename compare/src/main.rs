@@ -1,7 +1,8 @@
-//! Measures the collections of leakproof against the sets, maps, caches and event buses that they replace.
+//! Measures the collections of leakproof against the sets, maps, caches and event buses that they
+//! replace.
 //!
 //! ```text
-//! cargo run --release -p compare                     all parts; writes docs/performance.md and its charts
+//! cargo run --release -p compare                     all parts; writes docs/performance.md
 //! cargo run --release -p compare -- memory sweep     these parts only; writes nothing
 //! cargo run --release -p compare -- --quick          small sizes, measured once; writes nothing
 //! ```
@@ -92,7 +93,7 @@ fn main() -> io::Result<()> {
 fn page(sections: &[Section], quick: bool) -> String {
     let mut page = format!("# Performance\n\n{}\n\n", machine());
     if quick {
-        page.push_str("**A quick run with small sizes: its figures mean nothing.**\n\n");
+        page.push_str("**A quick run with small sizes. Its figures are meaningless.**\n\n");
     }
     for section in sections {
         page.push_str(&section.to_string());
@@ -107,8 +108,8 @@ fn machine() -> String {
         .lines()
         .find_map(|line| line.strip_prefix("model name")?.split_once(": "));
     format!(
-        "Measured by `cargo run --release -p compare` on {}: {} with {} cores, {}. Figures of one machine on one day: ratios are \
-         what to read.",
+        "Measured by `cargo run --release -p compare` on {}: {} with {} cores, {}. Times vary \
+between machines and days. Read the ratios.",
         output("date", &["+%Y-%m-%d"]),
         model.map_or("an unknown processor", |line| line.1),
         available_parallelism().map_or(0, usize::from),

@@ -1,4 +1,4 @@
-//! Section: how much resident memory an id takes.
+//! Section: resident memory per id.
 
 use std::fs;
 use std::hint::black_box;
@@ -13,7 +13,7 @@ use example_support::text::thousands;
 struct Row {
     label: &'static str,
     entry: &'static str,
-    /// The bound, in multiples of the ids.
+    /// The bound, as a multiple of the ids.
     bound: usize,
 }
 
@@ -29,15 +29,15 @@ pub(crate) fn section(sizes: &Sizes) -> Vec<Section> {
     vec![Section {
         title: "Bytes per live id",
         text: format!(
-            "What a process grows by in resident memory as a contestant is filled with {} distinct ids of 45 bytes, by \
-             number of ids; a process for each, so that what the allocator adds counts. Contestants with a bound are \
-             bounded to just these ids, but for one line.",
+            "The growth of resident memory as a contestant is filled with {} distinct ids of 45 \
+bytes, per id. Each contestant has its own process, so the overhead of the allocator \
+counts. The bound of a contestant is exactly this number of ids, except in one row.",
             thousands(sizes.live as u64)
         ),
         tables: vec![table],
         charts: vec![Chart {
             file: "memory.svg",
-            title: "bytes for a live id of 45 bytes".to_owned(),
+            title: "bytes per live id of 45 bytes".to_owned(),
             plot: Plot::Bars(
                 measured
                     .iter()
@@ -72,7 +72,7 @@ fn rows() -> Vec<Row> {
         },
     ];
     let others = [peers::unbounded(), peers::bounded(), peers::shared()].concat();
-    // The ways of using one crate differ in time, not in memory.
+    // The contestants of one crate differ in time, not in memory.
     let others = others
         .iter()
         .filter(|entry| !entry.name.contains("hits move") && !entry.name.contains("ahash"));
@@ -95,7 +95,7 @@ fn bytes_per_id(row: &Row, ids: usize) -> f64 {
     grown.trim().parse::<f64>().expect("a number of bytes") / ids as f64
 }
 
-/// In a child process: fills a contestant and prints the bytes that this took.
+/// Fills a contestant in a child process, and prints the bytes.
 pub(crate) fn fill(args: &[&str]) {
     let &[name, ids, bound] = args else {
         panic!("three arguments")
@@ -118,7 +118,7 @@ pub(crate) fn fill(args: &[&str]) {
     black_box(&filled);
 }
 
-/// Bytes of resident memory. Not from `statm`, which the kernel updates in batches and in pages of unknown size.
+/// Returns the resident memory in bytes. The kernel updates `statm` in batches only.
 pub(crate) fn resident() -> u64 {
     let rollup = fs::read_to_string("/proc/self/smaps_rollup").expect("Linux");
     let kilobytes = rollup

@@ -32,7 +32,7 @@ pub(crate) fn entries() -> Vec<Entry> {
     ]
 }
 
-/// Where the time comes from, and the bounds that go with it.
+/// The clock of a contestant, and the bounds that fit it.
 trait Time: 'static {
     fn new() -> Self;
     fn clock(&self) -> Clock;
@@ -40,7 +40,7 @@ trait Time: 'static {
     fn set(&self, tick: u64);
 }
 
-/// The clock that is the default. Its time has nothing to do with ticks, so the bound decides what goes.
+/// The default clock. Its time is unrelated to ticks, so the entry bound evicts.
 struct Real;
 
 impl Time for Real {
@@ -59,7 +59,7 @@ impl Time for Real {
     fn set(&self, _: u64) {}
 }
 
-/// A tick is a nanosecond, and the ttl decides what goes.
+/// A tick is a nanosecond, so ids expire.
 struct Manual(ManualClock);
 
 impl Time for Manual {
@@ -162,7 +162,7 @@ impl Contestant for ShardedBatch {
     }
 }
 
-/// [`Contestant::play`] with a call for each batch, which is given as a caller would hold it: a vector of ids.
+/// [`Contestant::play`] with a call per batch, which is a vector of ids.
 fn play_batches(
     stream: &Stream,
     events: Range<usize>,

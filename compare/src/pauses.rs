@@ -1,10 +1,10 @@
 //! Section: the longest single call.
 //!
-//! A scheduler that takes the core away makes any call long, but hardly the same one in each run. All runs do exactly
-//! the same, so the time of a call is the least that it took in any of them.
+//! The scheduler can make any call long, but hardly the same call in each run. All runs are
+//! identical, so the time of a call is its minimum over the runs.
 //!
-//! Each set has a process of its own: the allocator puts off work on the millions of pieces that a `HashSet<String>`
-//! frees, and would charge it to whoever asks for a large piece next.
+//! Each set has its own process. The allocator defers work on the millions of pieces that a
+//! `HashSet<String>` frees, and the next large allocation would pay for it.
 
 use std::collections::HashSet;
 use std::hint::black_box;
@@ -25,7 +25,7 @@ const TTL: Duration = Duration::from_secs(3600);
 
 /// The calls of one phase of the runs.
 struct Calls {
-    /// The least time that each took in any run, in nanoseconds.
+    /// The minimum of each call over the runs, in nanoseconds.
     least: Vec<u32>,
     /// The longest call of each run.
     longest: Vec<u32>,
@@ -39,7 +39,7 @@ impl Calls {
         }
     }
 
-    /// Times each call of `insert` with these ids.
+    /// Times each `insert` of these ids.
     fn run(
         &mut self,
         clock: &Clock,
@@ -73,7 +73,7 @@ impl Calls {
     }
 }
 
-/// Of the calls of a phase, in microseconds.
+/// The longest calls of a phase, in microseconds.
 struct Longest {
     recurring: f64,
     call: u64,
@@ -154,10 +154,11 @@ pub(crate) fn section(sizes: &Sizes) -> Vec<Section> {
 
 fn text(sizes: &Sizes) -> String {
     format!(
-        "Sets grow from nothing to {grown} ids, each call of `insert` being timed; ours then evicts for another \
-         {quarter}, after which all its ids expire at once, and another {quarter} are inserted. The runs, {runs} of \
-         them, do exactly the same, and the time of a call is the least that it took in any of them, which leaves out \
-         what the scheduler did; the last column is the longest call as it came, the median over the runs.",
+        "Sets grow from nothing to {grown} ids, and each call of `insert` is timed. Ours then \
+evicts for another {quarter}, then all its ids expire at once, and another {quarter} \
+are inserted. All {runs} runs are identical. The time of a call is its minimum over \
+the runs, which excludes the scheduler. The last column is the longest call of a run, \
+as the median over the runs.",
         grown = thousands(sizes.grown as u64),
         quarter = thousands(sizes.grown as u64 / 4),
         runs = sizes.runs,
@@ -188,7 +189,7 @@ fn measured(sizes: &Sizes) -> Vec<(&'static str, Longest)> {
         .collect()
 }
 
-/// In a child process: prints the longest calls of one set, a line for each phase.
+/// Prints the longest calls of one set in a child process, a line per phase.
 pub(crate) fn print(args: &[&str]) {
     let &[whose, grown, runs] = args else {
         panic!("three arguments")
@@ -218,7 +219,7 @@ fn our_calls(clock: &Clock, ids: &Ids, grown: usize, runs: usize) -> Vec<Calls> 
     let [mut filling, mut evicting, mut expired] = [grown, quarter, quarter].map(Calls::new);
     for _ in 0..runs {
         let time = ManualClock::new();
-        // Seeded, so that each run does the same.
+        // Seeded, so that all runs are identical.
         let hasher = ahash::RandomState::with_seeds(1, 2, 3, 4);
         let builder = unsync::DedupSet::<str>::builder()
             .ttl(TTL)

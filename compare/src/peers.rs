@@ -1,7 +1,7 @@
-//! The contestants that are not of this crate: the standard library's sets, and crates that keep at most so many ids.
+//! The contestants from elsewhere: the standard library's sets, and crates with an entry bound.
 //!
-//! Each is used in the way that is fastest for it. Where that way makes hits move an id to the front, as a cache wants
-//! and deduplication does not, there is a second contestant that looks without moving.
+//! Each uses its fastest calls. If these promote an id at a hit, which deduplication does not want,
+//! a second contestant checks without promotion.
 
 use std::collections::{HashMap, HashSet};
 use std::hash::BuildHasher;
@@ -19,16 +19,13 @@ pub(crate) const HASHLINK: &str = "`hashlink`";
 pub(crate) const MOKA: &str = "`moka`, ttl and capacity";
 
 const DAY: Duration = Duration::from_secs(24 * 3600);
-/// Events between two sweeps of the hand-written map.
+/// Events between two sweeps of the manually swept map.
 const SWEEP_EVERY: u64 = 100_000;
 
 pub(crate) fn unbounded() -> Vec<Entry> {
     vec![
         Entry::new::<Growing>(STD_GROWING, "`insert(id.to_owned())`, never forgets"),
-        Entry::new::<Reserved>(
-            STD_RESERVED,
-            "the same, `with_capacity` for all ids to come",
-        ),
+        Entry::new::<Reserved>(STD_RESERVED, "the same, `with_capacity` for all ids"),
         Entry::new::<ReservedAhash>(
             "`HashSet<String, ahash>`, reserved",
             "the same, hashed by `ahash`",
@@ -40,7 +37,7 @@ pub(crate) fn unbounded() -> Vec<Entry> {
     ]
 }
 
-/// Single-threaded, and at most so many ids.
+/// Returns the single-threaded contestants with an entry bound.
 pub(crate) fn bounded() -> Vec<Entry> {
     vec![
         Entry::new::<Lru>("`lru`", "`contains` or `put`"),
@@ -69,7 +66,8 @@ impl Contestant for Growing {
         Self(HashSet::new())
     }
 
-    // Without a look first: four out of five ids are new, and for these a look is a second hash and probe.
+    // Without `get` first: four of five ids are new, and `get` would hash and probe twice for
+    // these.
     fn insert(&mut self, _: u64, id: &str) -> bool {
         self.0.insert(id.to_owned())
     }
@@ -102,8 +100,8 @@ impl Contestant for ReservedAhash {
     }
 }
 
-/// What never forgets must have room for the ids of the warm-up and the timed events, some 1.55 windows' worth, so as
-/// not to grow meanwhile. (Where it just holds ids that do not expire, `bound` is their number.)
+/// Returns the capacity of a set that removes nothing: the ids of the warm-up and of the timed
+/// events, about 1.55 windows, so that it does not grow while it is timed.
 fn room(setup: Setup) -> usize {
     if setup.bound == setup.capacity {
         setup.capacity
@@ -112,7 +110,7 @@ fn room(setup: Setup) -> usize {
     }
 }
 
-/// What is written by hand to keep a set from growing for ever: the time of each id, and a sweep now and then.
+/// A common manual solution: a map with the time of each id, and periodic sweeps.
 struct Swept {
     seen: HashMap<String, u64>,
     window: u64,
@@ -210,7 +208,7 @@ impl Contestant for Hashlink {
     }
 
     fn insert(&mut self, _: u64, id: &str) -> bool {
-        // One hash for the look and the insertion, and hits do not move.
+        // One hash for check and insert, and hits are not promoted.
         match self.0.raw_entry_mut().from_key(id) {
             RawEntryMut::Occupied(_) => false,
             RawEntryMut::Vacant(entry) => {
@@ -265,7 +263,7 @@ impl Contestant for Quick {
     }
 }
 
-/// It can be asked for a `&String` only; one is kept for that.
+/// Lookups need a `&String`, so one is kept for them.
 struct MiniMoka {
     cache: mini_moka::sync::Cache<String, ()>,
     id: String,

@@ -1,4 +1,4 @@
-//! What a section hands back, and how it is printed as Markdown.
+//! The results of a section as Markdown.
 
 use std::fmt::{self, Display};
 
@@ -7,7 +7,7 @@ use example_support::text::thousands;
 
 pub(crate) struct Section {
     pub(crate) title: &'static str,
-    /// What was measured, and how.
+    /// The description of the measurement.
     pub(crate) text: String,
     pub(crate) tables: Vec<Table>,
     pub(crate) charts: Vec<Chart>,
@@ -20,7 +20,7 @@ pub(crate) struct Table {
     before: String,
 }
 
-/// A figure that the crate is to reach.
+/// A target for a figure of this crate.
 pub(crate) struct Target {
     pub(crate) what: String,
     pub(crate) reached: f64,
@@ -36,7 +36,7 @@ impl Table {
         }
     }
 
-    /// A sentence to stand before the table.
+    /// Sets the text above the table.
     pub(crate) fn introduced(self, text: &str) -> Self {
         Self {
             before: text.to_owned(),
@@ -50,7 +50,7 @@ impl Table {
         self.rows.push(row);
     }
 
-    /// Numbers stand to the right.
+    /// Aligns columns of numbers to the right.
     fn rule(&self, column: usize) -> &'static str {
         let numbers = self
             .rows
@@ -86,10 +86,10 @@ impl Display for Section {
     }
 }
 
-/// The table of all targets.
+/// Returns the table of all targets.
 pub(crate) fn targets<'a>(targets: impl IntoIterator<Item = &'a Target>) -> Table {
     let mut table = Table::new(&["target", "at most", "reached", ""]).introduced(
-        "What we set out to reach, before any code was written. A target that is missed stays in the table.",
+        "Targets that were set before the code was written. A missed target stays in the table.",
     );
     for target in targets {
         let met = if target.reached <= target.at_most {
@@ -107,7 +107,7 @@ pub(crate) fn targets<'a>(targets: impl IntoIterator<Item = &'a Target>) -> Tabl
     table
 }
 
-/// Three significant digits, and thousands apart.
+/// Formats a number with three significant digits.
 pub(crate) fn figure(value: f64) -> String {
     match value.abs() {
         0.0 => "0".to_owned(),

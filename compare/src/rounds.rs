@@ -1,13 +1,14 @@
-//! Interleaved rounds, and what is read from them.
+//! Interleaved rounds and their medians.
 
-/// What each round measured, by contestant.
+/// The measurements of each round, by contestant.
 pub(crate) struct Rounds {
-    /// A row for each round.
+    /// A row per round.
     values: Vec<Vec<f64>>,
 }
 
-/// Has each of `contestants` measured once a round, in an order that is another one each round, so that neither a
-/// slow spell of the machine nor a neighbour's leavings fall on the same one always.
+/// Measures each contestant once per round, in an order that changes from round to round. A slow
+/// phase of the machine, or the caches that a contestant leaves behind, do not always hit the same
+/// one.
 pub(crate) fn interleaved(
     name: &str,
     rounds: usize,
@@ -35,12 +36,12 @@ impl Rounds {
         median(self.values.iter().map(|row| row[contestant]))
     }
 
-    /// The median of the rounds' ratios: what both have in common in a round, such as a busy machine, cancels out.
+    /// Returns the median of the ratios of each round, in which a busy machine cancels out.
     pub(crate) fn ratio(&self, contestant: usize, to: usize) -> f64 {
         median(self.values.iter().map(|row| row[contestant] / row[to]))
     }
 
-    /// The least and the greatest of the rounds' ratios.
+    /// Returns the least and the greatest ratio.
     pub(crate) fn range(&self, contestant: usize, to: usize) -> (f64, f64) {
         let ratios = self.values.iter().map(|row| row[contestant] / row[to]);
         ratios.fold((f64::INFINITY, 0.0), |(low, high), ratio| {

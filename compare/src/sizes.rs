@@ -1,6 +1,6 @@
-//! How large the measurements are: in full, or quick for a check that the program works.
+//! The sizes of the measurements: full ones, or small ones to check that the program works.
 
-/// Events per window for each live id, inverted: 85 of 100 events are new.
+/// The share of events that are new.
 const NEW_SHARE: f64 = 0.85;
 
 pub(crate) struct Sizes {
@@ -9,14 +9,14 @@ pub(crate) struct Sizes {
     pub(crate) rounds: usize,
     /// The capacity of contestants that are bounded by a count.
     pub(crate) live: usize,
-    /// For how many ticks an id is remembered. Live ids so stay just below `live`: a contestant that evicts
-    /// strictly in order of arrival at `live` ids can answer everything rightly.
+    /// The ticks for which an id is remembered. The number of live ids stays just below `live`, so
+    /// a contestant that evicts in order of arrival at `live` ids gives no wrong answer.
     pub(crate) window: u64,
-    /// Events before the timed ones, enough for a full window.
+    /// Events before the timed ones, which fill the window.
     pub(crate) warm_up: usize,
     /// Timed events.
     pub(crate) timed: usize,
-    /// Timed events for contestants that need microseconds for one.
+    /// Timed events for contestants that take microseconds per event.
     pub(crate) timed_slow: usize,
     /// Events of the check for wrong answers.
     pub(crate) checked: usize,
@@ -27,7 +27,7 @@ pub(crate) struct Sizes {
     pub(crate) growth_rounds: usize,
     /// Runs of the section on pauses.
     pub(crate) runs: usize,
-    /// Entries that caches hold: few, and many.
+    /// The capacities of the caches.
     pub(crate) cached: [usize; 2],
 }
 
@@ -71,7 +71,7 @@ impl Sizes {
     }
 }
 
-/// Ticks in which some five standard deviations less than `live` ids are new.
+/// Returns the ticks after which `live` minus about five standard deviations of ids are new.
 fn window(live: usize) -> u64 {
     let live = live as f64;
     ((live - 2.0 * live.sqrt()) / NEW_SHARE) as u64

@@ -1,4 +1,4 @@
-//! The stream of events that every contestant is fed: ids, and which of them are redeliveries.
+//! The stream of events for every contestant: ids, and which of them are redeliveries.
 
 use std::collections::VecDeque;
 use std::ops::Range;
@@ -11,27 +11,27 @@ pub(crate) const ID_LEN: usize = 45;
 const REDELIVERIES: u64 = 15;
 const CHATS: u64 = 5_000;
 
-/// How far back a redelivered id was new, counted in new ids.
+/// The distribution of the distance of a redelivery, counted in new ids.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Distance {
-    /// As of retries with exponential backoff: each power of two as likely as any other.
+    /// Retries with exponential backoff: each power of two is equally likely.
     LogUniform,
-    /// Anywhere in the live window: hardly ever in a cache.
+    /// Anywhere in the live window, which misses the processor caches.
     Uniform,
 }
 
 /// Events in the order of their arrival, one tick apart.
 ///
-/// Each event has its own copy of its id, as a message that has just been parsed would: reading it is sequential
-/// memory for every contestant.
+/// Each event has its own copy of its id, like a message that was just parsed. Every contestant
+/// reads the ids in sequence.
 pub(crate) struct Stream {
     arena: String,
     fresh: Vec<bool>,
 }
 
 impl Stream {
-    /// Redeliveries are of ids that are live, that is, were recorded less than `sizes.window` ticks ago, so that
-    /// `fresh` is the truth by time.
+    /// Redeliveries repeat ids that were recorded less than `sizes.window` ticks ago, so `fresh`
+    /// has the right answers.
     pub(crate) fn new(sizes: &Sizes, events: usize, distance: Distance) -> Self {
         let mut arena = String::with_capacity(events * ID_LEN);
         let mut fresh = Vec::with_capacity(events);
@@ -81,7 +81,7 @@ impl Stream {
 }
 
 impl Distance {
-    /// A distance below `live`.
+    /// Returns a distance below `live`.
     fn draw(self, random: &mut Random, live: usize) -> u64 {
         let distance = match self {
             Self::LogUniform => (live as f64).powf(random.fraction()) as u64 - 1,
@@ -91,16 +91,17 @@ impl Distance {
     }
 }
 
-/// Appends the id with this number: `1203630` and 12 digits for the chat, 16 mixed hexadecimal digits for the message.
+/// Appends the id of a number: `1203630`, 12 digits for the chat, and 16 hexadecimal digits for the
+/// message.
 pub(crate) fn push_id(number: u64, to: &mut String) {
     use std::fmt::Write as _;
 
     let message = mix(number);
     let chat = mix(mix(number ^ 0xC4A7) % CHATS) % 1_000_000_000_000;
-    write!(to, "1203630{chat:012}@g.us:3EB0{message:016X}").expect("a String takes all");
+    write!(to, "1203630{chat:012}@g.us:3EB0{message:016X}").expect("a String accepts every write");
 }
 
-/// The finalizer of SplitMix64: one to one, and every bit depends on every other.
+/// Mixes the bits of a number with the finalizer of SplitMix64. Distinct inputs stay distinct.
 pub(crate) fn mix(number: u64) -> u64 {
     let mut z = number.wrapping_add(0x9E37_79B9_7F4A_7C15);
     z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
@@ -122,13 +123,14 @@ impl Random {
         mix(self.state)
     }
 
-    /// In `0.0..1.0`.
+    /// Returns a number in `0.0..1.0`.
     pub(crate) fn fraction(&mut self) -> f64 {
         (self.next() >> 11) as f64 / (1u64 << 53) as f64
     }
 }
 
-/// Calls `work` with `count` distinct ids from number `first` on, without holding them all in memory.
+/// Calls `work` with `count` distinct ids from number `first` on, without holding them all in
+/// memory.
 pub(crate) fn each_id(first: u64, count: usize, mut work: impl FnMut(&str)) {
     let mut id = String::with_capacity(ID_LEN);
     for number in first..first + count as u64 {
@@ -138,7 +140,7 @@ pub(crate) fn each_id(first: u64, count: usize, mut work: impl FnMut(&str)) {
     }
 }
 
-/// Distinct ids, all at hand.
+/// Distinct ids in memory.
 pub(crate) struct Ids {
     arena: String,
 }

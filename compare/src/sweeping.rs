@@ -1,4 +1,4 @@
-//! Section: what it costs to free a million expired ids.
+//! Section: the cost of a sweep of expired ids.
 
 use std::collections::HashMap;
 use std::hint::black_box;
@@ -36,8 +36,8 @@ pub(crate) fn section(sizes: &Sizes) -> Vec<Section> {
     vec![Section {
         title: "Sweep",
         text: format!(
-            "{} ids expired at once; one call frees them all. (No call needs to be made: writes free what expired, a \
-             little by each.)",
+            "{} ids expired at once, and one call frees all of them. The call is optional, because \
+each write frees some expired ids.",
             thousands(sizes.live as u64)
         ),
         tables: vec![table],
@@ -75,7 +75,7 @@ fn swept_unsync(count: usize) -> Duration {
 
 fn swept_shared(count: usize) -> Duration {
     let time = ManualClock::new();
-    // Shards are not equally full: with a tenth more room none evicts.
+    // Shards fill unevenly. With a tenth more room, no shard evicts.
     let builder = DedupSet::<str>::builder()
         .ttl(TTL)
         .max_entries(count * 11 / 10);

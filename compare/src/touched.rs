@@ -1,6 +1,7 @@
-//! How many entries one call touches at most: counted, not timed.
+//! The most entries that one call touches, counted.
 //!
-//! A call hashes its own key once; every other hash is of an entry that it moves. Values count their drops.
+//! A call hashes its own key once. Every other hash belongs to an entry that it moves. Values count
+//! their drops.
 
 use std::cell::Cell;
 use std::hash::BuildHasher;
@@ -40,12 +41,12 @@ impl Drop for Dropped {
     }
 }
 
-/// What one call did at most.
+/// The most work of one call.
 #[derive(Clone, Copy, Default)]
 struct Most {
     moved: u64,
     dropped: u64,
-    /// Of both together.
+    /// The sum of both.
     entries: u64,
 }
 
@@ -60,7 +61,8 @@ struct Counting {
     drops: Count,
 }
 
-/// Grows a map to `grown` entries, has it evict, has all expire at once, and removes from its middle.
+/// Grows a map to `grown` entries, then makes it evict, expire all entries, and remove from its
+/// middle.
 pub(crate) fn most(grown: usize) -> Touched {
     let ids = &Ids::new(grown / 4 * 6);
     eprintln!("entries touched");
@@ -137,8 +139,14 @@ impl Touched {
     }
 
     pub(crate) fn table(&self) -> Table {
-        let mut table = Table::new(&["one call at most", "moves entries", "drops entries", "touches"]).introduced(
-            "Counted by a hasher and by values that count, in a `DedupMap`: what one call does beside its own entry.",
+        let head = [
+            "one call at most",
+            "moves entries",
+            "drops entries",
+            "touches",
+        ];
+        let mut table = Table::new(&head).introduced(
+            "Counted by the hasher and the values of a `DedupMap`: other entries than that of the call.",
         );
         for (phase, most) in &self.phases {
             table.row([

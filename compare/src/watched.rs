@@ -1,4 +1,4 @@
-//! Section: the same work on collections that a `Monitor` samples, and on such that nobody watches.
+//! Section: the same work on collections with and without a `Monitor`.
 
 use std::hint::black_box;
 use std::thread;
@@ -13,9 +13,9 @@ use crate::stream::{Ids, mix};
 use example_support::text::thousands;
 
 const DAY: Duration = Duration::from_secs(24 * 3600);
-/// Six thousand times as often as in real life, so that even a short run is sampled a dozen times.
+/// The default is a minute. Even a short run is sampled a dozen times.
 const EVERY: Duration = Duration::from_millis(10);
-/// The same work three times: to be watched, and twice unwatched, which tells how much chance there is in it.
+/// The same work three times. The two unwatched runs show the noise.
 const NAMES: [&str; 3] = ["unwatched", "unwatched, once more", "watched"];
 const WATCHED: usize = 2;
 
@@ -61,12 +61,14 @@ pub(crate) fn section(sizes: &Sizes) -> Vec<Section> {
 
 fn text(sizes: &Sizes) -> String {
     format!(
-        "One thread inserts new ids of 45 bytes into a shared set at its bound of {live} ids, and looks up keys in a shared \
-         cache of {live} entries that finds them all. Three collections of each kind do the same work in each of {rounds} \
-         rounds of {timed} calls; one of them is sampled by a `Monitor` in the background every {every} ms, which also reads \
-         the process's memory and open files, thousands of times as often as in real life. Shown is the median of the \
-         rounds' ratios, and in brackets the least and the greatest. *Unwatched to itself* compares the two that are not \
-         watched: what differs there is chance, and a difference of that size means nothing.",
+        "One thread inserts new ids of 45 bytes into a shared set at its bound of {live} ids, \
+and looks up keys that are present in a shared cache of {live} entries. Three \
+collections of each kind do the same work in each of {rounds} rounds of {timed} calls. \
+A `Monitor` samples one of them every {every} ms, thousands of times as often as by \
+default, and reads the memory and the open files of the process. The median of the \
+ratios of each round is shown, with the least and the greatest in parentheses. \
+*Unwatched to itself* compares the two unwatched collections, so a difference of that \
+size is noise.",
         live = thousands(sizes.live as u64),
         rounds = sizes.rounds,
         timed = thousands(sizes.timed as u64),
@@ -74,7 +76,7 @@ fn text(sizes: &Sizes) -> String {
     )
 }
 
-/// A collection, and who watches it for as long as it is kept.
+/// A collection and its monitor.
 struct Case<C> {
     collection: C,
     _monitor: Option<Monitor>,
@@ -89,7 +91,7 @@ fn cases<C: Watch>(make: impl Fn() -> C) -> Vec<Case<C>> {
                 .build()
                 .expect("a sound interval");
             monitor.watch("watched", &collection);
-            // A short round may end before the first sample is due: the rounds begin when the watching has.
+            // A short round may end before the first sample is due, so the rounds start after it.
             while monitor.report().samples == 0 {
                 thread::yield_now();
             }
@@ -137,7 +139,7 @@ fn inserts(sizes: &Sizes) -> Rounds {
 
 fn gets(sizes: &Sizes) -> Rounds {
     let full = || {
-        // Shards are not equally full: with a tenth more room none evicts.
+        // Shards fill unevenly. With a tenth more room, no shard evicts.
         let cache = LruCache::<u64, u64>::new(sizes.live * 11 / 10, DAY);
         for key in 0..sizes.live as u64 {
             cache.insert(key, key);

@@ -1,26 +1,26 @@
-//! What takes part in the measurements of caches, and how it is fed events.
+//! The caches that take part, and their events.
 
 use std::thread;
 
 use super::event::{Event, Key};
 
-/// A cache by name, with what it takes to run it.
+/// A cache and its properties.
 pub(crate) struct Entry<K> {
     pub(crate) name: &'static str,
     pub(crate) traits: Traits,
     pub(crate) is_shared: bool,
-    /// It needs so long that it is timed on fewer events.
+    /// Slow caches are timed on fewer events.
     pub(crate) is_slow: bool,
-    /// What it holds depends on more than the last events by which it can be filled: it counts uses.
+    /// The cache counts uses, so its content depends on more than the last events.
     pub(crate) is_learning: bool,
-    /// Makes one of this capacity.
+    /// Creates a cache with this capacity.
     pub(crate) make: Box<dyn Fn(usize) -> Box<dyn Contestant<K>>>,
 }
 
-/// What one should know to compare fairly.
+/// The properties that matter for a fair comparison.
 #[derive(Clone, Copy)]
 pub(crate) struct Traits {
-    /// How it is used.
+    /// The calls that are measured.
     pub(crate) how: &'static str,
     pub(crate) hasher: &'static str,
     pub(crate) policy: &'static str,
@@ -28,15 +28,15 @@ pub(crate) struct Traits {
 
 /// A cache.
 pub(crate) trait Contestant<K> {
-    /// Looks up the key of each event, and stores the value where it is not found; how many were found.
+    /// Looks up the key of each event, and inserts it if it is absent. Returns the number of hits.
     ///
-    /// The events are divided among so many threads.
+    /// The events are divided among `threads` threads.
     fn play(&mut self, events: &[Event<K>], threads: usize) -> usize;
 }
 
 impl<K: Key> Entry<K> {
-    /// A cache for one thread. `visit` looks a key up, or else stores it with the value; whether this very value was
-    /// found.
+    /// Creates a cache for one thread. `visit` looks a key up, or inserts it with the value. It
+    /// returns `true` if it found this value.
     pub(crate) fn unsync<C: 'static>(
         name: &'static str,
         traits: Traits,
@@ -59,7 +59,7 @@ impl<K: Key> Entry<K> {
         }
     }
 
-    /// [`unsync`](Self::unsync) for a cache that threads share.
+    /// The same as [`unsync`](Self::unsync) for a cache that threads share.
     pub(crate) fn shared<C: Sync + 'static>(
         name: &'static str,
         traits: Traits,

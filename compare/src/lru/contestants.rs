@@ -1,7 +1,7 @@
 //! The caches that are compared: ours, and those of other crates.
 //!
-//! Each is used in the way that is fastest for it, with the hasher that it has by default. Where it knows a ttl, that
-//! is a day: nothing expires, and what is measured is the cost of being able to.
+//! Each uses its fastest calls and its default hasher. Its ttl, if it has one, is a day. Nothing
+//! expires, so the cost of the ttl alone is measured.
 
 use std::num::NonZeroUsize;
 use std::time::Duration;
@@ -110,9 +110,9 @@ fn unsync_peers<K: Key>() -> Vec<Entry<K>> {
             },
         ),
         Entry::unsync(
-            "`schnellru`, age by hand",
+            "`schnellru`, manual ttl",
             traits(
-                "`get` and a look at the age, or `insert`; reads the clock of `coarsetime`",
+                "`get` and a check of the age, or `insert`; reads the clock of `coarsetime`",
                 AHASH,
                 EXACT,
             ),

@@ -5,10 +5,10 @@ use std::hash::Hash;
 
 /// A kind of key.
 pub(crate) trait Key: Clone + Default + Eq + Hash + Send + Sync + 'static {
-    /// The kind's name.
+    /// The name of the kind.
     const NAME: &'static str;
 
-    /// Makes this the key with a number.
+    /// Sets this to the key of a number.
     fn set(&mut self, number: u64);
 }
 
@@ -26,18 +26,19 @@ impl Key for String {
 
     fn set(&mut self, number: u64) {
         self.clear();
-        write!(self, "session:{number:016x}").expect("a String takes all");
+        write!(self, "session:{number:016x}").expect("a String accepts every write");
     }
 }
 
-/// A look-up of a key, and what is to be stored under it where it is not found.
+/// A lookup of a key, and the value to insert if it is absent.
 #[derive(Clone, Default)]
 pub(crate) struct Event<K> {
     pub(crate) key: K,
     pub(crate) value: u64,
 }
 
-/// Events with their keys made, which is no part of what is timed. Made of the same memory each time.
+/// Events with their keys, which are generated outside the timed part, in the same memory each
+/// time.
 #[derive(Default)]
 pub(crate) struct Batch<K> {
     events: Vec<Event<K>>,

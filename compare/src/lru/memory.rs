@@ -1,4 +1,4 @@
-//! Section: how much resident memory an entry of a cache takes.
+//! Section: resident memory per entry of a cache.
 
 use std::hint::black_box;
 
@@ -12,7 +12,7 @@ use crate::sizes::Sizes;
 use crate::stream::mix;
 use example_support::text::thousands;
 
-/// Events by which a cache is filled at a time.
+/// Events per batch.
 const PIECE: usize = 1_000;
 
 pub(crate) fn section(sizes: &Sizes) -> Section {
@@ -45,15 +45,16 @@ pub(crate) fn section(sizes: &Sizes) -> Section {
     Section {
         title: "Cache: bytes per entry",
         text: format!(
-            "What a process grows by in resident memory as a cache of {} entries is given a quarter more different keys \
-             than it holds, by number of entries; a process for each, so that what the allocator adds counts. A \
-             `String` of 24 bytes is 56 of these bytes, with its allocation.",
+            "The growth of resident memory per entry, as a cache of {} entries gets a quarter more \
+distinct keys than it holds. Each cache has its own process, so the overhead of the \
+allocator counts. A `String` of 24 bytes takes 56 of these bytes, its allocation \
+included.",
             thousands(entries as u64),
         ),
         tables: vec![table],
         charts: vec![Chart {
             file: "lru-memory.svg",
-            title: "bytes for an entry, u64 to u64".to_owned(),
+            title: "bytes per entry, u64 to u64".to_owned(),
             plot: Plot::Bars(rows.iter().map(|row| (row.0.to_owned(), row.1)).collect()),
         }],
         targets: vec![Target {
@@ -73,7 +74,7 @@ fn bytes_an_entry<K: Key>(name: &str, entries: usize) -> f64 {
     grown.trim().parse::<f64>().expect("a number of bytes") / entries as f64
 }
 
-/// In a child process: fills a cache and prints the bytes that this took.
+/// Fills a cache in a child process, and prints the bytes.
 pub(crate) fn fill(args: &[&str]) {
     let &[keys, name, entries] = args else {
         panic!("three arguments")

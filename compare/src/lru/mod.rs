@@ -1,4 +1,4 @@
-//! Sections: looking up in a cache and storing what is not found, by speed and by hits, and bytes per entry.
+//! Sections: time and hit ratio of "get, or else insert", and bytes per entry.
 
 mod contestant;
 mod contestants;
@@ -42,10 +42,10 @@ pub(crate) fn sections(sizes: &Sizes) -> Vec<Section> {
     vec![speed, memory::section(sizes)]
 }
 
-/// What was measured with caches of one capacity.
+/// The measurements of caches of one capacity.
 struct Measured {
     course: Course,
-    /// Few entries: the processor's caches hold them.
+    /// Few entries, which fit into the processor caches.
     is_small: bool,
     numbers: Played,
     strings: Played,
@@ -66,20 +66,22 @@ fn text(sizes: &Sizes, measured: &[Measured]) -> String {
     };
     let many = &measured[1].course;
     format!(
-        "A stream of keys by Zipf's law with an exponent of 1, of {UNIVERSE} times as many keys as a cache holds; a key \
-         is looked up, and stored where it is not found. `u64` keys are mixed numbers, `String` keys have 24 bytes, \
-         values are `u64`. Caches stay alive from round to round: in each of {rounds} rounds every one is timed on its \
-         next {timed} events ({slow} for `moka` and `mini-moka`), whose keys are made beforehand. The median over the \
-         rounds is shown, and for ratios the median of the rounds' ratios. Time is by event over all threads: with two \
-         threads that do not hinder each other it is half that of one.\n\n\
-         Before, LRU and FIFO are filled to the steady state ({filling}). Other policies learn which keys come often, \
-         and are filled by up to {learning} events, or {learning_slow} where they are slow; in the long run their hit \
-         ratio rises by some hundredths more.\n\n\
-         In the row *age by hand* a cache without ages is given what a hand gives it: the time beside each value, and a \
-         look at the clock for each event. That is the least that an exact age costs with this cache. Nothing \
-         there tells how old the oldest entry is, or frees what is too old.\n\n\
-         The *hit ratio* is that of the timed events with `u64` keys. What another one is worth depends on what a miss \
-         costs the caller; here it costs nothing but the insertion.",
+        "A stream of keys by Zipf's law with an exponent of 1, of {UNIVERSE} times as many keys \
+as a cache holds. A key is looked up, and inserted if it is absent. `u64` keys are \
+mixed numbers, `String` keys have 24 bytes, and values are `u64`. Caches live through \
+all rounds: each of {rounds} rounds times every cache on its next {timed} events \
+({slow} for `moka` and `mini-moka`), whose keys are generated before. The median over \
+the rounds is shown, and for ratios the median of the ratios of each round. Time is \
+per event over all threads, so two threads that do not slow each other down take half \
+the time of one.\n\n\
+Before, LRU and FIFO are filled to the steady state ({filling}). Other policies learn \
+the frequency of keys, and get up to {learning} events, or {learning_slow} if they are \
+slow. Their hit ratio rises by some hundredths more in the long run.\n\n\
+In the row *manual ttl*, a cache without a ttl stores a timestamp with each value, and \
+each event reads the clock. This is the least cost of an exact ttl with this cache. It \
+neither reports the age of the oldest entry nor removes expired entries.\n\n\
+The *hit ratio* is that of the timed events with `u64` keys. The value of a higher one \
+depends on the cost of a miss, which is an insert only here.",
         rounds = sizes.rounds,
         timed = thousands(playing::timed(sizes, false) as u64),
         slow = thousands(playing::timed(sizes, true) as u64),
@@ -89,10 +91,10 @@ fn text(sizes: &Sizes, measured: &[Measured]) -> String {
     )
 }
 
-/// Who takes part, and how.
+/// Returns the table of the contestants.
 fn idioms(entries: &[Entry<u64>]) -> Table {
     let mut table = Table::new(&["contestant", "how it is used", "hasher", "policy"])
-        .introduced("Each is used in its fastest way, with the hasher that is its default; none was given another.");
+        .introduced("Each uses its fastest calls and its default hasher.");
     for entry in entries {
         let cells = [
             entry.name,
@@ -128,7 +130,7 @@ impl Measured {
         tables
     }
 
-    /// Caches for one thread, or shared ones with so many threads.
+    /// Unsync caches, or shared ones with this many threads.
     fn table(&self, entries: &[Entry<u64>], shared: bool, threads: usize) -> Table {
         let kind = match (shared, threads) {
             (false, _) => "caches for one thread".to_owned(),
@@ -164,7 +166,7 @@ impl Measured {
             .iter()
             .map(|entry| (entry.name.to_owned(), self.numbers.nanos(entry.name, 1)));
         let title = format!(
-            "ns a get, or else insert, u64 keys, {} entries, one thread",
+            "ns per get, or else insert, u64 keys, {} entries, one thread",
             self.capacity()
         );
         Chart {

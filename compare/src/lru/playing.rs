@@ -1,4 +1,4 @@
-//! Timing: caches are filled to the steady state, and then timed in rounds, each on its own run through the same events.
+//! Fills caches to the steady state, then times them in rounds, each on the same events.
 
 use std::ops::Range;
 
@@ -11,16 +11,16 @@ use super::zipf::Trace;
 use crate::rounds::{Rounds, interleaved};
 use crate::sizes::Sizes;
 
-/// Keys that there are for each entry of capacity.
+/// Keys per entry of capacity.
 pub(crate) const UNIVERSE: usize = 10;
-/// Threads by which caches are timed. More than one share a cache.
+/// Numbers of threads. Several threads share one cache.
 pub(crate) const THREADS: [usize; 2] = [1, 2];
-/// Events for each entry of capacity by which caches are filled that learn which keys come often. They go
-/// on learning after that, but slowly.
+/// Fill events per entry of capacity for caches that learn the frequency of keys. They continue to
+/// learn after them, but slowly.
 const LEARNING: usize = 20;
-/// Slow caches are not filled by more events than this.
+/// The most fill events of a slow cache.
 const MOST_SLOW: usize = 4_500_000;
-/// Events whose keys are made at a time, for filling.
+/// Fill events per batch.
 const PIECE: usize = 10_000;
 
 /// The events for caches of one capacity.
@@ -42,13 +42,13 @@ impl Course {
         }
     }
 
-    /// The last events before the timed ones that have more different keys than there is room for: a cache that does
-    /// not learn is in the steady state after them.
+    /// The last events before the timed ones, with more distinct keys than the capacity. A cache
+    /// that does not learn is in the steady state after them.
     pub(crate) fn filling(&self) -> Range<usize> {
         self.start - self.capacity * 9 / 2..self.start
     }
 
-    /// The last events before the timed ones that caches that learn are given.
+    /// The last events before the timed ones, for caches that learn.
     pub(crate) fn learning(&self, is_slow: bool) -> Range<usize> {
         self.start
             - if is_slow {
@@ -59,7 +59,7 @@ impl Course {
     }
 }
 
-/// The events of one timing: half of other sections', as twelve caches are timed in two sizes with two kinds of keys.
+/// The events of one timing, half of other sections, because there are four times as many timings.
 pub(crate) fn timed(sizes: &Sizes, is_slow: bool) -> usize {
     if is_slow {
         sizes.timed_slow / 2
@@ -68,19 +68,19 @@ pub(crate) fn timed(sizes: &Sizes, is_slow: bool) -> usize {
     }
 }
 
-/// A cache that is timed with a number of threads.
+/// A cache and the number of its threads.
 #[derive(Clone, Copy)]
 struct Case {
     entry: usize,
     threads: usize,
 }
 
-/// What was measured with one kind of key.
+/// The measurements with one kind of key.
 pub(crate) struct Played {
     names: Vec<&'static str>,
     cases: Vec<Case>,
     rounds: Rounds,
-    /// Found keys, and events, by case.
+    /// Hits and events, by case.
     found: Vec<(usize, usize)>,
 }
 
@@ -122,7 +122,7 @@ impl Played {
             .expect("a cache of this name")
     }
 
-    /// Nanoseconds an event, over all threads.
+    /// Returns the nanoseconds per event, over all threads.
     pub(crate) fn nanos(&self, name: &str, threads: usize) -> f64 {
         self.rounds.median(self.at(name, threads))
     }
@@ -142,7 +142,7 @@ impl Played {
 struct Warm<'a, K> {
     cache: Box<dyn Contestant<K>>,
     trace: &'a Trace,
-    /// The event that comes next.
+    /// The next event.
     next: usize,
 }
 
@@ -171,7 +171,7 @@ impl<'a, K: Key> Warm<'a, K> {
         }
     }
 
-    /// The nanoseconds for each of the events that come next, and how many of their keys were found.
+    /// Returns the nanoseconds per event, and the hits, of the next events.
     fn time(&mut self, batch: &mut Batch<K>, events: usize, threads: usize) -> (f64, usize) {
         let events = batch.of(self.trace.numbers(self.next..self.next + events));
         self.next += events.len();

@@ -1,18 +1,19 @@
-//! The events that every cache is fed: keys by Zipf's law, as of pages, users and products.
+//! The events for every cache: keys by Zipf's law, like those of pages, users and products.
 
 use std::ops::Range;
 
 use crate::stream::{Random, mix};
 
-/// Draws ranks from 1 to `ranks`, where rank r is as likely as 1/r.
+/// Draws ranks from 1 to `ranks` with probabilities in proportion to 1 / rank.
 ///
-/// By rejection inversion (Hörmann and Derflinger 1996) for an exponent of 1, which is exact, and needs no table.
+/// Rejection inversion (Hörmann and Derflinger 1996) for an exponent of 1 is exact and needs no
+/// table.
 struct Zipf {
     ranks: f64,
-    /// The logarithms between which is drawn.
+    /// The range of the logarithms.
     low: f64,
     high: f64,
-    /// A rank no further than this below what was drawn is taken without a second look.
+    /// A rank within this distance below the draw is accepted without a second test.
     sure: f64,
 }
 
@@ -45,7 +46,7 @@ pub(crate) struct Trace {
 }
 
 impl Trace {
-    /// `events` events whose keys are among `universe` ones.
+    /// Generates events with keys among `universe` ones.
     pub(crate) fn new(universe: usize, events: usize) -> Self {
         let zipf = Zipf::new(universe);
         let mut random = Random::new(0x9E37_79B9);
@@ -54,12 +55,12 @@ impl Trace {
         }
     }
 
-    /// The keys of these events, as numbers that do not tell their rank.
+    /// Returns the keys of these events, as numbers unrelated to their rank.
     pub(crate) fn numbers(&self, events: Range<usize>) -> impl ExactSizeIterator<Item = u64> {
         self.ranks[events].iter().map(|&rank| mix(u64::from(rank)))
     }
 
-    /// How many different keys these events have.
+    /// Returns the number of distinct keys of these events.
     pub(crate) fn distinct(&self, events: Range<usize>) -> usize {
         let mut ranks = self.ranks[events].to_vec();
         ranks.sort_unstable();
