@@ -146,7 +146,7 @@ impl Touched {
             "touches",
         ];
         let mut table = Table::new(&head).introduced(
-            "Counted by the hasher and the values of a `DedupMap`: other entries than that of the call.",
+            "Counted by the hasher and the values of a `DedupMap`, without the entry of the call.",
         );
         for (phase, most) in &self.phases {
             table.row([

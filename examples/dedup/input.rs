@@ -36,8 +36,8 @@ impl Events {
 
     /// Generates a day of a bot that is in many groups, the same at every run.
     ///
-    /// New ids come evenly. 15% of the events are redeliveries by senders that retry after a second,
-    /// then at growing intervals, up to six hours.
+    /// New ids come evenly. 15% of the events are redeliveries by senders that retry after a
+    /// second, then at growing intervals, up to six hours.
     pub(crate) fn generate(count: usize) -> Self {
         let redelivered = count * 15 / 100;
         let fresh = count - redelivered;

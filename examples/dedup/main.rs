@@ -1,10 +1,10 @@
-//! Drops duplicates from a stream of message ids, once with a `DedupSet` and once with the unbounded
-//! `HashSet` that it replaces, and compares results, memory and time.
+//! Drops duplicates from a stream of message ids, once with a `DedupSet` and once with the
+//! unbounded `HashSet` that it replaces, and compares results, memory and time.
 //!
 //! ```text
-//! cargo run --release --example dedup                            a generated day of a busy bot
-//! cargo run --release --example dedup -- --ttl 6h ids.txt.gz     one id per line, "-" is standard input
-//! cargo run --release --example dedup -- --timestamped trace.csv <timestamp>,<id>
+//! cargo run --release --example dedup                              a generated day
+//! cargo run --release --example dedup -- --ttl 6h ids.txt.gz       one id per line
+//! cargo run --release --example dedup -- --timestamped trace.csv   <timestamp>,<id>
 //! ```
 
 mod input;
@@ -43,8 +43,8 @@ struct Options {
     #[arg(long, default_value_t = 1_000_000, value_name = "N")]
     max_entries: usize,
 
-    /// Lines are <timestamp><tab, comma or space><id>, and the timestamps drive the clock. A timestamp
-    /// that goes backwards counts as the latest one before
+    /// Lines are <timestamp><tab, comma or space><id>, and the timestamps drive the clock. A
+    /// timestamp that goes backwards counts as the latest one before
     #[arg(long, requires = "file")]
     timestamped: bool,
 
@@ -125,7 +125,7 @@ impl Options {
     }
 }
 
-/// What the entry bound cost.
+/// The price of the entry bound.
 struct Missed {
     /// Redeliveries within the ttl that were answered as new.
     redeliveries: usize,

@@ -10,7 +10,7 @@ use leakproof::{Clock, DedupStats};
 use crate::input::Events;
 use crate::{Missed, Options};
 
-/// How a set answered, and what it took.
+/// The answers of a set, and its time and memory.
 pub(crate) struct Side {
     events: usize,
     distinct: usize,
@@ -89,8 +89,8 @@ impl fmt::Display for Report<'_> {
         self.table(f)?;
         writeln!(
             f,
-            "\nBytes are allocated bytes, counted by the allocator, keys included. Time is that of the \
-             inserts alone.\n\nstats: {}\n",
+            "\nBytes are allocated bytes, counted by the allocator, keys included. Time is that of \
+             the inserts alone.\n\nstats: {}\n",
             self.stats
         )?;
         self.verdict(f)

@@ -20,8 +20,8 @@ use example_support::{Result, exit};
 
 use clients::{Client, Keyed, Naive, Scoped};
 
-/// Compares a client that registers three handlers at every reconnect, and detaches none: in a plain
-/// list, in a ListenerRegistry with keys, and in one with scopes.
+/// Compares a client that registers three handlers at every reconnect, and detaches none: in a
+/// plain list, in a ListenerRegistry with keys, and in one with scopes.
 #[derive(Parser)]
 #[command(name = "reconnect")]
 struct Options {

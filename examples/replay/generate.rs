@@ -12,8 +12,8 @@ const LARGEST: f64 = 2e6;
 
 /// Calls `request` for requests that come evenly.
 ///
-/// The popularity of a key falls as 1 / rank. Its size does not depend on its rank: each power of ten
-/// is as likely as any other.
+/// The popularity of a key falls as 1 / rank. Its size does not depend on its rank: each power of
+/// ten is as likely as any other.
 pub(crate) fn generate(count: usize, mut request: impl FnMut(Request<'_>)) {
     let mut progress = Progress::new("requests generated");
     for number in 0..count {

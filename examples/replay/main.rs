@@ -1,10 +1,10 @@
-//! Replays a log of requests through `LruCache`s of several sizes, and compares their hit ratios with
-//! that of an unbounded cache, so that you can choose a bound from your own log.
+//! Replays a log of requests through `LruCache`s of several sizes, and compares their hit ratios
+//! with that of an unbounded cache, so that you can choose a bound from your own log.
 //!
 //! ```text
-//! cargo run --release --example replay                                         a generated day
-//! cargo run --release --example replay -- --max-entries 100,1k,10k log.csv.gz  key[,bytes] per line
-//! cargo run --release --example replay -- --max-bytes 1M,10M --ttl 30m -       standard input
+//! cargo run --release --example replay
+//! cargo run --release --example replay -- --max-entries 100,1k,10k log.csv.gz
+//! cargo run --release --example replay -- --max-bytes 1M,10M --ttl 30m -
 //! ```
 
 mod columns;
@@ -28,16 +28,16 @@ use columns::Columns;
 use replay::Replay;
 use size::Size;
 
-/// Replays a log of requests through LRU caches of several sizes, and compares their hit ratios with
-/// that of an unbounded cache.
+/// Replays a log of requests through LRU caches of several sizes, and compares their hit ratios
+/// with that of an unbounded cache.
 ///
 /// A request is a hit if its key is in the cache. Otherwise the key is inserted.
 #[derive(Parser)]
 #[command(name = "replay")]
 struct Options {
     /// CSV file of requests, may be gzipped; "-" is standard input. The columns are key, or
-    /// key,bytes, or time,key,bytes, or those that a first line with a column "key" names. Without a
-    /// file, a day of requests is generated
+    /// key,bytes, or time,key,bytes, or those that a first line with a column "key" names. Without
+    /// a file, a day of requests is generated
     file: Option<PathBuf>,
 
     /// Bound of each cache on its entries; defaults to 100,1k,10k,100k if no bound is given
@@ -91,7 +91,7 @@ fn delimiter(text: &str) -> Result<u8, &'static str> {
     }
 }
 
-/// Where the requests come from.
+/// The source of the requests.
 #[derive(Default)]
 struct Source {
     /// `None` for generated requests.

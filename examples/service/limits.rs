@@ -1,8 +1,8 @@
 //! Limits from the environment.
 //!
 //! An invalid limit must not keep a service from starting at night. Its default is used, and the
-//! library reports it as an event. With `SERVICE_LIMITS=strict`, as in a test of the deployment, it is
-//! an error.
+//! library reports it as an event. With `SERVICE_LIMITS=strict`, as in a test of the deployment, it
+//! is an error.
 
 use std::env;
 use std::time::Duration;

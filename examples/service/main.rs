@@ -4,7 +4,7 @@
 //!
 //! ```text
 //! cargo run --release --features metrics,serde,tracing --example service
-//! curl -H 'content-type: application/json' -d '{"chat":"1203630@g.us","id":"3EB0C767","text":"hi"}' \
+//! curl -H 'content-type: application/json' -d '{"chat":"a","id":"1","text":"hi"}' \
 //!     localhost:8080/messages
 //! curl localhost:8080/health
 //! ```
@@ -39,8 +39,8 @@ use service::Service;
 
 /// Takes messages by HTTP and handles each once, however often it is delivered.
 ///
-/// Environment:
-///   SERVICE_ADDR              Address to listen on [default: 127.0.0.1:8080]. Every client that can
+/// Environment: SERVICE_ADDR              Address to listen on [default: 127.0.0.1:8080]. Every
+/// client that can
 ///                             connect can call /admin
 ///   SERVICE_MAX_CONNECTIONS   Connections at a time [default: 1024]
 ///   SERVICE_DEDUP_*           Limits of the message ids, such as SERVICE_DEDUP_TTL_MS

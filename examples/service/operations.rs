@@ -12,8 +12,8 @@ use crate::service::Service;
 
 /// `GET /health`: the monitor's report, with status 503 if a finding is critical.
 ///
-/// For a readiness probe or an alert. A liveness probe would restart the process, which forgets every
-/// id.
+/// For a readiness probe or an alert. A liveness probe would restart the process, which forgets
+/// every id.
 pub(crate) async fn health(State(service): State<Service>) -> Response {
     let report = service.monitor.report();
     let status = if report.severity() < Severity::Critical {

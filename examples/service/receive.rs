@@ -38,7 +38,7 @@ pub(crate) async fn message(
             return error(StatusCode::BAD_REQUEST, &text);
         }
     };
-    // Of several concurrent deliveries, exactly one gets the ticket.
+    // Exactly one of several concurrent deliveries gets the ticket.
     let ticket = match service.seen.claim_owned(&key) {
         Claim::Fresh(ticket) => ticket,
         Claim::Duplicate { value, .. } => return answer(&value, true),

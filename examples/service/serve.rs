@@ -1,7 +1,7 @@
 //! The HTTP server: bounded connections, with a time limit on headers and bodies.
 //!
-//! `axum::serve` has neither, so one client that sends half a request would hold a connection, and a
-//! shutdown, forever.
+//! `axum::serve` has neither, so one client that sends half a request would hold a connection, and
+//! a shutdown, forever.
 
 use std::io;
 use std::sync::Arc;

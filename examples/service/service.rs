@@ -16,8 +16,8 @@ use crate::limits::Limits;
 const SAMPLE_EVERY: Duration = Duration::from_secs(10);
 /// The longest time that a message can ask for.
 const MAX_WORK: Duration = Duration::from_secs(60);
-/// The most bytes of the sender's text in a reply. Replies are kept for the ttl, and no bound of the
-/// map counts their text: 1,000,000 of them take at most 250 MB.
+/// The most bytes of the sender's text in a reply. Replies are kept for the ttl, and no bound of
+/// the map counts their text: 1,000,000 of them take at most 250 MB.
 const MAX_QUOTE: usize = 200;
 
 /// A delivered message. The last two fields are for trying things out.
@@ -45,7 +45,7 @@ pub(crate) struct Reply {
     messages: u64,
 }
 
-/// The number of messages of a user.
+/// Counts the messages of a user.
 type Session = Arc<AtomicU64>;
 
 #[derive(Debug, PartialEq, Eq, Hash)]
@@ -103,8 +103,8 @@ impl Service {
 
     /// Registers the handlers for a new connection to the gateway.
     ///
-    /// Each handler replaces the one with its key, so no message misses a handler. The end of the old
-    /// scope detaches everything else that was registered for the old connection.
+    /// Each handler replaces the one with its key, so no message misses a handler. The end of the
+    /// old scope detaches everything else that was registered for the old connection.
     pub(crate) fn reconnect(&self) -> Result<(), Box<dyn Error>> {
         let connection = self.connection.lock();
         let mut connection = connection.unwrap_or_else(PoisonError::into_inner);

@@ -1,7 +1,7 @@
-//! An `LruCache` that computes each value once, and one whose bounds are far too small and change all the time.
+//! An `LruCache` that computes each value once, and one whose small bounds change all the time.
 //!
-//! The first has room for all keys, so that when a value has to be computed follows from when it was computed last. Of the
-//! second each entry that left must have been told of once, and been counted by the same cause.
+//! The first has room for all keys, so the last computation of a key decides when the next is due.
+//! The second must call its callback once per removed entry, with the cause that it counted.
 
 use std::sync::Arc;
 use std::sync::atomic::{
@@ -24,11 +24,11 @@ pub(crate) fn soak(round: &mut Round, causes: &mut Tally) -> Tally {
     tally
 }
 
-/// What is left at the end is what came and did not leave.
+/// Checks that all inserted entries are present or were removed, and adds up the causes.
 fn account(round: &Round, what: &str, stats: &CacheStats, causes: &mut Tally) {
     let left = stats.expired + stats.idle + stats.evicted + stats.replaced + stats.removed;
     round.check_equal(
-        &format!("{what}: inserted, to present and left"),
+        &format!("{what}: inserted, compared with present and removed"),
         stats.inserted,
         stats.len as u64 + left,
     );
@@ -49,7 +49,7 @@ struct Computing<'a> {
     time: Time,
     cache: Arc<LruCache<usize, Value>>,
     cells: Vec<Cell>,
-    /// Computations under way, by key.
+    /// Computations in progress, by key.
     under_way: Vec<AtomicUsize>,
     alive: Alive,
     max_age: u64,
@@ -59,13 +59,13 @@ fn computing(round: &mut Round, max_age: Duration, causes: &mut Tally) -> Tally 
     let dice = &mut round.dice;
     let (keys, shards) = (dice.between(20, 1_000) as usize, 1 + dice.below(8));
     let time = Time::new(&[max_age]);
-    // All keys may be of one shard.
+    // One shard may have all keys.
     let builder = LruCache::builder()
         .max_entries(keys * shards)
         .ttl(max_age)
         .shards(shards)
         .clock(time.clock());
-    let cache = Arc::new(builder.build().expect("sound limits"));
+    let cache = Arc::new(builder.build().expect("valid limits"));
     let sweeper = Sweeper::new();
     sweeper.watch("computing", &*cache, Duration::from_millis(1));
     let computing = Computing {
@@ -91,7 +91,7 @@ fn computing(round: &mut Round, max_age: Duration, causes: &mut Tally) -> Tally 
     round.check_equal("computing cache: evicted", stats.evicted, 0);
     cache.sweep();
     round.check_equal(
-        "values alive, to entries",
+        "values alive, compared with entries",
         alive.count(),
         cache.len() as i64,
     );
@@ -100,7 +100,7 @@ fn computing(round: &mut Round, max_age: Duration, causes: &mut Tally) -> Tally 
     tally
 }
 
-/// Counts a computation while it is under way.
+/// Counts a computation while it is in progress.
 struct UnderWay<'a>(&'a AtomicUsize);
 
 impl Drop for UnderWay<'_> {
@@ -116,17 +116,17 @@ impl Computing<'_> {
         let visit = self.cells[key].visit(&self.time);
         let before = visit.before;
         if dice.one_in(4) {
-            tally.count("cache looks");
+            tally.count("cache gets");
             let found = self.cache.get(&key);
             self.round.check(
                 found.is_some() || visit.recorded_at_most() >= self.max_age,
-                || format!("key {key} is gone within its age of {} ns", self.max_age),
+                || format!("key {key} is absent within its ttl of {} ns", self.max_age),
             );
             return found
                 .iter()
                 .for_each(|value| self.is_live(key, value, before));
         }
-        tally.count("cache looks or computations");
+        tally.count("cache gets or computations");
         let mut computed = false;
         let (outcome, is_brittle) = (dice.below(20), dice.one_in(40));
         let looked_up = self.cache.try_get_or_insert_with(&key, || {
@@ -157,7 +157,7 @@ impl Computing<'_> {
                     )
                 });
             }
-            // One that was waited for may have been written before, and gone by.
+            // A value of another thread may have been inserted and removed before.
             Ok(value) => self.round.check(value.id == key, || {
                 format!("key {key} has the value of {}", value.id)
             }),
@@ -178,7 +178,7 @@ impl Computing<'_> {
     }
 }
 
-/// The causes by which entries leave, as they are told.
+/// The causes of removals, as callbacks get them.
 const CAUSES: [RemovalCause; 6] = [
     RemovalCause::Expired,
     RemovalCause::Idle,
@@ -188,7 +188,7 @@ const CAUSES: [RemovalCause; 6] = [
     RemovalCause::Rejected,
 ];
 
-/// What a removal callback is told.
+/// The calls of the removal callback.
 #[derive(Default)]
 struct Told {
     by_cause: [AtomicU64; CAUSES.len()],
@@ -201,7 +201,7 @@ impl Told {
         let at = CAUSES
             .iter()
             .position(|&it| it == cause)
-            .expect("a cause by which entries of a cache leave");
+            .expect("a cause of a cache");
         let calls = self.by_cause[at].fetch_add(1, Relaxed);
         if value.history.has_left.swap(true, SeqCst) || value.id != key {
             self.twice.fetch_add(1, Relaxed);
@@ -220,7 +220,7 @@ struct Squeezed<'a> {
     cells: Vec<Cell>,
     alive: Alive,
     limits: Limits,
-    /// Odd while the bounds are being changed.
+    /// Odd while a thread changes the bounds.
     resizes: AtomicUsize,
 }
 
@@ -265,7 +265,7 @@ fn squeezed(round: &mut Round, max_age: Duration, max_idle: Duration, causes: &m
         };
         builder = builder.max_weight(weight).weigher(weigh);
     }
-    let cache = Arc::new(builder.build().expect("sound limits"));
+    let cache = Arc::new(builder.build().expect("valid limits"));
     let sweeper = Sweeper::new();
     sweeper.watch("squeezed", &*cache, Duration::from_millis(1));
     let cells = (0..keys).map(|_| Cell::default()).collect();
@@ -295,13 +295,13 @@ fn squeezed(round: &mut Round, max_age: Duration, max_idle: Duration, causes: &m
     ];
     for ((cause, told), counted) in CAUSES.iter().zip(&told.by_cause).zip(counted) {
         round.check_equal(
-            &format!("squeezed cache: told of entries {cause}, to counted"),
+            &format!("squeezed cache: callbacks for entries {cause}, compared with counted"),
             told.load(Relaxed),
             counted,
         );
     }
     round.check_equal(
-        "squeezed cache: told twice, or by the wrong key",
+        "squeezed cache: callbacks called twice, or with the wrong key",
         told.twice.load(Relaxed),
         0,
     );
@@ -311,7 +311,7 @@ fn squeezed(round: &mut Round, max_age: Duration, max_idle: Duration, causes: &m
         told.panics.load(Relaxed),
     );
     round.check_equal(
-        "values alive, to entries",
+        "values alive, compared with entries",
         alive.count(),
         cache.len() as i64,
     );
@@ -326,7 +326,7 @@ impl Squeezed<'_> {
         let key = dice.below(self.cells.len());
         match dice.below(200) {
             0..60 => {
-                tally.count("cache looks");
+                tally.count("cache gets");
                 self.look(key, true, |key| self.cache.get(key));
             }
             60..70 => {
@@ -335,7 +335,7 @@ impl Squeezed<'_> {
             }
             70..130 => self.insert(key, dice, tally),
             130..160 => {
-                tally.count("cache looks or computations");
+                tally.count("cache gets or computations");
                 self.look(key, true, |key| {
                     Some(
                         self.cache
@@ -365,7 +365,7 @@ impl Squeezed<'_> {
             }
             176 if dice.one_in(4) => self.resize(dice, tally),
             177 if dice.one_in(4) => {
-                tally.count("entries retained by some rule");
+                tally.count("retains of entries");
                 self.cache.retain(|key, _| key % 3 != 0);
             }
             178 if dice.one_in(4) => {
@@ -377,7 +377,7 @@ impl Squeezed<'_> {
                 drop(self.cache.entries_by_recency(10));
             }
             _ => {
-                tally.count("looks at stats of entries");
+                tally.count("readings of stats of entries");
                 self.observe();
             }
         }
@@ -387,7 +387,7 @@ impl Squeezed<'_> {
         let weight = match dice.below(100) {
             // The weigher panics.
             0 => u32::MAX,
-            // Alone heavier than a shard may be.
+            // Heavier than the bound of a shard.
             1 => u32::MAX - 1,
             _ => dice.below(100) as u32,
         };
@@ -418,15 +418,15 @@ impl Squeezed<'_> {
         self.cells[key].recorded.set(&visit);
     }
 
-    /// Visits a key; the value that is returned must be live.
+    /// Reads a key, and checks that the returned value is live.
     fn look(&self, key: usize, refreshes: bool, look: impl FnOnce(&usize) -> Option<Value>) {
         let visit = self.cells[key].visit(&self.time);
         let used = &self.cells[key].recorded;
         let idle = used.at_least(visit.before);
-        // One that panics when it is cloned was used all the same.
+        // A panic of `clone` counts as an access as well.
         if let Some(value) = contained(|| look(&key)).flatten() {
             self.is_live(key, &value, visit.before);
-            // How long it was not used is known where all who used it have said so.
+            // The idle time is known if all accesses of the value are.
             let is_new = value.history.before >= visit.before;
             self.round.check(
                 !visit.is_alone() || is_new || idle < self.limits.idle,
@@ -468,11 +468,11 @@ impl Squeezed<'_> {
         let shards = self.limits.shards;
         self.cache
             .set_max_entries(shards + dice.between(1, 2_000) as usize)
-            .expect("a sound limit");
+            .expect("a valid limit");
         if self.limits.weight.is_some() {
             self.cache
                 .set_max_weight(shards as u64 * dice.between(50, 20_000))
-                .expect("a sound limit");
+                .expect("a valid limit");
         }
         self.resizes.fetch_add(1, SeqCst);
     }

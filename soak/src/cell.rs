@@ -1,9 +1,9 @@
-//! What many threads know of one id together, without a lock: enough to tell that two recordings were too near to each
-//! other, or that one lasted too long.
+//! The shared knowledge of all threads about one id, without a lock. It is enough to notice that
+//! two recordings were too close together, or that one lasted too long.
 //!
-//! A thread that uses an id visits its cell. What happens within a visit happened at some time between two readings of
-//! the clock, before and after; comparing the outermost readings never accuses wrongly. Where nobody else visited
-//! meanwhile, what the cell had before is all that there was.
+//! A thread that uses an id visits its cell. An event within a visit happens between two readings
+//! of the clock, one before and one after. A comparison of the outermost readings never reports a
+//! promise as broken that holds. If no other thread visits at the same time, the cell is complete.
 
 use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
 
@@ -15,13 +15,13 @@ const NEVER: u64 = u64::MAX;
 pub(crate) struct Cell {
     begun: AtomicU64,
     ended: AtomicU64,
-    /// When it was last recorded.
+    /// The time of the last recording.
     pub(crate) recorded: Stamp,
-    /// When the claim began that is neither committed nor released.
+    /// The start of the claim that is in flight.
     pub(crate) claimed: Stamp,
 }
 
-/// When something last happened: not before, and not after.
+/// The earliest and the latest time of the last event.
 pub(crate) struct Stamp {
     since: AtomicU64,
     until: AtomicU64,
@@ -37,7 +37,7 @@ impl Default for Stamp {
 }
 
 impl Stamp {
-    /// Notes that it has happened in a visit; how long ago at most the one before happened, or will have.
+    /// Records an event of a visit. Returns the longest time since the previous one.
     pub(crate) fn set(&self, visit: &Visit<'_>) -> u64 {
         let other = self.since.swap(visit.before, SeqCst);
         let now = visit.time.now();
@@ -49,17 +49,17 @@ impl Stamp {
         }
     }
 
-    /// Forgets it, if it is still that of this reading.
+    /// Removes the event if it is still that of this reading.
     pub(crate) fn forget(&self, before: u64) {
-        // Where another one has come since, that is the one that counts.
+        // A later event stays.
         self.since
             .compare_exchange(before, NEVER, SeqCst, SeqCst)
             .ok();
     }
 
-    /// How long ago it was at most, by now.
+    /// Returns the longest time since the event.
     pub(crate) fn at_most(&self, time: &Time) -> u64 {
-        // First: what is noted afterwards is no longer ago than that.
+        // First, because an event that is recorded afterwards is more recent.
         let since = self.since.load(SeqCst);
         if since == NEVER {
             NEVER
@@ -68,7 +68,7 @@ impl Stamp {
         }
     }
 
-    /// How long before this reading it was at least.
+    /// Returns the shortest time between the event and a reading.
     pub(crate) fn at_least(&self, before: u64) -> u64 {
         before.saturating_sub(self.until.load(SeqCst))
     }
@@ -94,24 +94,24 @@ impl Cell {
     }
 }
 
-/// Ends when it is dropped.
+/// A visit, which ends when dropped.
 pub(crate) struct Visit<'a> {
     cell: &'a Cell,
     time: &'a Time,
     number: u64,
     was_alone: bool,
     recorded_since: u64,
-    /// The time when it began.
+    /// The time of its start.
     pub(crate) before: u64,
 }
 
 impl Visit<'_> {
-    /// Whether nobody else has visited since this began, or was still there.
+    /// Returns `true` if no other thread visited at the same time.
     pub(crate) fn is_alone(&self) -> bool {
         self.was_alone && self.cell.begun.load(SeqCst) == self.number + 1
     }
 
-    /// How long ago, by now, the recording was at most of which the cell knew when this began.
+    /// Returns the longest time since the last recording before this visit.
     pub(crate) fn recorded_at_most(&self) -> u64 {
         if self.recorded_since == NEVER {
             NEVER

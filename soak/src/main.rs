@@ -1,8 +1,8 @@
-//! Uses all three collections with many threads for as long as one likes, as roughly as they will ever be used, and checks
-//! what they promise as it goes.
+//! Uses all three collections with many threads, and checks their promises.
 //!
-//! Every round draws limits from the seed. Threads record, claim, compute, emit, sweep, clear and resize; user code panics,
-//! claims are abandoned, and the clock leaps by years and is set back. A broken promise ends it, with seed and round.
+//! Every round draws limits from the seed. Threads record, claim, compute, emit, sweep, clear and
+//! resize. User code panics, claims are abandoned, and the clock jumps by years and backwards. A
+//! broken promise ends the run, and prints seed and round.
 //!
 //! ```sh
 //! cargo run --release -p soak -- --seconds 60
@@ -38,9 +38,9 @@ use watchdog::Watchdog;
 #[global_allocator]
 static ALLOCATOR: Cap<System> = Cap::new(System, usize::MAX);
 
-/// What a thread does in each part of a round.
+/// Operations per thread and part of a round.
 const OPERATIONS: usize = 20_000;
-/// What is allocated after a round may differ by this from what was after the first: output, and tables of this program.
+/// The bytes that this program itself may allocate between the first round and a later one.
 const SLACK: u64 = 64 << 10;
 
 fn main() -> ExitCode {
@@ -85,21 +85,18 @@ fn run(options: &Options) -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// Plays a round; what is broken, if anything is.
+/// Plays a round. Returns the broken promise, if any.
 fn play(options: &Options, number: u64, report: &mut Report) -> Option<String> {
     let mut round = Round::new(options.seed, number, options.threads(), OPERATIONS);
     for (part, soak) in [dedup::soak, cache::soak, listeners::soak]
         .into_iter()
         .enumerate()
     {
-        // What looks through a structure for anything wrong panics where it finds it.
+        // `validate` panics at the first fault that it finds in a structure.
         match catch_unwind(AssertUnwindSafe(|| soak(&mut round, &mut report.causes))) {
             Ok(tally) => report.operations[part].add(&tally),
             Err(payload) => {
-                return Some(format!(
-                    "a look through a structure: {}",
-                    panic_text(&*payload)
-                ));
+                return Some(format!("validation: {}", panic_text(&*payload)));
             }
         }
         if let Some(promise) = round.broken() {

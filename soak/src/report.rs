@@ -51,7 +51,8 @@ impl Report {
         let [start, most] = [self.bytes_at_start, MOST_BYTES.load(SeqCst)].map(thousands);
         let [first, end] = [self.bytes_after_first.unwrap_or(0), self.bytes_at_end].map(thousands);
         text += &format!(
-            "bytes allocated: {start} at the start, {most} at most, {first} after the first round, {end} at the end\n\
+            "bytes allocated: {start} at the start, {most} at most, {first} after the first round, \
+             {end} at the end\n\
              all promises held\n"
         );
         text

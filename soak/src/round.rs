@@ -1,4 +1,4 @@
-//! One round: its chance, its time, what was seen to be broken, and the threads that play it.
+//! One round: its random numbers, its clock, its verdict and its threads.
 
 use std::collections::BTreeMap;
 use std::fmt::Display;
@@ -15,23 +15,23 @@ use example_support::random::scramble;
 
 pub(crate) struct Round {
     threads: usize,
-    /// What each thread does in each part of the round.
+    /// Operations per thread and part of the round.
     operations: usize,
     /// Chooses the limits.
     pub(crate) dice: Dice,
     pub(crate) verdict: Arc<Verdict>,
 }
 
-/// What was seen to be broken first.
+/// The first broken promise.
 #[derive(Default)]
 pub(crate) struct Verdict {
     broken: Mutex<Option<String>>,
-    /// The round is to end.
+    /// Ends the round.
     is_broken: AtomicBool,
 }
 
 impl Verdict {
-    /// Notes that a promise does not hold; the first one counts.
+    /// Records a promise that does not hold. The first one is kept.
     pub(crate) fn check(&self, holds: bool, promise: impl FnOnce() -> String) {
         if !holds {
             self.broken
@@ -43,10 +43,10 @@ impl Verdict {
     }
 }
 
-/// Operations that ended, of all rounds: whoever waits can see that something goes on.
+/// Completed operations of all rounds, for the watchdog.
 pub(crate) static PROGRESS: AtomicU64 = AtomicU64::new(0);
 
-/// The most that was allocated, as a thread saw it at one of so many operations.
+/// The most allocated bytes, sampled once per `SAMPLED` operations.
 pub(crate) static MOST_BYTES: AtomicUsize = AtomicUsize::new(0);
 const SAMPLED: usize = 64;
 
@@ -77,7 +77,7 @@ impl Round {
             .clone()
     }
 
-    /// Has all threads begin at once, and do `work` as often as the round is long; what they did.
+    /// Runs `worker` on all threads, which start together. Returns their operations.
     pub(crate) fn play<W: FnMut(&mut Dice, &mut Tally)>(
         &self,
         worker: impl Fn(usize) -> W + Sync,
@@ -101,7 +101,7 @@ impl Round {
                     MOST_BYTES.fetch_max(ALLOCATOR.allocated(), SeqCst);
                 }
             }
-            // What a thread holds it lets go where nobody looks any more.
+            // A thread drops its values after the last check.
             drop(all_are_done);
             drop(work);
             tally
@@ -125,7 +125,7 @@ impl Round {
     }
 }
 
-/// Waits when it is dropped, also by a panic.
+/// Waits when dropped, after a panic as well.
 struct Wait<'a>(&'a Barrier);
 
 impl Drop for Wait<'_> {
@@ -141,7 +141,7 @@ pub(crate) fn panic_text(payload: &(dyn std::any::Any + Send)) -> &str {
         .unwrap_or("(no text)")
 }
 
-/// Numbers that look random, and are the same for the same seed.
+/// Pseudo-random numbers, the same for the same seed.
 pub(crate) struct Dice {
     state: u64,
 }
@@ -156,7 +156,7 @@ impl Dice {
         scramble(self.state)
     }
 
-    /// Below `bound`, which is not zero.
+    /// Returns a number below `bound`, which is not zero.
     pub(crate) fn below(&mut self, bound: usize) -> usize {
         (self.next() % bound as u64) as usize
     }
@@ -165,7 +165,7 @@ impl Dice {
         self.below(chances) == 0
     }
 
-    /// In `low..=high`, each power of two as likely as any other.
+    /// Returns a number in `low..=high`. Each power of two is equally likely.
     pub(crate) fn between(&mut self, low: u64, high: u64) -> u64 {
         let fraction = (self.next() >> 11) as f64 / (1_u64 << 53) as f64;
         let value = low as f64 * (high as f64 / low as f64).powf(fraction);
@@ -173,7 +173,7 @@ impl Dice {
     }
 }
 
-/// What was done, how often.
+/// Counts of operations.
 #[derive(Default)]
 pub(crate) struct Tally(BTreeMap<&'static str, u64>);
 
@@ -202,8 +202,8 @@ impl Tally {
     }
 }
 
-/// A clock that the threads move on while they play: by hairs, to the very end of some limit, and by years; and that
-/// they try to set back.
+/// A clock that the threads advance by nanoseconds, exactly to a limit, and by years, and that they
+/// try to set back.
 pub(crate) struct Time {
     manual: ManualClock,
     clock: Clock,
@@ -212,9 +212,9 @@ pub(crate) struct Time {
 }
 
 const YEAR: u64 = 365 * 24 * 3600 * 1_000_000_000;
-/// Readings end at 584 years.
+/// Readings saturate at 584 years.
 const LAST_LEAP: u64 = 500 * YEAR;
-/// A thread moves the time at one of so many operations.
+/// Operations per advance of the clock.
 const MOVES: usize = 400;
 
 impl Time {
@@ -236,7 +236,7 @@ impl Time {
         nanos(self.clock.now())
     }
 
-    /// Moves on at some of the calls.
+    /// Advances the clock at some of the calls.
     pub(crate) fn pass(&self, dice: &mut Dice, tally: &mut Tally) {
         if !dice.one_in(MOVES) {
             return;
@@ -249,7 +249,7 @@ impl Time {
             12..15 => limit - 1,
             15..17 => 1,
             17 if now < LAST_LEAP => {
-                tally.count("leaps of years");
+                tally.count("clock jumps of years");
                 dice.between(YEAR, 5 * YEAR)
             }
             _ => {
@@ -257,7 +257,7 @@ impl Time {
                 return self.manual.set(Duration::from_nanos(now - now.min(limit)));
             }
         };
-        tally.count("clock moved on");
+        tally.count("clock advanced");
         self.manual.set(Duration::from_nanos(now + by));
     }
 }
@@ -266,23 +266,23 @@ pub(crate) fn nanos(duration: Duration) -> u64 {
     u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
 }
 
-/// What user code of this program panics with.
+/// The payload of deliberate panics.
 struct Deliberate;
 
 static PANICS: AtomicU64 = AtomicU64::new(0);
 
-/// How often user code panicked.
+/// Returns the number of deliberate panics.
 pub(crate) fn panics() -> u64 {
     PANICS.load(SeqCst)
 }
 
-/// What user code does now and then.
+/// Panics as user code may.
 pub(crate) fn panic_deliberately() -> ! {
     PANICS.fetch_add(1, SeqCst);
     panic::panic_any(Deliberate)
 }
 
-/// Deliberate panics are not to be told of, any other is.
+/// Prints other panics than deliberate ones only.
 pub(crate) fn silence_deliberate_panics() {
     let others = panic::take_hook();
     panic::set_hook(Box::new(move |info| {
@@ -292,7 +292,7 @@ pub(crate) fn silence_deliberate_panics() {
     }));
 }
 
-/// What `work` returns, unless it panics deliberately.
+/// Returns the result of `work`, or `None` after a deliberate panic.
 pub(crate) fn contained<R>(work: impl FnOnce() -> R) -> Option<R> {
     match catch_unwind(AssertUnwindSafe(work)) {
         Ok(result) => Some(result),

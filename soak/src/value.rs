@@ -1,11 +1,11 @@
-//! Values that count themselves, know what they were recorded for and when, and may panic when they are cloned.
+//! Values that count themselves, know their key and their time, and may panic in `clone`.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering::SeqCst};
 
 use crate::round::panic_deliberately;
 
-/// Values, or captures, that are alive.
+/// The number of live values or captures.
 #[derive(Clone, Default)]
 pub(crate) struct Alive(Arc<AtomicI64>);
 
@@ -20,7 +20,7 @@ impl Alive {
     }
 }
 
-/// Counts itself.
+/// A counted value.
 pub(crate) struct One(Alive);
 
 impl Clone for One {
@@ -38,19 +38,19 @@ impl Drop for One {
 pub(crate) struct Value {
     pub(crate) id: usize,
     pub(crate) weight: u32,
-    /// Panics when it is cloned.
+    /// Makes `clone` panic.
     brittle: bool,
     pub(crate) history: Arc<History>,
     _alive: One,
 }
 
-/// What all clones of a value know.
+/// The data that all clones of a value share.
 pub(crate) struct History {
-    /// The time before it was written.
+    /// The time before the write.
     pub(crate) before: u64,
-    /// The time after it was written, once that is over.
+    /// The time after the write, once it has returned.
     pub(crate) after: AtomicU64,
-    /// Whether somebody was told that it has left.
+    /// Set by the removal callback.
     pub(crate) has_left: AtomicBool,
 }
 

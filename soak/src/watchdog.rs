@@ -1,4 +1,4 @@
-//! Ends a soak in which nothing goes on any more: threads that wait for each other for ever break a promise, too.
+//! Ends a run without progress, because a deadlock breaks a promise as well.
 
 use std::process;
 use std::sync::Arc;
@@ -10,7 +10,7 @@ use std::time::Duration;
 use crate::round::PROGRESS;
 use example_support::output::note;
 
-/// No operation takes that long, however busy the machine is.
+/// No operation takes that long, even on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(120);
 
 pub(crate) struct Watchdog {
@@ -31,7 +31,8 @@ impl Watchdog {
                 if now == seen {
                     let round = of_thread.load(SeqCst);
                     note(format_args!(
-                        "soak: no operation has ended for {} s: a deadlock\nseed {seed}, round {round}",
+                        "soak: deadlock: no operation returned for {} s\n\
+                         repeat with --seed {seed} --round {round}",
                         PATIENCE.as_secs()
                     ));
                     process::exit(1);
@@ -46,7 +47,7 @@ impl Watchdog {
         }
     }
 
-    /// This round begins.
+    /// Sets the number of the round.
     pub(crate) fn round(&self, number: u64) {
         self.round.store(number, SeqCst);
     }

@@ -1,4 +1,4 @@
-//! Runs the soak test as its users run it: as a process.
+//! Runs the soak test as a process.
 
 use std::process::{Command, Output};
 
@@ -14,7 +14,7 @@ fn text(bytes: &[u8]) -> &str {
 }
 
 #[test]
-fn all_promises_hold_for_a_second() {
+fn promises_hold_for_a_second() {
     let output = soak(&["--seconds", "1", "--seed", "7"]);
     let (stdout, stderr) = (text(&output.stdout), text(&output.stderr));
     assert_eq!(output.status.code(), Some(0), "{stderr}");

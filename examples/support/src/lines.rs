@@ -18,7 +18,7 @@ const REPORTED: usize = 5;
 const MAX_LINE: usize = 1 << 20;
 const BYTE_ORDER_MARK: &[u8] = "\u{feff}".as_bytes();
 
-/// Where lines come from.
+/// The source of lines.
 pub enum Input {
     Stdin,
     File(PathBuf),

@@ -2,7 +2,8 @@
 
 use std::fmt::{Arguments, Write};
 
-/// A grey with a contrast of 4 against white and against black, because the page's background is unknown.
+/// A grey with a contrast of 4 against white and against black, because the page's background is
+/// unknown.
 pub const TEXT: &str = "#7a7f87";
 
 /// Returns the start of an image and its title. `</svg>` ends the image.
@@ -130,7 +131,8 @@ impl<'a> Plot<'a> {
             let value = self.most * f64::from(number) / f64::from(GRID);
             let (y, opacity) = (self.y(value), if number == 0 { 1.0 } else { 0.25 });
             self.push(format_args!(
-                "<path d=\"M{LEFT} {y:.1} H{RIGHT}\" stroke=\"{TEXT}\" stroke-opacity=\"{opacity}\"/>"
+                "<path d=\"M{LEFT} {y:.1} H{RIGHT}\" stroke=\"{TEXT}\" \
+                 stroke-opacity=\"{opacity}\"/>"
             ));
             self.text(LEFT - 8.0, y + 4.0, "end", &(self.chart.format_y)(value));
         }

@@ -1,4 +1,4 @@
-//! A `DedupSet` with room for all ids, so that whatever it answers follows from what was recorded and claimed when.
+//! A `DedupSet` with room for all ids, so earlier recordings and claims decide every answer.
 
 use std::mem;
 use std::sync::Arc;
@@ -27,13 +27,13 @@ pub(super) fn soak(round: &mut Round, ttl: Duration, lease: Duration, causes: &m
     let set = DedupSet::<str>::builder()
         .ttl(ttl)
         .lease(lease)
-        // All ids may be of one shard.
+        // One shard may have all ids.
         .max_entries(ids * shards)
         .max_in_flight(dice.between(1, 100) as usize)
         .shards(shards)
         .clock(time.clock())
         .build()
-        .expect("sound limits");
+        .expect("valid limits");
     let set = Arc::new(set);
     let sweeper = Sweeper::new();
     sweeper.watch("exact", &*set, Duration::from_millis(1));
@@ -64,16 +64,16 @@ pub(super) fn soak(round: &mut Round, ttl: Duration, lease: Duration, causes: &m
         tally.get("ids new") + tally.get("claims committed"),
     );
     round.check_equal(
-        "exact set: shed",
+        "exact set: claims rejected",
         stats.claims_rejected,
-        tally.get("claims shed"),
+        tally.get("claims rejected"),
     );
     let ended = tally.get("claims committed")
         + stats.released
         + stats.leases_expired
         + stats.in_flight as u64;
     round.check_equal(
-        "exact set: claims, to those that ended",
+        "exact set: claims, compared with those that ended",
         tally.get("claims"),
         ended,
     );
@@ -108,7 +108,7 @@ impl<'a> Exact<'a> {
                 self.set.sweep();
             }
             _ => {
-                tally.count("looks at stats of ids");
+                tally.count("readings of stats of ids");
                 observe(self.round, &self.set.stats(), self.ttl);
             }
         }
@@ -145,7 +145,7 @@ impl<'a> Exact<'a> {
 
     fn look(&self, id: usize, tally: &mut Tally) {
         let visit = self.cells[id].visit(&self.time);
-        tally.count("ids looked up");
+        tally.count("ids read");
         match self.set.age(&self.ids[id]) {
             Some(age) => self.is_duplicate(id, &visit, age),
             None => self.is_not_recorded(id, &visit),
@@ -194,7 +194,7 @@ impl<'a> Exact<'a> {
                 self.is_in_flight(id, &visit);
             }
             Claim::Duplicate { age, .. } => self.is_duplicate(id, &visit, age),
-            Claim::Full => tally.count("claims shed"),
+            Claim::Full => tally.count("claims rejected"),
         }
     }
 
@@ -202,7 +202,7 @@ impl<'a> Exact<'a> {
         let (id, before) = (held.id, held.before);
         let what = dice.below(10);
         if what == 0 && !held.is_owned {
-            // Its owner never comes back.
+            // The ticket is leaked.
             tally.count("claims abandoned");
             return mem::forget(held);
         }
@@ -219,7 +219,7 @@ impl<'a> Exact<'a> {
         }
     }
 
-    /// The set called the id new, and recorded it.
+    /// Checks an id that the set called new and recorded.
     fn is_new(&self, id: usize, visit: &Visit<'_>, tally: &mut Tally) {
         tally.count("ids new");
         self.is_not_in_flight(id, visit);
@@ -245,7 +245,11 @@ impl<'a> Exact<'a> {
         let holds = age < self.ttl
             && (!visit.is_alone() || (at_least..=at_most).contains(&age) && recorded.is_set());
         self.round.check(holds, || {
-            format!("id {id} is {age} ns old; it was recorded {at_least} to {at_most} ns ago, the ttl is {}", self.ttl)
+            format!(
+                "id {id} is {age} ns old; it was recorded {at_least} to {at_most} ns ago, \
+                 the ttl is {} ns",
+                self.ttl
+            )
         });
     }
 
@@ -265,7 +269,7 @@ impl<'a> Exact<'a> {
         self.round
             .check(!visit.is_alone() || is_set && at_least < self.lease, || {
                 format!(
-                    "id {id} is in flight, though nobody has claimed it within its lease of {} ns",
+                    "id {id} is in flight, though its last claim is older than its lease of {} ns",
                     self.lease
                 )
             });

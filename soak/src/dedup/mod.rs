@@ -1,4 +1,4 @@
-//! A `DedupSet` of which every answer is checked, and a `DedupMap` whose bounds are far too small.
+//! A `DedupSet` with a check of every answer, and a `DedupMap` with small bounds.
 
 mod exact;
 mod squeezed;
@@ -9,7 +9,7 @@ use leakproof::{DedupStats, Ticket};
 
 use crate::round::{Round, Tally, Time, nanos};
 
-/// Claims that a thread holds at most.
+/// The most claims of a thread.
 const HELD: usize = 8;
 
 pub(crate) fn soak(round: &mut Round, causes: &mut Tally) -> Tally {
@@ -20,11 +20,11 @@ pub(crate) fn soak(round: &mut Round, causes: &mut Tally) -> Tally {
     tally
 }
 
-/// What both have in common: what is left at the end is what came and did not leave.
+/// Checks that all inserted ids are present or were removed, and adds up the causes.
 fn account(round: &Round, what: &str, stats: &DedupStats, causes: &mut Tally) {
     let left = stats.expired + stats.evicted + stats.removed;
     round.check_equal(
-        &format!("{what}: inserted, to present and left"),
+        &format!("{what}: inserted, compared with present and removed"),
         stats.inserted,
         stats.len as u64 + left,
     );
@@ -33,13 +33,13 @@ fn account(round: &Round, what: &str, stats: &DedupStats, causes: &mut Tally) {
         ("ids evicted", stats.evicted),
         ("ids removed", stats.removed),
         ("ids rejected", stats.rejected),
-        ("claims lapsed", stats.leases_expired),
+        ("leases expired", stats.leases_expired),
     ] {
         causes.count_many(cause, count);
     }
 }
 
-/// What holds whenever somebody looks.
+/// Checks the invariants of stats at any time.
 fn observe(round: &Round, stats: &DedupStats, ttl: u64) {
     round.check(
         stats.len <= stats.max_entries && stats.high_water <= stats.max_entries,
@@ -61,16 +61,16 @@ fn observe(round: &Round, stats: &DedupStats, ttl: u64) {
 
 struct Held<'a, V> {
     ticket: Ticket<'a, str, V>,
-    /// A handle on the map, which must not be leaked.
+    /// A handle to the map, which must not be leaked.
     is_owned: bool,
     id: usize,
-    /// Readings before and after it was claimed.
+    /// The readings before and after the claim.
     before: u64,
     after: u64,
 }
 
 impl<V> Held<'_, V> {
-    /// Whether it was committed: exactly if its lease was not over.
+    /// Checks that the commit succeeded exactly if the lease had not expired.
     fn commit(self, value: V, lease: u64, time: &Time, round: &Round) -> bool {
         let Self {
             ticket,
@@ -90,7 +90,8 @@ impl<V> Held<'_, V> {
         round.check(is_right, || {
             let is = if is_committed { "was" } else { "could not be" };
             format!(
-                "id {id} {is} committed {at_least} to {at_most} ns after it was claimed, with a lease of {lease} ns"
+                "id {id} {is} committed {at_least} to {at_most} ns after its claim, \
+                 with a lease of {lease} ns"
             )
         });
         is_committed

@@ -1,5 +1,5 @@
-//! A `DedupMap` whose bounds are far too small: it evicts, is cleared and swept, holds values that panic when they are
-//! cloned, and must account for every one of them.
+//! A `DedupMap` with small bounds. It evicts, is cleared and swept, has values that panic in
+//! `clone`, and must account for each of them.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering::SeqCst;
@@ -16,7 +16,7 @@ struct Squeezed<'a> {
     time: Time,
     map: Arc<DedupMap<str, Value>>,
     ids: Vec<String>,
-    /// Ids longer than this alone exceed the bound on bytes.
+    /// Ids longer than this exceed the byte bound alone.
     longest: usize,
     alive: Alive,
     ttl: u64,
@@ -39,7 +39,7 @@ pub(super) fn soak(round: &mut Round, ttl: Duration, lease: Duration, causes: &m
         longest = dice.between(200, 20_000) as usize;
         builder = builder.max_bytes(longest * shards);
     }
-    let map = Arc::new(builder.build().expect("sound limits"));
+    let map = Arc::new(builder.build().expect("valid limits"));
     let sweeper = Sweeper::new();
     sweeper.watch("squeezed", &*map, Duration::from_millis(1));
     let id = |id: usize| {
@@ -82,12 +82,16 @@ pub(super) fn soak(round: &mut Round, ttl: Duration, lease: Duration, causes: &m
         + stats.leases_expired
         + stats.in_flight as u64;
     round.check_equal(
-        "squeezed map: claims, to those that ended",
+        "squeezed map: claims, compared with those that ended",
         tally.get("claims"),
         ended,
     );
     map.sweep();
-    round.check_equal("values alive, to ids", alive.count(), map.len() as i64);
+    round.check_equal(
+        "values alive, compared with ids",
+        alive.count(),
+        map.len() as i64,
+    );
     drop(map);
     round.check_equal("values of ids alive at the end", alive.count(), 0);
     tally
@@ -101,7 +105,7 @@ impl<'a> Squeezed<'a> {
         match dice.below(200) {
             0..80 => self.record(id, dice, tally),
             80..110 => {
-                tally.count("ids looked up");
+                tally.count("ids read");
                 let before = self.time.now();
                 if let Some(value) = self.map.get(key) {
                     self.is_live(id, &value, before);
@@ -131,7 +135,7 @@ impl<'a> Squeezed<'a> {
                     self.round
                         .check(self.ids[value.id] == key && nanos(age) < self.ttl, || {
                             format!(
-                                "a walk came by {key}, aged {age:?}, with the value of id {}",
+                                "a walk visited {key}, aged {age:?}, with the value of id {}",
                                 value.id
                             )
                         });
@@ -139,7 +143,7 @@ impl<'a> Squeezed<'a> {
                 });
             }
             _ => {
-                tally.count("looks at stats of ids");
+                tally.count("readings of stats of ids");
                 observe(self.round, &self.map.stats(), self.ttl);
             }
         }
@@ -165,14 +169,18 @@ impl<'a> Squeezed<'a> {
         tally.count("ids recorded");
     }
 
-    /// A value that was returned: that of this id, and not one that had expired before.
+    /// Checks that a returned value belongs to this id and had not expired.
     fn is_live(&self, id: usize, value: &Value, before: u64) {
         let at_least = before.saturating_sub(value.history.after.load(SeqCst));
         self.round.check(value.id == id, || {
             format!("id {id} has the value of id {}", value.id)
         });
         self.round.check(at_least < self.ttl, || {
-            format!("the value of id {id} was returned {at_least} ns after it was recorded, with a ttl of {}", self.ttl)
+            format!(
+                "the value of id {id} was returned {at_least} ns after it was recorded, \
+                 with a ttl of {} ns",
+                self.ttl
+            )
         });
     }
 
@@ -195,7 +203,7 @@ impl<'a> Squeezed<'a> {
             }
             Claim::Duplicate { value, .. } => self.is_live(id, &value, before),
             Claim::InFlight { .. } => {}
-            Claim::Full => tally.count("claims shed"),
+            Claim::Full => tally.count("claims rejected"),
         }
     }
 
@@ -210,7 +218,7 @@ impl<'a> Squeezed<'a> {
         }
         let value = Value::new(&self.alive, id, 1, dice.one_in(50), self.time.now());
         let history = Arc::clone(&value.history);
-        // A long id is not stored, so that its claim cannot lapse.
+        // A long id is not stored, so its lease cannot expire.
         let lease = if self.is_long(id) {
             u64::MAX
         } else {

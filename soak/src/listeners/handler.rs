@@ -1,6 +1,6 @@
-//! What is emitted, and the handlers: each knows what must not happen to it any more. It is not called by an emit that
-//! began after it was detached or paused, after its scope or its owner ended, or when it was too old, nor more often than it
-//! was registered for.
+//! The events and the handlers. Each handler checks that it may be called: not by an emit that
+//! began after it was detached or paused, after its scope or owner ended, or after its ttl, and not
+//! more often than its call limit.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::SeqCst};
 use std::sync::{Arc, Mutex, OnceLock};
@@ -12,23 +12,23 @@ use crate::round::{Dice, Time, Verdict, panic_deliberately};
 use crate::value::One;
 use example_support::random::scramble;
 
-/// How deep handlers emit within emits.
+/// The depth of emits within emits.
 const DEPTH: u32 = 2;
 
-/// One emit. Its number says what was over when it began.
+/// One emit. Its number orders it with the ends of listeners.
 pub(super) struct Event {
     pub(super) number: u64,
     pub(super) depth: u32,
-    /// The time before it began.
+    /// The time before its start.
     pub(super) before: u64,
     pub(super) runs: AtomicUsize,
     pub(super) failures: AtomicUsize,
     pub(super) panics: AtomicUsize,
-    /// Handlers under the one key that there is.
+    /// Called handlers that have the key.
     pub(super) keyed: AtomicUsize,
 }
 
-/// The number of the first emit that began after something had ended.
+/// The number of the first emit after the end of a listener, scope or owner.
 pub(super) struct End(pub(super) AtomicU64);
 
 impl Default for End {
@@ -37,13 +37,13 @@ impl Default for End {
     }
 }
 
-/// What handlers share with the threads that emit.
+/// The state that handlers and threads share.
 pub(super) struct World {
     pub(super) verdict: Arc<Verdict>,
     pub(super) time: Time,
     pub(super) topics: usize,
     pub(super) bus: OnceLock<WeakRegistry<u8, Arc<Event>>>,
-    /// Guards that handlers drop within a call.
+    /// Guards that handlers drop during a call.
     pub(super) victims: Mutex<Vec<(Subscription, Arc<Fate>)>>,
     pub(super) next_emit: AtomicU64,
     pub(super) emits: AtomicU64,
@@ -74,7 +74,7 @@ impl World {
         end.0.store(self.next_emit.load(SeqCst), SeqCst);
     }
 
-    /// Emits to all, or to a generation that ends there.
+    /// Emits to all listeners, or to a generation that may end during the emit.
     pub(super) fn emit(
         &self,
         bus: &Bus,
@@ -105,7 +105,7 @@ impl World {
         } = outcome;
         let has_ended = to.is_some_and(|(_, end)| event.number >= end.0.load(SeqCst));
         let seen = [&event.runs, &event.failures, &event.panics].map(|count| count.load(SeqCst));
-        // A queue takes events without a handler of this program.
+        // A queue receives events without a handler.
         let is_right = usize::from(topic) >= self.topics || [called, failed, panicked] == seen;
         self.verdict.check(is_right, || {
             format!("{outcome:?}, but handlers saw calls, failures and panics: {seen:?}")
@@ -125,9 +125,9 @@ impl World {
     }
 }
 
-/// What is known of one listener by its handler and by its guard.
+/// The state of a listener that its handler and its guard share.
 pub(super) struct Fate {
-    /// The time after it was registered, once that is over.
+    /// The time after the registration, once it has returned.
     pub(super) after: AtomicU64,
     pub(super) max_age: u64,
     pub(super) times: u64,
@@ -135,9 +135,9 @@ pub(super) struct Fate {
     pub(super) is_keyed: bool,
     pub(super) detached: End,
     pub(super) paused: End,
-    /// The emit within which it was detached, and which is to skip it.
+    /// The emit during which it was detached, and which must skip it.
     pub(super) detached_within: AtomicU64,
-    /// Its scope's generation, and its owner.
+    /// The generation of its scope, and its owner.
     pub(super) others: Vec<Arc<End>>,
     pub(super) is_dropped: AtomicBool,
 }
@@ -164,7 +164,7 @@ impl Fate {
     }
 }
 
-/// What a closure captures.
+/// The captures of a closure.
 pub(super) struct Handler {
     world: Arc<World>,
     fate: Arc<Fate>,

@@ -1,4 +1,5 @@
-//! A `ListenerRegistry` whose listeners come and go by all ways at once, and fail, panic and emit in turn.
+//! A `ListenerRegistry` whose listeners are registered and removed in every manner, fail, panic and
+//! emit.
 
 mod handler;
 mod using;
@@ -18,19 +19,19 @@ use handler::{End, Event, Fate, World};
 
 type Bus = ListenerRegistry<u8, Arc<Event>>;
 
-/// Guards that a thread holds at most.
+/// The most guards of a thread.
 const HELD: usize = 40;
-/// Guards that are few: a calm thread has others come, too.
+/// Below this number of guards, a calm thread registers listeners.
 const FEW: usize = 4;
-/// Scopes and owners that all threads share.
+/// The number of shared scopes and owners.
 const SHARED: usize = 4;
-/// Waiting for a call that runs takes no longer, however busy the machine is.
+/// No call takes that long, even on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(60);
-/// A scope, or an owner, and when what it is now ends.
+/// A scope or an owner, and its end.
 struct Connection {
     scope: Scope,
     now: Mutex<(Generation, Arc<End>)>,
-    /// The generation before.
+    /// The previous generation.
     last: Mutex<Option<(Generation, Arc<End>)>>,
     owner: Mutex<(Arc<()>, Arc<End>)>,
 }
@@ -59,11 +60,11 @@ struct Soak {
     alive: Alive,
     max_per_topic: usize,
     max_age: Duration,
-    /// Listeners come and go at one of so many operations that could have them do so, where a thread has a few.
+    /// Operations per registration or removal, in a thread that has a few guards.
     calm: usize,
 }
 
-/// Departures by cause, as they are told.
+/// The calls of the removal callback, by cause.
 #[derive(Default)]
 struct Told {
     by_cause: Mutex<Tally>,
@@ -83,7 +84,7 @@ impl Told {
     }
 }
 
-/// What a thread holds.
+/// The guards and the queue of a thread.
 #[derive(Default)]
 struct Hands {
     guards: Vec<(Subscription, Arc<Fate>)>,
@@ -120,7 +121,7 @@ pub(crate) fn soak(round: &mut Round, causes: &mut Tally) -> Tally {
         });
     }
     let calm = if dice.one_in(2) { 1 } else { 300 };
-    let bus = Arc::new(builder.build().expect("sound limits"));
+    let bus = Arc::new(builder.build().expect("valid limits"));
     let world = Arc::new(World::new(&round.verdict, time, 1 + dice.below(12)));
     world.bus.set(bus.downgrade()).ok();
     let sweeper = Sweeper::new();
@@ -144,7 +145,7 @@ pub(crate) fn soak(round: &mut Round, causes: &mut Tally) -> Tally {
     tally
 }
 
-/// Listeners that left, by the name of the cause.
+/// Removed listeners, by the name of the cause.
 fn left(stats: &RegistryStats) -> [(&'static str, &'static str, u64); 8] {
     [
         ("expired", "listeners expired", stats.expired),
@@ -158,12 +159,12 @@ fn left(stats: &RegistryStats) -> [(&'static str, &'static str, u64); 8] {
         ),
         (
             "owner dropped",
-            "listeners whose owner was gone",
+            "listeners whose owner was dropped",
             stats.owner_dropped,
         ),
         (
             "call limit reached",
-            "listeners used up",
+            "listeners at their call limit",
             stats.call_limit_reached,
         ),
         ("failed", "listeners that failed too often", stats.failed),
@@ -171,7 +172,7 @@ fn left(stats: &RegistryStats) -> [(&'static str, &'static str, u64); 8] {
 }
 
 impl Soak {
-    /// What is left at the end is what came and did not leave; then nothing is.
+    /// Checks that all inserted listeners are present or were removed, then clears the registry.
     fn account(self, round: &Round, told: &Told, tally: &mut Tally, causes: &mut Tally) {
         let Self {
             world,
@@ -184,7 +185,7 @@ impl Soak {
         lock(&world.victims).clear();
         bus.sweep();
         round.check_equal(
-            "captures alive, to listeners",
+            "captures alive, compared with listeners",
             alive.count(),
             bus.len() as i64,
         );
@@ -193,9 +194,13 @@ impl Soak {
         round.check_equal("captures alive after all was cleared", alive.count(), 0);
         let stats = bus.stats();
         let all = left(&stats).iter().map(|(_, _, count)| count).sum();
-        round.check_equal("listeners inserted, to left", stats.inserted, all);
         round.check_equal(
-            "listeners inserted, to registered",
+            "listeners inserted, compared with removed",
+            stats.inserted,
+            all,
+        );
+        round.check_equal(
+            "listeners inserted, compared with registered",
             stats.inserted,
             tally.get("listeners registered"),
         );
@@ -206,7 +211,7 @@ impl Soak {
         );
         for (cause, what, count) in left(&stats) {
             round.check_equal(
-                &format!("told of {what}, to counted"),
+                &format!("callbacks for {what}, compared with counted"),
                 lock(&told.by_cause).get(cause),
                 count,
             );
@@ -221,7 +226,7 @@ impl Soak {
                 stats.failures,
                 &world.failed,
             ),
-            ("calls of listeners left out", stats.skipped, &world.skipped),
+            ("calls of listeners skipped", stats.skipped, &world.skipped),
         ] {
             round.check_equal(what, counted, seen.load(SeqCst) as u64);
             tally.count_many(what, counted);
@@ -271,7 +276,7 @@ impl Soak {
             }
             173..190 => self.queue(dice, tally, hands),
             _ => {
-                tally.count("looks at stats of listeners");
+                tally.count("readings of stats of listeners");
                 let (stats, listener_count) = (bus.stats(), bus.listener_count(&topic));
                 world.verdict.check(
                     stats.len <= stats.max_listeners && listener_count <= self.max_per_topic,

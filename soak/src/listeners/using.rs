@@ -1,4 +1,4 @@
-//! The ways by which listeners come and go.
+//! Registration and removal of listeners.
 
 use std::mem;
 use std::sync::Arc;
@@ -39,7 +39,7 @@ impl Soak {
             let (generation, end) = lock(&connection.now).clone();
             listen = listen.scope(&connection.scope);
             if connection.scope.generation() != generation {
-                // It was renewed meanwhile, and nobody can tell which generation this is of.
+                // Another thread renewed the scope, so the generation of this listener is unknown.
                 return;
             }
             fate.others.push(end);
@@ -83,9 +83,11 @@ impl Soak {
             0 => {
                 tally.count("listeners detached and waited for");
                 let waited = guard.detach_and_wait(PATIENCE);
-                self.world.verdict.check(waited.is_ok() && fate.is_dropped.load(SeqCst), || {
-                    format!("a listener was detached and waited for: {waited:?}, and what it captured is not dropped")
-                });
+                self.world
+                    .verdict
+                    .check(waited.is_ok() && fate.is_dropped.load(SeqCst), || {
+                        format!("captures are not dropped after detach_and_wait: {waited:?}")
+                    });
                 self.world.ended(&fate.detached);
             }
             1 => {
@@ -95,7 +97,7 @@ impl Soak {
             2 => {
                 let mut victims = lock(&self.world.victims);
                 if victims.len() < HELD {
-                    tally.count("guards left to handlers");
+                    tally.count("guards passed to handlers");
                     victims.push((guard, fate));
                 }
             }
@@ -130,7 +132,7 @@ impl Soak {
         }
     }
 
-    /// The end of a scope's generation, or of an owner.
+    /// Ends a generation of a scope, or an owner.
     pub(super) fn reconnect(&self, dice: &mut Dice, tally: &mut Tally) {
         let connection = &self.connections[dice.below(SHARED)];
         match dice.below(5) {
@@ -156,13 +158,14 @@ impl Soak {
         }
     }
 
-    /// A queue on a topic of its own, filled by everybody and emptied by whoever has it.
+    /// Uses a queue on a topic of its own. All threads emit to it, and the thread that has it
+    /// receives.
     pub(super) fn queue(&self, dice: &mut Dice, tally: &mut Tally, hands: &mut Hands) {
         let topic = self.world.topics as u8;
         match (dice.below(20), hands.queue.as_ref()) {
             (0..2, Some(_)) => hands.queue = None,
             (2..10, Some((queue, capacity))) => {
-                tally.count("looks into queues");
+                tally.count("receives from queues");
                 let waiting = queue.len();
                 self.world.verdict.check(waiting <= *capacity, || {
                     format!("{waiting} events in a queue of {capacity}")

@@ -110,12 +110,14 @@ impl Running {
         self.post("/messages", &message.to_string())
     }
 
-    /// Delivers a message that takes this long, and waits until it is in flight. Dropping the stream hangs up.
+    /// Delivers a message that takes this long, and waits until it is in flight. Dropping the
+    /// stream hangs up.
     fn begin(&self, id: &str, takes: Duration) -> TcpStream {
         let body =
             json!({ "chat": "slow", "id": id, "takes_ms": takes.as_millis() as u64 }).to_string();
         let mut stream = TcpStream::connect(&self.address).expect("it listens");
-        let head = "POST /messages HTTP/1.1\r\nhost: service\r\ncontent-type: application/json\r\ncontent-length: ";
+        let head = "POST /messages HTTP/1.1\r\nhost: service\r\n\
+                    content-type: application/json\r\ncontent-length: ";
         write!(stream, "{head}{}\r\n\r\n{body}", body.len()).expect("it reads");
         let clock = Clock::precise();
         let has_come = || {

@@ -1,11 +1,11 @@
-//! Work that several real threads do at once.
+//! Work on several threads.
 
 use std::sync::Barrier;
 use std::thread;
 
 pub const THREADS: usize = 8;
 
-/// Runs `work` on several threads that start together; what each returned.
+/// Runs `work` on several threads that start together. Returns their results.
 pub fn together<T: Send>(work: impl Fn(usize) -> T + Sync) -> Vec<T> {
     let start = Barrier::new(THREADS);
     thread::scope(|scope| {

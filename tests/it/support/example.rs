@@ -64,7 +64,8 @@ pub fn gzip(bytes: &[u8]) -> Vec<u8> {
     gzip.finish().expect("written to memory")
 }
 
-/// Returns the path of real input, which is not part of the repository, or reports that it is absent.
+/// Returns the path of real input, which is not part of the repository, or reports that it is
+/// absent.
 pub fn real_input(name: &str) -> Option<String> {
     let path = Path::new(env!("CARGO_MANIFEST_DIR"))
         .join("../shared/data")

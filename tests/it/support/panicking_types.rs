@@ -1,10 +1,10 @@
-//! A user's types that count themselves, or panic.
+//! User types that count themselves, or panic.
 
 use std::cell::Cell;
 use std::hash::{Hash, Hasher};
 use std::rc::Rc;
 
-/// Counts itself while it is alive.
+/// Counts the live instances.
 pub struct Counted(Rc<Cell<isize>>);
 
 impl Counted {
@@ -28,18 +28,18 @@ impl Drop for Counted {
 }
 
 thread_local! {
-    /// How many more calls of a user's code there are until one panics.
+    /// The number of calls of user code before one panics.
     pub static FUSE: Cell<usize> = const { Cell::new(usize::MAX) };
 }
 
-/// Called by a user's code wherever it may panic.
+/// Panics if the fuse has burnt down. User code calls it wherever it may panic.
 pub fn burn() {
     let left = FUSE.get();
     FUSE.set(left.wrapping_sub(1));
-    assert!(left != 0, "a user's code panics");
+    assert!(left != 0, "user code panics");
 }
 
-/// A key, and a value, whose every trait panics when the fuse has burnt down.
+/// A key or value that panics in every trait once the fuse has burnt down.
 #[derive(Debug)]
 pub struct Fused(pub u64);
 

@@ -1,10 +1,12 @@
-//! Where the examples are, and how they are started.
+//! Starts the examples.
 
 use std::env;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
-/// Cargo puts an example beside the directory of this test. It runs where it may write.
+/// Returns the command of an example, which runs in a temporary directory.
+///
+/// Cargo builds examples into `target/<profile>/examples` and tests into `target/<profile>/deps`.
 pub fn command(example: &str, args: &[&str]) -> Command {
     let test = env::current_exe().expect("a test has a path");
     let profile = test

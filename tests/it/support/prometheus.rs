@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-/// What a scrape finds: each series as it is written, and its value.
+/// The series of a page with their values.
 pub type Scraped = BTreeMap<String, f64>;
 
 /// Reads a page; or says which line is wrong.

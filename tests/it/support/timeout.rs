@@ -1,11 +1,11 @@
-//! Work that must come to an end.
+//! A timeout for work that may not end.
 
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::mpsc::channel;
 use std::thread;
 use std::time::Duration;
 
-/// Runs `work` on a thread of its own, and panics where it has not ended after some seconds.
+/// Runs `work` on another thread, and panics if it does not end within 20 seconds.
 pub fn in_time<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
     let (sender, receiver) = channel();
     thread::spawn(move || sender.send(catch_unwind(AssertUnwindSafe(work))));
