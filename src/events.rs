@@ -11,7 +11,7 @@
 //! | `leakproof::breaker` | warn, info when it closes | a circuit breaker opens, detaches its listener, or closes after a successful probe | `state` (`silenced`, `detached`, `closed`), `listener`, `label`, `key`, `location`, `failures` |
 //! | `leakproof::rejected` | warn | a registration is rejected for the first time since one found room, in the topic or in the registry | `limit`, `max`, `location`, `places` (of the present listeners) |
 //! | `leakproof::panic` | warn | callbacks or handlers of a collection have panicked for the first time | `collection`, `code`, `panics` |
-//! | `leakproof::config` | warn | a lenient reader replaces an invalid variable by its default, at each read | `variable`, `value`, `problem`, `allowed` |
+//! | `leakproof::config` | warn | a lenient reader replaces an invalid variable by its default, at each read | `variable`, `value`, `requirement` |
 //! | `leakproof::sweep` | debug | a background sweep freed entries | `collection`, `freed` |
 //!
 //! Limits and panics are detected by a sample of a `Monitor` or by a sweep of a [`Sweeper`](crate::Sweeper) that watches
@@ -136,13 +136,12 @@ events! {
     }
 
     /// Reports that an invalid variable was replaced by its default.
-    fn setting_replaced(variable: &str, value: &str, problem: &dyn Display, allowed: &str) {
+    fn setting_replaced(variable: &str, value: &str, requirement: &str) {
         tracing::warn!(
             target: "leakproof::config",
             variable,
             value,
-            %problem,
-            allowed,
+            requirement,
             "invalid {variable} replaced by its default"
         );
     }

@@ -67,11 +67,9 @@ impl fmt::Display for Counted<'_> {
     }
 }
 
-/// A name with its control characters escaped, so that it stays on one line.
-#[cfg(feature = "monitor")]
+/// A text with its control characters escaped, so that it stays on one line.
 pub(crate) struct OneLine<'a>(pub(crate) &'a str);
 
-#[cfg(feature = "monitor")]
 impl fmt::Display for OneLine<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for character in self.0.chars() {

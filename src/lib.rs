@@ -128,7 +128,7 @@ mod sync;
 
 pub use clock::{Clock, ManualClock};
 pub use compound_key::{CompoundKey, EmptyPart};
-pub use config::{ConfigError, ConfigErrorKind, DedupConfig, LruConfig, RegistryConfig};
+pub use config::{ConfigError, DedupConfig, LruConfig, RegistryConfig};
 pub use dedup::{Claim, DedupBuilder, DedupMap, DedupSet, LeaseExpired, Recorded, Ticket};
 pub use key::{AsKey, ByteKey, Key};
 pub use limits::{BuildError, Shared, Unsync};

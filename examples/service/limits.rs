@@ -19,7 +19,7 @@ const MAX_CONNECTIONS: usize = 1024;
 pub(crate) struct Limits {
     /// `SERVICE_DEDUP_TTL_MS` and others, of message ids.
     pub(crate) dedup: DedupConfig,
-    /// `SERVICE_SESSIONS_MAX_IDLE_MS` and others.
+    /// `SERVICE_SESSIONS_IDLE_TIMEOUT_MS` and others.
     pub(crate) sessions: LruConfig,
     /// `SERVICE_EVENTS_MAX_PER_TOPIC` and others, of handlers.
     pub(crate) events: RegistryConfig,
@@ -55,7 +55,7 @@ impl Limits {
             }
         };
         limits.dedup.max_bytes.get_or_insert(MAX_BYTES);
-        limits.sessions.max_idle.get_or_insert(IDLE_TIMEOUT);
+        limits.sessions.idle_timeout.get_or_insert(IDLE_TIMEOUT);
         Ok(limits)
     }
 }

@@ -44,7 +44,7 @@ use service::Service;
 ///                             connect can call /admin
 ///   SERVICE_MAX_CONNECTIONS   Connections at a time [default: 1024]
 ///   SERVICE_DEDUP_*           Limits of the message ids, such as SERVICE_DEDUP_TTL_MS
-///   SERVICE_SESSIONS_*        Limits of the sessions, such as SERVICE_SESSIONS_MAX_IDLE_MS
+///   SERVICE_SESSIONS_*        Limits of the sessions, such as SERVICE_SESSIONS_IDLE_TIMEOUT_MS
 ///   SERVICE_EVENTS_*          Limits of the handlers, such as SERVICE_EVENTS_MAX_PER_TOPIC
 ///   SERVICE_LIMITS=strict     Refuses to start with an invalid limit, instead of using its default
 ///

@@ -1,30 +1,13 @@
-//! `DedupConfig`: the limits of a dedup map.
+//! `DedupConfig`: the options of a dedup map.
 
 use std::time::Duration;
 
-use super::setting::{
-    MINUTE, MOST_ENTRIES, MOST_SHARDS, MOST_WEIGHT, SECOND, Setting, Settings, count, time,
-};
+use super::reader::{ENTRIES, FROM_1_MINUTE, FROM_1_SECOND, HOUR, Reader, Settings, WEIGHT};
 
-/// The limits of a [`DedupMap`](crate::DedupMap), to be read from variables or with `serde`, and given to
-/// [`DedupBuilder::config`](crate::DedupBuilder::config).
+/// Options of a [`DedupMap`](crate::DedupMap), for [`DedupBuilder::config`](crate::DedupBuilder::config).
 ///
-/// | field | variable | default | allowed |
-/// | --- | --- | --- | --- |
-/// | `ttl` | `…_TTL_MS` | 24 h | 1 min to 100 years |
-/// | `max_entries` | `…_MAX_ENTRIES` | 1,000,000 | 1 to 2<sup>28</sup> |
-/// | `max_bytes` | `…_MAX_BYTES` | off | from 1, or `off` |
-/// | `lease` | `…_LEASE_MS` | 60 s | 1 s to 100 years |
-/// | `max_in_flight` | `…_MAX_IN_FLIGHT` | 10,000 | 1 to 2<sup>28</sup> |
-/// | `shards` | `…_SHARDS` | off: what suits the machine | 1 to 4,096 and to the bounds, or `off` |
-/// | `sweep_every` | `…_SWEEP_MS` | 1 h | 1 s to 100 years, or `off` |
-///
-/// Variables hold whole numbers; [`from_env`](Self::from_env) says how they are read. A ttl below a minute can be set on the
-/// builder alone.
-///
-/// With the feature `serde` a config is deserialized from a map with these fields, all of which may be left out; times are
-/// whole numbers of milliseconds, or text such as `"24h"`, `"90m"` or `"1h30m"`, and may go by the variable's name in small
-/// letters too (`ttl_ms`). Any other field is an error, and so is a value that is not allowed.
+/// With the feature `serde`, it deserializes from a map of its fields. A duration is a number of milliseconds, or a text
+/// such as `"24h"` or `"1h30m"`. `null` and `"off"` disable an optional setting. Unknown fields are errors.
 ///
 /// ```
 /// use leakproof::{DedupConfig, DedupSet};
@@ -36,75 +19,36 @@ use super::setting::{
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DedupConfig {
-    /// How long an id is remembered.
+    /// The time for which an id is remembered: from 1 min to 100 years. Defaults to 24 h.
     pub ttl: Duration,
-    /// How many ids are remembered at most.
+    /// The bound on remembered ids: up to 2<sup>28</sup>. Defaults to 1,000,000.
     pub max_entries: usize,
-    /// How many bytes of keys are held at most, where keys are `str` or `[u8]`.
+    /// The bound on the bytes of keys, if keys are `str` or `[u8]`. Defaults to off.
     pub max_bytes: Option<usize>,
-    /// How long a claim may take until it is void.
+    /// The time after which a claim expires: from 1 s to 100 years. Defaults to 60 s.
     pub lease: Duration,
-    /// How many ids may be in flight at once.
+    /// The bound on claims in flight: up to 2<sup>28</sup>. Defaults to 10,000.
     pub max_in_flight: usize,
-    /// Into how many independently locked parts the map is cut.
+    /// The number of shards: up to 4,096 and to the smallest bound. Defaults to the number that suits the machine.
     pub shards: Option<usize>,
-    /// The interval at which a background thread frees what expired.
+    /// The interval of background sweeps: from 1 s to 100 years. Defaults to 1 h.
     pub sweep_every: Option<Duration>,
 }
 
-impl Default for DedupConfig {
-    fn default() -> Self {
+impl Settings for DedupConfig {
+    fn read(reader: &mut Reader<'_>) -> Self {
+        let max_entries = reader.number("max_entries", ENTRIES, 1_000_000);
+        let max_bytes = reader.number("max_bytes", WEIGHT, None);
         Self {
-            ttl: Duration::from_secs(24 * 3600),
-            max_entries: 1_000_000,
-            max_bytes: None,
-            lease: Duration::from_secs(60),
-            max_in_flight: 10_000,
-            shards: None,
-            sweep_every: Some(Duration::from_secs(3600)),
+            ttl: reader.number("ttl", FROM_1_MINUTE, 24 * HOUR),
+            max_entries,
+            max_bytes,
+            lease: reader.number("lease", FROM_1_SECOND, Duration::from_secs(60)),
+            max_in_flight: reader.number("max_in_flight", ENTRIES, 10_000),
+            shards: reader.shards(max_entries.min(max_bytes.unwrap_or(usize::MAX)) as u64),
+            sweep_every: reader.number("sweep_every", FROM_1_SECOND, Some(HOUR)),
         }
     }
 }
 
-impl Settings for DedupConfig {
-    const SETTINGS: &'static [Setting<Self>] = &[
-        Setting::<Self>::time("ttl", "TTL_MS", MINUTE, |config, ttl| {
-            config.ttl = ttl.map_or(config.ttl, time);
-        }),
-        Setting::<Self>::count("max_entries", "MAX_ENTRIES", MOST_ENTRIES, |config, max| {
-            config.max_entries = max.map_or(config.max_entries, count);
-        }),
-        Setting::<Self>::count("max_bytes", "MAX_BYTES", MOST_WEIGHT, |config, max| {
-            config.max_bytes = max.map(count);
-        })
-        .or_off(),
-        Setting::<Self>::time("lease", "LEASE_MS", SECOND, |config, lease| {
-            config.lease = lease.map_or(config.lease, time);
-        }),
-        Setting::<Self>::count(
-            "max_in_flight",
-            "MAX_IN_FLIGHT",
-            MOST_ENTRIES,
-            |config, max| {
-                config.max_in_flight = max.map_or(config.max_in_flight, count);
-            },
-        ),
-        Setting::<Self>::count("shards", "SHARDS", MOST_SHARDS, |config, shards| {
-            config.shards = shards.map(count);
-        })
-        .or_off(),
-        Setting::<Self>::time("sweep_every", "SWEEP_MS", SECOND, |config, every| {
-            config.sweep_every = every.map(time);
-        })
-        .or_off(),
-    ];
-
-    fn shards(&mut self) -> Option<(&mut Option<usize>, u64)> {
-        let most = self
-            .max_bytes
-            .map_or(self.max_entries, |bytes| bytes.min(self.max_entries));
-        Some((&mut self.shards, most as u64))
-    }
-}
-
-super::from_variables!(DedupConfig);
+super::config!(DedupConfig);

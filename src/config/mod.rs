@@ -1,132 +1,116 @@
-//! Limits that whoever deploys sets: plain structs, read from environment variables or from whatever `serde` reads.
-//!
-//! Each config has a table of its settings, which says what each is called and what is allowed; reading, judging and
-//! naming what is wrong is done once for all of them, here.
+//! Options that operators set: plain structs, read from environment variables or deserialized with `serde`.
 
 mod dedup;
-#[cfg(feature = "serde")]
-mod duration;
-mod error;
-mod listeners;
 mod lru;
-mod setting;
+mod reader;
+mod registry;
 
-#[cfg(feature = "serde")]
-mod de;
+use std::error::Error;
+use std::fmt;
 
 pub use dedup::DedupConfig;
-pub use error::{ConfigError, ConfigErrorKind};
-pub use listeners::RegistryConfig;
 pub use lru::LruConfig;
-use setting::Settings;
+pub use registry::RegistryConfig;
 
-use crate::events;
+use crate::format::OneLine;
 
-/// Reads all settings of a config; what is wrong is reported, and has its default.
-fn read<C: Settings>(
-    prefix: &str,
-    lookup: impl Fn(&str) -> Option<String>,
-) -> (C, Vec<ConfigError>) {
-    let mut config = C::default();
-    let mut errors = Vec::new();
-    let variable = |name: &str| format!("{prefix}_{name}");
-    for setting in C::SETTINGS {
-        let variable = variable(setting.variable);
-        if let Some(value) = lookup(&variable)
-            && let Err(wrong) = setting.read_number(&value, &mut config)
-        {
-            errors.push(wrong.of(variable, value));
-        }
-    }
-    if let Some((setting, shards, wrong)) = config.judge_shards() {
-        errors.push(wrong.of(variable(setting), shards.to_string()));
-    }
-    (config, errors)
+/// An invalid setting.
+///
+/// ```
+/// use leakproof::DedupConfig;
+///
+/// let lookup = |name: &str| (name == "WA_MESSAGE_DEDUP_TTL_MS").then(|| "500".to_string());
+/// let error = DedupConfig::from_lookup("WA_MESSAGE_DEDUP", lookup).unwrap_err();
+/// assert_eq!(
+///     error.to_string(),
+///     "invalid WA_MESSAGE_DEDUP_TTL_MS=500: must be between 60000 (1 min) and 3155760000000 (100 years)"
+/// );
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct ConfigError {
+    /// The name of the variable, or of the field if the config was deserialized.
+    pub variable: String,
+    /// The invalid value.
+    pub value: String,
+    /// The requirement that the value does not meet, such as `"must be between 1 and 4096, or off"`.
+    pub requirement: String,
 }
 
-/// [`read`], or the first thing that is wrong.
-fn read_strictly<C: Settings>(
-    prefix: &str,
-    lookup: impl Fn(&str) -> Option<String>,
-) -> Result<C, ConfigError> {
-    let (config, errors) = read(prefix, lookup);
-    errors.into_iter().next().map_or(Ok(config), Err)
-}
-
-/// [`read`], and tells of what is wrong.
-fn read_leniently<C: Settings>(
-    prefix: &str,
-    lookup: impl Fn(&str) -> Option<String>,
-) -> (C, Vec<ConfigError>) {
-    let (config, errors) = read(prefix, lookup);
-    for ConfigError {
-        variable,
-        value,
-        kind,
-        allowed,
-    } in &errors
-    {
-        events::setting_replaced(variable, value, kind, allowed);
+impl fmt::Display for ConfigError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let value = OneLine(&self.value);
+        write!(f, "invalid {}={value}: {}", self.variable, self.requirement)
     }
-    (config, errors)
 }
 
-/// A variable of the process's environment. What is not Unicode is not a number either.
+impl Error for ConfigError {}
+
+/// Reads a variable of the environment. Invalid Unicode becomes a value that no setting accepts.
 fn from_process(name: &str) -> Option<String> {
     std::env::var_os(name).map(|value| value.to_string_lossy().into_owned())
 }
 
-/// The ways to read a config from variables, the same for all.
-macro_rules! from_variables {
+/// Implements `Default`, `Deserialize` and the constructors that read variables.
+macro_rules! config {
     ($config:ty) => {
         impl $config {
-            /// Reads the variables of the process's environment whose names are `prefix`, `_` and one of those in the
-            /// table above.
+            /// Reads environment variables. The name of a variable is `prefix`, `_` and the field in capitals, with `_MS`
+            /// for a duration: `WA_TTL_MS`.
             ///
-            /// * One that is absent means the default. One that is there and empty is not absent: it is an error.
-            /// * `off`, in small letters, is for the settings whose row says so: there is no such limit then, or what
-            ///   the row says. Elsewhere it is an error. Spaces around a value do not matter.
-            /// * No other variable is looked at. So a name that is misspelt is not noticed, and the setting has its
-            ///   default: log the config once, when you start.
+            /// A value is a whole number; durations are in milliseconds. An absent variable leaves the default. An empty
+            /// one is an error. `off` disables an optional setting. Other variables are not read, so a misspelled name
+            /// has no effect: log the config at startup.
             ///
             /// # Errors
             ///
-            /// [`ConfigError`](crate::ConfigError) for the first that is not a number or not in its range: with its
-            /// name, its value, and what is allowed.
+            /// Returns the first [`ConfigError`](crate::ConfigError).
             pub fn from_env(prefix: &str) -> Result<Self, crate::ConfigError> {
-                super::read_strictly(prefix, super::from_process)
+                Self::from_lookup(prefix, super::from_process)
             }
 
-            /// [`from_env`](Self::from_env), but one that is wrong means the default too. All errors are reported, to be
-            /// logged; with the feature `tracing` they are [told](crate::events).
+            /// Reads environment variables, and keeps the default of an invalid one. Returns all errors.
+            ///
+            /// With the feature `tracing`, each error is also an [event](crate::events).
             #[must_use]
             pub fn from_env_lenient(prefix: &str) -> (Self, Vec<crate::ConfigError>) {
-                super::read_leniently(prefix, super::from_process)
+                Self::from_lookup_lenient(prefix, super::from_process)
             }
 
-            /// [`from_env`](Self::from_env) where variables come from elsewhere, from a file or in a test: `lookup` is
-            /// asked once for each setting by its whole name, prefix included, and gives its value, or `None` where it is
-            /// absent.
+            /// Reads variables from `lookup`, which receives full names, as [`from_env`](Self::from_env) does.
             ///
             /// # Errors
             ///
-            /// As of [`from_env`](Self::from_env).
+            /// Returns the first [`ConfigError`](crate::ConfigError).
             pub fn from_lookup(
                 prefix: &str,
                 lookup: impl Fn(&str) -> Option<String>,
             ) -> Result<Self, crate::ConfigError> {
-                super::read_strictly(prefix, lookup)
+                super::reader::read_strictly(prefix, &lookup)
             }
 
-            /// [`from_env_lenient`](Self::from_env_lenient) where variables come from elsewhere.
+            /// Reads variables from `lookup`, as [`from_env_lenient`](Self::from_env_lenient) does.
             #[must_use]
             pub fn from_lookup_lenient(
                 prefix: &str,
                 lookup: impl Fn(&str) -> Option<String>,
             ) -> (Self, Vec<crate::ConfigError>) {
-                super::read_leniently(prefix, lookup)
+                super::reader::read_leniently(prefix, &lookup)
+            }
+        }
+
+        impl Default for $config {
+            fn default() -> Self {
+                super::reader::read("", &|_| None).0
+            }
+        }
+
+        #[cfg(feature = "serde")]
+        impl<'de> serde::Deserialize<'de> for $config {
+            fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+                super::reader::deserialize(deserializer)
             }
         }
     };
 }
-use from_variables;
+use config;

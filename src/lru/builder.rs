@@ -78,8 +78,8 @@ impl<K, V, S> Options<K, V, S> {
         Self {
             max_entries: Some(config.max_entries),
             max_weight: config.max_weight,
-            ttl: config.max_age,
-            idle_timeout: config.max_idle,
+            ttl: config.ttl,
+            idle_timeout: config.idle_timeout,
             common: CommonOptions {
                 shards: config.shards,
                 sweep_every: config.sweep_every,

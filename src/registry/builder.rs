@@ -96,7 +96,7 @@ impl<T, E> RegistryBuilder<T, E> {
             max_listeners: config.max_listeners,
             max_per_topic: config.max_per_topic,
             overflow: config.overflow,
-            ttl: config.max_age,
+            ttl: config.ttl,
             breaker: config.breaker_failures.map(|failures| CircuitBreaker {
                 failures,
                 retry_after,
