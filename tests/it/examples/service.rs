@@ -115,16 +115,18 @@ impl Running {
     fn begin(&self, id: &str, takes: Duration) -> TcpStream {
         let body =
             json!({ "chat": "slow", "id": id, "takes_ms": takes.as_millis() as u64 }).to_string();
+        let usage = || self.get("/health").json()["collections"][0]["usage"].clone();
+        let inserted = usage()["inserted"].clone();
         let mut stream = TcpStream::connect(&self.address).expect("it listens");
         let head = "POST /messages HTTP/1.1\r\nhost: service\r\n\
                     content-type: application/json\r\ncontent-length: ";
         write!(stream, "{head}{}\r\n\r\n{body}", body.len()).expect("it reads");
         let clock = Clock::precise();
-        let has_come = || {
-            let messages = &self.get("/health").json()["collections"][0];
-            messages["in_flight"]["used"] == 1 || messages["entries"]["used"] == 1
+        let is_claimed = || {
+            let usage = usage();
+            usage["in_flight"] == 1 || usage["inserted"] != inserted
         };
-        while !has_come() {
+        while !is_claimed() {
             assert!(clock.now() < PATIENCE, "it is not in flight");
             thread::yield_now();
         }
