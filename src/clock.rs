@@ -192,9 +192,11 @@ impl ManualClock {
     /// Moves the time forward; it stops at 584 years.
     pub fn advance(&self, by: Duration) {
         let by = nanos(by);
-        self.time
-            .update(Ordering::Relaxed, Ordering::Relaxed, |time| {
-                time.saturating_add(by)
+        // `fetch_update` fails only if the closure returns `None`.
+        let _ = self
+            .time
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |time| {
+                Some(time.saturating_add(by))
             });
     }
 
