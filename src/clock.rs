@@ -1,7 +1,6 @@
-//! The one door through which time enters the crate.
+//! `Clock`: the only source of time in the crate.
 //!
-//! Owns the three sources of time and the rule that no reading is below an earlier one. Collections work
-//! in whole nanoseconds since the clock's origin, in a `u64`: 584 years, after which readings saturate.
+//! Collections store times as nanoseconds since the clock's origin, in a `u64`. Readings saturate after 584 years.
 
 use std::fmt;
 use std::sync::Arc;
@@ -11,18 +10,17 @@ use std::time::{Duration, Instant};
 /// Nanoseconds since a clock's origin.
 pub(crate) type Nanos = u64;
 
-/// A duration as nanoseconds; what does not fit becomes [`u64::MAX`], which means "never" wherever it is a limit.
+/// Converts a duration, saturating at [`u64::MAX`]. As a limit, that value means "never".
 pub(crate) fn nanos(duration: Duration) -> Nanos {
     u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
 }
 
-/// A monotonic source of time, shared by cloning.
+/// A monotonic source of time. Clones share it.
 ///
-/// Every collection reads the time from the clock that its builder was given, and from nothing else, so that a test
-/// or a replay of a log can decide what time it is: see [`ManualClock`]. Only a [`Sweeper`](crate::Sweeper) sleeps in
-/// real time.
+/// A collection reads the time only from the clock of its builder. Tests and replays of logs set the time with a
+/// [`ManualClock`]. Only a [`Sweeper`](crate::Sweeper) sleeps in real time.
 ///
-/// Readings never go backwards. A custom source that does is held at the latest reading that it gave.
+/// Readings never go backwards: a reading below an earlier one counts as the earlier one.
 ///
 /// ```
 /// use leakproof::Clock;
@@ -49,20 +47,20 @@ struct Custom {
 }
 
 impl Clock {
-    /// The operating system's coarse monotonic clock: about 5 ns a reading, in steps of a few milliseconds.
+    /// Returns the coarse monotonic clock of the operating system. This is the default.
     ///
-    /// This is the default. An entry can thus live longer or shorter than its ttl by one step of *real* time; in
-    /// terms of this clock's own readings the ttl is exact. Like [`Instant`], most systems' clock stands still while
-    /// the machine is suspended.
+    /// A reading takes about 5 ns and has steps of a few milliseconds. In real time, an entry may live one step longer or
+    /// shorter than its ttl. In readings of this clock, the ttl is exact. Like [`Instant`], the clock stops on most systems
+    /// while the machine is suspended.
     #[must_use]
     pub fn coarse() -> Self {
-        // `now` would also store the reading in a static that all threads share, a contended cache line.
+        // `now` also stores the reading in a static, whose cache line all threads would contend for.
         Self {
             source: Source::Coarse(coarsetime::Instant::now_without_cache_update()),
         }
     }
 
-    /// [`Instant`], to the nanosecond where the system has them: some 25 ns a reading.
+    /// Returns a clock that reads [`Instant`]. A reading takes about 25 ns.
     #[must_use]
     #[allow(clippy::disallowed_methods, reason = "this is the door")]
     pub fn precise() -> Self {
@@ -71,10 +69,9 @@ impl Clock {
         }
     }
 
-    /// A clock of your own: `now` returns the time since an origin of its choice.
+    /// Returns a clock that calls `now` for the time since an arbitrary origin.
     ///
-    /// Where `now` returns less than it did before, the clock stands still until it has caught up. Readings above
-    /// 584 years saturate there.
+    /// If `now` returns less than before, the clock stops until `now` has caught up. Readings saturate at 584 years.
     #[must_use]
     pub fn custom(now: impl Fn() -> Duration + Send + Sync + 'static) -> Self {
         Self {
@@ -85,15 +82,15 @@ impl Clock {
         }
     }
 
-    /// The time since the clock's origin: its creation, or whatever a custom source chose.
+    /// Returns the time since the clock's origin: its creation, or the origin of a custom source.
     #[must_use]
     pub fn now(&self) -> Duration {
         Duration::from_nanos(self.nanos())
     }
 
-    #[inline(always)]
+    #[inline]
     pub(crate) fn nanos(&self) -> Nanos {
-        // One comparison for the default.
+        // The default clock costs one comparison here, and nothing is called.
         if let Source::Coarse(origin) = &self.source {
             coarse(*origin)
         } else {
@@ -112,7 +109,7 @@ impl Clock {
     }
 }
 
-#[inline(always)]
+#[inline]
 fn coarse(origin: coarsetime::Instant) -> Nanos {
     coarsetime::Instant::now_without_cache_update()
         .duration_since(origin)
@@ -123,8 +120,8 @@ impl Custom {
     #[inline(never)]
     fn nanos(&self) -> Nanos {
         let reading = nanos((self.now)());
-        // Relaxed: the latest reading guards no other data. Writing it only where time has moved on keeps threads from
-        // fighting over its cache line.
+        // Relaxed: the latest reading guards no other data. It is only written if time has advanced, so that threads do
+        // not contend for its cache line.
         let latest = self.latest.load(Ordering::Relaxed);
         if reading <= latest {
             latest
@@ -135,7 +132,7 @@ impl Custom {
 }
 
 impl Default for Clock {
-    /// [`Clock::coarse`].
+    /// Returns [`Clock::coarse`].
     fn default() -> Self {
         Self::coarse()
     }
@@ -155,9 +152,7 @@ impl fmt::Debug for Clock {
     }
 }
 
-/// A clock that moves only when told to: for tests, and for replaying a log in the log's own time.
-///
-/// Clones share the time.
+/// A clock that only moves when it is set, for tests and for replays of logs. Clones share the time.
 ///
 /// ```
 /// use leakproof::{DedupSet, ManualClock};
@@ -183,13 +178,13 @@ pub struct ManualClock {
 }
 
 impl ManualClock {
-    /// A clock that stands at zero.
+    /// Returns a clock at zero.
     #[must_use]
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// Moves the time forward; it stops at 584 years.
+    /// Advances the time, saturating at 584 years.
     pub fn advance(&self, by: Duration) {
         let by = nanos(by);
         // `fetch_update` fails only if the closure returns `None`.
@@ -200,12 +195,12 @@ impl ManualClock {
             });
     }
 
-    /// Sets the time since the origin. Setting it back leaves the clocks made from it where they were last read.
+    /// Sets the time since the origin. If it is set back, clocks made from it stay at their latest reading.
     pub fn set(&self, to: Duration) {
         self.time.store(nanos(to), Ordering::Relaxed);
     }
 
-    /// A [`Clock`] that shows this time.
+    /// Returns a [`Clock`] that reads this time.
     #[must_use]
     pub fn clock(&self) -> Clock {
         let time = Arc::clone(&self.time);
@@ -214,14 +209,14 @@ impl ManualClock {
 }
 
 impl From<&ManualClock> for Clock {
-    /// [`ManualClock::clock`].
+    /// Returns [`ManualClock::clock`].
     fn from(time: &ManualClock) -> Self {
         time.clock()
     }
 }
 
 impl From<ManualClock> for Clock {
-    /// [`ManualClock::clock`].
+    /// Returns [`ManualClock::clock`].
     fn from(time: ManualClock) -> Self {
         time.clock()
     }
@@ -232,7 +227,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_reading_that_goes_backwards_counts_as_the_last_one() {
+    fn reading_that_goes_backwards_counts_as_the_latest() {
         let time = ManualClock::new();
         let clock = time.clock();
         time.set(Duration::from_secs(100));
@@ -244,7 +239,7 @@ mod tests {
     }
 
     #[test]
-    fn readings_and_steps_saturate() {
+    fn readings_and_advances_saturate() {
         let time = ManualClock::new();
         time.advance(Duration::MAX);
         time.advance(Duration::MAX);
@@ -252,7 +247,7 @@ mod tests {
     }
 
     #[test]
-    fn real_clocks_start_near_zero_and_do_not_go_back() {
+    fn system_clocks_start_near_zero_and_never_go_back() {
         for clock in [Clock::coarse(), Clock::precise(), Clock::default()] {
             let mut last = clock.now();
             assert!(last < Duration::from_secs(5));

@@ -38,7 +38,7 @@ macro_rules! events {
 
         $(#[$attribute])*
         #[cfg(not(feature = "tracing"))]
-        #[inline(always)]
+        #[inline]
         pub(crate) fn $name($(_: $type),*) {}
     )*};
 }

@@ -37,16 +37,36 @@ const MIN_PURGE: usize = 64;
 /// after at most one piece.
 ///
 /// Removal callbacks run on this thread for entries that a sweep removes. It is not part of an async runtime, so
-/// `tokio::spawn` panics there. Use a channel or [`Handle::spawn`], as shown at
-/// [`LruBuilder::on_removal`](crate::LruBuilder::on_removal).
+/// `tokio::spawn` panics there; an [event](crate::events) reports the first such panic. Send the entry through a channel,
+/// or capture a `tokio::runtime::Handle` and call its `spawn`:
 ///
-/// [`Handle::spawn`]: https://docs.rs/tokio/1/tokio/runtime/struct.Handle.html#method.spawn
+/// ```
+/// use leakproof::{LruCache, RemovalCause};
+/// use std::sync::mpsc::channel;
+/// use std::time::Duration;
+///
+/// let (closed, receiver) = channel(); // or `tokio::sync::mpsc::unbounded_channel()`
+/// let sessions = LruCache::<u64, String>::builder()
+///     .max_entries(10_000)
+///     .idle_timeout(Duration::from_secs(300))
+///     .sweep_every(Duration::from_secs(60))
+///     .on_removal(move |id, _session, cause| {
+///         if cause == RemovalCause::Idle {
+///             closed.send(*id).ok();
+///         }
+///     })
+///     .build()?;
+/// # drop((sessions, receiver));
+/// # Ok::<(), leakproof::BuildError>(())
+/// ```
+///
+/// # Example
 ///
 /// ```
 /// use leakproof::{DedupSet, Sweeper};
 /// use std::time::Duration;
 ///
-/// let seen = DedupSet::<str>::new(Duration::from_secs(24 * 3600), 1_000_000);
+/// let seen = DedupSet::<str>::new(1_000_000, Duration::from_secs(24 * 3600));
 /// let sweeper = Sweeper::new();
 /// sweeper.watch("message_dedup", &seen, Duration::from_secs(3600));
 /// ```

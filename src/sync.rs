@@ -1,13 +1,13 @@
-//! The one place from which locks and atomics come: parking_lot's and the standard library's, or under `cfg(loom)`
-//! loom's in their shape, so that a model check runs the very code that ships:
+//! Locks and atomics: parking_lot's and the standard library's, or loom's under `cfg(loom)`.
+//!
+//! A loom model therefore checks the code that ships:
 //!
 //! ```text
-//! RUSTFLAGS="--cfg loom" cargo test --release --test loom_dedup --test loom_listeners --test loom_lru
+//! RUSTFLAGS="--cfg loom" cargo test --release --test loom
 //! ```
 //!
-//! Where a `Weak` or a trait object is needed, `Arc` is the standard library's in both: loom's has neither. What loom
-//! cannot run (the sweeper's thread, a timeout that passes) no model uses. In any other build the models are empty, and
-//! the other tests do not run under that flag.
+//! `Arc` is the standard library's in both builds if a `Weak` or a trait object is needed, because loom's `Arc` has
+//! neither. Models use neither the sweeper's thread nor timeouts, because loom cannot run them.
 
 #[cfg(not(loom))]
 pub(crate) use parking_lot::{Condvar, Mutex, MutexGuard};
@@ -23,7 +23,7 @@ pub(crate) use loom::thread::{ThreadId, current as current_thread};
 #[cfg(loom)]
 pub(crate) use model::{Condvar, Mutex, MutexGuard};
 
-/// loom's locks, which poison and hand guards to and fro, in the shape of parking_lot's.
+/// loom's locks with the interface of parking_lot's, which has no poisoning and waits on `&mut` guards.
 #[cfg(loom)]
 mod model {
     use std::fmt;
@@ -33,12 +33,12 @@ mod model {
 
     pub(crate) struct Mutex<T>(loom::sync::Mutex<T>);
 
-    /// Empty only within a wait.
+    /// The guard is absent only during a wait.
     pub(crate) struct MutexGuard<'a, T>(Option<loom::sync::MutexGuard<'a, T>>);
 
     pub(crate) struct Condvar(loom::sync::Condvar);
 
-    /// Whether a wait ended because its time was over.
+    /// The result of a wait: `true` if it timed out.
     #[derive(Clone, Copy, Debug)]
     pub(crate) struct WaitTimeoutResult(bool);
 
@@ -62,13 +62,13 @@ mod model {
         type Target = T;
 
         fn deref(&self) -> &T {
-            self.0.as_ref().expect("not within a wait")
+            self.0.as_ref().expect("no wait is in progress")
         }
     }
 
     impl<T> DerefMut for MutexGuard<'_, T> {
         fn deref_mut(&mut self) -> &mut T {
-            self.0.as_mut().expect("not within a wait")
+            self.0.as_mut().expect("no wait is in progress")
         }
     }
 
@@ -84,7 +84,7 @@ mod model {
                 .map(|guard| self.0.wait(guard).unwrap_or_else(PoisonError::into_inner));
         }
 
-        /// loom knows no time: this waits until it is notified.
+        /// Waits for a notification, because loom has no time.
         pub(crate) fn wait_for<T>(
             &self,
             guard: &mut MutexGuard<'_, T>,

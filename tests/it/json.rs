@@ -1,4 +1,4 @@
-//! Statistics as JSON, for a health endpoint.
+//! Statistics and reports as JSON, for a health endpoint.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -7,7 +7,7 @@ use leakproof::{Claim, DedupSet, ListenerRegistry, LruCache, ManualClock, Remova
 use serde::Serialize;
 use serde_json::Value;
 
-/// The names of all fields, those of maps within included.
+/// Returns the names of all fields, including those of nested maps.
 fn fields(of: &impl Serialize) -> Vec<String> {
     fn walk(value: &Value, names: &mut Vec<String>) {
         match value {
@@ -29,7 +29,7 @@ fn fields(of: &impl Serialize) -> Vec<String> {
     names
 }
 
-/// Of ids, of a cache, and of listeners.
+/// Returns the statistics of a dedup set, a cache and a registry.
 fn stats_of_each() -> [Value; 3] {
     let hour = Duration::from_secs(3600);
     let seen = DedupSet::<str>::new(10, hour);
@@ -43,7 +43,7 @@ fn stats_of_each() -> [Value; 3] {
 }
 
 #[test]
-fn each_collection_shows_the_fields_that_mean_something_to_it_and_no_others() {
+fn stats_have_exactly_the_fields_of_their_collection() {
     let all = [
         "evicted",
         "expired",
@@ -109,12 +109,12 @@ fn each_collection_shows_the_fields_that_mean_something_to_it_and_no_others() {
 }
 
 #[test]
-fn the_guide_explains_every_field_and_every_finding() {
+fn guide_explains_every_field_and_every_finding() {
     const GUIDE: &str = include_str!("../../docs/guide.md");
     let mut names: Vec<String> = stats_of_each().iter().flat_map(fields).collect();
     #[cfg(feature = "monitor")]
     names.extend(reported());
-    // What is explained stands in the first column of a table.
+    // Explained names are in the first column of a table.
     let rows = GUIDE
         .lines()
         .filter_map(|line| line.strip_prefix("| ")?.split_once(" |"));
@@ -128,7 +128,7 @@ fn the_guide_explains_every_field_and_every_finding() {
     assert!(unexplained.is_empty(), "{unexplained:?}");
 }
 
-/// The fields of a report, and the kinds of findings.
+/// Returns the fields of a report and the kinds of findings.
 #[cfg(feature = "monitor")]
 fn reported() -> Vec<String> {
     use leakproof::Monitor;
@@ -141,7 +141,7 @@ fn reported() -> Vec<String> {
     let monitor = Monitor::builder()
         .process(crowded)
         .build()
-        .expect("sound limits");
+        .expect("valid options");
     let seen = DedupSet::<str>::new(10, Duration::from_secs(3600));
     monitor.watch("seen", &seen);
     let resources = [
@@ -167,13 +167,13 @@ fn reported() -> Vec<String> {
 }
 
 #[test]
-fn statistics_serialize_with_durations_in_milliseconds() {
+fn stats_serialize_durations_as_milliseconds() {
     let time = ManualClock::new();
     let builder = DedupSet::<str>::builder()
         .ttl(Duration::from_secs(86_400))
         .max_entries(2)
         .max_bytes(100);
-    let seen = builder.clock(&time).build().expect("sound limits");
+    let seen = builder.clock(&time).build().expect("valid options");
     for id in ["a", "b", "b", "c"] {
         seen.insert(id);
         time.advance(Duration::from_millis(1_500));
@@ -203,18 +203,18 @@ fn statistics_serialize_with_durations_in_milliseconds() {
 }
 
 #[test]
-fn what_is_told_of_a_listener_and_why_it_left_is_json_too() {
+fn listener_info_and_removal_cause_serialize() {
     let time = ManualClock::new();
     let bus = ListenerRegistry::<&str, u32>::builder()
         .clock(&time)
         .build()
-        .expect("sound limits");
+        .expect("valid options");
     let _guard = bus
         .listen("message")
         .label("audit")
         .priority(2)
         .on(|_| false)
-        .expect("there is room");
+        .expect("below the bounds");
     time.advance(Duration::from_millis(1_500));
     bus.emit("message", &1).unwrap();
     let json = serde_json::to_value(bus.listeners()).expect("it serializes");
