@@ -2,7 +2,7 @@
 
 use std::hash::Hash;
 
-use crate::dedup::log::store::{Heap, Lane, Store};
+use crate::dedup::log::columns::{ByteArena, KeyColumn, VecColumn};
 
 /// What a [`DedupMap`](crate::DedupMap) can be keyed by: every `T: Hash + Eq + Clone`, and `str` and `[u8]`.
 ///
@@ -13,19 +13,19 @@ use crate::dedup::log::store::{Heap, Lane, Store};
 pub trait Key: Hash + Eq {
     /// How the keys of one block are held.
     #[doc(hidden)]
-    type Store: Store<Self>;
+    type Column: KeyColumn<Self>;
 }
 
 impl<T: Hash + Eq + Clone> Key for T {
-    type Store = Lane<T>;
+    type Column = VecColumn<T>;
 }
 
 impl Key for str {
-    type Store = Heap;
+    type Column = ByteArena;
 }
 
 impl Key for [u8] {
-    type Store = Heap;
+    type Column = ByteArena;
 }
 
 /// The keys whose bytes can be bounded with `max_bytes`: `str` and `[u8]`.

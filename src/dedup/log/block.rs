@@ -1,81 +1,95 @@
 //! `Block`: up to 1,024 consecutive entries, in order of arrival.
 //!
-//! Owns their times, keys and values, and which of them are present. An entry stands at a *position* below 1,024
-//! that never changes while it is in the block; a removed one leaves a hole. Positions `lo..hi` are held: a block
-//! grows at its back while entries arrive, shrinks at its front as they expire, and while a window is packed
-//! one block grows at its front as the older one shrinks at its back.
+//! Owns the times, keys and values of its entries, and which of them are present. An entry has a *position* below 1,024
+//! that never changes while it is in the block. A removed entry leaves a hole. Positions `lo..hi` are held: a block
+//! grows at its back while entries arrive and shrinks at its front as they expire. While a log is compacted, one
+//! block grows at its front and an older one shrinks at its back.
 
 use std::hash::BuildHasher;
 use std::ops::Range;
 
-use super::group::Grouping;
-use super::store::{Lane, Places, Store};
+use super::columns::{Column, KeyColumn, VecColumn};
+use super::index::Grouping;
 use crate::clock::Nanos;
 use crate::key::Key;
 
 /// The number of entries in a full block.
 ///
-/// Large, so that whole blocks leave with a handful of frees; small, so that a part of one is a small piece of work.
+/// Large enough that a million expired entries are freed by some two thousand calls of the allocator: with 256 entries a
+/// sweep takes four times as long, and an insert 5% longer. Small enough that one block is a small piece of work.
 pub(crate) const BLOCK: usize = 1024;
-/// Hints that are compared together: those of the smallest group, of which all others are multiples.
-const HINTS: usize = Grouping::SMALLEST_SIZE as usize;
-/// Entries whose presence and bytes are kept together.
-const GROUP: usize = u32::BITS as usize;
+/// Fingerprints that are compared together: one group of the smallest size.
+const CHUNK: usize = Grouping::SMALLEST_SIZE as usize;
+const WORD: usize = u64::BITS as usize;
 
-/// In this order, what a look reads stands together, mostly in one page of memory.
-#[repr(C)]
+/// The fields that a lookup reads come first. For byte keys they fill one cache line, and each group of fingerprints
+/// another.
+#[repr(C, align(64))]
 pub(crate) struct Block<K: ?Sized + Key, V> {
-    lo: usize,
-    hi: usize,
-    /// Entries that were removed, and the bytes that their keys still take up.
-    pub(super) holes: usize,
-    pub(super) hole_bytes: u64,
-    values: Lane<V>,
-    keys: K::Store,
-    /// Eight bits of the hash of each entry, by position: which of a group it may be that the index refers to.
-    hints: [u8; BLOCK],
-    /// Which positions hold an entry that was removed, a bit each.
-    removed: [u32; BLOCK / GROUP],
-    /// The bytes of the removed keys of each group, so that those of a range can be summed without looking at each.
-    removed_bytes: [u64; BLOCK / GROUP],
-    /// When each entry came, by position.
+    lo: u16,
+    hi: u16,
+    /// Held positions whose entry was removed.
+    holes: u16,
+    keys: K::Column,
+    /// Eight bits of each entry's hash, by position. They tell apart the entries of a group.
+    fingerprints: [u8; BLOCK],
+    values: VecColumn<V>,
+    /// One bit for each position whose entry was removed.
+    removed: [u64; BLOCK / WORD],
+    /// The time of each entry, by position.
     times: [Nanos; BLOCK],
 }
 
 impl<K: ?Sized + Key, V> Block<K, V> {
-    /// Whether entries leave anything to drop; blocks of those that do not are freed without looking into them.
-    pub(crate) const REMAINS: bool = K::Store::REMAINS || Lane::<V>::REMAINS;
-
-    /// An empty block whose first entry will stand at `lo`, with room for as much as `previous` held.
-    pub(crate) fn new(lo: usize, previous: Option<&Self>) -> Self {
+    /// Returns an empty block, with capacity for as much as `previous` holds. If `backwards`, it grows from the last
+    /// position down, otherwise from position 0 up.
+    pub(crate) fn new(backwards: bool, previous: Option<&Self>) -> Self {
+        let lo = if backwards { BLOCK as u16 } else { 0 };
         Self {
             lo,
             hi: lo,
-            keys: K::Store::new(lo, previous.map(|block| &block.keys)),
-            values: Lane::new(lo, previous.map(|block| &block.values)),
-            times: [0; BLOCK],
-            hints: [0; BLOCK],
-            removed: [0; BLOCK / GROUP],
-            removed_bytes: [0; BLOCK / GROUP],
             holes: 0,
-            hole_bytes: 0,
+            keys: K::Column::new(backwards, previous.map(|block| &block.keys)),
+            values: VecColumn::new(backwards, previous.map(|block| &block.values)),
+            fingerprints: [0; BLOCK],
+            removed: [0; BLOCK / WORD],
+            times: [0; BLOCK],
         }
     }
 
-    /// The positions held.
+    /// Returns the held positions.
+    #[inline]
     pub(crate) fn positions(&self) -> Range<usize> {
-        self.lo..self.hi
+        usize::from(self.lo)..usize::from(self.hi)
     }
 
     pub(crate) fn is_empty(&self) -> bool {
         self.lo == self.hi
     }
 
+    pub(crate) fn holes(&self) -> usize {
+        self.holes.into()
+    }
+
+    /// Returns `true` if every position of the block holds an entry.
+    pub(crate) fn is_full_of_entries(&self) -> bool {
+        self.positions() == (0..BLOCK) && self.holes == 0
+    }
+
     #[inline]
     pub(crate) fn is_present(&self, at: usize) -> bool {
-        // Most blocks have no holes, and then the bits, a cache line of their own, need not be read.
-        self.positions().contains(&at)
-            && (self.holes == 0 || self.removed[at / GROUP] >> (at % GROUP) & 1 == 0)
+        // Most blocks have no holes. Their bits, on a cache line of their own, need not be read.
+        self.positions().contains(&at) && (self.holes == 0 || !self.is_removed(at))
+    }
+
+    fn is_removed(&self, at: usize) -> bool {
+        self.removed[at / WORD] >> (at % WORD) & 1 == 1
+    }
+
+    /// Returns `true` if dropping the block drops entries one by one.
+    #[inline]
+    pub(crate) fn needs_drop(&self) -> bool {
+        self.keys.needs_drop() || self.values.needs_drop()
     }
 
     pub(crate) fn time(&self, at: usize) -> Nanos {
@@ -83,38 +97,48 @@ impl<K: ?Sized + Key, V> Block<K, V> {
     }
 
     pub(crate) fn key(&self, at: usize) -> &K {
-        self.keys.get(at - self.lo)
+        self.keys.get(at)
     }
 
     pub(crate) fn value(&self, at: usize) -> &V {
-        self.values.get(at - self.lo)
+        self.values.item(at)
+    }
+
+    pub(crate) fn value_mut(&mut self, at: usize) -> &mut V {
+        self.values.item_mut(at)
     }
 
     pub(crate) fn hash(&self, hasher: &impl BuildHasher, at: usize) -> u64 {
-        self.keys.hash_at(hasher, at - self.lo)
+        self.keys.hash_at(hasher, at)
     }
 
-    pub(crate) fn weight(&self, at: usize) -> u64 {
-        self.keys.weight(at - self.lo)
-    }
-
-    pub(crate) fn matches(&self, at: usize, key: &K) -> bool {
-        self.keys.matches(at - self.lo, key)
-    }
-
-    /// Some position in `range`, which is of whole groups, with this hint for which `is` holds.
     #[inline]
-    pub(crate) fn find_hinted(
+    pub(crate) fn weight(&self, at: usize) -> u64 {
+        self.keys.weight(at)
+    }
+
+    #[inline]
+    pub(crate) fn matches(&self, at: usize, key: &K) -> bool {
+        self.keys.matches(at, key)
+    }
+
+    /// Returns a position in `range`, which consists of whole chunks, with this fingerprint for which `is` holds.
+    #[inline]
+    pub(crate) fn find_fingerprint(
         &self,
         range: Range<usize>,
-        hint: u8,
+        fingerprint: u8,
         mut is: impl FnMut(usize) -> bool,
     ) -> Option<usize> {
         let start = range.start;
-        for (nth, hints) in self.hints[range].as_chunks::<HINTS>().0.iter().enumerate() {
-            // In large groups most have none.
-            if hints.iter().fold(false, |any, &its| any | (its == hint)) {
-                let mut found = equal(hints, hint).map(|at| start + nth * HINTS + at);
+        for (nth, chunk) in self.fingerprints[range].chunks_exact(CHUNK).enumerate() {
+            let chunk: &[u8; CHUNK] = chunk.try_into().expect("the chunk has this size");
+            // Most chunks of a large group have no equal fingerprint. This loop is vectorized.
+            if chunk
+                .iter()
+                .fold(false, |any, &its| any | (its == fingerprint))
+            {
+                let mut found = equal(chunk, fingerprint).map(|at| start + nth * CHUNK + at);
                 let found = found.find(|&at| is(at));
                 if found.is_some() {
                     return found;
@@ -124,178 +148,185 @@ impl<K: ?Sized + Key, V> Block<K, V> {
         None
     }
 
-    /// The newest position held.
+    /// Returns the newest held position.
     pub(crate) fn last(&self) -> Option<usize> {
-        (!self.is_empty()).then(|| self.hi - 1)
+        (!self.is_empty()).then(|| self.positions().end - 1)
     }
 
-    /// Whether an entry may be pushed at the back.
-    pub(crate) fn has_room(&self) -> bool {
-        self.hi < BLOCK && self.keys.has_room()
-    }
-
-    /// Whether an entry may be moved to the front.
-    pub(crate) fn has_room_in_front(&self) -> bool {
-        self.lo > 0 && self.keys.has_room()
-    }
-
-    /// Adds an entry at the back, and takes the value that is there. May panic in the key's `Clone`, then changes nothing.
+    /// Returns `true` if an entry can be pushed to the back.
     #[inline]
-    pub(crate) fn push_back(&mut self, time: Nanos, hint: u8, key: &K, value: &mut Option<V>) {
-        self.keys.push_back(key);
-        self.values.push_back(value);
-        (self.times[self.hi], self.hints[self.hi]) = (time, hint);
+    pub(crate) fn has_room(&self) -> bool {
+        usize::from(self.hi) < BLOCK
+    }
+
+    /// Returns `true` if an entry can be moved to the front.
+    pub(crate) fn has_room_in_front(&self) -> bool {
+        self.lo > 0
+    }
+
+    /// Appends an entry and takes its value. If the key's `Clone` panics, the block is unchanged.
+    #[inline]
+    pub(crate) fn push_back(
+        &mut self,
+        time: Nanos,
+        fingerprint: u8,
+        key: &K,
+        value: &mut Option<V>,
+    ) {
+        let at = usize::from(self.hi);
+        self.keys.push_back(at, key);
+        self.values.push(value);
+        (self.times[at], self.fingerprints[at]) = (time, fingerprint);
         self.hi += 1;
     }
 
-    /// Moves the newest entry, which must be present, before the oldest one of `to`; returns its position there.
+    /// Moves the newest entry, which must be present, to the front of `to`. Returns its new position.
     pub(crate) fn move_last(&mut self, to: &mut Self) -> usize {
         (self.hi, to.lo) = (self.hi - 1, to.lo - 1);
-        self.keys.move_last(&mut to.keys);
-        self.values.move_last(&mut to.values);
-        (to.times[to.lo], to.hints[to.lo]) = (self.times[self.hi], self.hints[self.hi]);
-        to.lo
+        let (from, at) = (usize::from(self.hi), usize::from(to.lo));
+        self.keys.move_last(from, &mut to.keys, at);
+        self.values.move_last(from, &mut to.values, at);
+        (to.times[at], to.fingerprints[at]) = (self.times[from], self.fingerprints[from]);
+        at
     }
 
-    /// Gives up the newest position, which must be a hole.
+    /// Removes the newest position, which must be a hole.
     pub(crate) fn pop_hole(&mut self) {
-        self.forget_hole(self.hi - 1);
         self.hi -= 1;
-        self.keys.pop_back();
-        self.values.pop_back();
+        self.holes -= 1;
+        self.keys.pop_back(self.hi.into());
+        self.values.pop_back(self.hi.into());
     }
 
-    /// Gives up the oldest position; the bytes of its key, if an entry was present there.
-    pub(crate) fn pop_front(&mut self, trash: &mut Trash<K, V>) -> Option<u64> {
-        let present = self.is_present(self.lo).then(|| self.weight(self.lo));
-        if present.is_none() {
-            self.forget_hole(self.lo);
-        }
-        self.keys.pop_front(&mut trash.keys);
-        self.values.pop_front(&mut trash.values);
+    /// Removes the oldest position. Returns `true` if an entry was present there.
+    pub(crate) fn pop_front(&mut self, drops: &mut DeferredDrops<K, V>) -> bool {
+        let at = usize::from(self.lo);
+        let present = self.is_present(at);
+        self.holes -= u16::from(!present);
         self.lo += 1;
+        self.keys.pop_front(at, &mut drops.keys);
+        self.values.pop_front(at, &mut drops.values);
         present
     }
 
-    /// Makes a hole of a present entry.
-    pub(crate) fn discard(&mut self, at: usize, trash: &mut Trash<K, V>) {
-        let bytes = self.weight(at);
-        self.removed[at / GROUP] |= 1 << (at % GROUP);
-        self.removed_bytes[at / GROUP] += bytes;
-        self.hole_bytes += bytes;
+    /// Removes a present entry, which leaves a hole.
+    pub(crate) fn discard(&mut self, at: usize, drops: &mut DeferredDrops<K, V>) {
+        self.values.discard(at, &mut drops.values);
+        self.discard_key(at, drops);
+    }
+
+    /// Removes a present entry, which leaves a hole, and returns its value.
+    pub(crate) fn take(&mut self, at: usize, drops: &mut DeferredDrops<K, V>) -> Option<V>
+    where
+        V: Clone,
+    {
+        // A panicking `Clone` must leave the entry as it is.
+        let value = self.values.take_item(at);
+        self.discard_key(at, drops);
+        value
+    }
+
+    fn discard_key(&mut self, at: usize, drops: &mut DeferredDrops<K, V>) {
+        self.removed[at / WORD] |= 1 << (at % WORD);
         self.holes += 1;
-        self.keys.discard(at - self.lo, &mut trash.keys);
-        self.values.discard(at - self.lo, &mut trash.values);
+        self.keys.discard(at, &mut drops.keys);
+        self.compact_keys();
     }
 
-    /// Gives back unused capacity, once nothing will be pushed any more.
+    fn compact_keys(&mut self) {
+        if self.keys.is_sparse() {
+            let (held, removed) = (self.positions(), &self.removed);
+            self.keys
+                .compact(held, |at| removed[at / WORD] >> (at % WORD) & 1 == 0);
+        }
+    }
+
+    /// Frees key bytes at positions below `until`: see [`Column::drain`].
+    pub(crate) fn drain(&mut self, until: usize, all: bool, bytes: u64) -> u64 {
+        self.keys.drain(until, all, bytes)
+    }
+
+    /// Releases unused capacity. Nothing is pushed to the back afterwards.
     pub(crate) fn seal(&mut self) {
-        self.keys.shrink();
-        self.values.shrink();
+        self.keys.seal();
+        self.values.seal();
+        self.compact_keys();
     }
 
-    /// A hole is given up with its position.
-    fn forget_hole(&mut self, at: usize) {
-        self.removed_bytes[at / GROUP] -= self.weight(at);
-    }
-
-    /// The first present position at or above `from`.
+    /// Returns the first present position at or above `from`.
     pub(crate) fn next(&self, from: usize) -> Option<usize> {
-        let range = from..BLOCK;
-        let mut groups = self
-            .groups(&range)
-            .map(|group| (group, self.held_in(group, &range) & !self.removed[group]));
-        let (group, ahead) = groups.find(|&(_, ahead)| ahead != 0)?;
-        Some(group * GROUP + ahead.trailing_zeros() as usize)
+        let range = from.max(self.lo.into())..self.hi.into();
+        let (word, ahead) = words(&range)
+            .map(|(word, mask)| (word, mask & !self.removed[word]))
+            .find(|&(_, ahead)| ahead != 0)?;
+        Some(word * WORD + ahead.trailing_zeros() as usize)
     }
 
-    /// The last present position below `before`.
+    /// Returns the last present position below `before`.
     pub(crate) fn previous(&self, before: usize) -> Option<usize> {
-        let range = 0..before;
-        let mut groups = self
-            .groups(&range)
+        let range = self.lo.into()..before.min(self.hi.into());
+        let (word, behind) = words(&range)
             .rev()
-            .map(|group| (group, self.held_in(group, &range) & !self.removed[group]));
-        let (group, behind) = groups.find(|&(_, behind)| behind != 0)?;
-        Some(group * GROUP + GROUP - 1 - behind.leading_zeros() as usize)
+            .map(|(word, mask)| (word, mask & !self.removed[word]))
+            .find(|&(_, behind)| behind != 0)?;
+        Some(word * WORD + WORD - 1 - behind.leading_zeros() as usize)
     }
 
-    /// The first position that is younger than `cutoff`.
+    /// Returns the first held position whose time is above `cutoff`, or the end.
     pub(crate) fn first_after(&self, cutoff: Nanos) -> usize {
-        self.lo + self.times[self.lo..self.hi].partition_point(|&time| time <= cutoff)
-    }
-
-    /// How many entries are present in `range`.
-    pub(crate) fn count(&self, range: &Range<usize>) -> usize {
-        let present = |group| self.held_in(group, range) & !self.removed[group];
-        self.groups(range)
-            .map(|group| present(group).count_ones() as usize)
-            .sum()
-    }
-
-    /// The bytes of the keys present in `range`. Looks at no more than 62 keys, and at none where nothing was removed.
-    pub(crate) fn bytes(&self, range: &Range<usize>) -> u64 {
         let held = self.positions();
-        let (start, end) = (range.start.max(held.start), range.end.min(held.end));
-        if start >= end {
-            return 0;
-        }
-        let removed = |group| {
-            let removed = self.removed[group] & self.held_in(group, range);
-            if removed == self.removed[group] & self.held_in(group, &held) {
-                self.removed_bytes[group]
-            } else {
-                ones(removed)
-                    .map(|bit| self.weight(group * GROUP + bit))
+        held.start + self.times[held].partition_point(|&time| time <= cutoff)
+    }
+
+    /// Returns the number of entries present in `range`, and the bytes of their keys. Looks at each of these entries if
+    /// keys have bytes.
+    pub(crate) fn tally(&self, range: &Range<usize>) -> (usize, u64) {
+        let range = range.start.max(self.lo.into())..range.end.min(self.hi.into());
+        let present = words(&range).map(|(word, mask)| (word, mask & !self.removed[word]));
+        present.fold((0, 0), |(count, bytes), (word, present)| {
+            let weight: u64 = if K::Column::WEIGHS {
+                ones(present)
+                    .map(|bit| self.weight(word * WORD + bit))
                     .sum()
-            }
-        };
-        let removed: u64 = if self.holes == 0 {
-            0
-        } else {
-            self.groups(range).map(removed).sum()
-        };
-        self.keys.bytes(start - self.lo..end - self.lo) - removed
-    }
-
-    /// The groups that `range` touches.
-    fn groups(&self, range: &Range<usize>) -> Range<usize> {
-        let held = self.positions();
-        let (start, end) = (range.start.max(held.start), range.end.min(held.end));
-        if start < end {
-            start / GROUP..(end - 1) / GROUP + 1
-        } else {
-            0..0
-        }
-    }
-
-    /// The positions held of `group` that lie in `range`, a bit each.
-    fn held_in(&self, group: usize, range: &Range<usize>) -> u32 {
-        let held = self.positions();
-        let first = group * GROUP;
-        let above = u32::MAX << range.start.max(held.start).saturating_sub(first);
-        let below = u32::MAX >> (first + GROUP).saturating_sub(range.end.min(held.end));
-        above & below
+            } else {
+                0
+            };
+            (count + present.count_ones() as usize, bytes + weight)
+        })
     }
 }
 
-/// What left a window and is still to be dropped, by whoever holds no lock.
-pub(crate) struct Trash<K: ?Sized + Key, V> {
+/// Returns each word of a bitmap of positions that `range` touches, with a mask of the bits within the range.
+fn words(range: &Range<usize>) -> impl DoubleEndedIterator<Item = (usize, u64)> + use<> {
+    let range = range.clone();
+    let touched = if range.is_empty() {
+        0..0
+    } else {
+        range.start / WORD..(range.end - 1) / WORD + 1
+    };
+    touched.map(move |word| {
+        let first = word * WORD;
+        let above = u64::MAX << range.start.saturating_sub(first);
+        let below = u64::MAX >> (first + WORD).saturating_sub(range.end);
+        (word, above & below)
+    })
+}
+
+/// What was removed from a log and is still to be dropped, by a caller that holds no lock.
+pub(crate) struct DeferredDrops<K: ?Sized + Key, V> {
     pub(super) blocks: Vec<Box<Block<K, V>>>,
-    keys: Vec<<K::Store as Places>::Remains>,
+    keys: Vec<<K::Column as Column>::Dropped>,
     values: Vec<V>,
 }
 
-impl<K: ?Sized + Key, V> Trash<K, V> {
+impl<K: ?Sized + Key, V> DeferredDrops<K, V> {
     #[inline]
     pub(crate) fn is_empty(&self) -> bool {
-        let nothing_single =
-            !Block::<K, V>::REMAINS || (self.keys.is_empty() && self.values.is_empty());
-        self.blocks.is_empty() && nothing_single
+        self.blocks.is_empty() && self.keys.is_empty() && self.values.is_empty()
     }
 }
 
-impl<K: ?Sized + Key, V> Default for Trash<K, V> {
+impl<K: ?Sized + Key, V> Default for DeferredDrops<K, V> {
     fn default() -> Self {
         Self {
             blocks: Vec::new(),
@@ -305,27 +336,27 @@ impl<K: ?Sized + Key, V> Default for Trash<K, V> {
     }
 }
 
-/// The positions of the hints that are equal to `hint`, in some order.
+/// Returns the positions of the bytes that equal `fingerprint`, in some order.
 ///
-/// Eight at a time in a word, without a branch until there is one: which of them it is, no processor predicts.
+/// Compares eight bytes in one word. There is no branch until one is equal, because which one it is cannot be predicted.
 #[inline]
-fn equal(hints: &[u8; HINTS], hint: u8) -> impl Iterator<Item = usize> {
-    const { assert!(HINTS == u64::BITS as usize, "a bit of a word for each") };
+fn equal(chunk: &[u8; CHUNK], fingerprint: u8) -> impl Iterator<Item = usize> + use<> {
+    const { assert!(CHUNK == u64::BITS as usize, "one bit of a word per byte") };
     const LOW: u64 = u64::from_ne_bytes([0x7f; 8]);
-    let all = u64::from_ne_bytes([hint; 8]);
-    let words = hints.as_chunks::<8>().0.iter().enumerate();
-    let found = words.fold(0, |found, (word, &eight)| {
+    let all = u64::from_ne_bytes([fingerprint; 8]);
+    let mut found = 0;
+    for (nth, eight) in chunk.chunks_exact(8).enumerate() {
+        let eight: [u8; 8] = eight.try_into().expect("the chunk has this size");
         let different = u64::from_le_bytes(eight) ^ all;
-        // The highest bit of each byte that has no bit. The sum carries into no other byte.
-        let none = !(((different & LOW) + LOW) | different | LOW);
-        found | none >> 7 << word
-    });
+        // The highest bit of every zero byte. The sum does not carry into the next byte.
+        let zero = !(((different & LOW) + LOW) | different | LOW);
+        found |= zero >> 7 << nth;
+    }
     ones(found).map(|bit| bit % 8 * 8 + bit / 8)
 }
 
-/// The positions of the bits that are set.
-fn ones(word: impl Into<u64>) -> impl Iterator<Item = usize> {
-    let mut word: u64 = word.into();
+/// Returns the positions of the bits that are set.
+fn ones(mut word: u64) -> impl Iterator<Item = usize> {
     std::iter::from_fn(move || {
         let bit = (word != 0).then(|| word.trailing_zeros() as usize)?;
         word &= word - 1;
@@ -338,17 +369,17 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_equal_hint_is_found_and_no_other() {
-        for at in 0..HINTS {
-            for (hint, other) in [(0, 1), (0, 0x80), (0x7f, 0xff), (0x80, 0), (0xff, 0xfe)] {
-                let mut hints = [other; HINTS];
-                (hints[at], hints[HINTS / 2]) = (hint, hint);
-                let mut found: Vec<usize> = equal(&hints, hint).collect();
+    fn equal_returns_every_equal_byte_and_no_other() {
+        for at in 0..CHUNK {
+            for (byte, other) in [(0, 1), (0, 0x80), (0x7f, 0xff), (0x80, 0), (0xff, 0xfe)] {
+                let mut chunk = [other; CHUNK];
+                (chunk[at], chunk[CHUNK / 2]) = (byte, byte);
+                let mut found: Vec<usize> = equal(&chunk, byte).collect();
                 found.sort_unstable();
-                let mut expected = vec![at, HINTS / 2];
+                let mut expected = vec![at, CHUNK / 2];
                 expected.sort_unstable();
                 expected.dedup();
-                assert_eq!(found, expected, "{hint} among {other}");
+                assert_eq!(found, expected, "{byte} among {other}");
             }
         }
     }

@@ -1,28 +1,45 @@
-//! The first-in-first-out window: the engine of `DedupMap`.
+//! The first-in-first-out log: the data structure of `DedupMap`.
 //!
-//! With one time to live for all, entries leave in the order in which they came. So:
+//! All entries have one time to live, so they expire in the order in which they arrived. Hence:
 //!
-//! * [`ring`] holds the entries in that order, in [`slot`]s of one [`block`] each; expiry and eviction only move its head.
-//! * [`index`] finds by hash which [`group`] of numbers an entry is in, in [`table`]s of [`line`]s, each one cache line.
-//!   An entry that left needs no erasing: its number is simply not live any more.
-//! * [`store`] says how the keys and values of a block lie in memory.
-//! * [`reclaim`] frees what left, and [`pack`] gives back the room of entries that were removed from the middle.
+//! * [`ring`] holds the entries in that order, in [`slot`]s of one [`block`] each. Expiry and eviction only move its head.
+//! * [`columns`] lays out the keys and values of a block in memory.
+//! * [`index`] finds by hash the group of numbers that an entry is in. An expired entry needs no removal from the
+//!   index: its number is not live any more.
+//! * [`reclaim`] frees what expired, and [`compact`] returns the memory of entries that were removed from the middle.
 //!
-//! `Window` joins ring and index, and sees to it that every call does a small, constant number of entries' worth of
-//! work: it moves a few entries to a resized index, frees a few that expired, and leaves the rest to the next calls.
-//! It never runs a user's `Drop`: what leaves goes into a [`Trash`], for its owner to drop where no lock is held.
-//! A user's `Hash`, `Eq` and `Clone` run before anything is changed, so that they may panic.
+//! `Log` joins ring and index. Every call does a small, constant number of entries' worth of work: it moves a few
+//! entries to a resized index, frees a few that expired, and leaves the rest to the next calls. It never runs a user's
+//! `Drop`: removed entries go into [`DeferredDrops`], for the caller to drop without a lock. A user's `Hash`, `Eq` and
+//! `Clone` run before anything is changed, so they may panic.
+//!
+//! # Bound on memory
+//!
+//! Let `n` be the largest number of live entries, and `b` the largest sum of their key bytes, within the last `n / 4`
+//! calls that write. Then a log holds at most `1.25 * (n * (value + 30) + b)` bytes, plus a constant of 1,024 times
+//! `value + 300` and 64 KiB. For keys of another type than `str` and `[u8]`, `n * key` takes the place of `b`. A key
+//! of more than 255 bytes counts for 24 more.
+//!
+//! | per live entry | bytes | at most |
+//! | --- | ---: | ---: |
+//! | value, time, fingerprint, offset, share of block and slot | value + 12.3 | times 1.23, with holes: see `compact.rs` |
+//! | key in the arena | key | times 1.15, with holes: see `ByteArena::is_sparse` |
+//! | long key | key + 24 | its own length; the 24 times 1.23 |
+//! | index | 5.3 at its bound | 21: shrinking from 5 entries per bucket to 8 |
+//!
+//! The sum of the last column is below `1.25 * (value + key + 30)` for every length. Expired and evicted entries are
+//! held until they are freed. Each call frees more of these entries and bytes than it adds (see `reclaim.rs`), so
+//! together with the live ones they never exceed `n` and `b`. All of them are freed, the index is resized, and holes
+//! are compacted within `n / 4` calls. The constant covers the partly filled blocks: at both ends of the ring, two
+//! while it is compacted, and those of `2.2 * BLOCK` holes. `n` and `b` never exceed the bounds of the map.
 
 mod block;
-mod group;
+pub(crate) mod columns;
+mod compact;
 mod index;
-mod line;
-mod pack;
 mod reclaim;
 mod ring;
 mod slot;
-pub(crate) mod store;
-mod table;
 #[cfg(test)]
 mod tests;
 mod validate;
@@ -34,26 +51,25 @@ use crate::clock::Nanos;
 use crate::hash::hint;
 use crate::key::Key;
 use block::Block;
-pub(crate) use block::Trash;
+pub(crate) use block::DeferredDrops;
+use columns::{Column, KeyColumn};
 use index::Index;
+pub(crate) use index::Seq;
 use ring::Ring;
-pub(crate) use ring::Seq;
 
 /// Entries moved to a resized index by one call.
 const MOVED: usize = 8;
-/// Entries that left, freed by one call; or one whole block, where entries leave nothing to drop.
+/// Buckets probed by one call to move them. Reached only if a hasher sends many keys to one bucket.
+const PROBED: usize = 64;
+/// Expired entries freed by one call, unless a whole block is freed instead.
 const FREED: usize = 8;
-/// Entries packed by one removal.
-const PACKED: usize = 8;
-/// Holes and empty slots that one removal skips while packing.
-const SKIPPED: usize = 64;
-/// Numbers that the next entry may take up: those left in a slot of the ring, those that are not given, a slot.
-const RESERVE: u32 = 1 << 15;
+/// Steps of compaction taken by one call: see `compact.rs`.
+const STEPS: usize = 24;
 
 #[repr(C)]
-pub(crate) struct Window<K: ?Sized + Key, V> {
-    /// Before this time nothing expires, and no standing work is left: then a call that writes has its own entry to see
-    /// to and nothing else, and finds that out with one comparison. 0 where it has to look.
+pub(crate) struct Log<K: ?Sized + Key, V> {
+    /// The earliest time at which a write has anything to do besides its own entry. Zero while maintenance is pending,
+    /// so that one comparison covers both.
     due: Nanos,
     ring: Ring<K, V>,
     index: Index,
@@ -61,8 +77,8 @@ pub(crate) struct Window<K: ?Sized + Key, V> {
     max: usize,
 }
 
-impl<K: ?Sized + Key, V> Window<K, V> {
-    /// An empty window, which allocates nothing until something is pushed. Its owner keeps to `max` entries.
+impl<K: ?Sized + Key, V> Log<K, V> {
+    /// Returns an empty log, which allocates when the first entry is pushed. Its owner keeps it to `max` entries.
     pub(crate) fn new(ttl: Nanos, max: usize) -> Self {
         Self::starting_at(0, ttl, max)
     }
@@ -78,22 +94,28 @@ impl<K: ?Sized + Key, V> Window<K, V> {
         }
     }
 
-    /// The number of entries, of which those that expired since the last [`expire`](Self::expire) are some.
+    /// Returns the number of entries. Counts those that have expired since the last [`expire`](Self::expire).
     pub(crate) fn len(&self) -> usize {
         self.ring.len()
     }
 
-    /// The bytes of those entries' keys.
+    /// Returns the bytes of these entries' keys.
     pub(crate) fn bytes(&self) -> u64 {
         self.ring.bytes()
     }
 
-    /// What came at this time or before has expired. A ttl beyond all time never ends, at the end of time either.
+    /// Returns the same. Costs a step per entry that was evicted since the last call.
+    pub(crate) fn settled_bytes(&mut self) -> u64 {
+        self.ring.settle();
+        self.ring.bytes()
+    }
+
+    /// Returns the latest time of arrival that has expired at `now`. A ttl of `Nanos::MAX` never ends.
     fn cutoff(&self, now: Nanos) -> Option<Nanos> {
         now.checked_sub(self.ttl).filter(|_| self.ttl < Nanos::MAX)
     }
 
-    /// The number of entries that are live at `now`, the bytes of their keys, and the age of the oldest.
+    /// Returns the number of entries that are live at `now`, the bytes of their keys, and the age of the oldest.
     pub(crate) fn live_at(&self, now: Nanos) -> (usize, u64, Option<Nanos>) {
         let (live, bytes, oldest) = match self.cutoff(now) {
             Some(cutoff) => self.ring.after(cutoff),
@@ -102,18 +124,14 @@ impl<K: ?Sized + Key, V> Window<K, V> {
         (live, bytes, oldest.map(|time| now.saturating_sub(time)))
     }
 
-    /// Whether no number is left for another entry until one goes.
-    pub(crate) fn is_exhausted(&self) -> bool {
-        !self.index.spans(self.ring.live().len + RESERVE)
-    }
-
-    /// Whether a call that writes at `now` has to [`expire`](Self::expire) and [`maintain`](Self::maintain) first.
+    /// Returns `true` if a call that writes at `now` has to [`expire`](Self::expire) and [`maintain`](Self::maintain)
+    /// first.
     #[inline]
     pub(crate) fn is_due(&self, now: Nanos) -> bool {
         now >= self.due
     }
 
-    /// Lets entries whose time is over expire; how many did.
+    /// Removes the entries that have expired, and returns their number.
     pub(crate) fn expire(&mut self, now: Nanos) -> usize {
         let expired = self
             .cutoff(now)
@@ -124,48 +142,50 @@ impl<K: ?Sized + Key, V> Window<K, V> {
         expired
     }
 
-    /// Lets the oldest entry go; when it came.
+    /// Removes the oldest entry, and returns its time of arrival.
     #[inline]
     pub(crate) fn evict(&mut self) -> Nanos {
         let time = self.ring.evict();
-        if self.ring.needs_reclaim() || self.due == 0 {
+        if self.due == 0 || self.ring.needs_reclaim() {
             self.head_moved();
         }
         time
     }
 
-    /// Lets the oldest entries go until their keys come to `bytes`, which is not above [`bytes`](Self::bytes) and not zero:
-    /// how many, and when the youngest of them came.
+    /// Removes the oldest entries until `bytes` bytes of keys are removed. `bytes` must be above zero and at most
+    /// [`bytes`](Self::bytes). Returns their number, and the time of arrival of the newest of them.
     pub(crate) fn evict_bytes(&mut self, bytes: u64) -> (usize, Nanos) {
         let evicted = self.ring.evict_bytes(bytes);
         self.head_moved();
         evicted
     }
 
-    /// The entry with this key, live or expired since the last [`expire`](Self::expire).
+    /// Returns the entry with this key, live or expired since the last [`expire`](Self::expire).
     #[inline]
     pub(crate) fn find(&self, hash: u64, key: &K) -> Option<Seq> {
         self.search(hash, |block, at| block.matches(at, key))
     }
 
-    /// The entry under this hash with such a value.
+    /// Returns the entry under this hash for whose value `is` holds.
+    #[inline]
     pub(crate) fn find_by_value(&self, hash: u64, is: impl Fn(&V) -> bool) -> Option<Seq> {
         self.search(hash, |block, at| is(block.value(at)))
     }
 
     #[inline]
     fn search(&self, hash: u64, mut is: impl FnMut(&Block<K, V>, usize) -> bool) -> Option<Seq> {
-        self.index.find(hash, self.ring.live(), |first, size| {
-            self.ring.search(first, size, hint(hash), &mut is)
-        })
+        self.index
+            .find(hash, self.ring.live_range(), |first, size| {
+                self.ring.search(first, size, hint(hash), &mut is)
+            })
     }
 
-    /// The entry with this key that is live at `now`.
+    /// Returns the entry with this key that is live at `now`.
     pub(crate) fn find_live(&self, now: Nanos, hash: u64, key: &K) -> Option<Seq> {
         self.find(hash, key).filter(|&seq| self.is_live(now, seq))
     }
 
-    /// Whether an entry's time is not over at `now`.
+    /// Returns `true` if an entry has not expired at `now`.
     pub(crate) fn is_live(&self, now: Nanos, seq: Seq) -> bool {
         self.age(now, seq) < self.ttl || self.ttl == Nanos::MAX
     }
@@ -178,7 +198,7 @@ impl<K: ?Sized + Key, V> Window<K, V> {
         self.ring.time(seq)
     }
 
-    /// The number that the next entry will have, or a lower one.
+    /// Returns the number that the next entry will have, or a lower one.
     pub(crate) fn end(&self) -> Seq {
         self.ring.tail()
     }
@@ -191,26 +211,34 @@ impl<K: ?Sized + Key, V> Window<K, V> {
         self.ring.value(seq)
     }
 
-    /// The oldest entry whose number is `from` or newer; `None`, or a number that has left, begins at the oldest of all.
+    pub(crate) fn value_mut(&mut self, seq: Seq) -> &mut V {
+        self.ring.value_mut(seq)
+    }
+
+    /// Returns the oldest entry whose number is `from` or newer. Begins at the oldest entry of all if `from` is `None`
+    /// or no longer live.
     pub(crate) fn next(&self, from: Option<Seq>) -> Option<Seq> {
         let (head, tail) = (self.ring.head(), self.ring.tail());
         let from = from.filter(|from| from.wrapping_sub(head) <= tail.wrapping_sub(head));
         self.ring.next(from.unwrap_or(head))
     }
 
-    /// Adds an entry whose key is not there, with the value that is. May panic in the key's `Clone`, and then adds nothing.
+    /// Adds an entry with a key that is not present, and takes its value. If the key's `Clone` panics, nothing is added.
     ///
-    /// A value is the caller's until it is stored: whatever happens, it is not dropped here.
+    /// The value stays with the caller until it is stored, so it is never dropped here.
     #[inline]
     pub(crate) fn push(&mut self, now: Nanos, hash: u64, key: &K, value: &mut Option<V>) {
         if self.index.is_full(self.ring.len()) || !self.ring.has_room() {
             self.make_room(now);
         }
         let seq = self.ring.push(now, hint(hash), key, value);
-        self.index.insert(hash, seq, self.ring.live());
+        self.index.insert(hash, seq, self.ring.live_range());
         if self.ring.len() == 1 {
-            // The others expire later than the oldest.
+            // All other entries expire later than the oldest.
             self.due = self.due.min(now.saturating_add(self.ttl));
+        }
+        if self.due == 0 && K::Column::WEIGHS {
+            self.ring.drain(K::Column::weigh(key));
         }
     }
 
@@ -219,122 +247,152 @@ impl<K: ?Sized + Key, V> Window<K, V> {
         if !self.ring.has_room() {
             self.ring.open_slot(now);
         }
-        self.index.make_room(self.ring.len(), self.ring.live());
+        self.index
+            .make_room(self.ring.len(), self.ring.live_range());
         self.due = 0;
     }
 
-    /// Takes an entry out. May panic in the key's `Hash`, and then has taken it out.
+    /// Removes an entry. If the key's `Hash` panics, the entry is removed all the same.
     pub(crate) fn remove(
         &mut self,
         hash: u64,
         seq: Seq,
         hasher: &impl BuildHasher,
-        trash: &mut Trash<K, V>,
+        drops: &mut DeferredDrops<K, V>,
     ) {
-        self.index.remove(hash, seq, self.ring.live());
-        self.ring.remove(seq, trash);
+        self.index.remove(hash, seq, self.ring.live_range());
+        self.ring.remove(seq, drops);
+        self.after_removal(hasher);
+    }
+
+    /// Removes an entry and returns its value. If the value's `Clone` panics, nothing is removed.
+    pub(crate) fn take(&mut self, hash: u64, seq: Seq, drops: &mut DeferredDrops<K, V>) -> Option<V>
+    where
+        V: Clone,
+    {
+        let live = self.ring.live_range();
+        let value = self.ring.take(seq, drops);
+        self.index.remove(hash, seq, live);
+        self.head_moved();
+        value
+    }
+
+    pub(crate) fn after_removal(&mut self, hasher: &impl BuildHasher) {
         self.head_moved();
         if self.ring.is_sparse() {
-            self.pack(hasher);
+            self.compact(STEPS, hasher);
         }
     }
 
-    fn pack(&mut self, hasher: &impl BuildHasher) {
-        for _ in 0..PACKED {
-            let Some(old) = self.ring.next_to_pack(SKIPPED) else {
-                return;
-            };
+    /// Takes steps of compaction: see `compact.rs`.
+    fn compact(&mut self, mut steps: usize, hasher: &impl BuildHasher) {
+        while let Some(old) = self.ring.next_to_move(&mut steps) {
             let hash = self.ring.hash(hasher, old);
-            let live = self.ring.live();
-            let new = self.ring.pack();
+            let live = self.ring.live_range();
+            let new = self.ring.move_entry();
             self.index.renumber(hash, old, new, live);
             self.head_moved();
         }
     }
 
-    /// The piece of standing work that comes with calls that write, after [`expire`](Self::expire): moves a few entries
-    /// to a resized index, and frees a few that left. May panic in the key's `Hash`, and then more stays due.
-    pub(crate) fn maintain(&mut self, hasher: &impl BuildHasher, trash: &mut Trash<K, V>) {
-        let mut settled = self.is_settled();
-        if !settled {
-            self.ring.reclaim(FREED, true, trash);
+    /// Does a bounded part of the pending work, after [`expire`](Self::expire): frees expired entries, moves entries to
+    /// a resized index, and compacts. If the key's `Hash` panics, the rest stays pending.
+    pub(crate) fn maintain(&mut self, hasher: &impl BuildHasher, drops: &mut DeferredDrops<K, V>) {
+        if !self.is_settled() {
+            self.ring.reclaim(FREED, true, drops);
             self.index.free_some();
-            self.index.make_room(self.ring.len(), self.ring.live());
+            self.index
+                .make_room(self.ring.len(), self.ring.live_range());
             self.resize(MOVED, hasher);
-            settled = self.is_settled();
+            if self.ring.is_sparse() {
+                self.compact(STEPS, hasher);
+            }
         }
         let expires = self
             .ring
             .oldest()
             .map_or(Nanos::MAX, |oldest| oldest.saturating_add(self.ttl));
-        self.due = if settled { expires } else { 0 };
+        self.due = if self.is_settled() { expires } else { 0 };
     }
 
     fn is_settled(&self) -> bool {
-        self.index.is_settled(self.ring.len(), self.ring.live()) && !self.ring.needs_reclaim()
+        self.index
+            .is_settled(self.ring.len(), self.ring.live_range())
+            && !self.ring.needs_reclaim()
+            && !self.ring.is_sparse()
     }
 
-    /// Frees up to `budget` entries that left; how many, and whether more work is left.
+    /// Frees up to `budget` expired entries, and does as much of the other pending work. Returns the number of freed
+    /// entries, and `true` if work is left.
     pub(crate) fn sweep(
         &mut self,
         budget: usize,
         hasher: &impl BuildHasher,
-        trash: &mut Trash<K, V>,
+        drops: &mut DeferredDrops<K, V>,
     ) -> (usize, bool) {
         self.due = 0;
-        let freed = self.ring.reclaim(budget, false, trash);
-        self.index.make_room(self.ring.len(), self.ring.live());
+        let freed = self.ring.reclaim(budget, false, drops);
+        self.index
+            .make_room(self.ring.len(), self.ring.live_range());
         self.resize(budget, hasher);
+        if self.ring.is_worth_sweeping() {
+            self.compact(budget, hasher);
+        }
         let freeing = (0..budget.div_ceil(FREED)).all(|_| self.index.free_some());
-        (
-            freed,
-            freeing || self.ring.has_garbage(false) || self.index.mark().is_some(),
-        )
+        let more = freeing
+            || self.ring.has_garbage(false)
+            || self.index.mark().is_some()
+            || self.ring.is_worth_sweeping();
+        (freed, more)
     }
 
-    /// Moves up to `budget` entries to the new index, while it is being resized.
+    /// Moves up to `budget` entries to the new index, if it is being resized.
     fn resize(&mut self, budget: usize, hasher: &impl BuildHasher) {
         for _ in 0..budget.div_ceil(MOVED) {
             let Some(mark) = self.index.mark() else {
                 return;
             };
-            // All are hashed and their lines fetched before the first is moved, so that the cache misses overlap.
+            // All are hashed and their buckets loaded before the first is moved, so that the cache misses overlap.
             let mut moved = [(0, 0); MOVED];
             let (mut count, mut before) = (0, mark);
-            while count < MOVED
-                && let Some(seq) = self.ring.previous(before)
-            {
-                let hash = self.ring.hash(hasher, seq);
-                moved[count] = (hash, seq);
+            while count < MOVED {
+                let Some(seq) = self.ring.previous(before) else {
+                    break;
+                };
+                moved[count] = (self.ring.hash(hasher, seq), seq);
                 (count, before) = (count + 1, seq);
             }
+            let is_last = count < MOVED;
             let moved = &moved[..count];
             self.touch(moved.iter().map(|&(hash, _)| hash));
-            let live = self.ring.live();
+            let live = self.ring.live_range();
+            let mut probed = 0;
             for &(hash, seq) in moved {
-                self.index.move_down_to(hash, seq, live);
+                probed += self.index.move_down_to(hash, seq, live);
+                // If a hasher sends many keys to one bucket, every move is expensive. One move for each inserted entry is
+                // enough: the new table is full only when as many were inserted as there were.
+                if probed > PROBED {
+                    return;
+                }
             }
-            if count < MOVED {
-                self.index.resized();
+            if is_last {
+                self.index.finish_resize();
             }
         }
     }
 
-    /// Brings what [`find`](Self::find) will read into the cache, for each hash.
+    /// Loads what [`find`](Self::find) will read for each hash.
     pub(crate) fn touch(&self, hashes: impl Iterator<Item = u64>) {
         black_box(hashes.fold(0, |sum, hash| sum ^ self.index.touch(hash)));
     }
 
-    /// Empties the window.
-    pub(crate) fn clear(&mut self, trash: &mut Trash<K, V>) {
-        let emptied = std::mem::replace(
-            self,
-            Self::starting_at(self.ring.tail(), self.ttl, self.max),
-        );
-        emptied.ring.clear(trash);
+    /// Removes all entries.
+    pub(crate) fn clear(&mut self, drops: &mut DeferredDrops<K, V>) {
+        let empty = Self::starting_at(self.ring.tail(), self.ttl, self.max);
+        std::mem::replace(self, empty).ring.clear(drops);
     }
 
-    /// There may be something to free. The entries below the mark may all be gone: then the previous index goes too,
+    /// There may be something to free. If all entries below the index's mark are gone, the previous table goes too,
     /// since its numbers mean nothing.
     fn head_moved(&mut self) {
         self.due = 0;
@@ -342,7 +400,7 @@ impl<K: ?Sized + Key, V> Window<K, V> {
             let (head, tail) = (self.ring.head(), self.ring.tail());
             let below = mark.wrapping_sub(head);
             if self.ring.len() == 0 || below == 0 || below > tail.wrapping_sub(head) {
-                self.index.resized();
+                self.index.finish_resize();
             }
         }
     }

@@ -1,32 +1,38 @@
-//! Reclaiming: frees what lies before the head of the ring, a bounded piece at a time.
+//! Reclaiming: frees the memory before the head of the ring, a bounded piece at a time.
 //!
-//! Entries that leave something to drop are given up one by one, since their drops are the work. Those that do not are
-//! freed by the block, without a look into it.
+//! Two kinds of garbage lie there, and each call frees more of a kind than it adds:
+//!
+//! * Entries. A call adds at most one and frees up to eight, or one whole block if nothing in it needs to be dropped.
+//! * Key bytes. A call that adds a key of `n` bytes frees at least `n` of them, see [`Ring::drain`], whether or not the
+//!   values of these entries are dropped yet. Otherwise long keys would wait behind a million short ones.
+//!
+//! So the entries and bytes that are held, live or not, never exceed what was live at once since the last time when
+//! there was no garbage.
 
-use super::block::{BLOCK, Block, Trash};
+use super::block::{BLOCK, Block, DeferredDrops};
 use super::ring::Ring;
 use crate::key::Key;
 
 impl<K: ?Sized + Key, V> Ring<K, V> {
-    /// Frees what lies before `head`, and returns how many entries that was.
+    /// Frees what lies before `head`, and returns the number of entries freed.
     ///
-    /// Up to `budget` entries are given to `trash` one by one; blocks of entries that leave nothing to drop are given
-    /// as a whole, and count as 16. With `keep_last` the last block stays, for the entries to come.
+    /// Moves up to `budget` entries to `drops` one by one. A block in which nothing needs to be dropped is moved as a
+    /// whole, and counts as 16. If `keep_last`, the last block stays for the next entries.
     pub(crate) fn reclaim(
         &mut self,
         mut budget: usize,
         keep_last: bool,
-        trash: &mut Trash<K, V>,
+        drops: &mut DeferredDrops<K, V>,
     ) -> usize {
+        self.settle();
         let mut freed = 0;
         while budget > 0 && self.has_garbage(keep_last) {
             let whole = self.front_is_dead(keep_last);
-            let (head_slot, head_at) = self.locate(self.head);
+            let (_, head_at) = self.locate(self.head);
             let slot = self.slots.front_mut().expect("there is garbage");
-            if whole && (!Block::<K, V>::REMAINS || slot.parts().all(Block::is_empty)) {
-                freed += slot.present;
+            if whole && (!slot.needs_drop() || slot.parts().all(Block::is_empty)) {
+                freed += self.pop_slot(drops);
                 budget = budget.saturating_sub(16);
-                self.pop_slot(trash);
                 continue;
             }
             let until = if whole { BLOCK } else { head_at };
@@ -34,49 +40,70 @@ impl<K: ?Sized + Key, V> Ring<K, V> {
                 .parts_mut()
                 .find(|block| !block.is_empty())
                 .expect("there is garbage");
-            let (mut present, mut bytes) = (0, 0);
             while budget > 0 && !block.is_empty() && block.positions().start < until {
-                if let Some(freed_bytes) = block.pop_front(trash) {
-                    (present, bytes) = (present + 1, bytes + freed_bytes);
-                }
+                let present = block.pop_front(drops);
+                freed += usize::from(present);
+                self.holes -= usize::from(!present);
                 budget -= 1;
             }
-            slot.present -= present;
-            slot.bytes -= bytes;
-            self.held_bytes -= if head_slot == 0 { bytes } else { 0 };
-            freed += present;
         }
         freed
     }
 
-    /// Whether a call that writes should [`reclaim`](Self::reclaim): entries that leave nothing to drop leave with their
-    /// block, since looking for them each time would cost more.
-    #[inline]
-    pub(crate) fn needs_reclaim(&self) -> bool {
-        if Block::<K, V>::REMAINS {
-            self.has_garbage(true)
-        } else {
-            self.front_is_dead(true)
+    /// Frees key bytes before `head`, oldest first, until `bytes` are freed or none are left.
+    pub(crate) fn drain(&mut self, bytes: u64) {
+        self.settle();
+        let (head, head_at) = self.locate(self.head);
+        let mut freed = 0;
+        while freed < bytes && self.drained <= head && self.drained < self.slots.len() {
+            // The head's own block may still take entries, so only its long keys are freed.
+            let all = self.drained < head;
+            let until = if all { BLOCK } else { head_at };
+            for block in self.slots[self.drained].parts_mut() {
+                freed += block.drain(until, all, bytes.saturating_sub(freed));
+            }
+            if freed < bytes {
+                if self.drained == head {
+                    break;
+                }
+                self.drained += 1;
+            }
         }
     }
 
-    fn pop_slot(&mut self, trash: &mut Trash<K, V>) {
+    /// Returns `true` if a call that writes should [`reclaim`](Self::reclaim). A block in which nothing needs to be
+    /// dropped is freed when all of it is dead, because looking for the dead part on every call would cost more.
+    #[inline]
+    pub(crate) fn needs_reclaim(&self) -> bool {
+        self.front_is_dead(true)
+            || self
+                .slots
+                .front()
+                .is_some_and(super::slot::Slot::needs_drop)
+                && self.has_garbage(true)
+    }
+
+    fn pop_slot(&mut self, drops: &mut DeferredDrops<K, V>) -> usize {
         let slot = self.slots.pop_front().expect("there is a front");
-        self.base = self.base.wrapping_add(BLOCK as u32);
+        let mut freed = 0;
         for block in slot.block.into_iter().chain(slot.packed) {
-            self.forget_holes(&block);
-            trash.blocks.push(block);
+            freed += block.positions().len() - block.holes();
+            self.holes -= block.holes();
+            drops.blocks.push(block);
         }
+        self.base = self.base.wrapping_add(BLOCK as u32);
+        self.drained = self.drained.saturating_sub(1);
         if self.slots.is_empty() {
-            // Nothing is held: the next entry opens a slot of its own.
-            (self.head, self.tail, self.held_bytes) = (self.base, self.base, 0);
+            // The next entry opens a slot of its own.
+            (self.head, self.tail, self.settled) = (self.base, self.base, self.base);
         }
         if self.slots.capacity() > 64 && self.slots.len() < self.slots.capacity() / 4 {
             self.slots.shrink_to(self.slots.len() * 2);
         }
+        freed
     }
 
-    /// Whether [`reclaim`](Self::reclaim) has anything to do.
+    /// Returns `true` if [`reclaim`](Self::reclaim) has something to free.
     pub(crate) fn has_garbage(&self, keep_last: bool) -> bool {
         let (_, head_at) = self.locate(self.head);
         self.front_is_dead(keep_last)
@@ -86,15 +113,16 @@ impl<K: ?Sized + Key, V> Ring<K, V> {
                 .is_some_and(|slot| slot.first_held().is_some_and(|first| first < head_at))
     }
 
-    /// Gives up all that is held.
-    pub(crate) fn clear(self, trash: &mut Trash<K, V>) {
-        trash.blocks.extend(
+    /// Moves everything to `drops`.
+    pub(crate) fn clear(self, drops: &mut DeferredDrops<K, V>) {
+        drops.blocks.extend(
             self.slots
                 .into_iter()
                 .flat_map(|slot| slot.block.into_iter().chain(slot.packed)),
         );
     }
 
+    /// Returns `true` if no entry of the first slot is live.
     fn front_is_dead(&self, keep_last: bool) -> bool {
         let dead = if self.live == 0 && !keep_last {
             self.slots.len()

@@ -1,56 +1,60 @@
 //! `Ring`: entries in order of arrival, addressed by sequence number.
 //!
-//! Owns the entries and the two ends between which they live. Every entry gets the next sequence number; the live
-//! ones are those present in `head..tail`. Since all have the same time to live, they leave in the order in which
-//! they came: expiry and eviction advance `head` and touch no entry. What lies before `head` is freed later, a bounded
-//! piece at a time.
+//! Owns the entries and the two ends between which they live. Every entry gets the next sequence number. The live
+//! entries are those present in `head..tail`. All entries have the same time to live, so they expire in the order in
+//! which they arrived: expiry and eviction advance `head` and touch no entry. The memory before `head` is freed later,
+//! a bounded piece at a time: see `reclaim.rs`.
 //!
-//! Invariants: `head` is the oldest live entry, or `tail` when there is none, and `oldest` is its time. Times never
-//! decrease along the ring. `live` is the number of live entries, and `held_bytes` the sum over the slots from that of
-//! `head` on, so that it needs no look at a key that is evicted. `tail - head` stays within
-//! what the [`Grouping`] of the index spans, so that it can tell old from new.
+//! Invariants:
 //!
-//! Slots stand in a deque, one for 1,024 entries. A linked list in a slab would remove from the middle without leaving
-//! holes (see `pack.rs` for what is done about them), but costs 8 bytes an entry, and a cache miss for each
-//! of a million entries that expire at once; here those cost one step a thousand.
+//! * `head` is the oldest live entry, or `tail` if there is none. `oldest` is its time.
+//! * Times never decrease along the ring.
+//! * `live` is the number of live entries. `bytes` is the sum of their keys' bytes, and each slot has both sums for its
+//!   own entries, as of the time when `head` was at `settled`, in the same slot. An eviction leaves the sums alone,
+//!   because a look at every evicted key costs 4% of an insert, and a whole slot can be subtracted at once.
+//! * `tail - head` stays below what the index can tell apart: see `compact.rs`.
+//!
+//! Slots are kept in a deque, one for 1,024 entries. A linked list in a slab could remove entries from the middle without
+//! leaving holes, but it takes 8 bytes per entry, and a cache miss for each of a million entries that expire at once.
+//! Here, expiry takes one step per 1,024 entries.
 
 use std::collections::VecDeque;
 use std::hash::BuildHasher;
 use std::ops::Range;
 
-use super::block::{BLOCK, Block, Trash};
-use super::group::Grouping;
-use super::line::Live;
-use super::pack::Pack;
+use super::block::{BLOCK, Block, DeferredDrops};
+use super::columns::KeyColumn;
+use super::compact::Compaction;
+use super::index::{Grouping, LiveRange, Seq};
 use super::slot::Slot;
-use super::store::Store;
 use crate::clock::Nanos;
 use crate::key::Key;
-
-/// The number of an entry. Numbers wrap, and are compared by their distance from `head`.
-pub(crate) type Seq = u32;
 
 #[repr(C)]
 pub(crate) struct Ring<K: ?Sized + Key, V> {
     pub(super) head: Seq,
     pub(super) tail: Seq,
-    /// The time of the oldest live entry, `u64::MAX` when there is none.
+    /// The time of the oldest live entry, `u64::MAX` if there is none.
     oldest: Nanos,
     pub(super) live: usize,
-    /// The bytes of the keys in the slots from that of `head` on.
-    pub(super) held_bytes: u64,
+    pub(super) settled: Seq,
+    bytes: u64,
     pub(super) slots: VecDeque<Slot<K, V>>,
-    /// The number of position 0 of the first slot.
+    /// The sequence number of position 0 of the first slot.
     pub(super) base: Seq,
+    /// Holes in all blocks.
     pub(super) holes: usize,
-    pub(super) hole_bytes: u64,
-    pub(super) pack: Option<Pack>,
+    /// The number of leading slots whose key bytes are freed.
+    pub(super) drained: usize,
+    pub(super) compaction: Option<Compaction>,
 }
 
 impl<K: ?Sized + Key, V> Ring<K, V> {
-    /// An empty ring whose first entry gets a number not far from `start`.
+    /// Returns an empty ring. Its sequence numbers begin at `start` or slightly above.
     pub(crate) fn starting_at(start: Seq) -> Self {
-        let start = start / BLOCK as u32 * BLOCK as u32;
+        // Rounded up: a number must not be given twice while an iterator may still refer to it.
+        let block = BLOCK as u32;
+        let start = start.div_ceil(block).wrapping_mul(block);
         Self {
             slots: VecDeque::new(),
             base: start,
@@ -58,10 +62,11 @@ impl<K: ?Sized + Key, V> Ring<K, V> {
             tail: start,
             oldest: Nanos::MAX,
             live: 0,
-            held_bytes: 0,
+            settled: start,
+            bytes: 0,
             holes: 0,
-            hole_bytes: 0,
-            pack: None,
+            drained: 0,
+            compaction: None,
         }
     }
 
@@ -69,14 +74,48 @@ impl<K: ?Sized + Key, V> Ring<K, V> {
         self.live
     }
 
-    /// The bytes of the live keys.
+    /// Returns the bytes of the live keys.
     pub(crate) fn bytes(&self) -> u64 {
-        let (slot, at) = self.locate(self.head);
-        let before = self
-            .slots
-            .get(slot)
-            .map_or(0, |slot| slot.tally(&(0..at)).1);
-        self.held_bytes - before
+        self.bytes - self.unsettled().1
+    }
+
+    /// Returns the number of entries between `settled` and `head`, and the bytes of their keys.
+    #[inline]
+    pub(super) fn unsettled(&self) -> (usize, u64) {
+        if self.settled == self.head {
+            return (0, 0);
+        }
+        let ((slot, from), (_, to)) = (self.locate(self.settled), self.locate(self.head));
+        self.slots[slot].tally(&(from..to))
+    }
+
+    /// Subtracts evicted entries from the sums.
+    pub(crate) fn settle(&mut self) {
+        let (live, bytes) = self.unsettled();
+        if live > 0 {
+            let (slot, _) = self.locate(self.settled);
+            self.subtract(slot, live, bytes);
+        }
+        self.settled = self.head;
+    }
+
+    fn subtract(&mut self, slot: usize, live: usize, bytes: u64) {
+        let slot = &mut self.slots[slot];
+        (slot.live, slot.bytes) = (slot.live - live, slot.bytes - bytes);
+        self.bytes -= bytes;
+    }
+
+    /// Moves `head` past entries that are dead or were moved.
+    pub(super) fn set_head(&mut self, to: Seq) {
+        let ((slot, _), (to_slot, _)) = (self.locate(self.settled), self.locate(to));
+        if slot != to_slot {
+            // All that is left in the slot is dead.
+            if let Some(&Slot { live, bytes, .. }) = self.slots.get(slot) {
+                self.subtract(slot, live, bytes);
+            }
+            self.settled = to;
+        }
+        self.head = to;
     }
 
     pub(crate) fn head(&self) -> Seq {
@@ -87,50 +126,47 @@ impl<K: ?Sized + Key, V> Ring<K, V> {
         self.tail
     }
 
-    /// When the oldest live entry came.
+    /// Returns the time of the oldest live entry.
     pub(crate) fn oldest(&self) -> Option<Nanos> {
         (self.live > 0).then_some(self.oldest)
     }
 
-    /// The numbers between which entries are live.
+    /// Returns the range of numbers in which entries are live.
     #[inline]
-    pub(crate) fn live(&self) -> Live {
-        Live::between(self.head, self.tail)
+    pub(crate) fn live_range(&self) -> LiveRange {
+        LiveRange::between(self.head, self.tail)
     }
 
-    /// Where number `seq`, which is not before the first slot, stands.
+    /// Returns the slot and position of a number that is not before the first slot.
+    #[inline]
     pub(super) fn locate(&self, seq: Seq) -> (usize, usize) {
         let offset = seq.wrapping_sub(self.base) as usize;
         (offset / BLOCK, offset % BLOCK)
     }
 
-    /// The number of position `at` of slot `slot`.
+    /// Returns the number of position `at` of slot `slot`.
     pub(super) fn seq(&self, slot: usize, at: usize) -> Seq {
         self.base.wrapping_add((slot * BLOCK + at) as u32)
     }
 
-    /// The block and position of a number in `head..tail`, if an entry is present there.
-    fn place(&self, seq: Seq) -> Option<(&Block<K, V>, usize)> {
-        let (slot, at) = self.locate(seq);
-        let block = self.slots.get(slot)?.part(at)?;
-        block.is_present(at).then_some((block, at))
-    }
-
     fn at(&self, seq: Seq) -> (&Block<K, V>, usize) {
-        self.place(seq).expect("the entry is present")
+        let (slot, at) = self.locate(seq);
+        let block = self.slots.get(slot).and_then(|slot| slot.part(at));
+        (block.expect("the entry is present"), at)
     }
 
-    /// The live entry for which `is` holds, of those with this hint in the group of `size` numbers from `first` on.
+    /// Returns the live entry for which `is` holds, among those with this fingerprint in the group of `size` numbers
+    /// from `first` on.
     #[inline]
     pub(crate) fn search(
         &self,
         first: Seq,
         size: u32,
-        hint: u8,
+        fingerprint: u8,
         mut is: impl FnMut(&Block<K, V>, usize) -> bool,
     ) -> Option<Seq> {
-        let live = self.live();
-        // A group is a part of a slot, or some slots, of which the first may be gone.
+        let live = self.live_range();
+        // A group is a part of a slot, or several slots, of which the first may have been freed.
         for first in (0..size)
             .step_by(BLOCK)
             .map(|offset| first.wrapping_add(offset))
@@ -140,7 +176,7 @@ impl<K: ?Sized + Key, V> Ring<K, V> {
             for block in self.slots.get(slot).into_iter().flat_map(Slot::parts) {
                 let is =
                     |at| block.is_present(at) && live.contains(self.seq(slot, at)) && is(block, at);
-                if let Some(at) = block.find_hinted(group.clone(), hint, is) {
+                if let Some(at) = block.find_fingerprint(group.clone(), fingerprint, is) {
                     return Some(self.seq(slot, at));
                 }
             }
@@ -153,7 +189,7 @@ impl<K: ?Sized + Key, V> Ring<K, V> {
         block.key(at)
     }
 
-    /// The hash of an entry's key.
+    /// Returns the hash of an entry's key.
     pub(crate) fn hash(&self, hasher: &impl BuildHasher, seq: Seq) -> u64 {
         let (block, at) = self.at(seq);
         block.hash(hasher, at)
@@ -164,36 +200,48 @@ impl<K: ?Sized + Key, V> Ring<K, V> {
         block.value(at)
     }
 
+    pub(crate) fn value_mut(&mut self, seq: Seq) -> &mut V {
+        let (slot, at) = self.locate(seq);
+        let block = self.slots.get_mut(slot).and_then(|slot| slot.part_mut(at));
+        block.expect("the entry is present").value_mut(at)
+    }
+
     pub(crate) fn time(&self, seq: Seq) -> Nanos {
         let (block, at) = self.at(seq);
         block.time(at)
     }
 
-    /// Whether an entry may be pushed.
+    /// Returns `true` if [`push`](Self::push) can add an entry to the last block.
     #[inline]
     pub(crate) fn has_room(&self) -> bool {
         self.last_block().is_some_and(Block::has_room)
     }
 
-    /// Adds the newest entry, where there is room. `time` is not below that of the one before. May panic in the key's
-    /// `Clone`, then no entry was added.
+    /// Adds the newest entry to the last block, which must have room, and returns its number. `time` must not be below
+    /// that of the entry before. If the key's `Clone` panics, nothing is added.
     #[inline]
-    pub(crate) fn push(&mut self, time: Nanos, hint: u8, key: &K, value: &mut Option<V>) -> Seq {
-        let bytes = K::Store::weigh(key);
+    pub(crate) fn push(
+        &mut self,
+        time: Nanos,
+        fingerprint: u8,
+        key: &K,
+        value: &mut Option<V>,
+    ) -> Seq {
+        let bytes = K::Column::weigh(key);
         let slot = self.slots.back_mut().expect("there is a last slot");
         slot.block
             .as_mut()
             .expect("the last slot has a block")
-            .push_back(time, hint, key, value);
-        slot.present += 1;
+            .push_back(time, fingerprint, key, value);
+        slot.live += 1;
         slot.bytes += bytes;
         let seq = self.tail;
         if self.live == 0 {
-            self.move_head(seq);
+            self.set_head(seq);
             self.oldest = time;
         }
         self.live += 1;
-        self.held_bytes += bytes;
+        self.bytes += bytes;
         self.tail = seq.wrapping_add(1);
         seq
     }
@@ -202,27 +250,27 @@ impl<K: ?Sized + Key, V> Ring<K, V> {
         self.slots.back()?.block.as_deref()
     }
 
-    /// Makes room for entries from this time on.
-    pub(crate) fn open_slot(&mut self, time: Nanos) {
+    /// Opens a new last block for entries from time `first` on.
+    pub(crate) fn open_slot(&mut self, first: Nanos) {
         if let Some(block) = self.slots.back_mut().and_then(|slot| slot.block.as_mut()) {
             block.seal();
         }
-        let block = Block::new(0, self.last_block());
+        let block = Block::new(false, self.last_block());
         while Grouping::is_reserved(self.seq(self.slots.len(), 0)) {
-            self.slots.push_back(Slot::new(time, None));
+            self.slots.push_back(Slot::new(first, None));
         }
         self.tail = self.seq(self.slots.len(), 0);
-        self.slots.push_back(Slot::new(time, Some(block)));
+        self.slots.push_back(Slot::new(first, Some(block)));
         if self.live == 0 {
-            self.move_head(self.tail);
+            self.set_head(self.tail);
         }
     }
 
-    /// Lets the entries that came at or before `cutoff` expire, and returns how many did. Looks at one slot a
-    /// thousand entries, and at no more than 64 entries.
+    /// Removes all entries that arrived at or before `cutoff`, and returns their number. Takes one step per 1,024
+    /// of them, and looks at no more than the entries of one block.
     pub(crate) fn expire(&mut self, cutoff: Nanos) -> usize {
         let before = self.live;
-        // Where time moves on with every call, one entry or two are due.
+        // If time advances with every call, one or two entries are due.
         for _ in 0..4 {
             if !self.is_due(cutoff) {
                 return before - self.live;
@@ -231,10 +279,7 @@ impl<K: ?Sized + Key, V> Ring<K, V> {
         }
         if self.is_due(cutoff) {
             let (last, until) = self.boundary(cutoff);
-            for (slot, range) in self.expired(last, until) {
-                self.live -= self.slots[slot].tally(&range).0;
-            }
-            self.advance_head(last, until);
+            self.remove_up_to(last, until);
         }
         before - self.live
     }
@@ -243,18 +288,14 @@ impl<K: ?Sized + Key, V> Ring<K, V> {
         self.live > 0 && self.oldest <= cutoff
     }
 
-    /// How many entries came after `cutoff`, the bytes of their keys, and when the oldest of them came.
+    /// Returns the number of entries that arrived after `cutoff`, the bytes of their keys, and the oldest time.
     pub(crate) fn after(&self, cutoff: Nanos) -> (usize, u64, Option<Nanos>) {
         if !self.is_due(cutoff) {
             return (self.live, self.bytes(), self.oldest());
         }
         let (last, until) = self.boundary(cutoff);
-        let (mut live, mut bytes) = (self.live, self.bytes());
-        for (slot, range) in self.expired(last, until) {
-            let (expired, expired_bytes) = self.slots[slot].tally(&range);
-            live -= expired;
-            bytes -= expired_bytes;
-        }
+        let (expired, expired_bytes) = self.sum_up_to(last, until);
+        let (live, bytes) = (self.live - expired, self.bytes() - expired_bytes);
         let oldest = if live > 0 {
             self.next_from(last, until)
         } else {
@@ -263,28 +304,13 @@ impl<K: ?Sized + Key, V> Ring<K, V> {
         (live, bytes, oldest.map(|seq| self.time(seq)))
     }
 
-    /// The slot and position up to which entries came at or before `cutoff`. There are some.
+    /// Returns the slot and position up to which entries arrived at or before `cutoff`. There must be one.
     fn boundary(&self, cutoff: Nanos) -> (usize, usize) {
         let last = self.last_slot_not_after(cutoff);
         (last, self.slots[last].first_after(cutoff))
     }
 
-    /// The parts of the slots between `head` and a boundary.
-    fn expired(
-        &self,
-        last: usize,
-        until: usize,
-    ) -> impl Iterator<Item = (usize, Range<usize>)> + use<K, V> {
-        let (first, at) = self.locate(self.head);
-        (first..=last).map(move |slot| match (slot == first, slot == last) {
-            (true, true) => (slot, at..until),
-            (true, false) => (slot, at..BLOCK),
-            (false, true) => (slot, 0..until),
-            (false, false) => (slot, 0..BLOCK),
-        })
-    }
-
-    /// The last slot that has an entry which came at or before `cutoff`. There is one.
+    /// Returns the last slot that has an entry which arrived at or before `cutoff`. There must be one.
     fn last_slot_not_after(&self, cutoff: Nanos) -> usize {
         let not_after = |slots: Range<usize>| {
             let (mut low, mut high) = (slots.start, slots.end);
@@ -298,81 +324,97 @@ impl<K: ?Sized + Key, V> Ring<K, V> {
             }
             low.checked_sub(1).filter(|last| slots.contains(last))
         };
-        // The times of those before `head`, and of those that packing has emptied, say nothing.
-        let ((head, _), emptied) = (self.locate(self.head), self.emptied_by_packing());
+        // The times of slots before `head`, and of those that compaction has emptied, mean nothing.
+        let ((head, _), emptied) = (self.locate(self.head), self.emptied_slots());
         let found = not_after(head.max(emptied.end)..self.slots.len())
             .or_else(|| not_after(head..emptied.start));
-        found.expect("an entry came before the cutoff")
+        found.expect("an entry arrived before the cutoff")
     }
 
-    /// Lets the oldest live entry go and returns when it came.
+    /// Returns the number of live entries before a position, and the bytes of their keys.
+    fn sum_up_to(&self, last: usize, until: usize) -> (usize, u64) {
+        let (first, at) = self.locate(self.head);
+        if first == last {
+            return self.slots[last].tally(&(at..until));
+        }
+        let ends = [
+            self.slots[first].tally(&(at..BLOCK)),
+            self.slots[last].tally(&(0..until)),
+        ];
+        let between = self.slots.range(first + 1..last);
+        let all = ends
+            .into_iter()
+            .chain(between.map(|slot| (slot.live, slot.bytes)));
+        all.fold((0, 0), |sum, slot| (sum.0 + slot.0, sum.1 + slot.1))
+    }
+
+    /// Removes all live entries before a position.
+    fn remove_up_to(&mut self, last: usize, until: usize) {
+        self.settle();
+        let (first, at) = self.locate(self.head);
+        for slot in first..last {
+            let Slot { live, bytes, .. } = self.slots[slot];
+            self.live -= live;
+            self.subtract(slot, live, bytes);
+        }
+        let from = if first == last { at } else { 0 };
+        let (live, bytes) = self.slots[last].tally(&(from..until));
+        self.live -= live;
+        self.subtract(last, live, bytes);
+        self.settled = self.seq(last, until - 1);
+        self.advance_head(last, until);
+        self.settled = self.head;
+    }
+
+    /// Removes the oldest live entry and returns its time.
     #[inline]
     pub(crate) fn evict(&mut self) -> Nanos {
         let time = self.oldest;
-        let (slot, at) = self.locate(self.head);
+        let (index, at) = self.locate(self.head);
         self.live -= 1;
-        // Mostly the next entry is the next position, and then this is all.
-        if let Some(block) = self.slots.get(slot).and_then(|slot| slot.block.as_deref())
-            && block.is_present(at + 1)
-        {
-            self.oldest = block.time(at + 1);
-            self.head = self.head.wrapping_add(1);
-        } else {
-            self.advance_head(slot, at + 1);
+        // Mostly the next entry is at the next position.
+        match self.slots[index].block.as_deref() {
+            Some(block) if block.is_present(at + 1) => {
+                self.oldest = block.time(at + 1);
+                self.head = self.head.wrapping_add(1);
+            }
+            _ => self.advance_head(index, at + 1),
         }
         time
     }
 
-    /// Lets the oldest live entries go until their keys come to `bytes`, which is not above [`bytes`](Self::bytes) and not
-    /// zero: how many, and when the youngest of them came. Looks at one slot a thousand entries, and into one of these.
+    /// Removes the oldest live entries until `bytes` bytes of keys are removed. `bytes` must be above zero and at most
+    /// [`bytes`](Self::bytes). Returns their number and the time of the newest of them.
+    ///
+    /// Takes one step per 1,024 entries, and looks at no more than the entries of one block.
     pub(crate) fn evict_bytes(&mut self, mut bytes: u64) -> (usize, Nanos) {
+        self.settle();
         let before = self.live;
-        let (mut slot, mut from) = self.locate(self.head);
+        let (mut slot, mut at) = self.locate(self.head);
+        while self.slots[slot].bytes < bytes {
+            bytes -= self.slots[slot].bytes;
+            (slot, at) = (slot + 1, 0);
+        }
+        let mut removed = 0;
         loop {
-            let (live, its_bytes) = self.slots[slot].tally(&(from..BLOCK));
-            if its_bytes >= bytes {
-                break;
+            at = self.slots[slot].next(at).expect("the slot has these bytes");
+            let block = self.slots[slot].part(at).expect("the entry is present");
+            removed += block.weight(at);
+            if removed >= bytes {
+                let newest = block.time(at);
+                self.remove_up_to(slot, at + 1);
+                return (before - self.live, newest);
             }
-            self.live -= live;
-            bytes -= its_bytes;
-            (slot, from) = (slot + 1, 0);
+            at += 1;
         }
-        let slots = &self.slots;
-        let enough = |until: usize| slots[slot].tally(&(from..until)).1 >= bytes;
-        let (mut low, mut high) = (from, BLOCK);
-        while low + 1 < high {
-            let middle = (low + high) / 2;
-            if enough(middle) {
-                high = middle;
-            } else {
-                low = middle;
-            }
-        }
-        // The one before is what it took, and so it is present.
-        let youngest = self.time(self.seq(slot, high - 1));
-        self.live -= self.slots[slot].tally(&(from..high)).0;
-        self.advance_head(slot, high);
-        (before - self.live, youngest)
     }
 
     /// Moves `head` to the oldest present entry at or after a position, or to `tail`.
     #[cold]
     fn advance_head(&mut self, slot: usize, from: usize) {
         let next = self.next_from(slot, from);
-        self.move_head(next.unwrap_or(self.tail));
+        self.set_head(next.unwrap_or(self.tail));
         self.oldest = next.map_or(Nanos::MAX, |seq| self.time(seq));
-    }
-
-    /// Sets `head`, which may leave slots behind.
-    pub(super) fn move_head(&mut self, to: Seq) {
-        let (from_slot, _) = self.locate(self.head);
-        let (to_slot, _) = self.locate(to);
-        self.held_bytes -= self
-            .slots
-            .range(from_slot..to_slot)
-            .map(|slot| slot.bytes)
-            .sum::<u64>();
-        self.head = to;
     }
 
     fn next_from(&self, slot: usize, from: usize) -> Option<Seq> {
@@ -381,12 +423,18 @@ impl<K: ?Sized + Key, V> Ring<K, V> {
         }
         let here = self.slots[slot].next(from).map(|at| self.seq(slot, at));
         here.or_else(|| {
-            let slot = (slot + 1..self.slots.len()).find(|&slot| self.slots[slot].present > 0)?;
+            let emptied = self.emptied_slots();
+            let after = if emptied.contains(&(slot + 1)) {
+                emptied.end
+            } else {
+                slot + 1
+            };
+            let slot = (after..self.slots.len()).find(|&slot| self.slots[slot].live > 0)?;
             self.slots[slot].next(0).map(|at| self.seq(slot, at))
         })
     }
 
-    /// The oldest live entry whose number is not below `from`, which is in `head..=tail`.
+    /// Returns the oldest live entry whose number is not below `from`, which must be in `head..=tail`.
     pub(crate) fn next(&self, from: Seq) -> Option<Seq> {
         let (slot, at) = self.locate(from);
         (slot < self.slots.len())
@@ -394,57 +442,59 @@ impl<K: ?Sized + Key, V> Ring<K, V> {
             .flatten()
     }
 
-    /// The newest live entry whose number is below `before`, which is in `head..=tail`.
+    /// Returns the newest live entry whose number is below `before`, which must be in `head..=tail`.
     pub(crate) fn previous(&self, before: Seq) -> Option<Seq> {
         if self.live == 0 || before == self.head {
             return None;
         }
         let (slot, at) = self.locate(before);
-        // Mostly it is the position before.
-        if at > 0
-            && let Some(block) = self.slots.get(slot).and_then(|slot| slot.block.as_deref())
-            && block.is_present(at - 1)
-        {
-            return Some(before.wrapping_sub(1));
-        }
-        let (first, _) = self.locate(self.head);
         let here = self
             .slots
             .get(slot)
             .and_then(|slot| slot.previous(at))
             .map(|at| self.seq(slot, at));
         let found = here.or_else(|| {
-            let slot = (first..slot)
-                .rev()
-                .find(|&slot| self.slots[slot].present > 0)?;
+            let (first, _) = self.locate(self.head);
+            let emptied = self.emptied_slots();
+            let end = if slot > 0 && emptied.contains(&(slot - 1)) {
+                emptied.start
+            } else {
+                slot
+            };
+            let slot = (first..end).rev().find(|&slot| self.slots[slot].live > 0)?;
             self.slots[slot]
                 .previous(BLOCK)
                 .map(|at| self.seq(slot, at))
         });
-        // Entries before `head` are still present until they are freed.
+        // Entries before `head` stay present until they are freed.
         found.filter(|seq| before.wrapping_sub(*seq) <= before.wrapping_sub(self.head))
     }
 
-    /// Takes an entry in `head..tail` out of the middle, where it leaves a hole.
-    pub(crate) fn remove(&mut self, seq: Seq, trash: &mut Trash<K, V>) {
+    /// Removes a live entry, which leaves a hole.
+    pub(crate) fn remove(&mut self, seq: Seq, drops: &mut DeferredDrops<K, V>) {
+        self.remove_by(seq, |block, at| block.discard(at, drops));
+    }
+
+    /// Removes a live entry, which leaves a hole, and returns its value.
+    pub(crate) fn take(&mut self, seq: Seq, drops: &mut DeferredDrops<K, V>) -> Option<V>
+    where
+        V: Clone,
+    {
+        self.remove_by(seq, |block, at| block.take(at, drops))
+    }
+
+    fn remove_by<R>(&mut self, seq: Seq, discard: impl FnOnce(&mut Block<K, V>, usize) -> R) -> R {
         let (index, at) = self.locate(seq);
         let slot = &mut self.slots[index];
         let block = slot.part_mut(at).expect("the entry is present");
         let bytes = block.weight(at);
-        block.discard(at, trash);
-        slot.present -= 1;
-        slot.bytes -= bytes;
+        let result = discard(block, at);
+        self.subtract(index, 1, bytes);
         self.live -= 1;
-        self.held_bytes -= bytes;
         self.holes += 1;
-        self.hole_bytes += bytes;
         if seq == self.head {
             self.advance_head(index, at);
         }
-    }
-
-    pub(super) fn forget_holes(&mut self, block: &Block<K, V>) {
-        self.holes -= block.holes;
-        self.hole_bytes -= block.hole_bytes;
+        result
     }
 }

@@ -1,4 +1,4 @@
-//! `Slot`: the place of one block in the ring, with the figures that save looking into it.
+//! `Slot`: the place of one block in the ring, with sums that save a look into the block.
 
 use std::ops::Range;
 
@@ -8,15 +8,15 @@ use crate::key::Key;
 
 /// The place of the 1,024 consecutive sequence numbers of one block.
 pub(crate) struct Slot<K: ?Sized + Key, V> {
-    /// No entry from here on came before this time, and none further back came after it. So it is for slots from the
-    /// ring's `head` on, but those that packing has emptied.
+    /// No entry from this slot on is older than this time, and no entry in an earlier slot is newer. Holds for the slots
+    /// from the ring's `head` on, except those that compaction has emptied.
     pub(crate) first: Nanos,
-    /// Entries that are present, and the bytes of their keys; those before the ring's head count until they are freed.
-    pub(crate) present: usize,
+    /// The number of live entries, and the bytes of their keys.
+    pub(crate) live: usize,
     pub(crate) bytes: u64,
-    /// The entries. `None` once none is left.
+    /// The entries. `None` if none is left.
     pub(crate) block: Option<Box<Block<K, V>>>,
-    /// Entries that packing moved here (see `pack.rs`). All are younger than those of `block`.
+    /// Entries that compaction moved here. All of them are newer than those of `block`.
     pub(crate) packed: Option<Box<Block<K, V>>>,
 }
 
@@ -24,14 +24,14 @@ impl<K: ?Sized + Key, V> Slot<K, V> {
     pub(crate) fn new(first: Nanos, block: Option<Block<K, V>>) -> Self {
         Self {
             first,
-            present: 0,
+            live: 0,
             bytes: 0,
             block: block.map(Box::new),
             packed: None,
         }
     }
 
-    /// The block that holds position `at`, if any does.
+    /// Returns the block that holds position `at`.
     #[inline]
     pub(crate) fn part(&self, at: usize) -> Option<&Block<K, V>> {
         match &self.block {
@@ -48,29 +48,9 @@ impl<K: ?Sized + Key, V> Slot<K, V> {
             .find(|block| block.positions().contains(&at))
     }
 
-    /// The blocks of this slot, the older one first.
-    pub(crate) fn parts(&self) -> impl Iterator<Item = &Block<K, V>> {
+    /// Returns the blocks of this slot, the older one first.
+    pub(crate) fn parts(&self) -> impl DoubleEndedIterator<Item = &Block<K, V>> {
         self.block.iter().chain(&self.packed).map(|block| &**block)
-    }
-
-    /// Whether the packed part is the one whose newest entry packing moves next: yes, if it is not being filled.
-    pub(super) fn packs_from_packed(&self, filling: bool) -> bool {
-        self.packed.is_some() && !filling
-    }
-
-    pub(super) fn part_to_pack(&mut self, packed: bool) -> &mut Option<Box<Block<K, V>>> {
-        if packed {
-            &mut self.packed
-        } else {
-            &mut self.block
-        }
-    }
-
-    /// The oldest position held.
-    pub(crate) fn first_held(&self) -> Option<usize> {
-        self.parts()
-            .find(|block| !block.is_empty())
-            .map(|block| block.positions().start)
     }
 
     pub(crate) fn parts_mut(&mut self) -> impl Iterator<Item = &mut Block<K, V>> {
@@ -80,33 +60,76 @@ impl<K: ?Sized + Key, V> Slot<K, V> {
             .map(|block| &mut **block)
     }
 
-    /// The first present position at or above `from`.
+    /// Returns the part whose newest entry compaction moves next. The packed part is newer, unless it is being filled.
+    pub(super) fn part_to_move(&mut self, is_target: bool) -> &mut Option<Box<Block<K, V>>> {
+        if self.packed.is_some() && !is_target {
+            &mut self.packed
+        } else {
+            &mut self.block
+        }
+    }
+
+    /// Returns `true` if compaction can move nothing into the slot: it has no position left, or, if compaction would
+    /// move its own entries, no holes.
+    pub(super) fn is_filled(&self, by_itself: bool) -> bool {
+        match &self.packed {
+            Some(packed) => !packed.has_room_in_front(),
+            None => {
+                by_itself
+                    && self
+                        .block
+                        .as_ref()
+                        .is_some_and(|block| block.is_full_of_entries())
+            }
+        }
+    }
+
+    /// Makes the packed part the block, if that is empty.
+    pub(super) fn settle(&mut self) {
+        if let Some(packed) = &mut self.packed {
+            packed.seal();
+        }
+        if self.block.as_ref().is_none_or(|block| block.is_empty()) {
+            self.block = self.packed.take();
+        }
+    }
+
+    /// Returns `true` if dropping the blocks drops entries one by one.
+    #[inline]
+    pub(crate) fn needs_drop(&self) -> bool {
+        self.parts().any(Block::needs_drop)
+    }
+
+    /// Returns the oldest held position.
+    pub(crate) fn first_held(&self) -> Option<usize> {
+        self.parts()
+            .find(|block| !block.is_empty())
+            .map(|block| block.positions().start)
+    }
+
+    /// Returns the first present position at or above `from`.
     pub(crate) fn next(&self, from: usize) -> Option<usize> {
         self.parts().find_map(|block| block.next(from))
     }
 
-    /// The last present position below `before`.
+    /// Returns the last present position below `before`.
     pub(crate) fn previous(&self, before: usize) -> Option<usize> {
-        self.parts()
-            .filter_map(|block| block.previous(before))
-            .last()
+        self.parts().rev().find_map(|block| block.previous(before))
     }
 
-    /// The first position that is younger than `cutoff`, or the end.
+    /// Returns the first held position whose time is above `cutoff`, or the end.
     pub(crate) fn first_after(&self, cutoff: Nanos) -> usize {
-        let older = |block: &&Block<K, V>| block.first_after(cutoff) < block.positions().end;
         self.parts()
-            .find(older)
-            .map_or(BLOCK, |block| block.first_after(cutoff))
+            .map(|block| (block.first_after(cutoff), block.positions().end))
+            .find(|&(after, end)| after < end)
+            .map_or(BLOCK, |(after, _)| after)
     }
 
-    /// The number of entries present in `range`, and the bytes of their keys.
+    /// Returns the number of entries present in `range`, and the bytes of their keys.
     pub(crate) fn tally(&self, range: &Range<usize>) -> (usize, u64) {
-        if *range == (0..BLOCK) {
-            return (self.present, self.bytes);
-        }
         self.parts().fold((0, 0), |(count, bytes), block| {
-            (count + block.count(range), bytes + block.bytes(range))
+            let (its, its_bytes) = block.tally(range);
+            (count + its, bytes + its_bytes)
         })
     }
 }

@@ -7,7 +7,7 @@ use super::{DedupMap, Found};
 use crate::clock::Nanos;
 use crate::dedup::claim::{Claim, LeaseExpired, Token};
 use crate::dedup::log::Seq;
-use crate::dedup::log::store::Store;
+use crate::dedup::log::columns::KeyColumn;
 use crate::key::Key;
 
 impl<K: ?Sized + Key, V, S: BuildHasher> DedupMap<K, V, S> {
@@ -53,7 +53,7 @@ impl<K: ?Sized + Key, V, S: BuildHasher> DedupMap<K, V, S> {
         if let Some(found) = self.look_up(hash, key) {
             return found;
         }
-        let bytes = K::Store::weigh(key);
+        let bytes = K::Column::weigh(key);
         if self.is_too_long(bytes) {
             self.counts.rejected += 1;
             return Found::Fresh(Token { hash, number: None });

@@ -1,15 +1,15 @@
-//! `Checked`: a window with a reference beside it.
+//! `Checked`: a log and a reference that must agree with it.
 
 use std::collections::VecDeque;
 use std::hash::{BuildHasher, Hasher};
 
-use crate::dedup::log::group::Grouping;
-use crate::dedup::log::store::{Heap, Store};
-use crate::dedup::log::{Trash, Window};
+use crate::dedup::log::columns::{ByteArena, KeyColumn};
+use crate::dedup::log::index::Grouping;
+use crate::dedup::log::{DeferredDrops, Log};
 
 pub(super) const TTL: u64 = 1_000_000;
 
-/// Hashes of which there are only so many different ones.
+/// A hasher with a limited number of different hashes.
 pub(super) struct Few {
     hasher: ahash::RandomState,
     pub(super) different: u64,
@@ -41,12 +41,12 @@ impl Hasher for FewHasher {
     }
 }
 
-/// A window with a reference beside it: ids in order of arrival, with the time of each.
+/// A log and a reference: the ids in order of arrival, with the time of each.
 pub(super) struct Checked {
-    pub(super) window: Window<str, u64>,
+    pub(super) log: Log<str, u64>,
     pub(super) reference: VecDeque<(String, u64)>,
     pub(super) hasher: Few,
-    pub(super) trash: Trash<str, u64>,
+    drops: DeferredDrops<str, u64>,
     pub(super) now: u64,
 }
 
@@ -56,83 +56,102 @@ impl Checked {
             hasher: ahash::RandomState::with_seeds(1, 2, 3, 4),
             different: u64::MAX,
         };
-        let window = Window::starting_at(start, TTL, 1 << 20);
         Self {
-            window,
+            log: Log::starting_at(start, TTL, 1 << 20),
             reference: VecDeque::new(),
             hasher,
-            trash: Trash::default(),
+            drops: DeferredDrops::default(),
             now: 0,
         }
     }
 
     fn hash(&self, id: &str) -> u64 {
-        <Heap as Store<str>>::hash(&self.hasher, id)
+        <ByteArena as KeyColumn<str>>::hash(&self.hasher, id)
     }
 
     pub(super) fn push(&mut self, id: &str) {
         let hash = self.hash(id);
-        let Self {
-            window,
-            hasher,
-            trash,
-            ..
-        } = self;
         self.now += 1;
-        window.expire(self.now);
-        window.maintain(hasher, trash);
-        assert_eq!(window.find(hash, id), None, "a new id");
-        window.push(self.now, hash, id, &mut Some(self.now));
+        self.log.expire(self.now);
+        self.log.maintain(&self.hasher, &mut self.drops);
+        assert_eq!(self.log.find(hash, id), None, "a new id");
+        self.log.push(self.now, hash, id, &mut Some(self.now));
+        self.drops = DeferredDrops::default();
         self.reference.push_back((id.to_owned(), self.now));
         self.expire_reference();
     }
 
     pub(super) fn remove(&mut self, at: usize) {
-        let (id, time) = self.reference.remove(at).expect("it is there");
+        let (id, time) = self.reference.remove(at).expect("the index is valid");
         let hash = self.hash(&id);
-        let Self {
-            window,
-            hasher,
-            trash,
-            ..
-        } = self;
-        window.maintain(hasher, trash);
-        let seq = window.find(hash, &id).expect("it is known");
-        assert_eq!((window.key(seq), *window.value(seq)), (id.as_str(), time));
-        window.remove(hash, seq, hasher, trash);
+        self.log.maintain(&self.hasher, &mut self.drops);
+        let seq = self.log.find(hash, &id).expect("the id is present");
+        assert_eq!(
+            (self.log.key(seq), *self.log.value(seq)),
+            (id.as_str(), time)
+        );
+        if time % 2 == 0 {
+            self.log.remove(hash, seq, &self.hasher, &mut self.drops);
+        } else {
+            assert_eq!(self.log.take(hash, seq, &mut self.drops), Some(time));
+            self.log.after_removal(&self.hasher);
+        }
+        self.drops = DeferredDrops::default();
     }
 
     pub(super) fn advance(&mut self, by: u64) {
         self.now += by;
-        self.window.expire(self.now);
+        self.log.expire(self.now);
         self.expire_reference();
     }
 
     pub(super) fn evict(&mut self) {
         if let Some((_, time)) = self.reference.pop_front() {
-            assert_eq!(self.window.evict(), time);
+            assert_eq!(self.log.evict(), time);
         }
     }
 
     pub(super) fn evict_bytes(&mut self, bytes: u64) {
-        let bytes = bytes.min(self.window.bytes());
-        let (mut left, mut count, mut youngest) = (bytes, 0, 0);
+        let bytes = bytes.min(self.log.bytes());
+        let (mut left, mut count, mut newest) = (bytes, 0, 0);
         while left > 0 {
-            let (id, time) = self.reference.pop_front().expect("there are as many bytes");
+            let (id, time) = self.reference.pop_front().expect("there are enough bytes");
             left = left.saturating_sub(id.len() as u64);
-            (count, youngest) = (count + 1, time);
+            (count, newest) = (count + 1, time);
         }
         if bytes > 0 {
-            assert_eq!(self.window.evict_bytes(bytes), (count, youngest));
+            assert_eq!(self.log.evict_bytes(bytes), (count, newest));
         }
     }
 
-    pub(super) fn regroup(&mut self, bits: u32) {
-        let Window { ring, index, .. } = &mut self.window;
-        if index.mark().is_none() && ring.len() > 0 {
-            index.resize(ring.len(), ring.live(), Grouping::of_span(1 << (bits + 13)));
+    /// Sweeps until nothing is left to do, and returns the number of freed entries.
+    pub(super) fn sweep(&mut self) -> usize {
+        let mut freed = 0;
+        loop {
+            let (some, more) = self.sweep_some(64);
+            freed += some;
+            if !more {
+                return freed;
+            }
         }
-        self.window.due = 0;
+    }
+
+    pub(super) fn sweep_some(&mut self, budget: usize) -> (usize, bool) {
+        let swept = self.log.sweep(budget, &self.hasher, &mut self.drops);
+        self.drops = DeferredDrops::default();
+        swept
+    }
+
+    pub(super) fn regroup(&mut self, bits: u32) {
+        let Log { ring, index, .. } = &mut self.log;
+        if index.mark().is_none() && ring.len() > 0 {
+            index.resize(
+                ring.len(),
+                ring.live_range(),
+                Grouping::of_span(1 << (bits + 13)),
+            );
+        }
+        self.log.due = 0;
     }
 
     fn expire_reference(&mut self) {
@@ -146,22 +165,22 @@ impl Checked {
     }
 
     pub(super) fn check(&self) {
-        self.window.validate(&self.hasher);
-        let mut next = self.window.next(None);
+        self.log.validate(&self.hasher);
+        let mut next = self.log.next(None);
         for (id, time) in &self.reference {
             let seq = next.expect("an entry is left");
             assert_eq!(
-                (self.window.key(seq), self.window.value(seq)),
+                (self.log.key(seq), self.log.value(seq)),
                 (id.as_str(), time)
             );
-            next = self.window.next(Some(seq.wrapping_add(1)));
+            next = self.log.next(Some(seq.wrapping_add(1)));
         }
         assert_eq!(next, None);
-        self.check_what_expires_later();
+        self.check_later_times();
     }
 
-    /// Asks what will be live when some of the entries, up to each eighth of them, have expired.
-    fn check_what_expires_later(&self) {
+    /// Checks what will be live at later times, at which some of the entries have expired.
+    fn check_later_times(&self) {
         let len = self.reference.len();
         for (_, last) in (0..len).step_by(len / 8 + 1).map(|at| &self.reference[at]) {
             let then = last + TTL;
@@ -171,9 +190,9 @@ impl Checked {
             let bytes = live.clone().map(|entry| entry.0.len() as u64).sum();
             let oldest = live.clone().next().map(|entry| then - entry.1);
             assert_eq!(
-                self.window.live_at(then),
+                self.log.live_at(then),
                 (live.len(), bytes, oldest),
-                "once what came at {last} expires"
+                "when what arrived at {last} expires"
             );
         }
     }

@@ -1,0 +1,297 @@
+//! `Index`: finds the sequence number of an entry by its hash.
+//!
+//! Owns the table, and while the table is resized the previous one beside it. Entries move to the new table a few per
+//! call, newest first. So one mark tells which table has a number: numbers at or above the mark are in the new one,
+//! numbers below it in the previous one, until they are moved or expire. No call rehashes all entries.
+//!
+//! Its owner knows keys and times, the index only hashes and numbers. A number that is no longer live needs no removal.
+
+mod bucket;
+mod grouping;
+mod table;
+
+pub(crate) use grouping::Grouping;
+use table::Table;
+
+/// The number of an entry. Numbers wrap, and are compared by their distance from the oldest live number.
+pub(crate) type Seq = u32;
+
+/// The numbers that count as live: `from` and the `len - 1` after it.
+#[derive(Clone, Copy)]
+pub(crate) struct LiveRange {
+    pub(crate) from: Seq,
+    pub(crate) len: u32,
+}
+
+impl LiveRange {
+    #[inline]
+    pub(crate) fn between(from: Seq, to: Seq) -> Self {
+        Self {
+            from,
+            len: to.wrapping_sub(from),
+        }
+    }
+
+    #[inline]
+    pub(crate) fn contains(self, seq: Seq) -> bool {
+        seq.wrapping_sub(self.from) < self.len
+    }
+}
+
+/// Entries per bucket at which the table grows. Of twenty slots, twelve leave one entry in a hundred to overflow.
+const FULL: usize = 12;
+/// Entries per bucket in a table that has grown.
+const GROWN: usize = 6;
+/// Entries per bucket below which the table shrinks.
+const SPARSE: usize = 5;
+/// Entries per bucket in a table that has shrunk. Then a change by a third either way resizes it again.
+const SHRUNK: usize = 8;
+
+pub(crate) struct Index {
+    table: Table,
+    previous: Option<Previous>,
+    /// The unused memory of earlier tables, to be freed a segment at a time.
+    retired: Table,
+    /// The largest number of entries that there will ever be.
+    max: usize,
+    /// The number of entries at which the table has to grow to take another.
+    full_at: usize,
+}
+
+struct Previous {
+    table: Table,
+    mark: Seq,
+}
+
+impl Index {
+    /// Returns an index that will never hold more than `max` entries.
+    pub(crate) fn bounded(max: usize) -> Self {
+        Self {
+            table: Table::default(),
+            previous: None,
+            retired: Table::default(),
+            max,
+            full_at: 0,
+        }
+    }
+
+    /// Returns the number of buckets that `entries` take at this load. A slot stays taken until its whole group is dead,
+    /// so there is room for one more group.
+    fn buckets_at(load: usize, entries: usize, grouping: Grouping) -> usize {
+        entries
+            .saturating_add(grouping.size() as usize)
+            .div_ceil(load)
+    }
+
+    /// Calls `search` with the first number and the size of each live group under this hash, until it returns a number.
+    #[inline]
+    pub(crate) fn find(
+        &self,
+        hash: u64,
+        live: LiveRange,
+        mut search: impl FnMut(Seq, u32) -> Option<Seq>,
+    ) -> Option<Seq> {
+        let found = self.table.find(hash, live, &mut search);
+        match &self.previous {
+            // The previous table still has copies of moved entries. `search` decides, so they do no harm.
+            Some(previous) if found.is_none() => previous.table.find(hash, live, search),
+            _ => found,
+        }
+    }
+
+    /// Loads what a search for this hash will read. The result depends on the memory read, and means nothing.
+    #[inline]
+    pub(crate) fn touch(&self, hash: u64) -> u32 {
+        let previous = self.previous.as_ref();
+        self.table.touch(hash) ^ previous.map_or(0, |previous| previous.table.touch(hash))
+    }
+
+    /// Inserts the newest number, which must be live, after [`make_room`](Self::make_room).
+    #[inline]
+    pub(crate) fn insert(&mut self, hash: u64, seq: Seq, live: LiveRange) {
+        self.table.insert(hash, seq, live);
+    }
+
+    pub(crate) fn remove(&mut self, hash: u64, seq: Seq, live: LiveRange) {
+        self.table_of(seq, live).remove(hash, seq);
+    }
+
+    /// Gives an entry a higher number.
+    pub(crate) fn renumber(&mut self, hash: u64, old: Seq, new: Seq, live: LiveRange) {
+        if self.is_below_mark(old, live) && !self.is_below_mark(new, live) {
+            self.remove(hash, old, live);
+            self.table.insert(hash, new, live);
+        } else {
+            self.table_of(old, live).replace(hash, old, new, live);
+        }
+    }
+
+    fn is_below_mark(&self, seq: Seq, live: LiveRange) -> bool {
+        self.mark()
+            .is_some_and(|mark| LiveRange::between(live.from, mark).contains(seq))
+    }
+
+    /// Returns the table that has `seq`.
+    fn table_of(&mut self, seq: Seq, live: LiveRange) -> &mut Table {
+        let below = self.is_below_mark(seq, live);
+        match &mut self.previous {
+            Some(previous) if below => &mut previous.table,
+            _ => &mut self.table,
+        }
+    }
+
+    /// Returns `true` if numbers that span this much can be told apart.
+    #[inline]
+    pub(crate) fn spans(&self, span: u32) -> bool {
+        self.table.grouping().spans(span)
+    }
+
+    /// Returns `true` if no resize is in progress or due, and nothing is left to be freed.
+    pub(crate) fn is_settled(&self, entries: usize, live: LiveRange) -> bool {
+        self.previous.is_none() && self.retired.is_empty() && !self.is_due(entries, live)
+    }
+
+    /// Returns `true` if the table has to grow to take another entry.
+    #[inline]
+    pub(crate) fn is_full(&self, entries: usize) -> bool {
+        entries >= self.full_at
+    }
+
+    /// Returns `true` if the table should be resized: to take another entry, to take less memory, or because the
+    /// numbers span more.
+    fn is_due(&self, entries: usize, live: LiveRange) -> bool {
+        self.is_full(entries)
+            || self.is_too_large(entries)
+            || self.table.grouping().is_outgrown(live.len)
+    }
+
+    fn is_too_large(&self, entries: usize) -> bool {
+        self.table.buckets() > Self::buckets_at(SPARSE, entries, self.table.grouping())
+    }
+
+    /// Begins to resize the table if this is due. The next number must be the one after `live`.
+    pub(crate) fn make_room(&mut self, entries: usize, live: LiveRange) {
+        if self.previous.is_none() && self.is_due(entries, live) {
+            self.resize(entries, live, Grouping::of_span(live.len));
+        }
+    }
+
+    /// Begins to move all entries to a table of suitable size. No resize must be in progress.
+    pub(super) fn resize(&mut self, entries: usize, live: LiveRange, grouping: Grouping) {
+        let load = if self.is_too_large(entries) {
+            SHRUNK
+        } else {
+            GROWN
+        };
+        let wanted = Self::buckets_at(load, entries, grouping);
+        let most = Self::buckets_at(FULL, self.max, grouping);
+        // If little more is all that will ever be needed, it is allocated at once.
+        let is_last = wanted + wanted / 8 >= most;
+        self.full_at = if is_last {
+            usize::MAX
+        } else {
+            wanted * FULL - grouping.size() as usize
+        };
+        let buckets = if is_last { most } else { wanted };
+        let table = std::mem::replace(&mut self.table, Table::with_buckets(buckets, grouping));
+        if entries == 0 {
+            self.retired.absorb(table);
+        } else {
+            self.previous = Some(Previous {
+                table,
+                mark: live.from.wrapping_add(live.len),
+            });
+        }
+    }
+
+    /// Returns the number below which entries are still in the previous table, if a resize is in progress.
+    pub(crate) fn mark(&self) -> Option<Seq> {
+        self.previous.as_ref().map(|previous| previous.mark)
+    }
+
+    /// Inserts the entry right below the mark into the new table, and lowers the mark to it. Returns the number of
+    /// probed buckets.
+    pub(crate) fn move_down_to(&mut self, hash: u64, seq: Seq, live: LiveRange) -> usize {
+        match &mut self.previous {
+            Some(previous) => {
+                previous.mark = seq;
+                self.table.insert_oldest(hash, seq, live)
+            }
+            None => 0,
+        }
+    }
+
+    /// Ends the resize. No live entry is left below the mark.
+    pub(crate) fn finish_resize(&mut self) {
+        if let Some(previous) = self.previous.take() {
+            self.retired.absorb(previous.table);
+        }
+    }
+
+    /// Frees a piece of unused memory. Returns `true` if more is left.
+    pub(crate) fn free_some(&mut self) -> bool {
+        self.retired.free_some()
+    }
+
+    /// Returns the number of buckets in all tables.
+    #[cfg(test)]
+    pub(crate) fn buckets(&self) -> usize {
+        let previous = self.previous.as_ref();
+        self.table.buckets() + previous.map_or(0, |previous| previous.table.buckets())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_that_span_much_get_larger_groups() {
+        let mut index = Index::bounded(100);
+        index.make_room(0, LiveRange::between(5_000_000, 5_000_000));
+        assert!(index.is_settled(10, LiveRange::between(5_000_000, 5_000_010)));
+        // Few entries, but far apart.
+        let apart = LiveRange::between(5_000_000, 9_000_000);
+        assert!(!index.is_settled(10, apart) && !index.spans(apart.len * 2));
+        index.make_room(10, apart);
+        assert!(index.spans(apart.len * 2));
+    }
+
+    #[test]
+    fn equal_slots_are_found_whichever_of_them_is_removed() {
+        let grouping = Grouping::of_span(1 << 25);
+        assert_eq!(grouping.size(), 4_096);
+        let mut table = Table::with_buckets(3, grouping);
+        let hash = |bucket: u64, fingerprint: u64| ((bucket * 0x6000_0000) << 32) | fingerprint;
+        let first = 1 << 20;
+        let live = |seq| LiveRange::between(first, seq + 1);
+        // Two buckets are full, so an id whose home is the first of them goes to the third.
+        for seq in first..first + 40 {
+            table.insert(
+                hash(u64::from(seq - first) / 20, 100 + u64::from(seq)),
+                seq,
+                live(seq),
+            );
+        }
+        let (id, older) = (hash(0, 7), first + 40);
+        table.insert(id, older, live(older));
+        // One entry leaves the second bucket, and an id of the same hash and the same group takes its place.
+        table.remove(hash(1, 100 + u64::from(older) - 1), older - 1);
+        let newer = older + 2_500;
+        table.insert(id, newer, live(newer));
+        let find = |table: &Table, from: u32| {
+            table.find(id, LiveRange::between(from, newer + 1), |first, size| {
+                (first..first + size).contains(&newer).then_some(newer)
+            })
+        };
+        assert_eq!(find(&table, first), Some(newer));
+        // Frees the slot in the second bucket.
+        table.remove(id, older);
+        assert_eq!(find(&table, first), Some(newer));
+        assert_eq!(
+            find(&table, newer),
+            Some(newer),
+            "all older entries have expired"
+        );
+    }
+}

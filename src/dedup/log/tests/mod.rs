@@ -1,0 +1,294 @@
+//! Tests of what the owners of a log cannot reach: numbers that wrap, compaction and resizing seen from inside.
+
+mod checked;
+
+use proptest::prelude::*;
+
+use super::block::BLOCK;
+use checked::{Checked, TTL};
+
+#[test]
+fn numbers_wrap_and_skip_group_zero() {
+    let mut checked = Checked::starting_at(u32::MAX - 3 * BLOCK as u32);
+    for id in 0..12 * BLOCK {
+        checked.push(&id.to_string());
+        if checked.reference.len() > 2 * BLOCK {
+            checked.evict();
+        }
+        if id % 97 == 0 {
+            checked.remove(checked.reference.len() / 2);
+        }
+        if id % 509 == 0 {
+            checked.check();
+        }
+    }
+    checked.advance(TTL);
+    checked.check();
+    assert_eq!(checked.log.len(), 0);
+}
+
+#[test]
+fn resize_finds_every_entry_across_the_wrap() {
+    let mut checked = Checked::starting_at(u32::MAX - 5 * BLOCK as u32);
+    for id in 0..20 * BLOCK {
+        checked.push(&id.to_string());
+        if id % 1_021 == 0 {
+            checked.check();
+        }
+    }
+    checked.check();
+}
+
+#[test]
+fn numbers_stay_dense_under_inserts_and_removals() {
+    // A number is taken by each entry alone, and compaction returns the numbers of removed entries.
+    let mut checked = Checked::starting_at(0);
+    let long = "x".repeat(70_000);
+    for id in 0..1_000 {
+        checked.push(&id.to_string());
+    }
+    for id in 0..20_000 {
+        checked.push(&format!("{long}{id}"));
+        checked.remove(1_000);
+        let span = checked.log.ring.live_range().len;
+        assert!(
+            span <= 2_300 + 3 * BLOCK as u32 + (1 << 14),
+            "{span} numbers for 1000 entries"
+        );
+    }
+    checked.check();
+}
+
+#[test]
+fn holes_are_compacted_below_an_entry_that_stays() {
+    let mut checked = Checked::starting_at(u32::MAX - 100 * BLOCK as u32);
+    checked.push("stays");
+    for id in 0..200 * BLOCK {
+        checked.push(&id.to_string());
+        checked.remove(1);
+        if id % 10_007 == 0 {
+            checked.check();
+        }
+    }
+    assert!(
+        checked.log.ring.slots.len() < 16,
+        "{} slots are held",
+        checked.log.ring.slots.len()
+    );
+    checked.check();
+}
+
+#[test]
+fn equal_hashes_are_told_apart_during_compaction() {
+    let mut checked = Checked::starting_at(u32::MAX - 3 * BLOCK as u32);
+    checked.hasher.different = 60;
+    for id in 0..4 * BLOCK {
+        checked.push(&id.to_string());
+        if id % 3 > 0 {
+            checked.remove(id * 7_919 % checked.reference.len());
+        }
+        if id % 307 == 0 {
+            checked.check();
+        }
+    }
+    while checked.reference.len() > 10 {
+        checked.remove(checked.reference.len() / 2);
+        if checked.reference.len() % 97 == 0 {
+            checked.check();
+        }
+    }
+    checked.check();
+}
+
+#[test]
+fn compaction_keeps_the_order_of_entries() {
+    let mut checked = Checked::starting_at(0);
+    for id in 0..40 * BLOCK {
+        // Some of these ids are stored in the arena, some outside of it.
+        checked.push(&format!("{id}{}", "x".repeat(id % 300)));
+    }
+    let mut at = 0;
+    while checked.reference.len() > 100 {
+        at = (at + 7_919) % checked.reference.len();
+        checked.remove(at);
+        if checked.reference.len() % 1_777 == 0 {
+            checked.check();
+        }
+    }
+    checked.check();
+    for id in 0..BLOCK {
+        checked.push(&format!("new {id}"));
+    }
+    checked.check();
+}
+
+#[test]
+fn removal_bounds_the_holes_at_every_step() {
+    // The ratios that `compact.rs` states, for removals in order, in reverse, at random, and of all but a few.
+    let orders: [fn(usize, usize) -> usize; 4] = [
+        |_, _| 1,
+        |_, len| len - 1,
+        |step, len| step * 7_919 % len,
+        |step, len| (step + step / 999) % len,
+    ];
+    for order in orders {
+        let mut checked = Checked::starting_at(0);
+        for id in 0..25 * BLOCK {
+            checked.push(&id.to_string());
+        }
+        let mut step = 0;
+        while checked.reference.len() > 10 {
+            step += 1;
+            checked.remove(order(step, checked.reference.len()) % checked.reference.len());
+            let (holes, live) = (checked.log.ring.holes, checked.log.len());
+            assert!(
+                holes as f64 <= 0.23 * live as f64 + 2.2 * BLOCK as f64,
+                "{holes} holes and {live} entries"
+            );
+        }
+        checked.check();
+    }
+}
+
+#[test]
+fn compacted_entries_expire_at_their_time() {
+    for stays in [1, 10] {
+        let mut checked = Checked::starting_at(0);
+        for id in 0..5 * BLOCK {
+            checked.push(&id.to_string());
+        }
+        // The last removals begin a pass and leave it unfinished.
+        for _ in stays..3_600 {
+            checked.remove(stays);
+        }
+        checked.check();
+        // The 200 entries that expire next, one by one.
+        checked.now = checked.reference[stays].1 + TTL - 1;
+        for id in 0..200 {
+            checked.push(&format!("new {id}"));
+        }
+        checked.check();
+    }
+}
+
+#[test]
+fn sweep_returns_memory_after_a_spike() {
+    let mut checked = Checked::starting_at(7 * BLOCK as u32);
+    for id in 0..100 * BLOCK {
+        checked.push(&id.to_string());
+    }
+    assert!(checked.log.index.buckets() > 6_000);
+    checked.advance(TTL);
+    checked.check();
+    let freed = checked.sweep();
+    assert!(freed > 99 * BLOCK, "no push had freed the rest");
+    assert!(checked.log.ring.slots.is_empty());
+    assert!(checked.log.index.buckets() < 16);
+    assert!(checked.log.ring.slots.capacity() <= 64);
+    checked.push("next");
+    checked.check();
+}
+
+#[derive(Clone, Debug)]
+enum Op {
+    Push(usize),
+    Evict(usize),
+    EvictBytes(u64),
+    Remove(usize, usize),
+    Advance(u64),
+    /// Advances to the time at which an entry expires that arrived this long after the oldest.
+    Expire(u64),
+    Sweep(usize),
+    /// Resizes the index to groups of this many bits, as if numbers spanned more or less.
+    Regroup(u32),
+}
+
+fn op() -> impl Strategy<Value = Op> {
+    let many = 3 * BLOCK;
+    prop_oneof![
+        4 => (0..many).prop_map(Op::Push),
+        1 => (0..many / 3).prop_map(Op::Evict),
+        1 => (0..200_000_u64).prop_map(Op::EvictBytes),
+        4 => (0..many, any::<usize>()).prop_map(|(count, step)| Op::Remove(count, step)),
+        1 => (0..TTL / 2).prop_map(Op::Advance),
+        1 => (0..many).prop_map(Op::Sweep),
+        1 => (6..=14_u32).prop_map(Op::Regroup),
+    ]
+}
+
+/// Fewer entries at a time, most of which are removed: compaction continues while the head comes nearer.
+fn small_op() -> impl Strategy<Value = Op> {
+    let few = BLOCK;
+    prop_oneof![
+        3 => (0..few).prop_map(Op::Push),
+        2 => (0..few / 4).prop_map(Op::Evict),
+        1 => (0..10_000_u64).prop_map(Op::EvictBytes),
+        4 => (0..few, any::<usize>()).prop_map(|(count, step)| Op::Remove(count, step)),
+        1 => (0..few as u64).prop_map(Op::Expire),
+        1 => (0..few).prop_map(Op::Sweep),
+        1 => (6..=14_u32).prop_map(Op::Regroup),
+    ]
+}
+
+fn any_start() -> impl Strategy<Value = u32> {
+    prop_oneof![
+        Just(0),
+        (0..9 * BLOCK as u32).prop_map(|back| u32::MAX - back)
+    ]
+}
+
+fn run(start: u32, ops: Vec<Op>) {
+    let mut checked = Checked::starting_at(start);
+    let mut id = 0_usize;
+    for op in ops {
+        match op {
+            Op::Push(count) => {
+                for _ in 0..count {
+                    id += 1;
+                    let padding = if id % 100 == 0 { 7_000 } else { id * 31 % 97 };
+                    checked.push(&format!("{id}{}", "x".repeat(padding)));
+                }
+            }
+            Op::Evict(count) => (0..count).for_each(|_| checked.evict()),
+            Op::EvictBytes(bytes) => checked.evict_bytes(bytes),
+            Op::Remove(count, step) => {
+                for at in 0..count {
+                    if checked.reference.is_empty() {
+                        break;
+                    }
+                    checked.remove(at.wrapping_mul(step) % checked.reference.len());
+                }
+            }
+            Op::Advance(by) => checked.advance(by),
+            Op::Expire(after) => {
+                let oldest = checked.reference.front().map_or(0, |entry| entry.1);
+                checked.advance((oldest + after + TTL).saturating_sub(checked.now));
+            }
+            Op::Sweep(budget) => {
+                checked.sweep_some(budget);
+            }
+            Op::Regroup(bits) => checked.regroup(bits),
+        }
+        checked.check();
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(60) })]
+
+    #[test]
+    fn log_agrees_with_the_reference_for_many_entries(
+        start in any_start(),
+        ops in proptest::collection::vec(op(), 0..12),
+    ) {
+        run(start, ops);
+    }
+
+    #[test]
+    fn log_agrees_with_the_reference_during_compaction(
+        start in any_start(),
+        ops in proptest::collection::vec(small_op(), 30..90),
+    ) {
+        run(start, ops);
+    }
+}
