@@ -123,7 +123,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn parts_cannot_run_into_each_other() {
+    fn parts_are_unambiguous() {
         assert_ne!(CompoundKey::new(["ab", "c"]), CompoundKey::new(["a", "bc"]));
         assert_ne!(CompoundKey::new(["ab"]), CompoundKey::new(["a", "b"]));
         assert_ne!(
@@ -138,7 +138,7 @@ mod tests {
     }
 
     #[test]
-    fn parts_come_back_and_other_bytes_do_no_harm() {
+    fn parts_returns_the_parts() {
         let long = "x".repeat(70_000);
         let key = CompoundKey::new(["chat", long.as_str(), "i"]).expect("no part is empty");
         assert_eq!(
@@ -157,7 +157,7 @@ mod tests {
     }
 
     #[test]
-    fn a_missing_part_is_named() {
+    fn empty_part_is_named() {
         assert_eq!(CompoundKey::new(["", "id"]), Err(EmptyPart { index: 0 }));
         assert_eq!(
             CompoundKey::new(["chat", "", "id"]),

@@ -87,7 +87,10 @@ mod sync;
 pub use clock::{Clock, ManualClock};
 pub use compound_key::{CompoundKey, EmptyPart};
 pub use config::{ConfigError, DedupConfig, LruConfig, RegistryConfig};
-pub use dedup::{Claim, DedupBuilder, DedupMap, DedupSet, LeaseExpired, Recorded, Ticket};
+pub use dedup::{
+    Claim, DedupBuilder, DedupMap, DedupSet, DedupSetBuilder, LeaseExpired, Recorded, SetTicket,
+    Ticket,
+};
 pub use hash::{DefaultHashBuilder, DefaultHasher};
 pub use key::{AsKey, ByteKey, Key};
 pub use limits::{BuildError, Shared, Unsync};
@@ -111,7 +114,7 @@ pub use sweeper::Sweeper;
 /// Single-threaded collections with `&mut self`, without locks and shards.
 pub mod unsync {
     pub use crate::dedup::Token;
-    pub use crate::dedup::unsync::{DedupMap, DedupSet};
+    pub use crate::dedup::unsync::{DedupBuilder, DedupMap, DedupSet, DedupSetBuilder};
     pub use crate::lru::unsync::LruCache;
     pub use crate::lru::{
         Drain, IntoIter, Iter, IterMut, Keys, UnsyncLruBuilder as LruBuilder, Values,

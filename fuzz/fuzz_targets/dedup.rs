@@ -1,4 +1,4 @@
-//! Random operations on `unsync::DedupMap` and on the model tests' reference, step by step.
+//! Runs random operations on `unsync::DedupMap` and on the reference of the model tests.
 #![no_main]
 
 use arbitrary::Arbitrary;
@@ -13,6 +13,7 @@ struct Input {
     max_entries: u8,
     max_in_flight: u8,
     max_bytes: u16,
+    boxed_values: bool,
     ops: Vec<Op>,
 }
 
@@ -20,10 +21,11 @@ fuzz_target!(|input: Input| {
     let limits = Limits {
         ttl: u64::from(input.ttl) + 1,
         lease: u64::from(input.lease) + 1,
-        // Some few, or some thousands, which is what it takes for removals to have the map packed.
+        // From a few up to some thousands, which are enough for compaction.
         max_entries: usize::from(input.max_entries).pow(2) / 16 + 1,
         max_in_flight: usize::from(input.max_in_flight) + 1,
         max_bytes: usize::from(input.max_bytes) + 1,
+        boxed_values: input.boxed_values,
     };
     run(limits, &input.ops);
 });

@@ -1,59 +1,60 @@
-//! Claims: an id that is being handled is neither new nor seen.
-//!
-//! Owns the answers of a claim, the ticket that stands for it, and the count of claims in flight. In-flight ids never
-//! enter the window of recorded ones, so the bound cannot evict them; they stand in a window of their own, whose time to
-//! live is the lease.
+//! The answers of `record` and `claim`, and the tickets that stand for claims.
 
 use std::error::Error;
 use std::fmt;
-use std::sync::Arc;
+use std::hash::BuildHasher;
 use std::time::Duration;
 
 use super::DedupMap;
 use crate::hash::DefaultHashBuilder;
 use crate::key::Key;
-use crate::sync::atomic::{AtomicUsize, Ordering};
 
-/// What [`record`](DedupMap::record) found.
+/// The result of [`DedupMap::record`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Recorded<V> {
-    /// Not recorded within the ttl. It is now.
+    /// The id was not recorded within the ttl. Now it is.
     New,
-    /// Recorded before.
+    /// The id was recorded before. Nothing was changed.
     Duplicate {
-        /// How long ago.
+        /// The time since it was recorded.
         age: Duration,
-        /// What was recorded with it.
+        /// The value that was recorded with it.
         value: V,
     },
-    /// Someone has claimed it and is still at work. Nothing was recorded.
+    /// The id is claimed. Nothing was recorded.
     InFlight,
+    /// The id is new, but was not recorded: its key alone exceeds `max_bytes`, or the keys in flight leave no room for
+    /// it. Its next delivery is new again.
+    Rejected {
+        /// The value that was passed.
+        value: V,
+    },
 }
 
-/// What a [`claim`](DedupMap::claim) got.
+/// The result of [`DedupMap::claim`].
 #[derive(Debug)]
-#[must_use = "a claim that is dropped is released at once"]
+#[must_use = "a claim is released when it is dropped"]
 pub enum Claim<T, V> {
-    /// The id is the caller's to handle: commit the ticket when it is done.
+    /// The id is claimed. Handle it, then commit the ticket.
     Fresh(T),
-    /// Someone else is handling it.
+    /// The id is claimed by another caller.
     InFlight {
-        /// For how long already.
+        /// The time since it was claimed.
         since: Duration,
     },
-    /// It has been handled.
+    /// The id was recorded before.
     Duplicate {
-        /// How long ago.
+        /// The time since it was recorded.
         age: Duration,
-        /// What was recorded with it.
+        /// The value that was recorded with it.
         value: V,
     },
-    /// As many ids as allowed are in flight, or their keys leave no room within `max_bytes`: shed load, or wait.
+    /// `max_in_flight` ids are in flight, or their keys leave no room within `max_bytes`. Shed the load, or wait.
     Full,
 }
 
 impl<T, V> Claim<T, V> {
-    /// The same answer with another kind of ticket.
+    /// Returns the same result with another kind of ticket.
     pub(super) fn map<U>(self, ticket: impl FnOnce(T) -> U) -> Claim<U, V> {
         match self {
             Self::Fresh(token) => Claim::Fresh(ticket(token)),
@@ -64,13 +65,12 @@ impl<T, V> Claim<T, V> {
     }
 }
 
-/// The lease had run out when the ticket was committed. Nothing was recorded: another claimant may be handling the
-/// id, or may have handled it.
+/// The error of a commit or an extension after the lease has expired.
 ///
-/// It gives the value back. If the work was done all the same, [`record`](DedupMap::record) it: see
-/// [`Ticket::commit`].
+/// Nothing was changed: another caller may be handling the id, or may have handled it. The error gives the value back.
+/// If the work was done, [`record`](DedupMap::record) the value: see [`Ticket::commit`].
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub struct LeaseExpired<V> {
+pub struct LeaseExpired<V = ()> {
     /// The value that was to be recorded.
     pub value: V,
 }
@@ -83,30 +83,38 @@ impl<V> fmt::Debug for LeaseExpired<V> {
 
 impl<V> fmt::Display for LeaseExpired<V> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("the lease on the id had run out, so it was not recorded as handled")
+        f.write_str("the lease on the id has expired; record the id instead if it was handled")
     }
 }
 
 impl<V> Error for LeaseExpired<V> {}
 
-/// A claim on an id in an [`unsync::DedupMap`](crate::unsync::DedupMap), to be handed back to its `commit` or
-/// `release`. One that is not is void once its lease has run out.
+/// A claim on an id in a single-threaded map. Pass it to `commit` or `release`; otherwise the id stays in flight until
+/// its lease expires.
 ///
-/// It is for the map that it comes from: one with an equal hasher may take it for a claim of its own.
+/// Pass a token only to the map that issued it. Another map with the same hasher may mistake it for one of its own.
 #[derive(Debug)]
-#[must_use = "until it is committed or released, the id stays in flight for the whole lease"]
+#[must_use = "the id stays in flight for the whole lease unless the token is committed or released"]
 pub struct Token {
     pub(super) hash: u64,
-    /// Which claim this is. `None`: the key was too long to be stored.
+    /// The number of the claim. `None` if the key is too long to be stored.
     pub(super) number: Option<u64>,
 }
 
-/// A claim on an id: commit it when the id has been handled.
+impl Token {
+    /// Returns `false` if the key alone exceeds `max_bytes`: see [`Ticket::is_stored`].
+    #[must_use]
+    pub fn is_stored(&self) -> bool {
+        self.number.is_some()
+    }
+}
+
+/// A claim on an id in a [`DedupMap`]. Commit it when the id has been handled.
 ///
-/// Dropped uncommitted, by an early return, a panic or a cancelled future, it releases the id, so that the next
-/// delivery is handled afresh. Once its lease has run out it is void, and the id free for another claimant.
-#[must_use = "dropped uncommitted, a ticket releases its id at once"]
-pub struct Ticket<'a, K: ?Sized + Key, V, S: std::hash::BuildHasher = DefaultHashBuilder> {
+/// A ticket that is dropped without a commit, by an early return, a panic or a cancelled future, releases the id, so
+/// that the next delivery is handled. When its lease expires, the ticket is void and the id can be claimed again.
+#[must_use = "a ticket releases its id when it is dropped"]
+pub struct Ticket<'a, K: ?Sized + Key, V, S: BuildHasher = DefaultHashBuilder> {
     map: Map<'a, K, V, S>,
     token: Option<Token>,
 }
@@ -116,7 +124,7 @@ enum Map<'a, K: ?Sized + Key, V, S> {
     Owned(DedupMap<K, V, S>),
 }
 
-impl<'a, K: ?Sized + Key, V, S: std::hash::BuildHasher> Ticket<'a, K, V, S> {
+impl<'a, K: ?Sized + Key, V, S: BuildHasher> Ticket<'a, K, V, S> {
     pub(super) fn borrowed(map: &'a DedupMap<K, V, S>, token: Token) -> Self {
         Self {
             map: Map::Borrowed(map),
@@ -131,14 +139,12 @@ impl<'a, K: ?Sized + Key, V, S: std::hash::BuildHasher> Ticket<'a, K, V, S> {
         }
     }
 
-    /// Records the id as handled, with `value`; its ttl begins now. Of a key that alone exceeds `max_bytes` nothing is
-    /// recorded, whenever that is.
+    /// Records the id as handled, with `value`. Its ttl begins now.
     ///
     /// # Errors
     ///
-    /// [`LeaseExpired`], with the value, where the lease had run out. Nothing is changed then.
-    ///
-    /// So the next delivery would be handled again. Where the work was done, record its value after all:
+    /// Returns [`LeaseExpired`] with the value if the lease has expired. Nothing is changed then, and the next delivery
+    /// is handled again. If the work was done, record its value:
     ///
     /// ```
     /// use leakproof::{Claim, DedupMap, ManualClock, Recorded};
@@ -151,10 +157,10 @@ impl<'a, K: ?Sized + Key, V, S: std::hash::BuildHasher> Ticket<'a, K, V, S> {
     /// if let Claim::Fresh(ticket) = seen.claim("id") {
     ///     let reply = "the reply".to_string();
     ///     time.advance(Duration::from_secs(60)); // the work took longer than its lease
-    ///     if let Err(lapsed) = ticket.commit(reply) {
-    ///         match seen.record("id", lapsed.value) {
-    ///             Recorded::New => {} // recorded, a little late: nobody else was at it
-    ///             Recorded::Duplicate { .. } | Recorded::InFlight => eprintln!("another has it too: handled twice"),
+    ///     if let Err(expired) = ticket.commit(reply) {
+    ///         match seen.record("id", expired.value) {
+    ///             Recorded::New | Recorded::Rejected { .. } => {} // late, but nobody else handled it
+    ///             Recorded::Duplicate { .. } | Recorded::InFlight => eprintln!("handled twice"),
     ///         }
     ///     }
     /// }
@@ -165,14 +171,63 @@ impl<'a, K: ?Sized + Key, V, S: std::hash::BuildHasher> Ticket<'a, K, V, S> {
         let Some(token) = &self.token else {
             return Ok(());
         };
-        // Should this panic, the ticket is dropped with its token, and releases the id.
+        // If this panics, the ticket is dropped with its token, and releases the id.
         let result = self.map().commit(token, value);
         self.token = None;
         result
     }
 
-    /// Gives the id up unhandled: its next delivery is fresh. The same as dropping the ticket.
+    /// Releases the id, like dropping the ticket. Its next delivery is fresh.
     pub fn release(self) {}
+
+    /// Lets the lease end `duration` from now, or when it would end anyway if that is later.
+    ///
+    /// Call it from time to time during work that takes longer than the lease. An extended claim takes about 100 bytes
+    /// more.
+    ///
+    /// ```
+    /// use leakproof::{Claim, DedupSet, ManualClock};
+    /// use std::time::Duration;
+    ///
+    /// let (time, minute) = (ManualClock::new(), Duration::from_secs(60));
+    /// let builder = DedupSet::<str>::builder().ttl(60 * minute).max_entries(1_000).lease(minute);
+    /// let seen = builder.clock(&time).build()?;
+    /// if let Claim::Fresh(ticket) = seen.claim("slow") {
+    ///     for _part in 0..10 {
+    ///         time.advance(minute / 2);
+    ///         ticket.extend(minute)?;
+    ///     }
+    ///     ticket.commit()?;
+    /// }
+    /// assert!(seen.contains("slow"));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// Returns [`LeaseExpired`] if the lease has expired.
+    pub fn extend(&self, duration: Duration) -> Result<(), LeaseExpired> {
+        match &self.token {
+            Some(token) => self.map().extend(token, duration),
+            None => Ok(()),
+        }
+    }
+
+    /// Returns the claimed key, or `None` if the lease has expired or the key is not stored.
+    #[must_use]
+    pub fn key(&self) -> Option<K::Owned>
+    where
+        K: ToOwned,
+    {
+        self.map().claimed_key(self.token.as_ref()?)
+    }
+
+    /// Returns `false` if the key alone exceeds `max_bytes`. Such an id is not in flight: every claim on it is fresh, its
+    /// lease never expires, and `commit` records nothing.
+    #[must_use]
+    pub fn is_stored(&self) -> bool {
+        self.token.as_ref().is_some_and(Token::is_stored)
+    }
 
     fn map(&self) -> &DedupMap<K, V, S> {
         match &self.map {
@@ -182,7 +237,7 @@ impl<'a, K: ?Sized + Key, V, S: std::hash::BuildHasher> Ticket<'a, K, V, S> {
     }
 }
 
-impl<K: ?Sized + Key, V, S: std::hash::BuildHasher> Drop for Ticket<'_, K, V, S> {
+impl<K: ?Sized + Key, V, S: BuildHasher> Drop for Ticket<'_, K, V, S> {
     fn drop(&mut self) {
         if let Some(token) = self.token.take() {
             self.map().release(&token);
@@ -190,7 +245,7 @@ impl<K: ?Sized + Key, V, S: std::hash::BuildHasher> Drop for Ticket<'_, K, V, S>
     }
 }
 
-impl<K: ?Sized + Key, V, S: std::hash::BuildHasher> fmt::Debug for Ticket<'_, K, V, S> {
+impl<K: ?Sized + Key, V, S: BuildHasher> fmt::Debug for Ticket<'_, K, V, S> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Ticket")
             .field("token", &self.token)
@@ -198,58 +253,53 @@ impl<K: ?Sized + Key, V, S: std::hash::BuildHasher> fmt::Debug for Ticket<'_, K,
     }
 }
 
-/// The count of claims in flight, shared by all shards so that the bound on them is exact.
-#[derive(Debug)]
-pub(super) struct Permits {
-    max: usize,
-    used: AtomicUsize,
-}
+/// A claim on an id in a [`DedupSet`](crate::DedupSet): a [`Ticket`] whose commit takes no value.
+#[must_use = "a ticket releases its id when it is dropped"]
+pub struct SetTicket<'a, K: ?Sized + Key, S: BuildHasher = DefaultHashBuilder>(
+    pub(super) Ticket<'a, K, (), S>,
+);
 
-impl Permits {
-    pub(super) fn new(max: usize) -> Arc<Self> {
-        Arc::new(Self {
-            max,
-            used: AtomicUsize::new(0),
-        })
+impl<K: ?Sized + Key, S: BuildHasher> SetTicket<'_, K, S> {
+    /// Records the id as handled. Its ttl begins now.
+    ///
+    /// # Errors
+    ///
+    /// Returns [`LeaseExpired`] if the lease has expired. Nothing is changed then. If the work was done, `insert` the
+    /// id.
+    pub fn commit(self) -> Result<(), LeaseExpired> {
+        self.0.commit(())
     }
 
-    pub(super) fn max(&self) -> usize {
-        self.max
+    /// Releases the id, like dropping the ticket. Its next delivery is fresh.
+    pub fn release(self) {}
+
+    /// Lets the lease end `duration` from now, or when it would end anyway if that is later: see [`Ticket::extend`].
+    ///
+    /// # Errors
+    ///
+    /// Returns [`LeaseExpired`] if the lease has expired.
+    pub fn extend(&self, duration: Duration) -> Result<(), LeaseExpired> {
+        self.0.extend(duration)
     }
 
-    /// Takes one, if there is one. Relaxed: the count guards no other data.
-    pub(super) fn take(&self) -> Option<Permit<'_>> {
-        let more = |used| (used < self.max).then(|| used + 1);
-        self.used
-            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, more)
-            .ok()
-            .map(|_| Permit { permits: self })
+    /// Returns the claimed key, or `None` if the lease has expired or the key is not stored.
+    #[must_use]
+    pub fn key(&self) -> Option<K::Owned>
+    where
+        K: ToOwned,
+    {
+        self.0.key()
     }
 
-    /// One that was taken and kept, to be given back when dropped.
-    pub(super) fn taken(&self) -> Permit<'_> {
-        Permit { permits: self }
-    }
-
-    pub(super) fn give_back(&self, count: usize) {
-        self.used.fetch_sub(count, Ordering::Relaxed);
-    }
-}
-
-/// A place in flight; given back when dropped, so that a panic does not lose it.
-pub(super) struct Permit<'a> {
-    permits: &'a Permits,
-}
-
-impl Permit<'_> {
-    /// Keeps the place beyond this value's life.
-    pub(super) fn keep(self) {
-        std::mem::forget(self);
+    /// Returns `false` if the key alone exceeds `max_bytes`: see [`Ticket::is_stored`].
+    #[must_use]
+    pub fn is_stored(&self) -> bool {
+        self.0.is_stored()
     }
 }
 
-impl Drop for Permit<'_> {
-    fn drop(&mut self) {
-        self.permits.give_back(1);
+impl<K: ?Sized + Key, S: BuildHasher> fmt::Debug for SetTicket<'_, K, S> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
     }
 }

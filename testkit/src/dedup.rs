@@ -1,13 +1,16 @@
-//! The reference model: what a dedup map must answer, in plain words over std collections, and the operations with which
-//! model tests and the fuzzer drive both. After every step the answers are compared and the structure validated.
+//! The reference model of a dedup map, built from std collections, and the operations that drive both.
+//!
+//! After every step, the answers are compared and the map's structure is validated. Model tests and the fuzz target
+//! share this module.
 
 use std::collections::BTreeMap;
+use std::fmt::Debug;
 use std::time::Duration;
 
 use leakproof::unsync::{DedupMap, Token};
 use leakproof::{Claim, ManualClock, Recorded};
 
-/// One step. Keys and claims are numbers, so that both a fuzzer and a generator can make them.
+/// One step. Keys and claims are numbers, so that a fuzzer and a generator can make them.
 #[derive(Clone, Debug)]
 #[cfg_attr(feature = "arbitrary", derive(arbitrary::Arbitrary))]
 pub enum Op {
@@ -18,14 +21,18 @@ pub enum Op {
     Claim(u8),
     Commit(u8),
     Release(u8),
+    /// Extends the lease of a claim by a number of nanoseconds.
+    Extend(u8, u16),
     Advance(u16),
     SetBack(u16),
     Sweep,
     Clear,
-    /// Records some thousands of ids that were never seen, one after the other in time.
+    /// Records up to 4,096 new ids, one per nanosecond. Every 64th has a long key.
     RecordNew(u16),
-    /// Removes so many ids, beginning with one of the oldest: a map with few left of many is packed.
+    /// Removes a number of consecutive ids, beginning with one of the oldest.
     RemoveMany(u8, u16),
+    /// Removes all ids except every nth.
+    RemoveAllBut(u8),
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -35,49 +42,74 @@ pub struct Limits {
     pub max_entries: usize,
     pub max_in_flight: usize,
     pub max_bytes: usize,
+    /// `true` if values have drop glue.
+    pub boxed_values: bool,
 }
 
-/// The reference: recorded ids in order of arrival, claims in order of theirs.
-#[derive(Default)]
-struct Reference {
+struct Entry<V> {
+    key: String,
+    time: u64,
+    value: V,
+}
+
+struct Claimed {
+    key: String,
+    since: u64,
+    until: u64,
+    number: u64,
+}
+
+/// A token of the map with what the reference knows of it.
+struct Ticket {
+    token: Token,
+    /// `None` if the key is too long to be stored.
+    number: Option<u64>,
+}
+
+/// The reference: recorded ids in order of arrival, and claims.
+struct Reference<V> {
+    limits: Limits,
     now: u64,
-    recorded: Vec<(String, u64, u32)>,
-    in_flight: Vec<(String, u64, u32)>,
+    recorded: Vec<Entry<V>>,
+    in_flight: Vec<Claimed>,
+    next_number: u64,
     counts: BTreeMap<&'static str, u64>,
 }
 
-impl Reference {
-    fn expire(&mut self, limits: &Limits) {
-        let now = self.now;
+impl<V> Reference<V> {
+    fn expire(&mut self) {
+        let (now, ttl) = (self.now, self.limits.ttl);
         let expired = self
             .recorded
-            .partition_point(|entry| now - entry.1 >= limits.ttl);
-        let lapsed = self
-            .in_flight
-            .partition_point(|entry| now - entry.1 >= limits.lease);
+            .partition_point(|entry| now - entry.time >= ttl);
         self.recorded.drain(..expired);
-        self.in_flight.drain(..lapsed);
         self.count("expired", expired);
-        self.count("lapsed", lapsed);
+        let before = self.in_flight.len();
+        self.in_flight.retain(|claim| claim.until > now);
+        self.count("leases_expired", before - self.in_flight.len());
     }
 
-    fn count(&mut self, what: &'static str, by: usize) {
-        *self.counts.entry(what).or_default() += by as u64;
+    fn count(&mut self, counter: &'static str, by: usize) {
+        *self.counts.entry(counter).or_default() += by as u64;
     }
 
-    fn bytes(entries: &[(String, u64, u32)]) -> usize {
-        entries.iter().map(|entry| entry.0.len()).sum()
+    fn recorded_bytes(&self) -> usize {
+        self.recorded.iter().map(|entry| entry.key.len()).sum()
     }
 
-    fn make_room(&mut self, limits: &Limits, entries: usize, bytes: usize) -> bool {
-        let kept = Self::bytes(&self.in_flight) + bytes;
-        if kept > limits.max_bytes {
+    fn in_flight_bytes(&self) -> usize {
+        self.in_flight.iter().map(|claim| claim.key.len()).sum()
+    }
+
+    fn make_room(&mut self, entries: usize, bytes: usize) -> bool {
+        let kept = self.in_flight_bytes() + bytes;
+        if kept > self.limits.max_bytes {
             return false;
         }
-        let mut bytes = Self::bytes(&self.recorded) + kept;
+        let mut bytes = self.recorded_bytes() + kept;
         let (mut evicted, mut left) = (0, self.recorded.len());
-        while left + entries > limits.max_entries || bytes > limits.max_bytes {
-            bytes -= self.recorded[evicted].0.len();
+        while left + entries > self.limits.max_entries || bytes > self.limits.max_bytes {
+            bytes -= self.recorded[evicted].key.len();
             (evicted, left) = (evicted + 1, left - 1);
         }
         self.recorded.drain(..evicted);
@@ -85,20 +117,33 @@ impl Reference {
         true
     }
 
-    fn record_new(&mut self, limits: &Limits, key: &str, value: u32) {
-        let has_room = self.make_room(limits, 1, key.len());
+    /// Records a new id. Returns `false` if there is no room for it.
+    fn record_new(&mut self, key: &str, value: V) -> bool {
+        let has_room = self.make_room(1, key.len());
         if has_room {
-            self.recorded.push((key.to_owned(), self.now, value));
+            self.recorded.push(Entry {
+                key: key.to_owned(),
+                time: self.now,
+                value,
+            });
         }
         self.count(if has_room { "inserted" } else { "rejected" }, 1);
+        has_room
+    }
+
+    fn claim_of(&self, ticket: &Ticket) -> Option<usize> {
+        self.in_flight
+            .iter()
+            .position(|claim| Some(claim.number) == ticket.number)
     }
 }
 
-/// The id that a number stands for: some empty, some alike in the beginning, a few long.
+/// Returns the id that a number stands for: one is empty, some are long, and the others differ in their ends.
 pub fn id(number: u8) -> String {
     match number {
         0 => String::new(),
         1..=3 => "long".repeat(30 * usize::from(number)),
+        4 => "longest".repeat(300),
         _ => format!("1203630@g.us:{number}"),
     }
 }
@@ -107,10 +152,18 @@ pub fn id(number: u8) -> String {
 ///
 /// # Panics
 ///
-/// Where they differ, or the map's structure is broken.
+/// Panics if they differ, or if the map's structure is broken.
 pub fn run(limits: Limits, ops: &[Op]) {
+    if limits.boxed_values {
+        run_with(limits, ops, |step| Box::new(step as u32));
+    } else {
+        run_with(limits, ops, |step| step as u32);
+    }
+}
+
+fn run_with<V: Clone + Debug + PartialEq>(limits: Limits, ops: &[Op], value_of: fn(usize) -> V) {
     let time = ManualClock::new();
-    let mut map = DedupMap::<str, u32>::builder()
+    let map = DedupMap::<str, V>::builder()
         .ttl(Duration::from_nanos(limits.ttl))
         .lease(Duration::from_nanos(limits.lease))
         .max_entries(limits.max_entries)
@@ -118,209 +171,291 @@ pub fn run(limits: Limits, ops: &[Op]) {
         .max_bytes(limits.max_bytes)
         .clock(time.clock())
         .build()
-        .expect("the limits are sound");
-    let mut model = Reference::default();
-    let mut tokens: Vec<(Token, String, u32)> = Vec::new();
+        .expect("the limits are valid");
+    let model = Reference {
+        limits,
+        now: 0,
+        recorded: Vec::new(),
+        in_flight: Vec::new(),
+        next_number: 0,
+        counts: BTreeMap::new(),
+    };
+    let mut pair = Pair {
+        map,
+        model,
+        time,
+        tickets: Vec::new(),
+    };
     for (step, op) in ops.iter().enumerate() {
-        let value = step as u32;
+        pair.step(step, op, value_of);
+        pair.compare();
+    }
+}
+
+struct Pair<V> {
+    map: DedupMap<str, V>,
+    model: Reference<V>,
+    time: ManualClock,
+    tickets: Vec<Ticket>,
+}
+
+impl<V: Clone + Debug + PartialEq> Pair<V> {
+    fn step(&mut self, step: usize, op: &Op, value_of: fn(usize) -> V) {
+        let value = value_of(step);
         match op {
-            Op::Record(key) => record(&mut map, &mut model, &limits, &id(*key), value),
+            Op::Record(key) => self.record(&id(*key), value),
             Op::Batch(keys) => keys
                 .iter()
-                .for_each(|key| record(&mut map, &mut model, &limits, &id(*key), value)),
-            Op::Contains(key) => {
+                .for_each(|key| self.record(&id(*key), value.clone())),
+            Op::Contains(key) => self.contains(&id(*key)),
+            Op::Remove(key) => {
+                self.model.expire();
                 let key = id(*key);
-                let now = model.now;
-                let known = model
+                let at = self
+                    .model
                     .recorded
                     .iter()
-                    .find(|entry| entry.0 == key && now - entry.1 < limits.ttl);
-                assert_eq!(map.contains_key(&key), known.is_some());
-                assert_eq!(map.get(&key), known.map(|entry| &entry.2));
-                assert_eq!(
-                    map.age(&key),
-                    known.map(|entry| Duration::from_nanos(now - entry.1))
-                );
-            }
-            Op::Remove(key) => {
-                let key = id(*key);
-                model.expire(&limits);
-                let at = model.recorded.iter().position(|entry| entry.0 == key);
-                at.map(|at| model.recorded.remove(at));
-                model.count("removed", usize::from(at.is_some()));
-                assert_eq!(map.remove(&key), at.is_some());
+                    .position(|entry| entry.key == key);
+                let removed = at.map(|at| self.model.recorded.remove(at).value);
+                self.model.count("removed", usize::from(removed.is_some()));
+                assert_eq!(self.map.remove(&key), removed);
             }
             Op::RemoveMany(from, count) => {
-                model.expire(&limits);
-                let from = usize::from(*from).min(model.recorded.len());
-                let to = (from + usize::from(*count)).min(model.recorded.len());
-                for (key, ..) in model.recorded.drain(from..to) {
-                    assert!(map.remove(&key));
-                }
-                model.count("removed", to - from);
+                let (from, count) = (usize::from(*from), usize::from(*count));
+                self.remove_if(|at| (from..from + count).contains(&at));
+            }
+            Op::RemoveAllBut(nth) => {
+                let nth = usize::from(*nth) + 1;
+                self.remove_if(|at| at % nth > 0);
             }
             Op::RecordNew(count) => {
                 for number in 0..*count % 4_096 {
-                    model.now += 1;
-                    time.set(Duration::from_nanos(model.now));
-                    model.expire(&limits);
-                    let key = format!("{step}-{number}");
-                    assert_eq!(map.record(&key, value), Recorded::New);
-                    model.record_new(&limits, &key, value);
+                    self.advance(1);
+                    self.model.expire();
+                    let padding = if number % 64 == 63 { 300 } else { 0 };
+                    let key = format!("{step}-{number}{}", "x".repeat(padding));
+                    let stored = self.model.record_new(&key, value.clone());
+                    let recorded = self.map.record(&key, value.clone());
+                    assert_eq!(recorded == Recorded::New, stored);
                 }
             }
-            Op::Claim(key) => claim(&mut map, &mut model, &limits, &id(*key), value, &mut tokens),
-            Op::Commit(which) if !tokens.is_empty() => {
-                let (token, key, number) = tokens.swap_remove(usize::from(*which) % tokens.len());
-                model.expire(&limits);
-                let at = model
-                    .in_flight
-                    .iter()
-                    .position(|entry| entry.0 == key && entry.2 == number);
-                if let Some(at) = at {
-                    model.make_room(&limits, 1, 0);
-                    model.in_flight.remove(at);
-                    model.recorded.push((key, model.now, value));
-                    model.count("inserted", 1);
-                }
-                let stored = number != u32::MAX;
-                assert_eq!(map.commit(token, value).is_ok(), at.is_some() || !stored);
+            Op::Claim(key) => self.claim(&id(*key)),
+            Op::Commit(which) => self.commit(*which, value),
+            Op::Release(which) => self.release(*which),
+            Op::Extend(which, by) => self.extend(*which, u64::from(*by)),
+            Op::Advance(by) => self.advance((*by).into()),
+            Op::SetBack(by) => {
+                let earlier = self.model.now.saturating_sub(u64::from(*by));
+                self.time.set(Duration::from_nanos(earlier));
             }
-            Op::Release(which) if !tokens.is_empty() => {
-                let (token, key, number) = tokens.swap_remove(usize::from(*which) % tokens.len());
-                model.expire(&limits);
-                let at = model
-                    .in_flight
-                    .iter()
-                    .position(|entry| entry.0 == key && entry.2 == number);
-                at.map(|at| model.in_flight.remove(at));
-                model.count("released", usize::from(at.is_some()));
-                map.release(token);
-            }
-            Op::Commit(_) | Op::Release(_) => {}
-            Op::Advance(by) => {
-                model.now += u64::from(*by);
-                time.set(Duration::from_nanos(model.now));
-            }
-            Op::SetBack(by) => time.set(Duration::from_nanos(
-                model.now.saturating_sub(u64::from(*by)),
-            )),
             Op::Sweep => {
-                map.sweep();
+                self.map.sweep();
             }
             Op::Clear => {
-                model.expire(&limits);
-                let cleared = model.recorded.len();
-                model.count("removed", cleared);
-                model.recorded.clear();
-                map.clear();
+                self.model.expire();
+                self.model.count("removed", self.model.recorded.len());
+                self.model.recorded.clear();
+                self.map.clear();
             }
         }
-        compare(&map, &mut model, &limits);
     }
-}
 
-fn record(
-    map: &mut DedupMap<str, u32>,
-    model: &mut Reference,
-    limits: &Limits,
-    key: &str,
-    value: u32,
-) {
-    model.expire(limits);
-    let expected = if let Some(entry) = model.recorded.iter().find(|entry| entry.0 == key) {
-        let (age, value) = (Duration::from_nanos(model.now - entry.1), entry.2);
-        model.count("duplicates", 1);
-        Recorded::Duplicate { age, value }
-    } else if model.in_flight.iter().any(|entry| entry.0 == key) {
-        model.count("in_flight_hits", 1);
-        Recorded::InFlight
-    } else {
-        model.record_new(limits, key, value);
-        Recorded::New
-    };
-    assert_eq!(map.record(key, value), expected);
-}
+    fn advance(&mut self, by: u64) {
+        self.model.now += by;
+        self.time.set(Duration::from_nanos(self.model.now));
+    }
 
-fn claim(
-    map: &mut DedupMap<str, u32>,
-    model: &mut Reference,
-    limits: &Limits,
-    key: &str,
-    number: u32,
-    tokens: &mut Vec<(Token, String, u32)>,
-) {
-    model.expire(limits);
-    let answer = map.claim(key);
-    if let Some(entry) = model.recorded.iter().find(|entry| entry.0 == key) {
-        let (age, value) = (Duration::from_nanos(model.now - entry.1), entry.2);
-        assert!(matches!(answer, Claim::Duplicate { age: a, value: v } if (a, v) == (age, value)));
-        model.count("duplicates", 1);
-    } else if let Some(entry) = model.in_flight.iter().find(|entry| entry.0 == key) {
-        let age = Duration::from_nanos(model.now - entry.1);
-        assert!(matches!(answer, Claim::InFlight { since } if since == age));
-        model.count("in_flight_hits", 1);
-    } else if key.len() > limits.max_bytes {
-        let Claim::Fresh(token) = answer else {
-            panic!("a key too long to store is fresh")
+    fn contains(&self, key: &str) {
+        let Reference { now, limits, .. } = self.model;
+        let mut live = self
+            .model
+            .recorded
+            .iter()
+            .filter(|entry| now - entry.time < limits.ttl);
+        let known = live.find(|entry| entry.key == key);
+        assert_eq!(self.map.contains_key(key), known.is_some());
+        assert_eq!(self.map.get(key), known.map(|entry| &entry.value));
+        let age = known.map(|entry| Duration::from_nanos(now - entry.time));
+        assert_eq!(self.map.age(key), age);
+    }
+
+    fn remove_if(&mut self, remove: impl Fn(usize) -> bool) {
+        self.model.expire();
+        let mut at = 0;
+        let map = &mut self.map;
+        let before = self.model.recorded.len();
+        self.model.recorded.retain(|entry| {
+            let removed = remove(at);
+            at += 1;
+            if removed {
+                assert_eq!(map.remove(&entry.key).as_ref(), Some(&entry.value));
+            }
+            !removed
+        });
+        self.model
+            .count("removed", before - self.model.recorded.len());
+    }
+
+    fn record(&mut self, key: &str, value: V) {
+        let model = &mut self.model;
+        model.expire();
+        let expected = if let Some(entry) = model.recorded.iter().find(|entry| entry.key == key) {
+            let age = Duration::from_nanos(model.now - entry.time);
+            let value = entry.value.clone();
+            model.count("duplicates", 1);
+            Recorded::Duplicate { age, value }
+        } else if model.in_flight.iter().any(|claim| claim.key == key) {
+            model.count("in_flight_hits", 1);
+            Recorded::InFlight
+        } else if model.record_new(key, value.clone()) {
+            Recorded::New
+        } else {
+            Recorded::Rejected {
+                value: value.clone(),
+            }
         };
-        tokens.push((token, key.to_owned(), u32::MAX));
-        model.count("rejected", 1);
-    } else if model.in_flight.len() == limits.max_in_flight
-        || !model.make_room(limits, 0, key.len())
-    {
-        assert!(matches!(answer, Claim::Full));
-        model.count("shed", 1);
-    } else {
-        let Claim::Fresh(token) = answer else {
-            panic!("the id is fresh")
-        };
-        tokens.push((token, key.to_owned(), number));
-        model.in_flight.push((key.to_owned(), model.now, number));
+        assert_eq!(self.map.record(key, value), expected);
     }
-}
 
-fn compare(map: &DedupMap<str, u32>, model: &mut Reference, limits: &Limits) {
-    model.expire(limits);
-    let live: Vec<_> = map
-        .iter()
-        .map(|(key, &value, age)| (key.to_owned(), value, age))
-        .collect();
-    let expected: Vec<_> = model
-        .recorded
-        .iter()
-        .map(|(key, time, value)| (key.clone(), *value, Duration::from_nanos(model.now - time)))
-        .collect();
-    assert_eq!(live, expected, "what is live, oldest first");
-    let stats = map.stats();
-    assert_eq!(stats.len, expected.len());
-    assert_eq!(map.len(), expected.len());
-    assert_eq!(
-        stats.oldest_entry_age,
-        expected.first().map(|entry| entry.2)
-    );
-    assert_eq!(stats.in_flight, model.in_flight.len());
-    assert_eq!(
-        stats.bytes as usize,
-        Reference::bytes(&model.recorded) + Reference::bytes(&model.in_flight)
-    );
-    for (name, count) in [
-        ("inserted", stats.inserted),
-        ("duplicates", stats.duplicates),
-        ("in_flight_hits", stats.in_flight_hits),
-        ("expired", stats.expired),
-        ("evicted", stats.evicted),
-        ("removed", stats.removed),
-        ("rejected", stats.rejected),
-        ("released", stats.released),
-        ("lapsed", stats.leases_expired),
-        ("shed", stats.claims_rejected),
-    ] {
-        assert_eq!(
-            count,
-            model.counts.get(name).copied().unwrap_or(0),
-            "{name}"
-        );
+    fn claim(&mut self, key: &str) {
+        let model = &mut self.model;
+        model.expire();
+        let answer = self.map.claim(key);
+        if let Some(entry) = model.recorded.iter().find(|entry| entry.key == key) {
+            let expected = (Duration::from_nanos(model.now - entry.time), &entry.value);
+            assert!(
+                matches!(&answer, Claim::Duplicate { age, value } if (*age, value) == expected)
+            );
+            model.count("duplicates", 1);
+        } else if let Some(claim) = model.in_flight.iter().find(|claim| claim.key == key) {
+            let expected = Duration::from_nanos(model.now - claim.since);
+            assert!(matches!(answer, Claim::InFlight { since } if since == expected));
+            model.count("in_flight_hits", 1);
+        } else if key.len() > model.limits.max_bytes {
+            let Claim::Fresh(token) = answer else {
+                panic!("a key that is too long to be stored is fresh")
+            };
+            assert!(!token.is_stored());
+            model.count("rejected", 1);
+            self.tickets.push(Ticket {
+                token,
+                number: None,
+            });
+        } else if model.in_flight.len() == model.limits.max_in_flight
+            || !model.make_room(0, key.len())
+        {
+            assert!(matches!(answer, Claim::Full));
+            model.count("claims_rejected", 1);
+        } else {
+            let Claim::Fresh(token) = answer else {
+                panic!("the id is fresh")
+            };
+            assert!(token.is_stored());
+            let number = model.next_number;
+            model.next_number += 1;
+            model.in_flight.push(Claimed {
+                key: key.to_owned(),
+                since: model.now,
+                until: model.now + model.limits.lease,
+                number,
+            });
+            self.tickets.push(Ticket {
+                token,
+                number: Some(number),
+            });
+        }
     }
-    map.validate();
+
+    fn take_ticket(&mut self, which: u8) -> Option<Ticket> {
+        let count = self.tickets.len();
+        (count > 0).then(|| self.tickets.swap_remove(usize::from(which) % count))
+    }
+
+    fn commit(&mut self, which: u8, value: V) {
+        let Some(ticket) = self.take_ticket(which) else {
+            return;
+        };
+        let model = &mut self.model;
+        model.expire();
+        let claim = model.claim_of(&ticket);
+        if let Some(at) = claim {
+            model.make_room(1, 0);
+            let key = model.in_flight.remove(at).key;
+            let time = model.now;
+            model.recorded.push(Entry {
+                key,
+                time,
+                value: value.clone(),
+            });
+            model.count("inserted", 1);
+        }
+        let committed = self.map.commit(ticket.token, value).is_ok();
+        assert_eq!(committed, claim.is_some() || ticket.number.is_none());
+    }
+
+    fn release(&mut self, which: u8) {
+        let Some(ticket) = self.take_ticket(which) else {
+            return;
+        };
+        self.model.expire();
+        let claim = self.model.claim_of(&ticket);
+        claim.map(|at| self.model.in_flight.remove(at));
+        self.model.count("released", usize::from(claim.is_some()));
+        self.map.release(ticket.token);
+    }
+
+    fn extend(&mut self, which: u8, by: u64) {
+        if self.tickets.is_empty() {
+            return;
+        }
+        let ticket = &self.tickets[usize::from(which) % self.tickets.len()];
+        self.model.expire();
+        let claim = self.model.claim_of(ticket);
+        let key = claim.map(|at| self.model.in_flight[at].key.as_str());
+        assert_eq!(self.map.claimed_key(&ticket.token), key);
+        if let Some(at) = claim {
+            let claim = &mut self.model.in_flight[at];
+            claim.until = claim.until.max(self.model.now + by);
+        }
+        let extended = self.map.extend(&ticket.token, Duration::from_nanos(by));
+        assert_eq!(extended.is_ok(), claim.is_some() || ticket.number.is_none());
+    }
+
+    fn compare(&mut self) {
+        let Self { map, model, .. } = self;
+        model.expire();
+        let live: Vec<_> = map.iter().collect();
+        let expected: Vec<_> = model
+            .recorded
+            .iter()
+            .map(|entry| {
+                let age = Duration::from_nanos(model.now - entry.time);
+                (entry.key.as_str(), &entry.value, age)
+            })
+            .collect();
+        assert_eq!(live, expected, "the live ids, oldest first");
+        let stats = map.stats();
+        assert_eq!((stats.len, map.len()), (expected.len(), expected.len()));
+        let oldest = expected.first().map(|entry| entry.2);
+        assert_eq!(stats.oldest_entry_age, oldest);
+        assert_eq!(stats.in_flight, model.in_flight.len());
+        let bytes = model.recorded_bytes() + model.in_flight_bytes();
+        assert_eq!(stats.bytes as usize, bytes);
+        for (name, count) in [
+            ("inserted", stats.inserted),
+            ("duplicates", stats.duplicates),
+            ("in_flight_hits", stats.in_flight_hits),
+            ("expired", stats.expired),
+            ("evicted", stats.evicted),
+            ("removed", stats.removed),
+            ("rejected", stats.rejected),
+            ("released", stats.released),
+            ("leases_expired", stats.leases_expired),
+            ("claims_rejected", stats.claims_rejected),
+        ] {
+            let expected = model.counts.get(name).copied().unwrap_or(0);
+            assert_eq!(count, expected, "{name}");
+        }
+        map.validate();
+    }
 }

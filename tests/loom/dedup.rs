@@ -7,7 +7,7 @@ use leakproof::{DedupSet, ManualClock};
 use loom::thread;
 
 #[test]
-fn of_concurrent_inserts_exactly_one_is_new() {
+fn concurrent_inserts_return_true_once() {
     loom::model(|| {
         let builder = DedupSet::<str>::builder()
             .ttl(Duration::from_secs(60))

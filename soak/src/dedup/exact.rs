@@ -4,7 +4,7 @@ use std::mem;
 use std::sync::Arc;
 use std::time::Duration;
 
-use leakproof::{Claim, DedupSet, Recorded, Sweeper};
+use leakproof::{Claim, DedupSet, Recorded, SetTicket, Sweeper};
 
 use super::{HELD, Held, account, observe};
 use crate::cell::{Cell, Visit};
@@ -84,7 +84,12 @@ pub(super) fn soak(round: &mut Round, ttl: Duration, lease: Duration, causes: &m
 }
 
 impl<'a> Exact<'a> {
-    fn step(&'a self, dice: &mut Dice, tally: &mut Tally, held: &mut Vec<Held<'a, ()>>) {
+    fn step(
+        &'a self,
+        dice: &mut Dice,
+        tally: &mut Tally,
+        held: &mut Vec<Held<SetTicket<'a, str>>>,
+    ) {
         self.time.pass(dice, tally);
         let id = dice.below(self.ids.len());
         match dice.below(100) {
@@ -117,10 +122,11 @@ impl<'a> Exact<'a> {
     fn record(&self, id: usize, tally: &mut Tally) {
         let visit = self.cells[id].visit(&self.time);
         tally.count("ids recorded");
-        match self.set.record(&self.ids[id], ()) {
+        match self.set.record(&self.ids[id]) {
             Recorded::New => self.is_new(id, &visit, tally),
             Recorded::Duplicate { age, .. } => self.is_duplicate(id, &visit, age),
             Recorded::InFlight => self.is_in_flight(id, &visit),
+            Recorded::Rejected { .. } => unreachable!("there is no bound on bytes"),
         }
     }
 
@@ -157,7 +163,7 @@ impl<'a> Exact<'a> {
         id: usize,
         dice: &mut Dice,
         tally: &mut Tally,
-        held: &mut Vec<Held<'a, ()>>,
+        held: &mut Vec<Held<SetTicket<'a, str>>>,
     ) {
         let visit = self.cells[id].visit(&self.time);
         let key = &self.ids[id];
@@ -198,7 +204,7 @@ impl<'a> Exact<'a> {
         }
     }
 
-    fn finish(&self, held: Held<'_, ()>, dice: &mut Dice, tally: &mut Tally) {
+    fn finish(&self, held: Held<SetTicket<'_, str>>, dice: &mut Dice, tally: &mut Tally) {
         let (id, before) = (held.id, held.before);
         let what = dice.below(10);
         if what == 0 && !held.is_owned {
@@ -211,7 +217,7 @@ impl<'a> Exact<'a> {
         if what < 4 {
             tally.count("claims dropped");
             drop(held);
-        } else if held.commit((), self.lease, &self.time, self.round) {
+        } else if held.commit(SetTicket::commit, self.lease, &self.time, self.round) {
             tally.count("claims committed");
             self.keeps_apart(id, &visit);
         } else {

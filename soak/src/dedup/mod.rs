@@ -5,7 +5,7 @@ mod squeezed;
 
 use std::time::Duration;
 
-use leakproof::{DedupStats, Ticket};
+use leakproof::DedupStats;
 
 use crate::round::{Round, Tally, Time, nanos};
 
@@ -59,8 +59,8 @@ fn observe(round: &Round, stats: &DedupStats, ttl: u64) {
     }
 }
 
-struct Held<'a, V> {
-    ticket: Ticket<'a, str, V>,
+struct Held<T> {
+    ticket: T,
     /// A handle to the map, which must not be leaked.
     is_owned: bool,
     id: usize,
@@ -69,9 +69,15 @@ struct Held<'a, V> {
     after: u64,
 }
 
-impl<V> Held<'_, V> {
-    /// Checks that the commit succeeded exactly if the lease had not expired.
-    fn commit(self, value: V, lease: u64, time: &Time, round: &Round) -> bool {
+impl<T> Held<T> {
+    /// Commits the ticket. Checks that this fails exactly if the lease has expired, and returns `true` if it succeeds.
+    fn commit<E>(
+        self,
+        commit: impl FnOnce(T) -> Result<(), E>,
+        lease: u64,
+        time: &Time,
+        round: &Round,
+    ) -> bool {
         let Self {
             ticket,
             id,
@@ -80,7 +86,7 @@ impl<V> Held<'_, V> {
             ..
         } = self;
         let at_least = time.now().saturating_sub(after);
-        let is_committed = ticket.commit(value).is_ok();
+        let is_committed = commit(ticket).is_ok();
         let at_most = time.now() - before;
         let is_right = if is_committed {
             at_least < lease

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering::SeqCst;
 use std::time::Duration;
 
-use leakproof::{Claim, DedupMap, Recorded, Sweeper};
+use leakproof::{Claim, DedupMap, Recorded, Sweeper, Ticket};
 
 use super::{HELD, Held, account, observe};
 use crate::round::{Dice, Round, Tally, Time, nanos};
@@ -98,7 +98,12 @@ pub(super) fn soak(round: &mut Round, ttl: Duration, lease: Duration, causes: &m
 }
 
 impl<'a> Squeezed<'a> {
-    fn step(&'a self, dice: &mut Dice, tally: &mut Tally, held: &mut Vec<Held<'a, Value>>) {
+    fn step(
+        &'a self,
+        dice: &mut Dice,
+        tally: &mut Tally,
+        held: &mut Vec<Held<Ticket<'a, str, Value>>>,
+    ) {
         self.time.pass(dice, tally);
         let id = dice.below(self.ids.len());
         let key = &self.ids[id];
@@ -164,7 +169,7 @@ impl<'a> Squeezed<'a> {
                 });
                 self.is_live(id, &value, before);
             }
-            Recorded::InFlight => {}
+            Recorded::InFlight | Recorded::Rejected { .. } => {}
         }
         tally.count("ids recorded");
     }
@@ -184,7 +189,7 @@ impl<'a> Squeezed<'a> {
         });
     }
 
-    fn claim(&'a self, id: usize, tally: &mut Tally, held: &mut Vec<Held<'a, Value>>) {
+    fn claim(&'a self, id: usize, tally: &mut Tally, held: &mut Vec<Held<Ticket<'a, str, Value>>>) {
         let before = self.time.now();
         match self.map.claim(&self.ids[id]) {
             Claim::Fresh(ticket) => {
@@ -211,7 +216,7 @@ impl<'a> Squeezed<'a> {
         self.ids[id].len() > self.longest
     }
 
-    fn finish(&self, held: Held<'_, Value>, dice: &mut Dice, tally: &mut Tally) {
+    fn finish(&self, held: Held<Ticket<'_, str, Value>>, dice: &mut Dice, tally: &mut Tally) {
         let id = held.id;
         if dice.one_in(4) {
             return tally.count("claims dropped");
@@ -224,7 +229,8 @@ impl<'a> Squeezed<'a> {
         } else {
             self.lease
         };
-        let is_committed = held.commit(value, lease, &self.time, self.round);
+        let is_committed =
+            held.commit(|ticket| ticket.commit(value), lease, &self.time, self.round);
         history.after.store(self.time.now(), SeqCst);
         if is_committed && !self.is_long(id) {
             tally.count("claims committed");

@@ -501,8 +501,3 @@ impl KeyColumn<str> for ByteArena {
         KeyColumn::<[u8]>::push_back(self, at, key.as_bytes());
     }
 }
-
-/// A column that may go to another thread.
-pub trait SendStore: Column<Dropped: Send> + Send {}
-
-impl<S: Column<Dropped: Send> + Send> SendStore for S {}

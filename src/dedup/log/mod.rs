@@ -207,6 +207,11 @@ impl<K: ?Sized + Key, V> Log<K, V> {
         self.ring.key(seq)
     }
 
+    /// Returns the bytes of an entry's key.
+    pub(crate) fn weight(&self, seq: Seq) -> u64 {
+        K::Column::weigh(self.key(seq))
+    }
+
     pub(crate) fn value(&self, seq: Seq) -> &V {
         self.ring.value(seq)
     }

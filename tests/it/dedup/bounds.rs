@@ -10,7 +10,7 @@ use leakproof::{BuildError, DedupSet, ManualClock, unsync};
 const TTL: Duration = Duration::from_secs(60);
 
 #[test]
-fn a_limit_that_is_missing_zero_or_beyond_reach_is_named() {
+fn build_error_names_the_option() {
     let builder = || DedupSet::<str>::builder().ttl(TTL).max_entries(10);
     let error = |result: Result<DedupSet<str>, BuildError>| result.expect_err("refused");
     let missing = |limit| BuildError::Missing { limit };
@@ -62,7 +62,7 @@ fn a_limit_that_is_missing_zero_or_beyond_reach_is_named() {
 }
 
 #[test]
-fn new_panics_with_a_message_that_says_which_limit() {
+fn new_panics_with_the_option_name() {
     for (ttl, max, limit) in [
         (Duration::ZERO, 1, "ttl"),
         (TTL, 0, "max_entries"),
@@ -79,7 +79,7 @@ fn new_panics_with_a_message_that_says_which_limit() {
 }
 
 #[test]
-fn the_largest_bounds_allocate_as_they_fill() {
+fn largest_bounds_allocate_on_demand() {
     let builder = DedupSet::<str>::builder()
         .ttl(Duration::MAX)
         .lease(Duration::MAX)
@@ -95,7 +95,7 @@ fn the_largest_bounds_allocate_as_they_fill() {
 }
 
 #[test]
-fn the_shards_bounds_add_up_to_the_bound() {
+fn shard_bounds_add_up_to_the_bound() {
     let seen = DedupSet::<u64>::builder()
         .ttl(TTL)
         .max_entries(1_003)
@@ -110,7 +110,7 @@ fn the_shards_bounds_add_up_to_the_bound() {
 }
 
 #[test]
-fn keys_of_no_bytes_and_of_megabytes() {
+fn empty_and_huge_keys_are_stored() {
     let seen = DedupSet::<[u8]>::new(100, TTL);
     let keys: Vec<Vec<u8>> = (0..8).map(|n| vec![n; usize::from(n) << 18]).collect();
     for key in &keys {
@@ -140,7 +140,7 @@ impl Hasher for Constant {
 }
 
 #[test]
-fn hostile_hashes_cost_time_and_nothing_else() {
+fn constant_hasher_gives_correct_answers() {
     let time = ManualClock::new();
     let mut seen = unsync::DedupSet::<u64>::builder()
         .ttl(TTL)
@@ -166,7 +166,7 @@ fn hostile_hashes_cost_time_and_nothing_else() {
 }
 
 #[test]
-fn identity_hashes_of_small_numbers_spread() {
+fn identity_hasher_spreads_small_numbers() {
     #[derive(Default)]
     struct Identity(u64);
     impl Hasher for Identity {

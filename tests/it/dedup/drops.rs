@@ -39,7 +39,7 @@ fn values_are_dropped_once_on_every_path() {
         );
     }
     for id in 4_000..4_500 {
-        assert!(seen.remove(&id.to_string()));
+        assert!(seen.remove(&id.to_string()).is_some());
         assert_eq!(
             alive.get(),
             seen.len() as isize,
@@ -112,7 +112,7 @@ fn keys_are_dropped_once_on_every_path() {
 }
 
 #[test]
-fn a_value_may_call_back_into_the_map_when_it_is_dropped() {
+fn drop_of_value_may_use_the_map() {
     struct Reenters(Arc<DedupMap<u64, Reenters>>, Arc<AtomicUsize>);
     impl Clone for Reenters {
         fn clone(&self) -> Self {
@@ -160,7 +160,7 @@ impl<K: Key + ?Sized> Drop for Uses<K> {
 }
 
 #[test]
-fn a_value_that_is_not_stored_may_call_back_into_the_map_when_it_is_dropped() {
+fn drop_of_unstored_value_may_use_the_map() {
     type Call = fn(&DedupMap<str, Uses<str>>, Uses<str>);
     let calls: [Call; 4] = [
         |seen, value| {
@@ -178,7 +178,7 @@ fn a_value_that_is_not_stored_may_call_back_into_the_map_when_it_is_dropped() {
         |seen, value| {
             assert!(matches!(
                 seen.record("longer than may be", value),
-                Recorded::New
+                Recorded::Rejected { .. }
             ));
         },
         |seen, value| {
@@ -203,7 +203,7 @@ fn a_value_that_is_not_stored_may_call_back_into_the_map_when_it_is_dropped() {
 }
 
 #[test]
-fn a_value_may_call_back_into_the_map_when_the_clone_of_its_key_panics() {
+fn drop_after_panicking_key_clone_may_use_the_map() {
     #[derive(PartialEq, Eq, Hash)]
     struct Unclonable;
     impl Clone for Unclonable {
@@ -223,7 +223,7 @@ fn a_value_may_call_back_into_the_map_when_the_clone_of_its_key_panics() {
 }
 
 #[test]
-fn a_panic_in_hash_eq_clone_or_drop_leaves_the_map_consistent() {
+fn panic_in_user_code_leaves_the_map_consistent() {
     let time = ManualClock::new();
     let builder = unsync::DedupMap::<Fused, Fused>::builder()
         .ttl(TTL)

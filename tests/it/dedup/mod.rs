@@ -1,7 +1,8 @@
-//! The promises of `DedupMap` and `DedupSet`.
-
 mod bounds;
 mod drops;
+mod faults;
+mod leases;
+mod memory;
 mod model;
 mod promises;
 mod threads;

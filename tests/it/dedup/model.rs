@@ -13,6 +13,7 @@ fn op(keys: u8) -> impl Strategy<Value = Op> {
         4 => (0..keys).prop_map(Op::Claim),
         3 => any::<u8>().prop_map(Op::Commit),
         1 => any::<u8>().prop_map(Op::Release),
+        2 => (any::<u8>(), 0..2000_u16).prop_map(|(which, by)| Op::Extend(which, by)),
         4 => (0..200_u16).prop_map(Op::Advance),
         1 => (0..2000_u16).prop_map(Op::SetBack),
         1 => Just(Op::Sweep),
@@ -27,14 +28,16 @@ fn limits() -> impl Strategy<Value = Limits> {
         1..150_usize,
         1..20_usize,
         1..4000_usize,
+        any::<bool>(),
     )
         .prop_map(
-            |(ttl, lease, max_entries, max_in_flight, max_bytes)| Limits {
+            |(ttl, lease, max_entries, max_in_flight, max_bytes, boxed_values)| Limits {
                 ttl,
                 lease,
                 max_entries,
                 max_in_flight,
                 max_bytes,
+                boxed_values,
             },
         )
 }
@@ -43,21 +46,22 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 400, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
-    fn the_map_answers_as_the_reference_does((limits, ops) in (limits(), vec(op(200), 0..300))) {
+    fn map_agrees_with_the_reference((limits, ops) in (limits(), vec(op(200), 0..300))) {
         run(limits, &ops);
     }
 
     #[test]
-    fn few_keys_that_meet_often((limits, ops) in (limits(), vec(op(6), 0..300))) {
+    fn map_agrees_for_few_keys((limits, ops) in (limits(), vec(op(8), 0..300))) {
         run(limits, &ops);
     }
 }
 
-/// Some thousands of ids, of which most are removed.
-fn many_op() -> impl Strategy<Value = Op> {
+/// Some thousands of ids, most of which are removed.
+fn mass_op() -> impl Strategy<Value = Op> {
     prop_oneof![
         2 => (0..4_096_u16).prop_map(Op::RecordNew),
         4 => (0..20_u8, 0..4_000_u16).prop_map(|(from, count)| Op::RemoveMany(from, count)),
+        1 => any::<u8>().prop_map(Op::RemoveAllBut),
         2 => (0..6_000_u16).prop_map(Op::Advance),
         1 => Just(Op::Sweep),
         1 => op(6),
@@ -68,8 +72,15 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 40, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
-    fn many_ids_of_which_most_are_removed(ops in vec(many_op(), 0..16)) {
-        let limits = Limits { ttl: 6_000, lease: 500, max_entries: 6_000, max_in_flight: 20, max_bytes: 100_000 };
+    fn map_agrees_for_mass_removals(boxed_values in any::<bool>(), ops in vec(mass_op(), 0..16)) {
+        let limits = Limits {
+            ttl: 6_000,
+            lease: 500,
+            max_entries: 6_000,
+            max_in_flight: 20,
+            max_bytes: 100_000,
+            boxed_values,
+        };
         run(limits, &ops);
     }
 }

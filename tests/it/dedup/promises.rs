@@ -31,7 +31,7 @@ fn map<V: Send + 'static>(time: &ManualClock, max_entries: usize) -> DedupMap<st
 // Promise 1: an id is a duplicate in `[t, t + ttl)` and fresh from `t + ttl` on.
 
 #[test]
-fn an_id_is_fresh_again_exactly_at_its_ttl() {
+fn insert_accepts_id_again_at_ttl() {
     let time = ManualClock::new();
     time.advance(Duration::from_secs(7));
     let seen = set(&time, 10);
@@ -45,7 +45,7 @@ fn an_id_is_fresh_again_exactly_at_its_ttl() {
 }
 
 #[test]
-fn a_duplicate_does_not_prolong_the_window() {
+fn duplicate_does_not_extend_ttl() {
     let time = ManualClock::new();
     let seen = set(&time, 10);
     seen.insert("id");
@@ -59,7 +59,7 @@ fn a_duplicate_does_not_prolong_the_window() {
 }
 
 #[test]
-fn no_sweep_changes_an_answer() {
+fn sweep_changes_no_answer() {
     let time = ManualClock::new();
     let seen = set(&time, 10_000);
     for step in 0..5_000_u64 {
@@ -83,7 +83,7 @@ fn no_sweep_changes_an_answer() {
 }
 
 #[test]
-fn ids_expire_in_their_time_after_most_of_the_others_were_removed() {
+fn ids_expire_at_ttl_after_others_were_removed() {
     for stays in [1, 10] {
         let time = ManualClock::new();
         let builder = unsync::DedupSet::<u64>::builder()
@@ -108,7 +108,7 @@ fn ids_expire_in_their_time_after_most_of_the_others_were_removed() {
 }
 
 #[test]
-fn every_eviction_is_counted_and_the_shortest_window_reported() {
+fn eviction_is_counted_with_the_shortest_window() {
     let time = ManualClock::new();
     let seen = set(&time, 3);
     for (second, id) in ["a", "b", "c", "d", "e"].into_iter().enumerate() {
@@ -125,7 +125,7 @@ fn every_eviction_is_counted_and_the_shortest_window_reported() {
 }
 
 #[test]
-fn the_clock_may_stand_still_jump_by_years_and_go_backwards() {
+fn clock_may_stand_still_jump_and_go_back() {
     let time = ManualClock::new();
     let seen = set(&time, 10);
     assert!(seen.insert("a") && !seen.insert("a"));
@@ -140,7 +140,7 @@ fn the_clock_may_stand_still_jump_by_years_and_go_backwards() {
 }
 
 #[test]
-fn a_ttl_beyond_all_time_never_expires() {
+fn max_ttl_never_expires() {
     let time = ManualClock::new();
     let seen = DedupSet::<str>::builder()
         .ttl(Duration::MAX)
@@ -156,13 +156,13 @@ fn a_ttl_beyond_all_time_never_expires() {
             (seen.contains("a"), seen.len(), seen.stats().expired),
             (true, 1, 0)
         );
-        seen.for_each(|id, (), _| assert_eq!(id, "a"));
+        seen.for_each(|id, _| assert_eq!(id, "a"));
         assert_eq!(seen.sweep(), 0);
     }
 }
 
 #[test]
-fn a_lease_beyond_all_time_never_runs_out() {
+fn max_lease_never_expires() {
     let time = ManualClock::new();
     let builder = DedupSet::<str>::builder()
         .ttl(TTL)
@@ -174,7 +174,7 @@ fn a_lease_beyond_all_time_never_runs_out() {
     };
     time.set(Duration::MAX);
     assert!(matches!(seen.claim("a"), Claim::InFlight { .. }));
-    ticket.commit(()).expect("within the lease");
+    ticket.commit().expect("within the lease");
 }
 
 // Promise 2 is in `threads.rs`.
@@ -182,7 +182,7 @@ fn a_lease_beyond_all_time_never_runs_out() {
 // Promise 3: reading respects expiry and refreshes nothing.
 
 #[test]
-fn reading_respects_expiry_and_refreshes_nothing() {
+fn reads_respect_expiry_and_refresh_nothing() {
     let time = ManualClock::new();
     let seen = map::<u32>(&time, 10);
     assert_eq!(seen.record("id", 7), Recorded::New);
@@ -208,7 +208,7 @@ fn reading_respects_expiry_and_refreshes_nothing() {
 // Promise 4: claims.
 
 #[test]
-fn while_a_ticket_lives_its_id_is_in_flight() {
+fn claimed_id_is_in_flight_until_commit() {
     let time = ManualClock::new();
     let seen = map::<u32>(&time, 10);
     let Claim::Fresh(ticket) = seen.claim("id") else {
@@ -233,7 +233,7 @@ fn while_a_ticket_lives_its_id_is_in_flight() {
 }
 
 #[test]
-fn insert_answers_false_for_an_id_in_flight() {
+fn insert_returns_false_for_id_in_flight() {
     let seen = set(&ManualClock::new(), 10);
     let Claim::Fresh(ticket) = seen.claim("id") else {
         panic!("fresh")
@@ -245,7 +245,7 @@ fn insert_answers_false_for_an_id_in_flight() {
 }
 
 #[test]
-fn dropping_or_releasing_a_ticket_makes_the_next_delivery_fresh() {
+fn dropped_or_released_ticket_frees_its_id() {
     let seen = map::<u32>(&ManualClock::new(), 10);
     let Claim::Fresh(ticket) = seen.claim("id") else {
         panic!("fresh")
@@ -264,7 +264,7 @@ fn dropping_or_releasing_a_ticket_makes_the_next_delivery_fresh() {
 }
 
 #[test]
-fn a_handler_that_panics_loses_nothing() {
+fn panicking_handler_releases_its_id() {
     let seen = map::<u32>(&ManualClock::new(), 10);
     let handled = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
         let Claim::Fresh(_ticket) = seen.claim("id") else {
@@ -295,7 +295,7 @@ fn commit_starts_the_ttl() {
 }
 
 #[test]
-fn a_ticket_past_its_lease_is_void_and_one_new_claimant_gets_in() {
+fn expired_lease_admits_one_new_claimant() {
     let time = ManualClock::new();
     let seen = map::<u32>(&time, 10);
     let Claim::Fresh(late) = seen.claim("id") else {
@@ -326,7 +326,7 @@ fn a_ticket_past_its_lease_is_void_and_one_new_claimant_gets_in() {
 }
 
 #[test]
-fn a_ticket_dropped_after_its_lease_does_not_release_the_next_claim() {
+fn late_drop_does_not_release_the_next_claim() {
     let time = ManualClock::new();
     let seen = map::<u32>(&time, 10);
     let Claim::Fresh(late) = seen.claim("id") else {
@@ -341,7 +341,7 @@ fn a_ticket_dropped_after_its_lease_does_not_release_the_next_claim() {
 }
 
 #[test]
-fn claims_beyond_the_bound_in_flight_are_turned_away_until_a_place_is_free() {
+fn claim_returns_full_at_max_in_flight() {
     let time = ManualClock::new();
     let seen = map::<u32>(&time, 10);
     let tickets: Vec<_> = ["a", "b", "c"].map(|id| seen.claim(id)).into();
@@ -365,7 +365,7 @@ fn claims_beyond_the_bound_in_flight_are_turned_away_until_a_place_is_free() {
 }
 
 #[test]
-fn leases_that_ran_out_in_another_shard_give_their_places_back() {
+fn expired_leases_of_other_shards_free_their_places() {
     let time = ManualClock::new();
     let builder = DedupSet::<u64>::builder()
         .ttl(TTL)
@@ -390,7 +390,7 @@ fn leases_that_ran_out_in_another_shard_give_their_places_back() {
 }
 
 #[test]
-fn an_owned_ticket_outlives_the_borrow_and_the_map() {
+fn owned_ticket_keeps_the_map_alive() {
     let seen = map::<u32>(&ManualClock::new(), 10);
     let Claim::Fresh(ticket) = seen.claim_owned("id") else {
         panic!("fresh")
@@ -406,12 +406,12 @@ fn an_owned_ticket_outlives_the_borrow_and_the_map() {
 }
 
 #[test]
-fn a_claimed_id_is_neither_removed_nor_cleared() {
+fn remove_and_clear_keep_claimed_ids() {
     let seen = map::<u32>(&ManualClock::new(), 10);
     let Claim::Fresh(ticket) = seen.claim("id") else {
         panic!("fresh")
     };
-    assert!(!seen.remove("id"));
+    assert_eq!(seen.remove("id"), None);
     seen.clear();
     assert!(matches!(seen.claim("id"), Claim::InFlight { .. }));
     ticket.commit(1).expect("within the lease");
@@ -421,7 +421,7 @@ fn a_claimed_id_is_neither_removed_nor_cleared() {
 // Promise 5: bounds.
 
 #[test]
-fn at_the_bound_the_oldest_go_and_never_the_newcomer() {
+fn insert_at_bound_evicts_the_oldest() {
     let time = ManualClock::new();
     for max in [1, 2, 63, 64, 65, 1_000] {
         let seen = set(&time, max);
@@ -441,7 +441,7 @@ fn at_the_bound_the_oldest_go_and_never_the_newcomer() {
 }
 
 #[test]
-fn an_id_in_flight_is_never_evicted() {
+fn eviction_spares_ids_in_flight() {
     let seen = map::<u32>(&ManualClock::new(), 2);
     let Claim::Fresh(ticket) = seen.claim("claimed") else {
         panic!("fresh")
@@ -455,7 +455,7 @@ fn an_id_in_flight_is_never_evicted() {
 }
 
 #[test]
-fn the_bound_on_bytes_evicts_the_oldest() {
+fn max_bytes_evicts_the_oldest() {
     let seen = DedupSet::<str>::builder()
         .ttl(TTL)
         .max_entries(100)
@@ -481,7 +481,7 @@ fn the_bound_on_bytes_evicts_the_oldest() {
 }
 
 #[test]
-fn a_key_that_alone_exceeds_the_bytes_is_answered_as_new_and_not_stored() {
+fn key_above_max_bytes_is_rejected() {
     let seen = DedupSet::<[u8]>::builder()
         .ttl(TTL)
         .max_entries(100)
@@ -497,17 +497,20 @@ fn a_key_that_alone_exceeds_the_bytes_is_answered_as_new_and_not_stored() {
     let Claim::Fresh(ticket) = seen.claim(&long) else {
         panic!("fresh")
     };
-    ticket.commit(()).expect("handled");
+    assert!(!ticket.is_stored(), "the caller can tell it apart");
+    assert_eq!((ticket.key(), ticket.extend(TTL)), (None, Ok(())));
+    ticket.commit().expect("handled");
     let stats = seen.stats();
     assert_eq!(
         (stats.rejected, stats.len, stats.evicted, stats.in_flight),
         (3, 1, 0, 0)
     );
-    assert!(seen.contains(b"kept"), "nothing had to go for it");
+    assert!(seen.contains(b"kept"), "nothing was evicted for it");
+    assert_eq!(seen.record(&long), Recorded::Rejected { value: () });
 }
 
 #[test]
-fn a_key_for_which_the_ids_in_flight_leave_no_room_is_answered_as_new_and_not_stored() {
+fn key_without_room_beside_claims_is_rejected() {
     let builder = DedupSet::<str>::builder()
         .ttl(TTL)
         .max_entries(100)
@@ -535,7 +538,7 @@ fn a_key_for_which_the_ids_in_flight_leave_no_room_is_answered_as_new_and_not_st
 // Promise 7: what is counted is live.
 
 #[test]
-fn len_counts_live_entries_and_the_oldest_is_younger_than_the_ttl() {
+fn len_counts_live_ids_only() {
     let time = ManualClock::new();
     let seen = set(&time, 100_000);
     for second in 0..5_000_u64 {
@@ -560,7 +563,7 @@ fn len_counts_live_entries_and_the_oldest_is_younger_than_the_ttl() {
 // What else a user would expect.
 
 #[test]
-fn a_removed_id_is_fresh_and_its_place_is_free() {
+fn removed_id_is_new_and_frees_its_place() {
     let time = ManualClock::new();
     let seen = set(&time, 3);
     for id in ["a", "b", "c"] {
@@ -574,7 +577,7 @@ fn a_removed_id_is_fresh_and_its_place_is_free() {
 }
 
 #[test]
-fn an_old_id_survives_any_number_of_others_that_come_and_are_removed() {
+fn old_id_survives_inserts_and_removals_of_others() {
     let time = ManualClock::new();
     let mut seen = unsync::DedupSet::<str>::builder()
         .ttl(TTL)
@@ -593,7 +596,7 @@ fn an_old_id_survives_any_number_of_others_that_come_and_are_removed() {
 }
 
 #[test]
-fn clear_forgets_all_and_the_counters_stay() {
+fn clear_removes_ids_and_keeps_counters() {
     let seen = set(&ManualClock::new(), 100_000);
     for id in 0..50_000 {
         seen.insert(&id.to_string());
@@ -611,7 +614,7 @@ fn clear_forgets_all_and_the_counters_stay() {
 }
 
 #[test]
-fn in_a_batch_the_first_occurrence_wins() {
+fn insert_batch_accepts_the_first_of_equal_ids() {
     let time = ManualClock::new();
     let seen = DedupSet::<u64>::builder()
         .ttl(TTL)
@@ -652,7 +655,7 @@ fn for_each_visits_live_ids_oldest_first_across_shards() {
 }
 
 #[test]
-fn for_each_ends_however_much_is_recorded_meanwhile() {
+fn for_each_skips_ids_recorded_during_it() {
     for (shards, step) in [
         (1, Duration::ZERO),
         (1, NANO),
@@ -668,7 +671,7 @@ fn for_each_ends_however_much_is_recorded_meanwhile() {
             let seen = builder.clock(time.clock()).build().expect("sound limits");
             (0..1_000).for_each(|id| assert!(seen.insert(&id)));
             let mut visited = Vec::new();
-            seen.for_each(|&id, (), _| {
+            seen.for_each(|&id, _| {
                 time.advance(step);
                 assert!(seen.insert(&(1_000 + visited.len() as u64)));
                 visited.push(id);
@@ -683,7 +686,7 @@ fn for_each_ends_however_much_is_recorded_meanwhile() {
 }
 
 #[test]
-fn a_hash_set_is_swapped_by_changing_its_type() {
+fn set_replaces_hash_set_by_type_alone() {
     fn handled<'a>(ids: &[&'a str], mut insert: impl FnMut(&'a str) -> bool) -> Vec<&'a str> {
         ids.iter().copied().filter(|&id| insert(id)).collect()
     }

@@ -11,7 +11,7 @@ use leakproof::{Claim, DedupMap, DedupSet, ManualClock, Recorded};
 const TTL: Duration = Duration::from_secs(60);
 
 #[test]
-fn of_many_concurrent_inserts_exactly_one_is_new() {
+fn concurrent_inserts_return_true_once() {
     let seen = DedupSet::<u64>::builder()
         .ttl(TTL)
         .max_entries(100_000)
@@ -34,7 +34,7 @@ fn of_many_concurrent_inserts_exactly_one_is_new() {
 }
 
 #[test]
-fn of_many_concurrent_records_and_batches_exactly_one_is_new() {
+fn concurrent_records_and_batches_return_new_once() {
     let seen = DedupSet::<str>::builder()
         .ttl(TTL)
         .max_entries(100_000)
@@ -50,14 +50,14 @@ fn of_many_concurrent_records_and_batches_exactly_one_is_new() {
             .count(),
         _ => ids
             .iter()
-            .filter(|id| seen.record(id, ()) == Recorded::New)
+            .filter(|id| seen.record(id) == Recorded::New)
             .count(),
     });
     assert_eq!(new.iter().sum::<usize>(), ids.len());
 }
 
 #[test]
-fn of_many_concurrent_claims_exactly_one_is_fresh_and_all_ids_are_handled_once() {
+fn concurrent_claims_handle_each_id_once() {
     let builder = DedupMap::<u64, usize>::builder()
         .ttl(TTL)
         .max_entries(100_000)
@@ -101,7 +101,7 @@ fn of_many_concurrent_claims_exactly_one_is_fresh_and_all_ids_are_handled_once()
 }
 
 #[test]
-fn bounds_hold_while_threads_insert_remove_sweep_and_the_clock_jumps() {
+fn bounds_hold_under_concurrent_writes() {
     let time = ManualClock::new();
     let builder = DedupMap::<str, u64>::builder()
         .ttl(TTL)
@@ -136,7 +136,7 @@ fn bounds_hold_while_threads_insert_remove_sweep_and_the_clock_jumps() {
 }
 
 #[test]
-fn a_thread_that_dies_half_way_releases_its_claims_and_poisons_nothing() {
+fn panicking_thread_releases_its_claims() {
     let seen = DedupSet::<str>::new(100, TTL);
     let died = thread::scope(|scope| {
         let claim = || {

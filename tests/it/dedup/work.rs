@@ -81,7 +81,7 @@ fn map(time: &ManualClock, max: usize) -> unsync::DedupMap<Probe, Probe> {
 }
 
 #[test]
-fn no_call_touches_more_than_64_entries_while_growing_expiring_and_shrinking() {
+fn calls_touch_64_entries_while_growing_and_expiring() {
     let time = ManualClock::new();
     let mut seen = map(&time, 1 << 20);
     let mut most = Most::default();
@@ -108,7 +108,7 @@ fn no_call_touches_more_than_64_entries_while_growing_expiring_and_shrinking() {
 }
 
 #[test]
-fn no_call_touches_more_than_64_entries_at_the_bound_and_with_claims() {
+fn calls_touch_64_entries_at_bound_and_with_claims() {
     let time = ManualClock::new();
     let mut seen = map(&time, 5_000);
     let mut most = Most::default();
@@ -133,7 +133,7 @@ fn no_call_touches_more_than_64_entries_at_the_bound_and_with_claims() {
 }
 
 #[test]
-fn a_long_key_evicts_as_many_as_it_needs_and_touches_few() {
+fn long_key_evicts_many_ids_and_touches_few() {
     let (entries, bytes) = (100_000, 100_000 * 8);
     let time = ManualClock::new();
     let builder = unsync::DedupMap::<str, Probe>::builder()
@@ -170,7 +170,7 @@ impl BuildHasher for Counting {
 }
 
 #[test]
-fn string_keys_are_rehashed_a_few_per_call() {
+fn resize_hashes_a_few_keys_per_call() {
     let time = ManualClock::new();
     let builder = unsync::DedupSet::<str>::builder()
         .ttl(TTL)

@@ -1,0 +1,546 @@
+//! `Core`: one shard's ids, or those of a single-threaded map, without clock, hasher or lock.
+//!
+//! Methods take the time and the hash of the key, and leave what they removed for the caller to drop without a lock:
+//! see [`take_drops`](Core::take_drops). Every method that writes first expires what is due, so that everything in the
+//! logs is live from there on.
+
+use std::hash::BuildHasher;
+use std::mem::take;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::claim::{Claim, Recorded, Token};
+use super::in_flight::{InFlight, Permits};
+use super::log::columns::KeyColumn;
+use super::log::{DeferredDrops, Log, Seq};
+use crate::clock::Nanos;
+use crate::key::Key;
+use crate::stats::DedupStats;
+use crate::sweep::Swept;
+
+/// The validated limits of a map or of one of its shards.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Limits {
+    pub(super) ttl: Nanos,
+    pub(super) lease: Nanos,
+    pub(super) max_entries: usize,
+    pub(super) max_bytes: Option<usize>,
+}
+
+/// `repr(C)`: see `Sharded`.
+#[repr(C)]
+pub(super) struct Core<K: ?Sized + Key, V> {
+    /// The latest time of any write. An earlier reading counts as this one.
+    latest: Nanos,
+    counts: Counts,
+    recorded: Log<K, V>,
+    in_flight: InFlight<K>,
+    limits: Limits,
+    drops: Drops<K, V>,
+}
+
+#[derive(Default)]
+#[repr(C)]
+struct Counts {
+    inserted: u64,
+    duplicates: u64,
+    evicted: u64,
+    evicted_by_bytes: u64,
+    high_water: usize,
+    /// `Nanos::MAX` while nothing was evicted.
+    shortest_window: Nanos,
+    in_flight_hits: u64,
+    expired: u64,
+    removed: u64,
+    rejected: u64,
+    released: u64,
+    leases_expired: u64,
+    claims_rejected: u64,
+}
+
+/// What was removed and is still to be dropped.
+pub(super) struct Drops<K: ?Sized + Key, V> {
+    recorded: DeferredDrops<K, V>,
+    in_flight: super::in_flight::Drops<K>,
+}
+
+impl<K: ?Sized + Key, V> Default for Drops<K, V> {
+    fn default() -> Self {
+        Self {
+            recorded: DeferredDrops::default(),
+            in_flight: super::in_flight::Drops::default(),
+        }
+    }
+}
+
+/// The result of a record or a claim, before any value is cloned.
+pub(super) enum Outcome<T> {
+    Fresh(T),
+    /// The age is not part of it: to read the time is another cache miss, which `insert` does not need.
+    Duplicate(Seq),
+    InFlight {
+        since: Duration,
+    },
+    /// There is no room: a claim is full, and a record is rejected.
+    Full,
+}
+
+impl<K: ?Sized + Key, V> Core<K, V> {
+    pub(super) fn new(limits: Limits, permits: Arc<Permits>) -> Self {
+        Self {
+            latest: 0,
+            counts: Counts {
+                shortest_window: Nanos::MAX,
+                ..Counts::default()
+            },
+            recorded: Log::new(limits.ttl, limits.max_entries),
+            in_flight: InFlight::new(limits.lease, permits),
+            limits,
+            drops: Drops::default(),
+        }
+    }
+
+    /// Returns what was removed since the last call, to be dropped without a lock.
+    #[inline]
+    pub(super) fn take_drops(&mut self) -> Option<Drops<K, V>> {
+        let none = self.drops.recorded.is_empty() && self.drops.in_flight.is_empty();
+        (!none).then(|| take(&mut self.drops))
+    }
+
+    pub(super) fn limits(&self) -> &Limits {
+        &self.limits
+    }
+
+    fn evict(&mut self, now: Nanos) {
+        let time = self.recorded.evict();
+        self.count_evicted(now, 1, time);
+    }
+
+    /// Counts evicted entries, the newest of which was recorded at `time`.
+    #[inline]
+    fn count_evicted(&mut self, now: Nanos, count: usize, time: Nanos) {
+        self.counts.evicted += count as u64;
+        self.counts.shortest_window = self.counts.shortest_window.min(now - time);
+    }
+
+    /// Evicts until there is room for this many more entries and bytes beside the ids in flight. Returns `false` if
+    /// these leave no room.
+    #[inline]
+    fn make_room(&mut self, now: Nanos, entries: usize, bytes: u64) -> bool {
+        if self.limits.max_bytes.is_some() && !self.make_room_for_bytes(now, bytes) {
+            return false;
+        }
+        while self.recorded.len() + entries > self.limits.max_entries {
+            self.evict(now);
+        }
+        true
+    }
+
+    fn make_room_for_bytes(&mut self, now: Nanos, bytes: u64) -> bool {
+        let max_bytes = self.limits.max_bytes.map_or(u64::MAX, |max| max as u64);
+        let kept = self.in_flight.settled_bytes().saturating_add(bytes);
+        let Some(left) = max_bytes.checked_sub(kept) else {
+            return false;
+        };
+        let before = self.counts.evicted;
+        // Among keys of similar length, one or two have to go. For a much longer key it may be thousands.
+        for _ in 0..4 {
+            if self.recorded.settled_bytes() <= left {
+                break;
+            }
+            self.evict(now);
+        }
+        let excess = self.recorded.settled_bytes().saturating_sub(left);
+        if excess > 0 {
+            let (evicted, newest) = self.recorded.evict_bytes(excess);
+            self.count_evicted(now, evicted, newest);
+        }
+        self.counts.evicted_by_bytes += self.counts.evicted - before;
+        true
+    }
+
+    pub(super) fn value(&self, seq: Seq) -> &V {
+        self.recorded.value(seq)
+    }
+
+    /// Returns the age of an entry at the latest write.
+    fn age_of(&self, seq: Seq) -> Duration {
+        Duration::from_nanos(self.recorded.age(self.latest, seq))
+    }
+
+    /// Returns the live entry under this key, and its age.
+    pub(super) fn find(&self, now: Nanos, hash: u64, key: &K) -> Option<(Seq, Duration)> {
+        let now = self.latest.max(now);
+        let seq = self.recorded.find_live(now, hash, key)?;
+        Some((seq, Duration::from_nanos(self.recorded.age(now, seq))))
+    }
+
+    /// Loads what a lookup of these hashes will read.
+    pub(super) fn touch(&self, hashes: impl Iterator<Item = u64>) {
+        self.recorded.touch(hashes);
+    }
+
+    pub(super) fn len(&self, now: Nanos) -> usize {
+        self.recorded.live_at(self.latest.max(now)).0
+    }
+
+    pub(super) fn stats(&self, now: Nanos) -> DedupStats {
+        let now = self.latest.max(now);
+        let (len, bytes, oldest) = self.recorded.live_at(now);
+        let (in_flight, in_flight_bytes) = self.in_flight.live_at(now);
+        let counts = &self.counts;
+        DedupStats {
+            len,
+            max_entries: self.limits.max_entries,
+            high_water: counts.high_water,
+            oldest_entry_age: oldest.map(Duration::from_nanos),
+            ttl: Duration::from_nanos(self.limits.ttl),
+            bytes: bytes + in_flight_bytes,
+            max_bytes: self.limits.max_bytes.map(|max| max as u64),
+            shortest_window: (counts.evicted > 0)
+                .then(|| Duration::from_nanos(counts.shortest_window)),
+            in_flight,
+            max_in_flight: self.in_flight.max(),
+            inserted: counts.inserted,
+            duplicates: counts.duplicates,
+            in_flight_hits: counts.in_flight_hits,
+            expired: counts.expired + (self.recorded.len() - len) as u64,
+            evicted: counts.evicted,
+            evicted_by_bytes: counts.evicted_by_bytes,
+            removed: counts.removed,
+            rejected: counts.rejected,
+            released: counts.released,
+            leases_expired: counts.leases_expired + (self.in_flight.len() - in_flight) as u64,
+            claims_rejected: counts.claims_rejected,
+        }
+    }
+
+    /// Counts a claim that was answered with `Full`.
+    pub(super) fn count_claim_rejected(&mut self) {
+        self.counts.claims_rejected += 1;
+    }
+
+    /// Converts what [`record`](Self::record) returned. `value` is what it left of the value.
+    pub(super) fn recorded_result(
+        &self,
+        outcome: &Outcome<()>,
+        value: &mut Option<V>,
+    ) -> Recorded<V>
+    where
+        V: Clone,
+    {
+        match *outcome {
+            Outcome::Fresh(()) => Recorded::New,
+            Outcome::InFlight { .. } => Recorded::InFlight,
+            Outcome::Duplicate(seq) => Recorded::Duplicate {
+                age: self.age_of(seq),
+                value: self.value(seq).clone(),
+            },
+            Outcome::Full => Recorded::Rejected {
+                value: value.take().expect("it was not stored"),
+            },
+        }
+    }
+
+    /// Converts what [`claim`](Self::claim) returned.
+    pub(super) fn claim_result(&self, outcome: Outcome<Token>) -> Claim<Token, V>
+    where
+        V: Clone,
+    {
+        match outcome {
+            Outcome::Fresh(token) => Claim::Fresh(token),
+            Outcome::InFlight { since } => Claim::InFlight { since },
+            Outcome::Duplicate(seq) => Claim::Duplicate {
+                age: self.age_of(seq),
+                value: self.value(seq).clone(),
+            },
+            Outcome::Full => Claim::Full,
+        }
+    }
+
+    /// Returns the key of a claim whose lease has not expired.
+    pub(super) fn claimed_key(&self, now: Nanos, token: &Token) -> Option<&K> {
+        self.in_flight.key(self.latest.max(now), token)
+    }
+
+    /// Returns the position from which to iterate.
+    pub(super) fn cursor(&self, now: Nanos) -> Cursor {
+        Cursor {
+            next: None,
+            begun: self.latest.max(now),
+            end: self.recorded.end(),
+        }
+    }
+
+    /// Returns the next live entry of an iteration.
+    pub(super) fn next_entry(&self, now: Nanos, cursor: &mut Cursor) -> Option<(&K, &V, Duration)> {
+        let now = self.latest.max(now);
+        loop {
+            let seq = self.recorded.next(cursor.next)?;
+            if cursor.is_new(seq, self.recorded.time(seq)) {
+                return None;
+            }
+            cursor.next = Some(seq.wrapping_add(1));
+            if self.recorded.is_live(now, seq) {
+                let age = Duration::from_nanos(self.recorded.age(now, seq));
+                return Some((self.recorded.key(seq), self.recorded.value(seq), age));
+            }
+        }
+    }
+}
+
+impl<K: ?Sized + Key, V> Core<K, V> {
+    /// Expires entries and leases. Returns the effective time.
+    pub(super) fn expire(&mut self, now: Nanos, hasher: &impl BuildHasher) -> Nanos {
+        self.latest = self.latest.max(now);
+        self.counts.expired += self.recorded.expire(self.latest) as u64;
+        let leases = self
+            .in_flight
+            .expire(self.latest, hasher, &mut self.drops.in_flight);
+        self.counts.leases_expired += leases as u64;
+        self.latest
+    }
+
+    /// Runs before every write: expires what is due, and does a bounded part of the pending work. Returns the
+    /// effective time.
+    #[inline]
+    fn prepare_write(&mut self, now: Nanos, hasher: &impl BuildHasher) -> Nanos {
+        self.latest = self.latest.max(now);
+        if self.recorded.is_due(self.latest) || self.in_flight.is_due(self.latest) {
+            self.run_maintenance(hasher);
+        }
+        self.latest
+    }
+
+    #[inline(never)]
+    fn run_maintenance(&mut self, hasher: &impl BuildHasher) {
+        self.expire(self.latest, hasher);
+        self.recorded.maintain(hasher, &mut self.drops.recorded);
+        self.in_flight.maintain(hasher, &mut self.drops.in_flight);
+    }
+
+    /// Looks an id up among the recorded ones and those in flight.
+    #[inline]
+    fn look_up<T>(&mut self, hash: u64, key: &K) -> Option<Outcome<T>> {
+        if let Some(seq) = self.recorded.find(hash, key) {
+            self.counts.duplicates += 1;
+            return Some(Outcome::Duplicate(seq));
+        }
+        let since = self.in_flight.find(self.latest, hash, key)?;
+        self.counts.in_flight_hits += 1;
+        Some(Outcome::InFlight {
+            since: Duration::from_nanos(self.latest - since),
+        })
+    }
+
+    /// Records an id, unless it is recorded or in flight. Takes the value if it is stored; otherwise the value stays
+    /// with the caller, who drops it without a lock.
+    #[inline]
+    pub(super) fn record(
+        &mut self,
+        now: Nanos,
+        hash: u64,
+        key: &K,
+        value: &mut Option<V>,
+        hasher: &impl BuildHasher,
+    ) -> Outcome<()> {
+        let now = self.prepare_write(now, hasher);
+        if let Some(found) = self.look_up(hash, key) {
+            return found;
+        }
+        if !self.make_room(now, 1, K::Column::weigh(key)) {
+            self.counts.rejected += 1;
+            return Outcome::Full;
+        }
+        self.recorded.push(now, hash, key, value);
+        self.count_inserted();
+        Outcome::Fresh(())
+    }
+
+    #[inline]
+    fn count_inserted(&mut self) {
+        self.counts.inserted += 1;
+        self.counts.high_water = self.counts.high_water.max(self.recorded.len());
+    }
+
+    /// Removes a recorded id and returns its value.
+    pub(super) fn remove(
+        &mut self,
+        now: Nanos,
+        hash: u64,
+        key: &K,
+        hasher: &impl BuildHasher,
+    ) -> Option<V>
+    where
+        V: Clone,
+    {
+        self.prepare_write(now, hasher);
+        let seq = self.recorded.find(hash, key)?;
+        let value = self.recorded.take(hash, seq, &mut self.drops.recorded);
+        self.counts.removed += 1;
+        self.recorded.after_removal(hasher);
+        value
+    }
+
+    /// Removes all recorded ids. Claims stay in flight.
+    pub(super) fn clear(&mut self, now: Nanos, hasher: &impl BuildHasher) {
+        self.expire(now, hasher);
+        self.counts.removed += self.recorded.len() as u64;
+        self.recorded.clear(&mut self.drops.recorded);
+    }
+
+    /// Frees up to `budget` expired entries. The result counts recorded ones only.
+    pub(super) fn sweep(&mut self, now: Nanos, budget: usize, hasher: &impl BuildHasher) -> Swept {
+        self.expire(now, hasher);
+        let (freed, more) = self
+            .recorded
+            .sweep(budget, hasher, &mut self.drops.recorded);
+        let more_in_flight = self
+            .in_flight
+            .sweep(budget, hasher, &mut self.drops.in_flight);
+        Swept {
+            freed,
+            more: more || more_in_flight,
+        }
+    }
+
+    /// Claims an id, unless it is recorded or in flight.
+    ///
+    /// Does not count a claim that finds no room, because leases that expired in other shards may make some.
+    pub(super) fn claim(
+        &mut self,
+        now: Nanos,
+        hash: u64,
+        key: &K,
+        hasher: &impl BuildHasher,
+    ) -> Outcome<Token> {
+        let now = self.prepare_write(now, hasher);
+        if let Some(found) = self.look_up(hash, key) {
+            return found;
+        }
+        let bytes = K::Column::weigh(key);
+        if self.limits.max_bytes.is_some_and(|max| bytes > max as u64) {
+            self.counts.rejected += 1;
+            return Outcome::Fresh(Token { hash, number: None });
+        }
+        let permits = Arc::clone(self.in_flight.permits());
+        // Taken before any id is evicted, and given back if the key's `Clone` panics.
+        let Some(permit) = permits.take().filter(|_| self.make_room(now, 0, bytes)) else {
+            return Outcome::Full;
+        };
+        let number = self.in_flight.push(now, hash, key);
+        permit.keep();
+        Outcome::Fresh(Token {
+            hash,
+            number: Some(number),
+        })
+    }
+
+    /// Records a claimed id. Returns `false` if its lease has expired. Takes the value if it is stored.
+    pub(super) fn commit(
+        &mut self,
+        now: Nanos,
+        token: &Token,
+        value: &mut Option<V>,
+        hasher: &impl BuildHasher,
+    ) -> bool {
+        if token.number.is_none() {
+            return true;
+        }
+        let now = self.prepare_write(now, hasher);
+        if self.in_flight.key(now, token).is_none() {
+            return false;
+        }
+        self.make_room(now, 1, 0);
+        // The key is looked up once more, because `make_room` needs the whole core.
+        let Some(key) = self.in_flight.key(now, token) else {
+            return false;
+        };
+        self.recorded.push(now, token.hash, key, value);
+        self.count_inserted();
+        self.in_flight
+            .remove(now, token, hasher, &mut self.drops.in_flight);
+        true
+    }
+
+    /// Releases a claimed id.
+    pub(super) fn release(&mut self, now: Nanos, token: &Token, hasher: &impl BuildHasher) {
+        let now = self.expire(now, hasher);
+        let released = self
+            .in_flight
+            .remove(now, token, hasher, &mut self.drops.in_flight);
+        self.counts.released += u64::from(released);
+    }
+
+    /// Lets a lease end `duration` from now, or when it would end anyway if that is later. Returns `false` if it has
+    /// expired.
+    pub(super) fn extend(
+        &mut self,
+        now: Nanos,
+        token: &Token,
+        duration: Nanos,
+        hasher: &impl BuildHasher,
+    ) -> bool {
+        let now = self.prepare_write(now, hasher);
+        let until = now.saturating_add(duration);
+        token.number.is_none()
+            || self
+                .in_flight
+                .extend(now, token, until, hasher, &mut self.drops.in_flight)
+    }
+
+    /// Checks every invariant in linear time.
+    ///
+    /// # Panics
+    ///
+    /// Panics if an invariant does not hold.
+    pub(super) fn validate(&self, hasher: &impl BuildHasher) {
+        self.recorded.validate(hasher);
+        self.in_flight.validate(hasher);
+        assert!(
+            self.recorded.len() <= self.limits.max_entries,
+            "the bound on entries"
+        );
+        let bytes = self.recorded.bytes() + self.in_flight.bytes();
+        assert!(
+            self.limits.max_bytes.is_none_or(|max| bytes <= max as u64),
+            "the bound on bytes"
+        );
+    }
+}
+
+impl<K: ?Sized + Key> Core<K, ()> {
+    /// Records an id without a value. Returns `false` if it is recorded or in flight.
+    #[inline]
+    pub(super) fn insert(
+        &mut self,
+        now: Nanos,
+        hash: u64,
+        key: &K,
+        hasher: &impl BuildHasher,
+    ) -> bool {
+        let outcome = self.record(now, hash, key, &mut Some(()), hasher);
+        // A rejected id is new as well: to handle it twice is better than to lose it.
+        matches!(outcome, Outcome::Fresh(()) | Outcome::Full)
+    }
+}
+
+/// The progress of an iteration, and the state at which it began.
+///
+/// An iteration ends at the first entry that was recorded after it began. Otherwise it might never catch up. An entry's
+/// time tells this, because compaction changes numbers, and its number does while the clock stands still.
+#[derive(Clone)]
+pub(super) struct Cursor {
+    next: Option<Seq>,
+    begun: Nanos,
+    end: Seq,
+}
+
+impl Cursor {
+    /// Returns `true` if an entry was recorded after the iteration began.
+    fn is_new(&self, seq: Seq, time: Nanos) -> bool {
+        // Numbers wrap. Live ones never span half of them.
+        let is_after = (seq.wrapping_sub(self.end) as i32) >= 0;
+        time > self.begun || (time == self.begun && is_after)
+    }
+}

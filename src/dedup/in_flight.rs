@@ -1,0 +1,414 @@
+//! `InFlight`: claimed ids.
+//!
+//! Claims are kept apart from the recorded ids, so no bound evicts them. Most are in a log whose time to live is the
+//! lease. A claim whose lease was extended ends out of order, so it moves to a second log that expires nothing by
+//! itself, and a map orders the ends of these leases.
+
+use std::collections::BTreeMap;
+use std::hash::BuildHasher;
+use std::sync::Arc;
+
+use super::claim::Token;
+use super::log::{DeferredDrops, Log, Seq};
+use crate::clock::Nanos;
+use crate::key::Key;
+use crate::sync::atomic::{AtomicUsize, Ordering};
+
+/// Extended leases that one call expires. The rest is treated as expired, and removed by the next calls.
+const EXPIRED: usize = 32;
+
+#[repr(C)]
+pub(super) struct InFlight<K: ?Sized + Key> {
+    leased: Log<K, u64>,
+    /// `None` until a lease is extended.
+    extended: Option<Box<Extended<K>>>,
+    next_number: u64,
+    lease: Nanos,
+    permits: Arc<Permits>,
+}
+
+struct Extended<K: ?Sized + Key> {
+    log: Log<K, ExtendedClaim>,
+    /// The hash of each claim, by the end of its lease and its number.
+    ends: BTreeMap<(Nanos, u64), u64>,
+}
+
+#[derive(Clone, Copy)]
+struct ExtendedClaim {
+    number: u64,
+    since: Nanos,
+    until: Nanos,
+}
+
+/// The place of a claim.
+enum Place {
+    Leased(Seq),
+    Extended(Seq),
+}
+
+/// What was removed and is still to be dropped.
+pub(super) struct Drops<K: ?Sized + Key> {
+    leased: DeferredDrops<K, u64>,
+    extended: DeferredDrops<K, ExtendedClaim>,
+}
+
+impl<K: ?Sized + Key> Drops<K> {
+    #[inline]
+    pub(super) fn is_empty(&self) -> bool {
+        self.leased.is_empty() && self.extended.is_empty()
+    }
+}
+
+impl<K: ?Sized + Key> Default for Drops<K> {
+    fn default() -> Self {
+        Self {
+            leased: DeferredDrops::default(),
+            extended: DeferredDrops::default(),
+        }
+    }
+}
+
+impl<K: ?Sized + Key> InFlight<K> {
+    pub(super) fn new(lease: Nanos, permits: Arc<Permits>) -> Self {
+        Self {
+            leased: Log::new(lease, permits.max),
+            extended: None,
+            next_number: 0,
+            lease,
+            permits,
+        }
+    }
+
+    pub(super) fn permits(&self) -> &Arc<Permits> {
+        &self.permits
+    }
+
+    /// Returns the bound on claims in all shards.
+    pub(super) fn max(&self) -> usize {
+        self.permits.max
+    }
+
+    /// Returns the number of claims, some of which may have expired.
+    pub(super) fn len(&self) -> usize {
+        self.leased.len()
+            + self
+                .extended
+                .as_ref()
+                .map_or(0, |extended| extended.log.len())
+    }
+
+    /// Returns the bytes of these claims' keys.
+    pub(super) fn bytes(&self) -> u64 {
+        self.leased.bytes()
+            + self
+                .extended
+                .as_ref()
+                .map_or(0, |extended| extended.log.bytes())
+    }
+
+    /// Returns the same: see [`Log::settled_bytes`].
+    pub(super) fn settled_bytes(&mut self) -> u64 {
+        let extended = self.extended.as_mut();
+        self.leased.settled_bytes() + extended.map_or(0, |extended| extended.log.settled_bytes())
+    }
+
+    /// Returns the number of claims that are live at `now`, and the bytes of their keys. Takes a step for each extended
+    /// lease that has expired since the last write.
+    pub(super) fn live_at(&self, now: Nanos) -> (usize, u64) {
+        let (live, bytes, _) = self.leased.live_at(now);
+        let Some(extended) = &self.extended else {
+            return (live, bytes);
+        };
+        let log = &extended.log;
+        extended.expired(now).fold(
+            (live + log.len(), bytes + log.bytes()),
+            |(live, bytes), (number, hash)| {
+                let seq = extended.find(hash, number);
+                let weight = seq.map_or(0, |seq| log.weight(seq));
+                (live - 1, bytes - weight)
+            },
+        )
+    }
+
+    /// Returns the time since which the id with this key is in flight.
+    #[inline]
+    pub(super) fn find(&self, now: Nanos, hash: u64, key: &K) -> Option<Nanos> {
+        if self.leased.len() > 0 {
+            if let Some(seq) = self.leased.find(hash, key) {
+                return Some(self.leased.time(seq));
+            }
+        }
+        let extended = self.extended.as_ref()?;
+        let seq = extended.log.find(hash, key)?;
+        let claim = extended.log.value(seq);
+        is_live(claim.until, now).then_some(claim.since)
+    }
+
+    /// Returns the place of a claim whose lease has not expired.
+    fn place(&self, now: Nanos, token: &Token) -> Option<Place> {
+        let number = token.number?;
+        let leased = self
+            .leased
+            .find_by_value(token.hash, |&claimed| claimed == number)
+            .filter(|&seq| self.leased.is_live(now, seq));
+        if let Some(seq) = leased {
+            return Some(Place::Leased(seq));
+        }
+        let extended = self.extended.as_ref()?;
+        let seq = extended.find(token.hash, number)?;
+        is_live(extended.log.value(seq).until, now).then_some(Place::Extended(seq))
+    }
+
+    /// Returns the key of a claim whose lease has not expired.
+    pub(super) fn key(&self, now: Nanos, token: &Token) -> Option<&K> {
+        match self.place(now, token)? {
+            Place::Leased(seq) => Some(self.leased.key(seq)),
+            Place::Extended(seq) => self.extended.as_ref().map(|extended| extended.log.key(seq)),
+        }
+    }
+
+    /// Adds a claim and returns its number. The caller holds a permit for it.
+    pub(super) fn push(&mut self, now: Nanos, hash: u64, key: &K) -> u64 {
+        let number = self.next_number;
+        self.leased.push(now, hash, key, &mut Some(number));
+        self.next_number += 1;
+        number
+    }
+
+    /// Removes a claim. Returns `false` if its lease has expired.
+    pub(super) fn remove(
+        &mut self,
+        now: Nanos,
+        token: &Token,
+        hasher: &impl BuildHasher,
+        drops: &mut Drops<K>,
+    ) -> bool {
+        let Some(place) = self.place(now, token) else {
+            return false;
+        };
+        // Given back even if the hash of another key panics.
+        let _permit = self.permits.taken();
+        match (place, &mut self.extended) {
+            (Place::Extended(seq), Some(extended)) => {
+                extended.remove(token.hash, seq, hasher, &mut drops.extended);
+            }
+            (Place::Leased(seq), _) => {
+                self.leased
+                    .remove(token.hash, seq, hasher, &mut drops.leased);
+            }
+            (Place::Extended(_), None) => {}
+        }
+        true
+    }
+
+    /// Lets a lease end at `until`, or when it would end anyway if that is later. Returns `false` if it has expired.
+    pub(super) fn extend(
+        &mut self,
+        now: Nanos,
+        token: &Token,
+        until: Nanos,
+        hasher: &impl BuildHasher,
+        drops: &mut Drops<K>,
+    ) -> bool {
+        let (Some(place), Some(number)) = (self.place(now, token), token.number) else {
+            return false;
+        };
+        let max = self.permits.max;
+        let extended = self.extended.get_or_insert_with(|| Extended::boxed(max));
+        match place {
+            Place::Leased(seq) => {
+                let since = self.leased.time(seq);
+                let claim = ExtendedClaim {
+                    number,
+                    since,
+                    until: until.max(since.saturating_add(self.lease)),
+                };
+                extended
+                    .log
+                    .push(now, token.hash, self.leased.key(seq), &mut Some(claim));
+                extended.ends.insert((claim.until, number), token.hash);
+                self.leased
+                    .remove(token.hash, seq, hasher, &mut drops.leased);
+            }
+            Place::Extended(seq) => {
+                let claim = extended.log.value_mut(seq);
+                extended.ends.remove(&(claim.until, number));
+                claim.until = claim.until.max(until);
+                extended.ends.insert((claim.until, number), token.hash);
+            }
+        }
+        true
+    }
+
+    #[inline]
+    pub(super) fn is_due(&self, now: Nanos) -> bool {
+        self.leased.is_due(now)
+            || self
+                .extended
+                .as_ref()
+                .is_some_and(|extended| extended.is_due(now))
+    }
+
+    /// Removes claims whose lease has expired, and returns their number. Removes at most 32 extended ones.
+    ///
+    /// So if more are left, there are at least 32 free permits.
+    pub(super) fn expire(
+        &mut self,
+        now: Nanos,
+        hasher: &impl BuildHasher,
+        drops: &mut Drops<K>,
+    ) -> usize {
+        let mut expired = self.leased.expire(now);
+        self.permits.give_back(expired);
+        if let Some(extended) = &mut self.extended {
+            for _ in 0..EXPIRED {
+                let Some((number, hash)) = extended.expired(now).next() else {
+                    break;
+                };
+                let Some(seq) = extended.find(hash, number) else {
+                    break;
+                };
+                let _permit = self.permits.taken();
+                expired += 1;
+                extended.remove(hash, seq, hasher, &mut drops.extended);
+            }
+        }
+        expired
+    }
+
+    pub(super) fn maintain(&mut self, hasher: &impl BuildHasher, drops: &mut Drops<K>) {
+        self.leased.maintain(hasher, &mut drops.leased);
+        if let Some(extended) = &mut self.extended {
+            extended.log.maintain(hasher, &mut drops.extended);
+        }
+    }
+
+    /// Frees up to `budget` expired claims. Returns `true` if work is left.
+    pub(super) fn sweep(
+        &mut self,
+        budget: usize,
+        hasher: &impl BuildHasher,
+        drops: &mut Drops<K>,
+    ) -> bool {
+        let (_, mut more) = self.leased.sweep(budget, hasher, &mut drops.leased);
+        if let Some(extended) = &mut self.extended {
+            more |= extended.log.sweep(budget, hasher, &mut drops.extended).1;
+        }
+        more
+    }
+
+    pub(super) fn validate(&self, hasher: &impl BuildHasher) {
+        self.leased.validate(hasher);
+        let Some(extended) = &self.extended else {
+            return;
+        };
+        extended.log.validate(hasher);
+        assert_eq!(
+            extended.log.len(),
+            extended.ends.len(),
+            "the ends of leases"
+        );
+        for (&(until, number), &hash) in &extended.ends {
+            let seq = extended.find(hash, number).expect("the claim is present");
+            assert_eq!(extended.log.value(seq).until, until);
+        }
+    }
+}
+
+impl<K: ?Sized + Key> Extended<K> {
+    fn boxed(max: usize) -> Box<Self> {
+        Box::new(Self {
+            log: Log::new(Nanos::MAX, max),
+            ends: BTreeMap::new(),
+        })
+    }
+
+    fn find(&self, hash: u64, number: u64) -> Option<Seq> {
+        self.log.find_by_value(hash, |claim| claim.number == number)
+    }
+
+    fn remove(
+        &mut self,
+        hash: u64,
+        seq: Seq,
+        hasher: &impl BuildHasher,
+        drops: &mut DeferredDrops<K, ExtendedClaim>,
+    ) {
+        let claim = *self.log.value(seq);
+        self.ends.remove(&(claim.until, claim.number));
+        self.log.remove(hash, seq, hasher, drops);
+    }
+
+    /// Returns the number and hash of each claim whose lease has expired.
+    fn expired(&self, now: Nanos) -> impl Iterator<Item = (u64, u64)> {
+        self.ends
+            .iter()
+            .take_while(move |&(&(until, _), _)| !is_live(until, now))
+            .map(|(&(_, number), &hash)| (number, hash))
+    }
+
+    fn is_due(&self, now: Nanos) -> bool {
+        self.log.is_due(now) || self.expired(now).next().is_some()
+    }
+}
+
+/// Returns `true` if a lease that ends at `until` has not expired. A lease until `Nanos::MAX` never does.
+fn is_live(until: Nanos, now: Nanos) -> bool {
+    until > now || until == Nanos::MAX
+}
+
+/// The number of claims in flight, shared by all shards so that its bound is exact.
+#[derive(Debug)]
+pub(super) struct Permits {
+    max: usize,
+    used: AtomicUsize,
+}
+
+impl Permits {
+    pub(super) fn new(max: usize) -> Arc<Self> {
+        Arc::new(Self {
+            max,
+            used: AtomicUsize::new(0),
+        })
+    }
+
+    /// Takes a permit, if one is left.
+    pub(super) fn take(&self) -> Option<Permit<'_>> {
+        let more = |used| (used < self.max).then(|| used + 1);
+        // Relaxed: the count guards no other data.
+        self.used
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, more)
+            .ok()
+            .map(|_| Permit { permits: self })
+    }
+
+    /// Returns a guard that gives back a permit which was kept earlier.
+    fn taken(&self) -> Permit<'_> {
+        Permit { permits: self }
+    }
+
+    fn give_back(&self, count: usize) {
+        // An atomic write would move the cache line between cores on every call.
+        if count > 0 {
+            self.used.fetch_sub(count, Ordering::Relaxed);
+        }
+    }
+}
+
+/// A place in flight. Dropping it gives the place back, so that a panic does not lose it.
+pub(super) struct Permit<'a> {
+    permits: &'a Permits,
+}
+
+impl Permit<'_> {
+    /// Keeps the place until [`Permits::taken`] or [`Permits::give_back`].
+    pub(super) fn keep(self) {
+        std::mem::forget(self);
+    }
+}
+
+impl Drop for Permit<'_> {
+    fn drop(&mut self) {
+        self.permits.give_back(1);
+    }
+}

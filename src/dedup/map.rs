@@ -1,0 +1,531 @@
+//! `DedupMap`: shards of the core behind `&self`.
+//!
+//! A thin shell: it reads the clock, hashes the key, locks the shard, calls the core, and drops what was removed after
+//! it has released the lock.
+
+use std::fmt;
+use std::hash::BuildHasher;
+use std::sync::{Arc, Weak};
+use std::time::Duration;
+
+use super::BATCH;
+use super::builder::DedupBuilder;
+use super::claim::{Claim, LeaseExpired, Recorded, Ticket, Token};
+use super::core::{Core, Limits};
+use super::log::columns::{Column, KeyColumn};
+use crate::clock::{Clock, Nanos, nanos};
+use crate::hash::DefaultHashBuilder;
+use crate::key::{AsKey, Key};
+use crate::sharded::Sharded;
+use crate::stats::{DedupStats, Usage};
+use crate::sweep::{Sweep, Swept, Watch};
+
+/// Remembers ids for a time, up to a bound, with a value for each.
+///
+/// It replaces a `HashSet` of message ids that is never pruned. [`DedupSet`](crate::DedupSet) is the same without
+/// values. Clones are handles on the same map.
+///
+/// An id recorded at `t` is a duplicate in `[t, t + ttl)` and new from `t + ttl` on, independent of any sweep, unless a
+/// bound evicted it. Every such eviction is counted, and the shortest window that it caused is reported in
+/// [`DedupStats`].
+///
+/// # Cost
+///
+/// A new id costs about one cache miss. A batch overlaps the misses.
+///
+/// No call does more than a small constant number of entries' worth of work, except `clear`, `for_each` and `Drop`: the
+/// index is resized a few entries per call, and a million ids that expire at once are freed in blocks of 1,024. A call
+/// that adds a key of `n` bytes may do work in proportion to `n`.
+///
+/// # Memory
+///
+/// A map at its bound takes, as counted by the allocator and to within a tenth:
+///
+/// * **`ids × (key + value + 17)` bytes** if keys are `str` or `[u8]`, where `key` is their length;
+/// * **`ids × (key + value + 15)` bytes** if they have another type, where `key` is its size; what keys and values own
+///   comes on top.
+///
+/// So a million ids of 45 bytes take about 62 MB. 5 of the 17 bytes are the index, 8 the time. Below its bound, a map's
+/// index is larger than necessary: by up to 7 bytes per id, and by up to 12 while it is resized.
+///
+/// In the worst case, after any sequence of calls, a map holds at most
+///
+/// **`1.25 × (ids × (value + 30) + bytes)` and a constant**
+///
+/// where `ids` and `bytes` are the largest number of live ids and the largest sum of the lengths of their keys within the
+/// last `ids / 4` calls that write; they never exceed the bounds of the map. The constant is `1,024 × (value + 300)`
+/// bytes and 64 KiB per shard, for ids that are recorded and again for ids in flight, where a value takes 8. A key of
+/// more than 255 bytes has an allocation of its own and counts for 24 bytes more. A sweep frees all that can be freed:
+/// it leaves at most one removed id's memory per 32 live ids.
+///
+/// An id in flight takes what an id with a value of 8 bytes takes. An empty map takes next to nothing, and a map with one
+/// id about 15 KB, so one map with [`CompoundKey`](crate::CompoundKey)s is better than many small maps.
+///
+/// # Shards
+///
+/// The map is divided into independently locked shards, among which the bounds are split exactly. A full shard evicts
+/// its own oldest id. If there are many ids, this begins about 1% below the bound of the map. With `shards(1)`, eviction
+/// is in global order.
+///
+/// A key's `Hash`, `Eq` and `Clone` and a value's `Clone` run while a shard is locked, and must not call back into the
+/// map. `Drop` never runs under a lock. A panic in any of them leaves the map consistent.
+///
+/// # Example
+///
+/// ```
+/// use leakproof::{Claim, DedupMap};
+/// use std::time::Duration;
+///
+/// let seen = DedupMap::<str, String>::new(1_000_000, Duration::from_secs(24 * 3600));
+///
+/// match seen.claim("1203630@g.us:3EB0C767D26A") {
+///     Claim::Fresh(ticket) => ticket.commit("the reply".to_string())?, // released if it is dropped
+///     Claim::InFlight { since } => println!("in progress for {since:?}"),
+///     Claim::Duplicate { age, value } => println!("answered {age:?} ago: {value}"),
+///     Claim::Full => println!("overloaded"),
+/// }
+/// assert_eq!(seen.get("1203630@g.us:3EB0C767D26A").as_deref(), Some("the reply"));
+/// # Ok::<(), leakproof::LeaseExpired<String>>(())
+/// ```
+pub struct DedupMap<K: ?Sized + Key, V, S = DefaultHashBuilder> {
+    inner: Arc<Inner<K, V, S>>,
+}
+
+/// What all handles share. The sweeper and the monitor hold it weakly.
+struct Inner<K: ?Sized + Key, V, S> {
+    shards: Sharded<Core<K, V>>,
+    clock: Clock,
+    hasher: S,
+    limits: Limits,
+}
+
+impl<K: ?Sized + Key, V, S> Clone for DedupMap<K, V, S> {
+    fn clone(&self) -> Self {
+        Self {
+            inner: Arc::clone(&self.inner),
+        }
+    }
+}
+
+impl<K, V> DedupMap<K, V>
+where
+    K: ?Sized + Key + Send + 'static,
+    V: Send + 'static,
+{
+    /// Returns a map that remembers up to `max_entries` ids for `ttl` each.
+    ///
+    /// # Panics
+    ///
+    /// Panics if `max_entries` or `ttl` is out of range. [`builder`](Self::builder) returns an error instead.
+    #[must_use]
+    #[track_caller]
+    pub fn new(max_entries: usize, ttl: Duration) -> Self {
+        match Self::builder().ttl(ttl).max_entries(max_entries).build() {
+            Ok(map) => map,
+            Err(error) => panic!("DedupMap::new: {error}"),
+        }
+    }
+}
+
+impl<K: ?Sized + Key, V> DedupMap<K, V> {
+    /// Returns a builder with every option at its default.
+    #[must_use]
+    pub fn builder() -> DedupBuilder<K, V> {
+        DedupBuilder::new()
+    }
+}
+
+impl<K: ?Sized + Key, V, S> Inner<K, V, S> {
+    /// Calls `work` with a shard locked, and drops what was removed from it after the lock is released.
+    ///
+    /// If such a drop panics, the result is dropped as well. So a ticket in it releases its id.
+    #[inline]
+    fn with_shard<R>(&self, shard: usize, work: impl FnOnce(&mut Core<K, V>, &S) -> R) -> R {
+        let mut core = self.shards.lock(shard);
+        let result = work(&mut core, &self.hasher);
+        let drops = core.take_drops();
+        drop(core);
+        drop(drops);
+        result
+    }
+
+    fn stats(&self) -> DedupStats {
+        let now = self.clock.nanos();
+        let mut stats = self.with_shard(0, |core, _| core.stats(now));
+        for shard in 1..self.shards.len() {
+            stats.merge(&self.with_shard(shard, |core, _| core.stats(now)));
+        }
+        stats
+    }
+}
+
+impl<K: ?Sized + Key, V, S> DedupMap<K, V, S> {
+    pub(super) fn from_parts(
+        shards: Sharded<Core<K, V>>,
+        limits: Limits,
+        clock: Clock,
+        hasher: S,
+    ) -> Self {
+        Self {
+            inner: Arc::new(Inner {
+                shards,
+                clock,
+                hasher,
+                limits,
+            }),
+        }
+    }
+
+    pub(super) fn now(&self) -> Nanos {
+        self.inner.clock.nanos()
+    }
+
+    #[inline]
+    pub(super) fn with_shard<R>(
+        &self,
+        shard: usize,
+        work: impl FnOnce(&mut Core<K, V>, &S) -> R,
+    ) -> R {
+        self.inner.with_shard(shard, work)
+    }
+
+    pub(super) fn each_shard<R>(
+        &self,
+        mut work: impl FnMut(&mut Core<K, V>, &S) -> R,
+    ) -> impl Iterator<Item = R> {
+        (0..self.inner.shards.len()).map(move |shard| self.with_shard(shard, &mut work))
+    }
+
+    /// Returns the number of live ids. Locks each shard once.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        let now = self.now();
+        self.each_shard(|core, _| core.len(now)).sum()
+    }
+
+    /// Returns `true` if no id is live.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Returns the bound on the number of ids.
+    #[must_use]
+    pub fn max_entries(&self) -> usize {
+        self.inner.limits.max_entries
+    }
+
+    /// Returns the time for which an id is remembered.
+    #[must_use]
+    pub fn ttl(&self) -> Duration {
+        Duration::from_nanos(self.inner.limits.ttl)
+    }
+
+    /// Returns the present size and the counters. Locks each shard once.
+    #[must_use]
+    pub fn stats(&self) -> DedupStats {
+        self.inner.stats()
+    }
+}
+
+impl<K: ?Sized + Key, V, S: BuildHasher> DedupMap<K, V, S> {
+    fn hash(&self, key: &K) -> u64 {
+        K::Column::hash(&self.inner.hasher, key)
+    }
+
+    /// Calls `work` with the time, the key's hash, its shard and the hasher.
+    #[inline]
+    fn with_key<R>(&self, key: &K, work: impl FnOnce(Nanos, u64, &mut Core<K, V>, &S) -> R) -> R {
+        let hash = self.hash(key);
+        // The clock is read before the lock, because a custom clock is user code.
+        let now = self.now();
+        self.with_shard(self.inner.shards.shard_of(hash), |core, hasher| {
+            work(now, hash, core, hasher)
+        })
+    }
+
+    /// Records an id with a value, unless it was recorded within the ttl or is in flight.
+    ///
+    /// Checking and recording are one step: of any number of concurrent calls, exactly one returns [`Recorded::New`]. At
+    /// a bound, the oldest ids are evicted, never the new one. Costs about one cache miss for a new id.
+    pub fn record(&self, key: &K, value: V) -> Recorded<V>
+    where
+        V: Clone,
+    {
+        // Outside of the closure: a value that is not stored is dropped without a lock.
+        let mut value = Some(value);
+        self.with_key(key, |now, hash, core, hasher| {
+            let outcome = core.record(now, hash, key, &mut value, hasher);
+            core.recorded_result(&outcome, &mut value)
+        })
+    }
+
+    /// Returns `true` if the id is recorded and live. Refreshes nothing.
+    #[must_use]
+    pub fn contains_key(&self, key: &K) -> bool {
+        self.with_key(key, |now, hash, core, _| {
+            core.find(now, hash, key).is_some()
+        })
+    }
+
+    /// Returns the value recorded with a live id. Refreshes nothing.
+    #[must_use]
+    pub fn get(&self, key: &K) -> Option<V>
+    where
+        V: Clone,
+    {
+        self.with_key(key, |now, hash, core, _| {
+            core.find(now, hash, key)
+                .map(|(seq, _)| core.value(seq).clone())
+        })
+    }
+
+    /// Returns the time since a live id was recorded. Refreshes nothing.
+    #[must_use]
+    pub fn age(&self, key: &K) -> Option<Duration> {
+        self.with_key(key, |now, hash, core, _| {
+            core.find(now, hash, key).map(|(_, age)| age)
+        })
+    }
+
+    /// Removes a recorded id and returns its value. The id's next delivery is new. An id in flight stays with its ticket.
+    pub fn remove(&self, key: &K) -> Option<V>
+    where
+        V: Clone,
+    {
+        self.with_key(key, |now, hash, core, hasher| {
+            core.remove(now, hash, key, hasher)
+        })
+    }
+
+    /// Claims an id before it is handled. Until the [`Ticket`] is committed or dropped, or its lease expires, every
+    /// `claim`, `insert` and `record` of this id returns that it is in flight.
+    ///
+    /// A ticket that is dropped without a commit makes the next delivery fresh, so a handler that fails loses nothing.
+    ///
+    /// A key that alone exceeds `max_bytes` is always fresh: see [`Ticket::is_stored`].
+    ///
+    /// The ticket borrows the map. For a ticket that moves to a thread or a task, use
+    /// [`claim_owned`](Self::claim_owned).
+    pub fn claim(&self, key: &K) -> Claim<Ticket<'_, K, V, S>, V>
+    where
+        V: Clone,
+    {
+        self.claim_with(key, |token| Ticket::borrowed(self, token))
+    }
+
+    /// Like [`claim`](Self::claim), but the ticket owns a handle on the map.
+    ///
+    /// ```
+    /// use leakproof::{Claim, DedupMap};
+    /// use std::time::Duration;
+    ///
+    /// let seen = DedupMap::<str, u32>::new(1_000, Duration::from_secs(3600));
+    /// if let Claim::Fresh(ticket) = seen.claim_owned("id") {
+    ///     std::thread::spawn(move || ticket.commit(7)).join().unwrap()?;
+    /// }
+    /// assert_eq!(seen.get("id"), Some(7));
+    /// # Ok::<(), leakproof::LeaseExpired<u32>>(())
+    /// ```
+    pub fn claim_owned(&self, key: &K) -> Claim<Ticket<'static, K, V, S>, V>
+    where
+        V: Clone,
+    {
+        self.claim_with(key, |token| Ticket::owned(self.clone(), token))
+    }
+
+    fn claim_with<T>(&self, key: &K, ticket: impl Fn(Token) -> T) -> Claim<T, V>
+    where
+        V: Clone,
+    {
+        let claim = self.try_claim(key, &ticket);
+        if !matches!(claim, Claim::Full) {
+            return claim;
+        }
+        // Leases that have expired in other shards may still take places.
+        let now = self.now();
+        self.each_shard(|core, hasher| core.expire(now, hasher))
+            .for_each(drop);
+        let claim = self.try_claim(key, &ticket);
+        if matches!(claim, Claim::Full) {
+            self.with_key(key, |_, _, core, _| core.count_claim_rejected());
+        }
+        claim
+    }
+
+    fn try_claim<T>(&self, key: &K, ticket: &impl Fn(Token) -> T) -> Claim<T, V>
+    where
+        V: Clone,
+    {
+        self.with_key(key, |now, hash, core, hasher| {
+            let outcome = core.claim(now, hash, key, hasher);
+            core.claim_result(outcome).map(ticket)
+        })
+    }
+
+    /// Calls `work` with the time, the shard of a claim and the hasher.
+    fn with_token<R>(
+        &self,
+        token: &Token,
+        work: impl FnOnce(Nanos, &mut Core<K, V>, &S) -> R,
+    ) -> R {
+        let now = self.now();
+        self.with_shard(self.inner.shards.shard_of(token.hash), |core, hasher| {
+            work(now, core, hasher)
+        })
+    }
+
+    pub(super) fn commit(&self, token: &Token, value: V) -> Result<(), LeaseExpired<V>> {
+        let mut value = Some(value);
+        let in_time = self.with_token(token, |now, core, hasher| {
+            core.commit(now, token, &mut value, hasher)
+        });
+        match value {
+            Some(value) if !in_time => Err(LeaseExpired { value }),
+            _ => Ok(()),
+        }
+    }
+
+    pub(super) fn release(&self, token: &Token) {
+        self.with_token(token, |now, core, hasher| core.release(now, token, hasher));
+    }
+
+    pub(super) fn extend(&self, token: &Token, duration: Duration) -> Result<(), LeaseExpired> {
+        let extended = self.with_token(token, |now, core, hasher| {
+            core.extend(now, token, nanos(duration), hasher)
+        });
+        if extended {
+            Ok(())
+        } else {
+            Err(LeaseExpired { value: () })
+        }
+    }
+
+    pub(super) fn claimed_key(&self, token: &Token) -> Option<K::Owned>
+    where
+        K: ToOwned,
+    {
+        self.with_token(token, |now, core, _| {
+            core.claimed_key(now, token).map(ToOwned::to_owned)
+        })
+    }
+
+    /// Removes all recorded ids, in time proportional to their number. Claims stay with their tickets.
+    pub fn clear(&self) {
+        let now = self.now();
+        self.each_shard(|core, hasher| core.clear(now, hasher))
+            .for_each(drop);
+    }
+
+    /// Frees the memory of expired, evicted and removed ids, and returns the number of expired and evicted ids freed.
+    /// Changes no answer.
+    ///
+    /// Locks a shard for a bounded piece of work at a time.
+    pub fn sweep(&self) -> usize {
+        self.inner
+            .shards
+            .sweep_all(|shard, piece| self.inner.sweep_piece(shard, piece))
+    }
+
+    /// Checks every invariant in linear time, for tests and fuzzing.
+    ///
+    /// # Panics
+    ///
+    /// Panics if an invariant does not hold.
+    #[doc(hidden)]
+    pub fn validate(&self) {
+        self.each_shard(|core, hasher| core.validate(hasher))
+            .for_each(drop);
+    }
+}
+
+impl<K: ?Sized + Key, S: BuildHasher> DedupMap<K, (), S> {
+    #[inline]
+    pub(super) fn insert(&self, key: &K) -> bool {
+        self.with_key(key, |now, hash, core, hasher| {
+            core.insert(now, hash, key, hasher)
+        })
+    }
+
+    pub(super) fn insert_batch<Q: AsKey<K>>(&self, keys: impl IntoIterator<Item = Q>) -> Vec<bool> {
+        let shards = &self.inner.shards;
+        let keys: Vec<(u64, Q)> = keys
+            .into_iter()
+            .map(|key| (self.hash(key.as_key()), key))
+            .collect();
+        let shard_of = |&at: &usize| shards.shard_of(keys[at].0);
+        let mut order: Vec<usize> = (0..keys.len()).collect();
+        // A stable sort: of equal ids, the first is new.
+        order.sort_by_key(shard_of);
+        let mut answers = vec![false; keys.len()];
+        for same_shard in order.chunk_by(|a, b| shard_of(a) == shard_of(b)) {
+            for batch in same_shard.chunks(BATCH) {
+                let now = self.now();
+                self.with_shard(shard_of(&batch[0]), |core, hasher| {
+                    core.touch(batch.iter().map(|&at| keys[at].0));
+                    for &at in batch {
+                        let (hash, key) = &keys[at];
+                        answers[at] = core.insert(now, *hash, key.as_key(), hasher);
+                    }
+                });
+            }
+        }
+        answers
+    }
+}
+
+impl<K: ?Sized + Key, V, S: BuildHasher> Inner<K, V, S> {
+    /// Frees up to `budget` entries of one shard under one lock.
+    fn sweep_piece(&self, shard: usize, budget: usize) -> Swept {
+        let now = self.clock.nanos();
+        self.with_shard(shard, |core, hasher| core.sweep(now, budget, hasher))
+    }
+}
+
+impl<K, V, S> Sweep for Inner<K, V, S>
+where
+    K: ?Sized + Key<Column: Column<Dropped: Send> + Send> + 'static,
+    V: Send + 'static,
+    S: BuildHasher + Send + Sync + 'static,
+{
+    fn sweep_some(&self, budget: usize) -> Swept {
+        self.shards
+            .sweep_some(budget, |shard, piece| self.sweep_piece(shard, piece))
+    }
+
+    fn usage(&self) -> Usage {
+        self.stats().usage()
+    }
+}
+
+impl<K, V, S> DedupMap<K, V, S>
+where
+    K: ?Sized + Key<Column: Column<Dropped: Send> + Send> + 'static,
+    V: Send + 'static,
+    S: BuildHasher + Send + Sync + 'static,
+{
+    /// Implements [`Key::downgrade_to_sweep`].
+    pub(crate) fn downgrade_inner(&self) -> Weak<dyn Sweep> {
+        let weak: Weak<Inner<K, V, S>> = Arc::downgrade(&self.inner);
+        weak
+    }
+}
+
+impl<K, V, S> Watch for DedupMap<K, V, S>
+where
+    K: ?Sized + Key + Send + 'static,
+    V: Send + 'static,
+    S: BuildHasher + Send + Sync + 'static,
+{
+    fn downgrade_to_sweep(&self) -> Weak<dyn Sweep> {
+        K::downgrade_to_sweep(self)
+    }
+}
+
+impl<K: ?Sized + Key, V, S> fmt::Debug for DedupMap<K, V, S> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("DedupMap")
+            .field("stats", &self.stats())
+            .finish_non_exhaustive()
+    }
+}
