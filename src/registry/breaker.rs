@@ -7,10 +7,11 @@ use crate::clock::{Nanos, nanos};
 /// Takes a listener that keeps failing out of service.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct CircuitBreaker {
-    /// The number of consecutive failures and panics that opens the breaker.
+    /// Consecutive failures and panics that open the breaker.
     pub failures: u32,
-    /// The time for which an open breaker skips the listener. Then one call is made as a probe: its success closes the
-    /// breaker, and its failure starts the time again. `None` detaches the listener when the breaker opens.
+    /// The time for which an open breaker skips the listener. Then one call is made as a probe: its
+    /// success closes the breaker, and its failure starts the time again. `None` detaches the
+    /// listener when the breaker opens.
     pub retry_after: Option<Duration>,
 }
 
@@ -24,7 +25,7 @@ pub(super) struct BreakerState {
     probing: bool,
 }
 
-/// How a listener may be called.
+/// The decision if a listener may be called.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Admission {
     Call,
@@ -32,7 +33,7 @@ pub(super) enum Admission {
     Skip,
 }
 
-/// What the result of a call changes.
+/// The change that the result of a call makes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Transition {
     None,
@@ -51,7 +52,8 @@ impl BreakerState {
         self.open_until.is_some()
     }
 
-    /// Decides if the listener may be called now. An admitted probe must be [finished](Self::finish_probe).
+    /// Decides if the listener may be called now. An admitted probe must be
+    /// [finished](Self::finish_probe).
     pub(super) fn admit(&mut self, now: Nanos) -> Admission {
         match self.open_until {
             None => Admission::Call,
@@ -68,7 +70,8 @@ impl BreakerState {
     }
 
     pub(super) fn record_success(&mut self, is_probe: bool) -> Transition {
-        // A call that began before the breaker opened is not a probe, so it does not close the breaker.
+        // A call that began before the breaker opened is not a probe, so it does not close the
+        // breaker.
         if self.is_open() && !is_probe {
             return Transition::None;
         }

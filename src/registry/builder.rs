@@ -60,7 +60,8 @@ pub struct RegistryBuilder<T, E> {
 }
 
 impl<T, E: 'static> ListenerRegistry<T, E> {
-    /// Returns a registry with every option at its default: up to 1,000 listeners, and up to 10 per topic.
+    /// Returns a registry with every option at its default: up to 1,000 listeners, and up to 10 per
+    /// topic.
     #[must_use]
     pub fn new() -> Self {
         // The default limits are valid.
@@ -143,9 +144,10 @@ impl<T, E> RegistryBuilder<T, E> {
 
     /// Sets a callback for every removed listener and the cause of its removal.
     ///
-    /// The callback runs without a lock and may use the registry. The handler's captures are dropped before it runs, unless an
-    /// emit still holds them. If the callback removes another listener, it is called within itself, without a limit. A
-    /// panic in it is contained and counted. Rejected handlers are not reported.
+    /// The callback runs without a lock and may use the registry. The handler's captures are
+    /// dropped before it runs, unless an emit still holds them. If the callback removes another
+    /// listener, it is called within itself, without a limit. A panic in it is contained and
+    /// counted. Rejected handlers are not reported.
     #[must_use]
     pub fn on_removal(
         mut self,
@@ -162,8 +164,9 @@ impl<T, E> RegistryBuilder<T, E> {
         self
     }
 
-    /// Removes expired listeners and those whose owner was dropped at this interval, on a process-wide background thread.
-    /// Defaults to never: registrations remove some, and emits those that they reach.
+    /// Removes expired listeners and those whose owner was dropped at this interval, on a
+    /// process-wide background thread. Defaults to never: registrations remove some, and emits
+    /// those that they reach.
     #[must_use]
     pub fn sweep_every(mut self, every: Duration) -> Self {
         self.sweep_every = Some(every);

@@ -12,14 +12,16 @@ use crate::sync::atomic::{AtomicU64, Ordering};
 pub(super) struct Counters {
     failures: AtomicU64,
     skipped: AtomicU64,
-    /// Listeners that an emit to a scope's generation passed over because they belong to another one.
+    /// Listeners that an emit to a scope's generation passed over because they belong to another
+    /// one.
     passed_over: AtomicU64,
     dropped: AtomicU64,
     panics: AtomicU64,
 }
 
 impl Counters {
-    /// Adds the calls of an emit that were counted when it began and were not made, and those that failed.
+    /// Adds the calls of an emit that were counted when it began and were not made, and those that
+    /// failed.
     pub(super) fn count_emit(&self, failed: usize, skipped: usize, passed_over: usize) {
         // Skips the write to a shared cache line in the common case.
         for (counter, count) in [
@@ -65,8 +67,8 @@ pub(super) struct TableCounters {
     pub(super) inserted: u64,
     pub(super) rejected: u64,
     pub(super) emitted: u64,
-    /// The listeners on the lists that emits have pinned. Counting them costs the emit nothing, because it holds the
-    /// lock. Those that are skipped in the end are subtracted.
+    /// The listeners on the lists that emits have pinned. Counting them costs the emit nothing,
+    /// because it holds the lock. `Counters::skipped` is subtracted in the end.
     pub(super) begun_calls: u64,
     pub(super) high_water: usize,
     removed_by: [u64; 8],

@@ -1,9 +1,10 @@
 //! `emit`: pins the list of a topic and calls through it without a lock.
 //!
-//! [`List::call_from`] calls listeners as long as each call succeeds and the list does not change. Anything else ends up in
-//! [`Emission::finish`]: it releases the list, handles the listener that stopped the calls, pins the current list and
-//! continues behind that listener. So each listener that was registered before the emit is called at most once, in
-//! order, and removed listeners are dropped before the next call.
+//! [`List::call_from`] calls listeners as long as each call succeeds and the list does not change.
+//! Otherwise [`Emission::finish`] releases the list, handles the listener that stopped the calls,
+//! pins the current list and continues behind that listener. So each listener that was registered
+//! before the emit is called at most once, in order, and removed listeners are dropped before the
+//! next call.
 
 use std::borrow::Borrow;
 use std::hash::Hash;
@@ -26,28 +27,31 @@ use crate::removal::RemovalCause;
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct EmitSummary {
-    /// The number of listeners called, including those that failed or panicked.
+    /// Listeners called, including those that failed or panicked.
     pub called: usize,
-    /// The number of calls that returned a failure.
+    /// Calls that returned a failure.
     pub failed: usize,
-    /// The number of calls that panicked.
+    /// Calls that panicked.
     pub panicked: usize,
-    /// The number of listeners that were registered when the emit began and were not called: paused, skipped by the circuit
-    /// breaker, refused by their filter, detached during the emit, expired, or without their owner.
+    /// Listeners that were registered when the emit began and were not called: paused, skipped by
+    /// the circuit breaker, refused by their filter, detached during the emit, expired, or without
+    /// their owner.
     pub skipped: usize,
 }
 
 impl<T: Hash + Eq + Send + Sync + 'static, E: 'static> ListenerRegistry<T, E> {
     /// Calls the listeners of a topic, by descending priority and then in order of registration.
     ///
-    /// Listeners that are registered during the emit are not called by it. Handlers may emit in turn.
+    /// Listeners that are registered during the emit are not called by it. Handlers may emit in
+    /// turn.
     ///
-    /// The topic is hashed before the registry's lock is taken. The topic's `Eq` and `Borrow` run under the lock, and must
-    /// not use the registry.
+    /// The topic is hashed before the registry's lock is taken. The topic's `Eq` and `Borrow` run
+    /// under the lock, and must not use the registry.
     ///
     /// # Errors
     ///
-    /// Returns [`RecursionLimit`] if 32 emits are in progress on this thread. No listener is called then.
+    /// Returns [`RecursionLimit`] if 32 emits are in progress on this thread. No listener is called
+    /// then.
     pub fn emit<Q>(&self, topic: &Q, event: &E) -> Result<EmitSummary, RecursionLimit>
     where
         T: Borrow<Q>,
@@ -58,8 +62,9 @@ impl<T: Hash + Eq + Send + Sync + 'static, E: 'static> ListenerRegistry<T, E> {
 
     /// [Emits](Self::emit) on behalf of one generation of a scope.
     ///
-    /// Calls the listeners of that generation and those without a scope. Calls no listener once the generation has ended,
-    /// except that a handler whose own filter ends the generation is still called.
+    /// Calls the listeners of that generation and those without a scope. Calls no listener once the
+    /// generation has ended, except that a handler whose own filter ends the generation is still
+    /// called.
     ///
     /// ```
     /// # use leakproof::ListenerRegistry;
@@ -72,14 +77,15 @@ impl<T: Hash + Eq + Send + Sync + 'static, E: 'static> ListenerRegistry<T, E> {
     ///
     /// connection.renew();
     /// bus.listen("message").scope(&connection).on(|_| ())?.forget();
-    /// assert_eq!(bus.emit_to(&first, "message", &2)?.called, 0, "a late event of the old connection");
+    /// assert_eq!(bus.emit_to(&first, "message", &2)?.called, 0); // a late event
     /// # drop(log);
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     ///
     /// # Errors
     ///
-    /// Returns [`RecursionLimit`] if 32 emits are in progress on this thread. No listener is called then.
+    /// Returns [`RecursionLimit`] if 32 emits are in progress on this thread. No listener is called
+    /// then.
     pub fn emit_to<Q>(
         &self,
         generation: &Generation,
@@ -154,7 +160,7 @@ struct HeldHandler<'a, E> {
     listener: Arc<Listener>,
 }
 
-/// How the calls through a pinned list ended.
+/// The reason why an emit releases a pinned list.
 enum Left<'a, E> {
     /// All listeners were called or skipped.
     AtEnd,
@@ -258,8 +264,8 @@ impl<'a, T, E: 'static> Emission<'a, T, E> {
         })
     }
 
-    /// Calls through a pinned list for as long as it can be kept pinned. Returns the index behind the last listener
-    /// that was called, skipped or returned.
+    /// Calls through a pinned list for as long as it can be kept pinned. Returns the index behind
+    /// the last listener that was called, skipped or returned.
     fn walk(
         &mut self,
         list: &List<E>,
@@ -272,7 +278,8 @@ impl<'a, T, E: 'static> Emission<'a, T, E> {
             match stop {
                 Stop::End => return (at, Left::AtEnd),
                 Stop::Stale => {
-                    // The last listener may have failed in another emit during its call. Its success ends that row.
+                    // The last listener may have failed in another emit during its call. Its
+                    // success ends that row.
                     let last = at.checked_sub(1).filter(|_| at > from);
                     if let Some(last) = last.map(|last| &list.listeners[last]) {
                         if last.is_failing() {
@@ -296,7 +303,8 @@ impl<'a, T, E: 'static> Emission<'a, T, E> {
         }
     }
 
-    /// Completes the invocation of a listener, which is already counted as a call. No list is pinned.
+    /// Completes the invocation of a listener, which is already counted as a call. No list is
+    /// pinned.
     fn handle(&mut self, held: HeldHandler<'a, E>, invocation: Invocation, is_probe: bool) {
         let number = held.listener.number();
         match invocation {

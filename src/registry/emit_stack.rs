@@ -1,7 +1,8 @@
 //! The emits in progress on this thread, one frame each.
 //!
-//! Owns the limit on nested emits, which counts across registries. Also knows which handlers a thread keeps from being
-//! dropped, so that `detach_and_wait` returns an error if it would wait for its own thread, directly or through others.
+//! Owns the limit on nested emits, which counts across registries. Also knows which handlers a
+//! thread keeps from being dropped, so that `detach_and_wait` returns an error if it would wait for
+//! its own thread, directly or through others.
 
 use std::cell::Cell;
 use std::ptr;
@@ -57,7 +58,8 @@ struct Hold {
 
 impl Hold {
     fn contains(&self, handler: HandlerRef) -> bool {
-        // A pinned list contains the listeners that were registered before the pin and not removed before it.
+        // A pinned list contains the listeners that were registered before the pin and not removed
+        // before it.
         let is_in_pinned_list = self.topic == handler.topic
             && handler.number < self.pinned_at
             && self.pinned_at <= handler.detached_at;
@@ -160,7 +162,7 @@ pub(super) struct HandlerRef {
     pub(super) detached_at: u64,
 }
 
-/// A thread that waits until a handler is dropped, and what its emits hold meanwhile.
+/// A thread that waits until a handler is dropped, and the handlers that its emits hold.
 struct Waiter {
     thread: usize,
     holds: Vec<Hold>,
@@ -180,8 +182,8 @@ static WAITERS: Mutex<Vec<Waiter>> = Mutex::new(Vec::new());
 pub(super) enum WaitError {
     /// An emit on this thread holds the handler.
     Inside,
-    /// An emit on another thread holds the handler, and that thread waits for a handler that this thread holds. There may be
-    /// more threads in between.
+    /// An emit on another thread holds the handler, and that thread waits for a handler that this
+    /// thread holds. There may be more threads in between.
     Cycle,
 }
 
@@ -205,7 +207,8 @@ pub(super) fn wait_for<R>(target: HandlerRef, wait: impl FnOnce() -> R) -> Resul
     }
     let thread = waiter.thread;
     {
-        // One critical section for check and registration: of the threads of a cycle, the last one finds it.
+        // One critical section for check and registration: of the threads of a cycle, the last one
+        // finds it.
         let mut waiters = WAITERS.lock().unwrap_or_else(PoisonError::into_inner);
         if closes_cycle(&waiters, &waiter) {
             return Err(WaitError::Cycle);
@@ -218,7 +221,8 @@ pub(super) fn wait_for<R>(target: HandlerRef, wait: impl FnOnce() -> R) -> Resul
     Ok(result)
 }
 
-/// Returns `true` if `new` would wait for a thread that waits for `new`. A waiting thread releases nothing.
+/// Returns `true` if `new` would wait for a thread that waits for `new`. A waiting thread releases
+/// nothing.
 fn closes_cycle(waiters: &[Waiter], new: &Waiter) -> bool {
     let mut is_visited = vec![false; waiters.len()];
     let mut targets = vec![new.target];

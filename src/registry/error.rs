@@ -23,8 +23,8 @@ pub enum Limit {
 
 /// The error of a rejected registration. Returns the handler to the caller.
 ///
-/// The text names the limit and the source locations where the present listeners were registered, the most frequent one
-/// first. So the first line that is logged names the leak.
+/// The text names the limit and the source locations where the present listeners were registered,
+/// the most frequent one first. So the first line that is logged names the leak.
 pub struct Rejected<F> {
     /// The handler that was to be registered.
     pub handler: F,
@@ -49,11 +49,12 @@ pub(super) struct Refusal {
     pub(super) is_first: bool,
 }
 
-/// The error of an emit inside of too many other emits. A handler probably emits the event that calls it again.
+/// The error of an emit inside of too many other emits. A handler probably emits the event that
+/// calls it again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct RecursionLimit {
-    /// The number of emits that may be nested on one thread.
+    /// Emits that may be nested on one thread.
     pub max: usize,
 }
 
@@ -105,8 +106,9 @@ impl<F> Rejected<F> {
         self.details.max
     }
 
-    /// Returns the source locations where the present listeners were registered, each with the number of its listeners.
-    /// The most frequent location comes first. Covers up to 1,024 listeners.
+    /// Returns the source locations where the present listeners were registered, each with the
+    /// number of its listeners. The most frequent location comes first. Covers up to 1,024
+    /// listeners.
     #[must_use]
     pub fn locations(&self) -> &[(&'static Location<'static>, usize)] {
         &self.details.locations
@@ -157,8 +159,8 @@ impl<F> fmt::Display for Rejected<F> {
             Limit::Capacity => write!(f, "`{option}` must not exceed {max}"),
             Limit::MaxListeners | Limit::MaxPerTopic => write!(
                 f,
-                "`{option}` is reached: {max} listeners are present, registered at {}; register with a `key` to replace \
-                 the previous listener, or raise the limit",
+                "`{option}` is reached: {max} listeners are present, registered at {}; register \
+                 with a `key` to replace the previous listener, or raise the limit",
                 Locations(locations)
             ),
         }
@@ -198,7 +200,8 @@ impl fmt::Display for RecursionLimit {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(
             f,
-            "at most {} emits may be nested on a thread; check for a handler that emits the event that calls it",
+            "at most {} emits may be nested on a thread; check for a handler that emits the \
+             event that calls it",
             self.max
         )
     }

@@ -1,8 +1,9 @@
 //! Handlers behind one object-safe trait, with the checks that need no lock.
 //!
-//! A [`PlainHandler`] is called directly. A [`GuardedHandler`] first checks its deadline, owner, filter and call limit.
-//! The captures of a handler are dropped with the last `Arc` of it, on whichever thread that is. While a handler is
-//! attached and not running, only the table and pinned lists hold that `Arc`.
+//! A [`PlainHandler`] is called directly. A [`GuardedHandler`] first checks its deadline, owner,
+//! filter and call limit. The captures of a handler are dropped with the last `Arc` of it, on
+//! whichever thread that is. While a handler is attached and not running, only the table and pinned
+//! lists hold that `Arc`.
 
 use std::marker::PhantomData;
 use std::sync::{Arc, Weak};
@@ -14,11 +15,12 @@ use crate::sync::atomic::{AtomicU64, Ordering};
 
 /// The return type of a handler, which decides if a call has failed.
 ///
-/// Implemented for `()`, for `bool` (`false` is a failure) and for `Result`. Implement it for a type of your own to let
-/// handlers return that type.
+/// Implemented for `()`, for `bool` (`false` is a failure) and for `Result`. Implement it for a
+/// type of your own to let handlers return that type.
 #[diagnostic::on_unimplemented(
     message = "a handler returns nothing, a `bool` or a `Result`, not `{Self}`",
-    note = "end the closure with `;` to return nothing; for async work, spawn a task in the handler or use a queue"
+    note = "end the closure with `;` to return nothing",
+    note = "for async work, spawn a task in the handler or use a queue"
 )]
 pub trait HandlerResult {
     /// Returns `true` if the call failed.
@@ -73,7 +75,8 @@ pub(super) enum Invocation {
     Expired,
     /// Not called: the owner was dropped.
     OwnerDropped,
-    /// Not called yet: only one call remains. The emit detaches the listener and then calls [`Handler::run`].
+    /// Not called yet: only one call remains. The emit detaches the listener and then calls
+    /// [`Handler::run`].
     LastCall,
     /// Not called yet: the emit has to consult the table.
     Deferred,
@@ -206,7 +209,8 @@ where
             return Invocation::OwnerDropped;
         }
         if let Some(filter) = &self.filter {
-            // The filter is user code: it may have detached or paused this listener, or dropped the owner.
+            // The filter is user code: it may have detached or paused this listener, or dropped the
+            // owner.
             if !filter(event) || !self.listener.is_live() {
                 return Invocation::Skipped;
             }
@@ -215,8 +219,9 @@ where
             }
         }
         if let Some(remaining) = &self.remaining {
-            // Threads and nested emits share this count, so no more than `max_calls` calls begin. AcqRel: the thread
-            // that takes the last call has to observe everything that happened before the earlier calls were counted.
+            // Threads and nested emits share this count, so no more than `max_calls` calls begin.
+            // AcqRel: the thread that takes the last call has to observe everything that happened
+            // before the earlier calls were counted.
             let one_less = |remaining: u64| remaining.checked_sub(1);
             match remaining.fetch_update(Ordering::AcqRel, Ordering::Acquire, one_less) {
                 Err(_) => return Invocation::Skipped,
@@ -236,7 +241,8 @@ where
     }
 }
 
-/// Takes the place of a paused or failing listener in a list, so that emits consult the table about it.
+/// Takes the place of a paused or failing listener in a list, so that emits consult the table about
+/// it.
 ///
 /// A healthy listener costs an emit no check this way.
 pub(super) struct ConsultTable;

@@ -1,4 +1,4 @@
-//! What a registry reports about a listener.
+//! The report about one listener.
 
 use std::panic::Location;
 use std::sync::Arc;
@@ -8,10 +8,11 @@ use super::breaker::BreakerState;
 use super::listener::{Listener, ListenerId};
 use crate::clock::Nanos;
 
-/// The state of one listener, from [`ListenerRegistry::listeners`](crate::ListenerRegistry::listeners) and the removal
-/// callback.
+/// The state of one listener, from
+/// [`ListenerRegistry::listeners`](crate::ListenerRegistry::listeners) and the removal callback.
 ///
-/// With the feature `serde` it serializes under these names, `age` as `age_ms`, and `location` as text.
+/// With the feature `serde` it serializes under these names, `age` as `age_ms`, and `location` as
+/// text.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct ListenerInfo<T> {
@@ -27,9 +28,10 @@ pub struct ListenerInfo<T> {
     pub priority: i32,
     /// The time since the registration.
     pub age: Duration,
-    /// The number of calls. During an emit this includes the calls that the emit has yet to make or to skip.
+    /// Calls so far. During an emit this includes the calls that the emit has yet to make or to
+    /// skip.
     pub calls: u64,
-    /// The number of consecutive failures and panics.
+    /// Consecutive failures and panics.
     pub failures: u32,
     /// Is `true` if the listener is paused.
     pub paused: bool,

@@ -1,9 +1,10 @@
 //! The listeners of one topic in call order.
 //!
-//! The table owns the current list. An emit pins a list, by a clone of its `Arc`, and calls through it without a lock. To
-//! change a pinned list, the table changes a copy and marks the old list as stale. An emit releases a stale list before
-//! its next call. Therefore every listener of a list that is not stale is attached, and emits need no check of their
-//! own. A listener that must not be called directly is represented by [`ConsultTable`](super::handler::ConsultTable).
+//! The table owns the current list. An emit pins a list, by a clone of its `Arc`, and calls through
+//! it without a lock. To change a pinned list, the table changes a copy and marks the old list as
+//! stale. An emit releases a stale list before its next call. Therefore every listener of a list
+//! that is not stale is attached, and emits need no check of their own. A listener that must not be
+//! called directly is represented by [`ConsultTable`](super::handler::ConsultTable).
 
 use std::cell::Cell;
 use std::mem;
@@ -42,8 +43,8 @@ pub(super) enum Stop {
     At(Invocation),
 }
 
-/// Stores how many listeners remain if a handler panics. Only unwinding drops it: storing the position before each call
-/// would cost more than the rest of the loop.
+/// Stores how many listeners remain if a handler panics. Only unwinding drops it: storing the
+/// position before each call would cost more than the rest of the loop.
 struct NoteOnUnwind<'a> {
     remaining: usize,
     noted: &'a Cell<usize>,
@@ -72,13 +73,15 @@ impl<E> List<E> {
 
     #[inline]
     pub(super) fn is_stale(&self) -> bool {
-        // `detach` marks the list before it returns. By coherence, any load that happens after the return observes the
-        // mark. Acquire pairs with the Release in `edit`: what happened before the change is visible too.
+        // `detach` marks the list before it returns. Coherence makes any load after the return
+        // observe the mark. Acquire pairs with the Release in `edit`: what happened before the
+        // change is visible too.
         self.stale.load(Ordering::Acquire)
     }
 
-    /// Calls the listeners from index `from` on, until `veto` or a result other than a success stops it. Returns the
-    /// index of the listener that it stopped at. The listeners before that index were called.
+    /// Calls the listeners from index `from` on, until `veto` or a result other than a success
+    /// stops it. Returns the index of the listener that it stopped at. The listeners before that
+    /// index were called.
     ///
     /// Before each call, checks that the list is not stale. One `catch_unwind` covers all calls.
     #[inline]
@@ -108,8 +111,9 @@ impl<E> List<E> {
                 };
                 let invocation = handler.call(event, clock);
                 mem::forget(note);
-                // One branch for both: it takes 5% of an emit to 100 listeners. `is_stale` counts after the last call too,
-                // because the listener may have failed in another emit during this call.
+                // One branch for both: it takes 5% of an emit to 100 listeners. `is_stale` counts
+                // after the last call too, because the listener may have failed in another emit
+                // during this call.
                 if (invocation as u8) | u8::from(self.is_stale()) != 0 {
                     return if invocation == Invocation::Completed {
                         (at + 1, Stop::Stale)
@@ -147,7 +151,8 @@ impl<E> List<E> {
             .ok()
     }
 
-    /// Returns the number of the listener that was registered first. Takes one binary search per distinct priority.
+    /// Returns the number of the listener that was registered first. Takes one binary search per
+    /// distinct priority.
     pub(super) fn oldest(&self) -> Option<u64> {
         let mut oldest = None;
         let mut at = 0;
@@ -180,7 +185,8 @@ impl<E> List<E> {
         self.listeners.insert(at, listener);
     }
 
-    /// Removes the listeners at these ascending indices, and moves each listener behind the first of them once.
+    /// Removes the listeners at these ascending indices, and moves each listener behind the first
+    /// of them once.
     pub(super) fn remove(&mut self, indices: &[usize]) {
         remove_all(&mut self.handlers, indices);
         remove_all(&mut self.listeners, indices);
@@ -219,8 +225,8 @@ pub(super) fn capacity_after_spike(len: usize, capacity: usize) -> Option<usize>
 
 impl<E> Drop for List<E> {
     fn drop(&mut self) {
-        // The last reference to a stale list drops the captures of the detached listeners: handlers first, then
-        // listeners (see `Listener`).
+        // The last reference to a stale list drops the captures of the detached listeners: handlers
+        // first, then listeners (see `Listener`).
         while let Some(handler) = self.handlers.pop() {
             contain(&self.counters, || drop(handler));
         }

@@ -1,7 +1,8 @@
 //! The state of one listener, apart from its handler.
 //!
-//! Whoever holds a handler holds its [`Listener`] too, and releases the listener last. So when a listener is dropped, its
-//! handler is not running and the handler's captures have been dropped. `detach_and_wait` waits for that moment.
+//! The holder of a handler holds its [`Listener`] too, and releases the listener last. So when a
+//! listener is dropped, its handler is not running and the handler's captures have been dropped.
+//! `detach_and_wait` waits for that moment.
 
 use std::cmp::Reverse;
 use std::fmt;
@@ -16,7 +17,8 @@ use crate::clock::{Clock, Nanos, nanos};
 use crate::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
 use crate::sync::{Condvar, Mutex};
 
-/// Identifies a listener of a registry. Ids ascend in order of registration and are never used twice.
+/// Identifies a listener of a registry. Ids ascend in order of registration and are never used
+/// twice.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct ListenerId(pub(super) u64);
 
@@ -51,7 +53,8 @@ pub(super) struct ListenerOptions {
 
 /// The state of one listener.
 pub(super) struct Listener {
-    // `number` and `topic` are set under the registry's lock before any other thread sees the listener.
+    // `number` and `topic` are set under the registry's lock before any other thread sees the
+    // listener.
     number: AtomicU64,
     topic: AtomicU64,
     state: AtomicU8,
@@ -103,13 +106,16 @@ impl Listener {
         self.number.store(number, Ordering::Relaxed);
         self.topic.store(topic, Ordering::Relaxed);
         self.pins_before.store(pins, Ordering::Relaxed);
-        // Release, paired with the Acquire loads of `state`: a thread that sees a live listener sees its number.
+        // Release, paired with the Acquire loads of `state`: a thread that sees a live listener
+        // sees its number.
         self.state.store(LIVE, Ordering::Release);
     }
 
-    /// Marks the listener as detached by this thread, at this sequence number. The caller holds the registry's lock.
+    /// Marks the listener as detached by this thread, at this sequence number. The caller holds the
+    /// registry's lock.
     ///
-    /// This thread then drops the handler, unless an emit still holds it, and calls [`finish_detach`](Self::finish_detach).
+    /// This thread then drops the handler, unless an emit still holds it, and calls
+    /// [`finish_detach`](Self::finish_detach).
     pub(super) fn detach(&self, sequence: u64) {
         self.dropping_thread
             .store(emit_stack::current_thread(), Ordering::Relaxed);
@@ -121,9 +127,11 @@ impl Listener {
         self.dropping_thread.store(0, Ordering::Relaxed);
     }
 
-    /// Returns `true` if this thread has yet to drop the handler, so that waiting for the drop would never end.
+    /// Returns `true` if this thread has yet to drop the handler, so that waiting for the drop
+    /// would never end.
     pub(super) fn is_dropping_on_this_thread(&self) -> bool {
-        // Relaxed, and not loom's: a thread reads its own address only if it has stored that address itself.
+        // Relaxed, and not loom's: a thread reads its own address only if it has stored that
+        // address itself.
         self.dropping_thread.load(Ordering::Relaxed) == emit_stack::current_thread()
     }
 
@@ -172,7 +180,8 @@ impl Listener {
         self.failing.load(Ordering::Acquire)
     }
 
-    /// Pauses or resumes an attached listener. The caller holds the registry's lock, so a detached one stays detached.
+    /// Pauses or resumes an attached listener. The caller holds the registry's lock, so a detached
+    /// one stays detached.
     pub(super) fn set_paused(&self, paused: bool) {
         let state = if paused { PAUSED } else { LIVE };
         self.state.store(state, Ordering::Release);

@@ -1,8 +1,9 @@
 //! `ListenerRegistry`: handlers by topic.
 //!
-//! Modules from low to high: `error`, `handle`, `scope` and `emit_stack` know nothing of listeners. `listener`, `handler`,
-//! `breaker` and `list` describe one listener and one topic, `table` all of them. `registry` puts the table behind its
-//! lock, and `builder`, `register`, `emit` and `queue` add the operations.
+//! Modules from low to high: `error`, `handle`, `scope` and `emit_stack` know nothing of listeners.
+//! `listener`, `handler`, `breaker` and `list` describe one listener and one topic, `table` all of
+//! them. `registry` puts the table behind its lock, and `builder`, `register`, `emit` and `queue`
+//! add the operations.
 
 mod breaker;
 mod builder;

@@ -1,8 +1,9 @@
 //! A listener that puts events into a bounded queue, for a consumer with its own pace.
 //!
-//! The handler owns the sender. The [`Queue`] owns the receiver and the guard, so dropping it detaches the listener. The
-//! listener closes the channel when it is detached, so that the queue ends once it is empty. Waiting for the sender's
-//! drop would take longer: an emit may still hold the handler, even on the thread that reads.
+//! The handler owns the sender. The [`Queue`] owns the receiver and the guard, so dropping it
+//! detaches the listener. The listener closes the channel when it is detached, so that the queue
+//! ends once it is empty. Waiting for the sender's drop would take longer: an emit may still hold
+//! the handler, even on the thread that reads.
 
 use std::fmt;
 use std::hash::Hash;
@@ -23,7 +24,7 @@ use crate::sync::Mutex;
 
 const LARGEST_CAPACITY: usize = 1 << 24;
 
-/// What an emit does with an event for a full queue.
+/// The treatment of an event for a full queue.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum QueueOverflow {
@@ -31,14 +32,17 @@ pub enum QueueOverflow {
     DropOldest,
     /// Drops the new event and counts it.
     DropNewest,
-    /// Blocks the emitting thread until there is room. If the listener is detached, drops the event and counts it.
+    /// Blocks the emitting thread until there is room. If the listener is detached, drops the event
+    /// and counts it.
     ///
-    /// Do not use this in a service that emits from async tasks: the emit blocks the executor's thread, and if the consumer
-    /// is a task on the same executor, it may never run. Use one of the other two there.
+    /// Do not use this in a service that emits from async tasks: the emit blocks the executor's
+    /// thread, and if the consumer is a task on the same executor, it may never run. Use one of the
+    /// other two there.
     ///
-    /// An emit on the consumer's own thread would wait for itself. The thread that received the latest event counts as the
-    /// consumer: its emit drops the event, counts it, and reports a failed call. Before the first event was received no
-    /// thread counts as the consumer, so do not fill a queue on the thread that is to empty it.
+    /// An emit on the consumer's own thread would wait for itself. The thread that received the
+    /// latest event counts as the consumer: its emit drops the event, counts it, and reports a
+    /// failed call. Before the first event was received no thread counts as the consumer, so do not
+    /// fill a queue on the thread that is to empty it.
     Block,
 }
 
@@ -124,8 +128,8 @@ where
     ///
     /// # Errors
     ///
-    /// Returns [`Rejected`] if a bound is reached and no listener can be removed, if an option or the capacity is zero, or
-    /// if the capacity is above 2<sup>24</sup>.
+    /// Returns [`Rejected`] if a bound is reached and no listener can be removed, if an option or
+    /// the capacity is zero, or if the capacity is above 2<sup>24</sup>.
     #[track_caller]
     pub fn queue(self, capacity: usize, overflow: QueueOverflow) -> Result<Queue<E>, Rejected<()>> {
         match capacity {
@@ -164,7 +168,8 @@ impl<E> Queue<E> {
         self.note_consumer(event.ok())
     }
 
-    /// Blocks the thread until the next event. Returns `None` if the listener is detached and the queue is empty.
+    /// Blocks the thread until the next event. Returns `None` if the listener is detached and the
+    /// queue is empty.
     pub fn blocking_recv(&self) -> Option<E> {
         self.note_consumer(self.receiver.recv_blocking().ok())
     }
@@ -174,7 +179,8 @@ impl<E> Queue<E> {
         self.note_consumer(self.receiver.try_recv().ok())
     }
 
-    /// Notes this thread as the consumer if it has received an event. A thread that polls in vain is none.
+    /// Notes this thread as the consumer if it has received an event. A thread that polls in vain
+    /// is none.
     fn note_consumer(&self, event: Option<E>) -> Option<E> {
         if event.is_some() {
             *self.state.consumer.lock() = Some(thread::current().id());
@@ -182,8 +188,8 @@ impl<E> Queue<E> {
         event
     }
 
-    /// Returns an iterator over the events, which blocks between them. It ends when the listener is detached and the queue is
-    /// empty.
+    /// Returns an iterator over the events, which blocks between them. It ends when the listener is
+    /// detached and the queue is empty.
     pub fn iter(&self) -> impl Iterator<Item = E> {
         iter::from_fn(|| self.blocking_recv())
     }

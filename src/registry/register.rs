@@ -104,13 +104,13 @@ impl<T: Hash + Eq + Send + Sync + 'static, E: 'static> ListenerRegistry<T, E> {
 impl<T, E: 'static> ListenerBuilder<'_, T, E> {
     /// Sets a key that at most one listener of the topic has.
     ///
-    /// A registration replaces the listener with the same topic and key in one step, even if the registry is full. The new
-    /// listener is the last in order of registration. A key does not keep a listener attached: keep the subscription, or
-    /// [`forget`](Subscription::forget) it.
+    /// A registration replaces the listener with the same topic and key in one step, even if the
+    /// registry is full. The new listener is the last in order of registration. A key does not keep
+    /// a listener attached: keep the subscription, or [`forget`](Subscription::forget) it.
     ///
-    /// Scopes share the keys of a topic. If several connections register under `"save"`, each registration replaces the
-    /// previous one. To give every connection its own listener, put the connection's id into the key, such as
-    /// `format!("save-{connection_id}")`.
+    /// Scopes share the keys of a topic. If several connections register under `"save"`, each
+    /// registration replaces the previous one. To give every connection its own listener, put the
+    /// connection's id into the key, such as `format!("save-{connection_id}")`.
     pub fn key(mut self, key: impl Into<Arc<str>>) -> Self {
         self.options.key = Some(key.into());
         self
@@ -118,14 +118,15 @@ impl<T, E: 'static> ListenerBuilder<'_, T, E> {
 
     /// Limits the number of calls. The listener is detached before its last call.
     ///
-    /// Failed calls count. Events that the filter refuses do not count. Dropping the subscription does not detach the
-    /// listener.
+    /// Failed calls count. Events that the filter refuses do not count. Dropping the subscription
+    /// does not detach the listener.
     pub fn max_calls(mut self, calls: u64) -> Self {
         self.conditions.max_calls = Some(calls);
         self
     }
 
-    /// Detaches the listener when the scope's current generation ends. Dropping the subscription does not detach it.
+    /// Detaches the listener when the scope's current generation ends. Dropping the subscription
+    /// does not detach it.
     ///
     /// If the scope belongs to another registry, the listener is detached at once.
     pub fn scope(mut self, scope: &Scope) -> Self {
@@ -133,10 +134,11 @@ impl<T, E: 'static> ListenerBuilder<'_, T, E> {
         self
     }
 
-    /// Ties the listener to an owner, which it holds weakly. Dropping the subscription does not detach it.
+    /// Ties the listener to an owner, which it holds weakly. Dropping the subscription does not
+    /// detach it.
     ///
-    /// The listener is not called after its owner was dropped. It is removed by the next emit or sweep, or by a
-    /// registration that finds no room.
+    /// The listener is not called after its owner was dropped. It is removed by the next emit or
+    /// sweep, or by a registration that finds no room.
     pub fn owner<O: ?Sized + Send + Sync + 'static>(mut self, owner: &Weak<O>) -> Self
     where
         Weak<O>: Send + Sync,
@@ -165,8 +167,8 @@ impl<T, E: 'static> ListenerBuilder<'_, T, E> {
 
     /// Calls the listener only for events for which `filter` returns `true`.
     ///
-    /// A panic in the filter counts as a failed call of the handler, but not towards [`max_calls`](Self::max_calls). The
-    /// ttl is checked before the filter runs.
+    /// A panic in the filter counts as a failed call of the handler, but not towards
+    /// [`max_calls`](Self::max_calls). The ttl is checked before the filter runs.
     pub fn filter(mut self, filter: impl Fn(&E) -> bool + Send + Sync + 'static) -> Self {
         self.conditions.filter = Some(Box::new(filter));
         self
@@ -195,7 +197,8 @@ impl<T, E: 'static> ListenerBuilder<'_, T, E> {
         }
     }
 
-    /// Returns `true` if dropping the guard detaches the listener, because no other cause is sure to end it.
+    /// Returns `true` if dropping the guard detaches the listener, because no other cause is sure
+    /// to end it.
     fn ends_with_guard(&self) -> bool {
         self.options.generation.is_none()
             && self.conditions.owner.is_none()
@@ -206,8 +209,9 @@ impl<T, E: 'static> ListenerBuilder<'_, T, E> {
 impl<T: Hash + Eq + Send + Sync + 'static, E: 'static> ListenerBuilder<'_, T, E> {
     /// Registers the handler.
     ///
-    /// [`ListenerInfo`](crate::ListenerInfo) and [`Rejected`] name the source location of this call. Mark a function that wraps
-    /// it with `#[track_caller]`, so that they name the callers of that function:
+    /// [`ListenerInfo`](crate::ListenerInfo) and [`Rejected`] name the source location of this
+    /// call. Mark a function that wraps it with `#[track_caller]`, so that they name the callers of
+    /// that function:
     ///
     /// ```
     /// use leakproof::{ListenerRegistry, Subscription};
@@ -229,12 +233,13 @@ impl<T: Hash + Eq + Send + Sync + 'static, E: 'static> ListenerBuilder<'_, T, E>
     /// # drop(guard);
     /// ```
     ///
-    /// Takes one short lock. If an emit is in progress on the topic, the topic's list is copied under that lock. The topic's
-    /// `Eq` runs under the lock and must not use the registry.
+    /// Takes one short lock. If an emit is in progress on the topic, the topic's list is copied
+    /// under that lock. The topic's `Eq` runs under the lock and must not use the registry.
     ///
     /// # Errors
     ///
-    /// Returns [`Rejected`] with the handler if a bound is reached and no listener can be removed, or if an option is zero.
+    /// Returns [`Rejected`] with the handler if a bound is reached and no listener can be removed,
+    /// or if an option is zero.
     #[track_caller]
     pub fn on<F, R>(self, handler: F) -> Result<Subscription, Rejected<F>>
     where
@@ -249,7 +254,8 @@ impl<T: Hash + Eq + Send + Sync + 'static, E: 'static> ListenerBuilder<'_, T, E>
     ///
     /// # Errors
     ///
-    /// Returns [`Rejected`] with the handler if a bound is reached and no listener can be removed, or if an option is zero.
+    /// Returns [`Rejected`] with the handler if a bound is reached and no listener can be removed,
+    /// or if an option is zero.
     #[track_caller]
     pub fn once<F, R>(self, handler: F) -> Result<Subscription, Rejected<F>>
     where
@@ -332,7 +338,8 @@ impl<T: Hash + Eq + Send + Sync + 'static, E: 'static> Registration<'_, T, E> {
         };
         let result = match registered {
             Ok(()) => {
-                // Before any callback, which may detach the listener and expect its captures to be dropped.
+                // Before any callback, which may detach the listener and expect its captures to be
+                // dropped.
                 contain(&inner.counters, || drop(handler));
                 inner.finish_removals(removed);
                 let handle = self.registry.weak_handle();

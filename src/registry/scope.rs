@@ -1,7 +1,8 @@
 //! Scopes: listeners that end together.
 //!
-//! The state of a generation lives outside of the registry, in an `Arc` that the scope, its listeners and its users share.
-//! The registry only knows the generations that have listeners, so the number of scopes needs no bound of its own.
+//! The state of a generation lives outside of the registry, in an `Arc` that the scope, its
+//! listeners and its users share. The registry only knows the generations that have listeners, so
+//! the number of scopes needs no bound of its own.
 
 use std::fmt;
 use std::hash::{Hash, Hasher};
@@ -17,9 +18,9 @@ use crate::sync::atomic::{AtomicBool, Ordering};
 ///
 /// Dropping the scope detaches its listeners. The scope holds its registry weakly.
 ///
-/// A scope that is never dropped (by [`mem::forget`] or a reference cycle) never detaches its listeners. They then count
-/// towards the bounds of the registry until another cause removes them, such as a ttl. The registry stores nothing for a
-/// scope without listeners.
+/// A scope that is never dropped (by [`mem::forget`] or a reference cycle) never detaches its
+/// listeners. They then count towards the bounds of the registry until another cause removes them,
+/// such as a ttl. The registry stores nothing for a scope without listeners.
 ///
 /// ```
 /// use leakproof::ListenerRegistry;
@@ -41,7 +42,8 @@ pub struct Scope {
 
 /// The time between two renewals of a [`Scope`].
 ///
-/// An event that is [emitted to](crate::ListenerRegistry::emit_to) an ended generation reaches no listener.
+/// An event that is [emitted to](crate::ListenerRegistry::emit_to) an ended generation reaches no
+/// listener.
 #[derive(Clone)]
 pub struct Generation(Arc<GenerationState>);
 
@@ -80,8 +82,9 @@ impl Generation {
 
     /// Ends the generation and detaches its listeners.
     fn end(&self) {
-        // Before the registry's lock is taken: a registration that takes the lock after the listeners were detached
-        // observes the flag, and one that took it before is among the listeners.
+        // Before the registry's lock is taken: a registration that takes the lock after the
+        // listeners were detached observes the flag, and one that took it before is among the
+        // listeners.
         self.0.ended.store(true, Ordering::Release);
         self.detach_all();
     }

@@ -1,6 +1,7 @@
 //! The guard of one listener.
 //!
-//! A guard holds the registry and the listener weakly. So it keeps neither of them alive, nor the handler's captures.
+//! A guard holds the registry and the listener weakly. So it keeps neither of them alive, nor the
+//! handler's captures.
 
 use std::error::Error;
 use std::fmt;
@@ -20,12 +21,12 @@ use super::listener::{Listener, ListenerId};
 /// | `scope`, `owner`, `max_calls` or `once`, with any other options | does nothing |
 /// | `queue` (the guard is the `Queue`), with any options | detaches it |
 ///
-/// [`forget`](Self::forget) never detaches. The listener then stays until its ttl ends, the circuit breaker detaches it, it is
-/// evicted, a registration with its key replaces it, or it is detached by its id or by `clear`. `let _ = bus.on(…)` drops
-/// the guard at once.
+/// [`forget`](Self::forget) never detaches. The listener then stays until its ttl ends, the circuit
+/// breaker detaches it, it is evicted, a registration with its key replaces it, or it is detached
+/// by its id or by `clear`. `let _ = bus.on(…)` drops the guard at once.
 ///
 /// A guard never keeps its registry alive. The guard of a removed listener does nothing.
-#[must_use = "dropping the guard detaches a listener without scope, owner or call limit: keep the guard or `forget` it"]
+#[must_use = "dropping the guard detaches the listener unless it has a scope, owner or call limit"]
 pub struct Subscription {
     registry: Weak<dyn RegistryHandle>,
     listener: Weak<Listener>,
@@ -33,7 +34,8 @@ pub struct Subscription {
     detaches: bool,
 }
 
-/// The reason why [`Subscription::detach_and_wait`] has not waited until the handler was dropped. The listener is detached.
+/// The reason why [`Subscription::detach_and_wait`] has not waited until the handler was dropped.
+/// The listener is detached.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum DetachError {
@@ -49,13 +51,15 @@ impl fmt::Display for DetachError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Inside => {
-                "the listener is detached, but an emit on this thread holds its handler: call `detach_and_wait` outside of the emit"
+                "the listener is detached, but an emit on this thread holds its handler; \
+                 call `detach_and_wait` outside of the emit"
             }
             Self::Cycle => {
-                "the listener is detached, but the thread that runs its handler waits for this thread: detach without waiting in one of the two handlers"
+                "the listener is detached, but the thread that holds its handler waits for this \
+                 thread; use `detach` in one of the two handlers"
             }
             Self::TimedOut => {
-                "the listener is detached, but an emit still held its handler when the timeout elapsed"
+                "the listener is detached, but its handler was still held when the timeout elapsed"
             }
         })
     }
@@ -83,7 +87,8 @@ impl Subscription {
         self.id
     }
 
-    /// Returns `true` if the listener is attached. An expired listener is attached until it is removed.
+    /// Returns `true` if the listener is attached. An expired listener is attached until it is
+    /// removed.
     #[must_use]
     pub fn is_attached(&self) -> bool {
         self.listener
@@ -93,23 +98,26 @@ impl Subscription {
 
     /// Detaches the listener. Returns `false` if it was not attached any more.
     ///
-    /// No emit that begins after the return calls the listener. A call in progress continues. The handler's captures are
-    /// dropped here if no emit is in progress on the topic, and otherwise when the handler call in progress returns.
+    /// No emit that begins after the return calls the listener. A call in progress continues. The
+    /// handler's captures are dropped here if no emit is in progress on the topic, and otherwise
+    /// when the handler call in progress returns.
     pub fn detach(mut self) -> bool {
         self.detach_now()
     }
 
-    /// Detaches the listener and waits, in real time, until its handler does not run and its captures were dropped.
+    /// Detaches the listener and waits, in real time, until its handler does not run and its
+    /// captures were dropped.
     ///
-    /// Also waits if another thread has detached the listener before. An emit holds all handlers of its topic, so this may
-    /// wait for a call of another handler of that topic.
+    /// Also waits if another thread has detached the listener before. An emit holds all handlers of
+    /// its topic, so this may wait for a call of another handler of that topic.
     ///
     /// # Errors
     ///
-    /// The listener is detached in any case. Returns [`DetachError::Inside`] if an emit on this thread holds the handler,
-    /// or if this is called from the drop of a capture that is removed together with the listener. Returns
-    /// [`DetachError::Cycle`] if two handlers, or more in a ring, wait for each other: the last of them gets the error.
-    /// Returns [`DetachError::TimedOut`] if a call takes longer than `timeout`.
+    /// Returns [`DetachError::Inside`] if an emit on this thread holds the handler, or if this is
+    /// called from the drop of a capture that is removed together with the listener. Returns
+    /// [`DetachError::Cycle`] if two handlers, or more in a ring, wait for each other: the last of
+    /// them gets the error. Returns [`DetachError::TimedOut`] if a call takes longer than
+    /// `timeout`. The listener is detached in any case.
     pub fn detach_and_wait(mut self, timeout: Duration) -> Result<(), DetachError> {
         let Some(listener) = self.listener.upgrade() else {
             return Ok(());

@@ -13,11 +13,11 @@ use crate::registry::list::{List, Pin};
 use crate::registry::listener::Listener;
 use crate::removal::RemovalCause;
 
-/// The number of expired listeners that every registration removes. More than one, so that a backlog shrinks.
+/// Expired listeners that every registration removes. More than one, so that a backlog shrinks.
 const EXPIRED_PER_REGISTRATION: usize = 2;
-/// The number of listeners that a registration without room checks for expiry or a dropped owner.
+/// Listeners that a registration without room checks for expiry or a dropped owner.
 const CHECKED_PER_REJECTION: usize = 64;
-/// The number of listeners whose locations a rejection collects.
+/// Listeners whose locations a rejection collects.
 const LOCATIONS_PER_REJECTION: usize = 1024;
 
 /// A listener that is to be registered.
@@ -87,7 +87,8 @@ impl<T: Eq, E: 'static> Table<T, E> {
         found.map(|keyed| keyed.listener)
     }
 
-    /// Makes room for one listener: dead listeners go first, then the oldest if the registry evicts.
+    /// Makes room for one listener: dead listeners go first, then the oldest if the registry
+    /// evicts.
     ///
     /// Checks a bounded number of listeners, and continues where the last call stopped.
     fn make_room(

@@ -1,4 +1,5 @@
-//! What emits do to the table: pin a list, ask about a listener that must not be called directly, and record results.
+//! The operations of emits: pin a list, ask about a listener that must not be called directly, and
+//! record results.
 
 use std::borrow::Borrow;
 use std::sync::Arc;
@@ -19,7 +20,7 @@ pub(in crate::registry) struct Admitted<E> {
     pub(in crate::registry) is_probe: bool,
 }
 
-/// What the result of a call has changed.
+/// The changes that the result of a call has made.
 pub(in crate::registry) struct Recorded<T, E> {
     pub(in crate::registry) transition: Transition,
     pub(in crate::registry) failures: u32,
@@ -33,8 +34,8 @@ impl<T, E: 'static> Table<T, E> {
     }
 
     /// Begins an emit: returns the list of the topic, and notes in the frame that it is pinned.
-    // Writing to the frame from in here keeps the values in registers. Returned beside the list, they went through
-    // memory, which took a quarter of an emit to one listener.
+    // Writing to the frame from in here keeps the values in registers. Returned with the list, they
+    // went through memory, which took a quarter of an emit to one listener.
     #[inline]
     pub(in crate::registry) fn pin<Q: ?Sized + Eq>(
         &mut self,
@@ -55,8 +56,8 @@ impl<T, E: 'static> Table<T, E> {
         Some(Pin::clone(&topic.list))
     }
 
-    /// Pins the list of a topic again, for an emit that has released a list. Returns the list, and the index of the first
-    /// listener behind `last`.
+    /// Pins the list of a topic again, for an emit that has released a list. Returns the list, and
+    /// the index of the first listener behind `last`.
     pub(in crate::registry) fn repin(
         &self,
         topic: TopicId,

@@ -1,9 +1,10 @@
 //! All listeners of a registry, and everything else behind its one lock.
 //!
-//! Owns the topics with their lists, a record for each listener in order of registration, and the indices by key, scope,
-//! deadline and owner. A listener is in all of them or in none. A topic without listeners is not kept. The only user
-//! code that runs in here is `Eq` and `Borrow` of topics. Removed listeners are returned as [`RemovedListener`]s, which
-//! the caller drops after it has released the lock.
+//! Owns the topics with their lists, a record for each listener in order of registration, and the
+//! indices by key, scope, deadline and owner. A listener is in all of them or in none. A topic
+//! without listeners is not kept. The only user code that runs in here is `Eq` and `Borrow` of
+//! topics. Removed listeners are returned as [`RemovedListener`]s, which the caller drops after it
+//! has released the lock.
 
 mod admission;
 mod dispatch;
@@ -29,14 +30,15 @@ use crate::removal::RemovalCause;
 use crate::stats::RegistryStats;
 pub(super) use admission::NewListener;
 
-/// What happens to a registration if a bound is reached and no listener has expired or lost its owner.
+/// The treatment of a registration at a bound, if no listener has expired or lost its owner.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Overflow {
     /// The registration is rejected, and its handler returned.
     #[default]
     Reject,
-    /// The oldest listener is evicted: that of the topic for `max_per_topic`, that of all for `max_listeners`.
+    /// The oldest listener is evicted: that of the topic for `max_per_topic`, that of all for
+    /// `max_listeners`.
     EvictOldest,
 }
 
@@ -52,7 +54,7 @@ pub(super) struct Limits {
 
 pub(super) struct Table<T, E> {
     topics: HashTable<Topic<T, E>>,
-    /// By registration number.
+    /// Ordered by registration number.
     records: BTreeMap<u64, Record<E>>,
     keyed: HashTable<KeyedListener>,
     /// The listeners of each scope's generation that has any.
@@ -61,7 +63,7 @@ pub(super) struct Table<T, E> {
     owned: BTreeSet<u64>,
     /// The owned listener that a registration without room checks next.
     next_checked: u64,
-    /// The number of the next listener, topic or removal. One sequence for all three orders them.
+    /// Numbers the next listener, topic or removal. One sequence for all three orders them.
     next: u64,
     open_breakers: usize,
     /// Is `true` if a registration was rejected at `max_listeners` since there was room.
@@ -77,7 +79,8 @@ struct Topic<T, E> {
     name: Arc<T>,
     id: TopicId,
     list: Pin<E>,
-    /// The number of emits that pinned the list at their beginning. Each counts as a call of every listener on it.
+    /// Emits that pinned the list at their beginning. Each counts as a call of every listener on
+    /// it.
     pins: u64,
     /// Is `true` if a registration was rejected at `max_per_topic` since there was room.
     is_full: bool,
@@ -191,7 +194,8 @@ impl<T, E: 'static> Table<T, E> {
         self.remove(listener, cause)
     }
 
-    /// Removes listeners as [`remove_or_expire`](Self::remove_or_expire) does, and changes the list of each topic once.
+    /// Removes listeners as [`remove_or_expire`](Self::remove_or_expire) does, and changes the list
+    /// of each topic once.
     fn remove_batch(
         &mut self,
         listeners: &[u64],
@@ -284,7 +288,8 @@ impl<T, E: 'static> Table<T, E> {
         }
     }
 
-    /// Removes listeners, in call order, from the list of their topic. Removes the topic with its last listener.
+    /// Removes listeners, in call order, from the list of their topic. Removes the topic with its
+    /// last listener.
     fn remove_from_list(&mut self, id: TopicId, orders: &[CallOrder]) {
         let entry = self.topics.find_entry(id.hash, |topic| topic.id == id);
         let mut entry = entry.ok().expect("a listener has a topic");
@@ -319,8 +324,8 @@ impl<T, E: 'static> Table<T, E> {
         expired.len() < budget
     }
 
-    /// Checks up to `budget` listeners with an owner from number `from` on, and removes those whose owner was dropped.
-    /// Returns the number to continue from, or `None` at the end.
+    /// Checks up to `budget` listeners with an owner from number `from` on, and removes those whose
+    /// owner was dropped. Returns the number to continue from, or `None` at the end.
     pub(super) fn remove_orphans(
         &mut self,
         from: u64,
@@ -336,7 +341,8 @@ impl<T, E: 'static> Table<T, E> {
         (checked.len() == budget).then_some(last + 1)
     }
 
-    /// Removes up to `budget` listeners with numbers below `before`, the newest first. Returns `true` if none remains.
+    /// Removes up to `budget` listeners with numbers below `before`, the newest first. Returns
+    /// `true` if none remains.
     ///
     /// The newest are at the end of their lists, where a removal moves the fewest listeners.
     pub(super) fn remove_before(
@@ -379,8 +385,8 @@ impl<T, E: 'static> Table<T, E> {
         self.records.len() - self.deadlines.range(..=(now, u64::MAX)).count()
     }
 
-    /// Returns the number of listeners of a topic that have not expired. Takes a step per listener of the topic, or one
-    /// step if no listener of the registry has a deadline.
+    /// Returns the number of listeners of a topic that have not expired. Takes a step per listener
+    /// of the topic, or one step if no listener of the registry has a deadline.
     pub(super) fn listener_count<Q: ?Sized + Eq>(&self, hash: u64, name: &Q, now: Nanos) -> usize
     where
         T: Borrow<Q>,
@@ -418,7 +424,8 @@ impl<T, E: 'static> Table<T, E> {
         stats
     }
 
-    /// Returns up to `budget` live listeners from number `from` on, and the number to continue from.
+    /// Returns up to `budget` live listeners from number `from` on, and the number to continue
+    /// from.
     pub(super) fn infos(
         &self,
         from: u64,

@@ -52,7 +52,8 @@ impl<T, E: 'static> Table<T, E> {
             self.members.values().map(BTreeSet::len).sum()
         );
         assert!(self.members.values().all(|members| !members.is_empty()));
-        // `owned` has no mark on the listener to compare it with, so this checks that it does not outlive its listeners.
+        // `owned` has no mark on the listener to compare it with, so this checks that it does not
+        // outlive its listeners.
         assert!(self.owned.iter().all(|it| self.records.contains_key(it)));
         for (number, record) in &self.records {
             assert!(record.listener.is_attached() && record.listener.number() == *number);
