@@ -1,5 +1,7 @@
-//! The reference model of a registry: who is to be called, in which order, and what has left and why, in plain words over
-//! a `Vec`; and the operations with which model tests and the fuzzer drive both.
+//! A reference model of the registry over a `Vec`, and the operations that drive both.
+//!
+//! The model decides which listeners an emit calls, in which order, and which are removed by which
+//! cause. Model tests and the fuzz target share it.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -10,12 +12,12 @@ use leakproof::{
     RegistryStats, RemovalCause, Scope, Subscription,
 };
 
-/// One step. All are numbers, so that both a fuzzer and a generator can make them.
+/// One operation. All fields are numbers, so that both a fuzzer and a generator can create them.
 #[derive(Clone, Debug)]
 #[cfg_attr(feature = "arbitrary", derive(arbitrary::Arbitrary))]
 pub enum Op {
     On { topic: u8, options: u8, number: u8 },
-    Emit { topic: u8, event: u8, times: u8 },
+    Emit { topic: u8, event: u8 },
     EmitTo { topic: u8, event: u8, scope: u8 },
     DropGuard(u8),
     Detach(u8),
@@ -42,20 +44,22 @@ pub struct Limits {
 const SCOPES: usize = 3;
 const OWNERS: usize = 3;
 
-/// Which events a handler fails at, or panics at, and which its filter lets through.
+/// Decides if a handler fails for an event.
 fn fails(number: u8, event: u8) -> bool {
     number.wrapping_mul(7).wrapping_add(event).is_multiple_of(5)
 }
 
+/// Decides if a handler panics for an event.
 fn panics(number: u8, event: u8) -> bool {
     number.wrapping_add(event).is_multiple_of(23)
 }
 
+/// Decides if a filter accepts an event.
 fn passes(number: u8, event: u8) -> bool {
     !number.wrapping_add(event).is_multiple_of(3)
 }
 
-/// A listener of the reference.
+/// A listener of the model.
 #[derive(Clone)]
 struct Listener {
     id: Option<ListenerId>,
@@ -79,13 +83,14 @@ struct Listener {
 #[derive(Default)]
 struct Reference {
     now: u64,
-    /// In order of registration.
+    /// Listeners in order of registration.
     listeners: Vec<Listener>,
-    /// How often each scope was renewed, and each owner replaced.
+    /// Counts the renewals of each scope.
     generations: [u32; SCOPES],
+    /// Counts the replacements of each owner.
     owners: [u32; OWNERS],
     counts: BTreeMap<&'static str, u64>,
-    /// Marks of those called, in order.
+    /// The marks of the called listeners, in order.
     called: Vec<u32>,
 }
 
@@ -94,36 +99,40 @@ impl Reference {
         *self.counts.entry(what).or_default() += by as u64;
     }
 
-    fn take_out(&mut self, cause: &'static str, gone: impl Fn(&Listener) -> bool) -> usize {
+    fn remove(&mut self, cause: &'static str, is_removed: impl Fn(&Listener) -> bool) -> usize {
         let taken = self
             .listeners
-            .extract_if(.., |listener| gone(listener))
+            .extract_if(.., |listener| is_removed(listener))
             .count();
         self.count(cause, taken);
         taken
     }
 
-    /// The same for one who comes across those that are too old, which leave for that.
-    fn come_across(&mut self, cause: &'static str, gone: impl Fn(&Listener) -> bool) -> usize {
+    /// Removes listeners for this cause, or as expired if their deadline has passed.
+    fn remove_or_expire(
+        &mut self,
+        cause: &'static str,
+        is_removed: impl Fn(&Listener) -> bool,
+    ) -> usize {
         let now = self.now;
-        self.take_out("expired", |listener| {
-            listener.deadline <= now && gone(listener)
-        }) + self.take_out(cause, gone)
+        self.remove("expired", |listener| {
+            listener.deadline <= now && is_removed(listener)
+        }) + self.remove(cause, is_removed)
     }
 
-    fn take_mark(&mut self, cause: &'static str, mark: u32) {
-        self.take_out(cause, |listener| listener.mark == mark);
+    fn remove_mark(&mut self, cause: &'static str, mark: u32) {
+        self.remove(cause, |listener| listener.mark == mark);
     }
 
-    /// Too old ones may leave at any time; here they do at once.
+    /// Removes expired listeners. The registry may remove them later.
     fn expire(&mut self) -> usize {
         let now = self.now;
-        self.take_out("expired", |listener| listener.deadline <= now)
+        self.remove("expired", |listener| listener.deadline <= now)
     }
 
-    fn bury(&mut self) -> usize {
+    fn remove_orphans(&mut self) -> usize {
         let owners = self.owners;
-        self.take_out("owner dropped", |listener| {
+        self.remove("owner dropped", |listener| {
             listener
                 .owner
                 .is_some_and(|(owner, life)| owners[owner] != life)
@@ -133,7 +142,7 @@ impl Reference {
     fn add(&mut self, limits: &Limits, new: Listener) -> bool {
         self.expire();
         let same = |it: &Listener| it.topic == new.topic && it.key == new.key && new.key.is_some();
-        if self.take_out("replaced", same) == 0 {
+        if self.remove("replaced", same) == 0 {
             let in_topic = |it: &Self| {
                 it.listeners
                     .iter()
@@ -144,7 +153,7 @@ impl Reference {
                 in_topic(it) >= limits.max_per_topic || it.listeners.len() >= limits.max_listeners
             };
             if is_full(self) {
-                self.bury();
+                self.remove_orphans();
             }
             while is_full(self) {
                 if !limits.evict {
@@ -157,7 +166,7 @@ impl Reference {
                     .iter()
                     .find(|it| !of_topic || it.topic == new.topic)
                     .map(|it| it.mark);
-                self.take_mark("evicted", oldest.expect("it is full"));
+                self.remove_mark("evicted", oldest.expect("it is full"));
             }
         }
         self.count("inserted", 1);
@@ -165,7 +174,7 @@ impl Reference {
         true
     }
 
-    /// Compares what an emit did with what it is to do.
+    /// Emits to the model, and compares the summaries.
     fn emit(
         &mut self,
         limits: &Limits,
@@ -179,12 +188,12 @@ impl Reference {
             assert_eq!(
                 emitted.called + emitted.skipped,
                 0,
-                "an event of a closed generation reaches nobody"
+                "an event of an ended generation reaches no listener"
             );
             return;
         }
         let now = self.now;
-        let too_old = self.take_out("expired", |it| {
+        let expired = self.remove("expired", |it| {
             let is_meant = it
                 .scope
                 .is_none_or(|scope| only.is_none_or(|only| only == scope));
@@ -208,7 +217,7 @@ impl Reference {
                 .owner
                 .is_some_and(|(owner, life)| self.owners[owner] != life)
             {
-                self.take_mark("owner dropped", it.mark);
+                self.remove_mark("owner dropped", it.mark);
                 continue;
             }
             if it.has_filter && !passes(it.number, event) {
@@ -220,7 +229,7 @@ impl Reference {
             panicked += usize::from(panic);
             failed += usize::from(fail && !panic);
             if it.times == Some(it.calls + 1) {
-                self.take_mark("call limit reached", it.mark);
+                self.remove_mark("call limit reached", it.mark);
                 continue;
             }
             let now = self.now;
@@ -228,7 +237,7 @@ impl Reference {
                 .listeners
                 .iter_mut()
                 .find(|own| own.mark == it.mark)
-                .expect("nobody takes it out meanwhile");
+                .expect("a handler of the model removes no listener");
             own.calls += 1;
             if !panic && !fail {
                 (own.failures, own.silenced_until) = (0, None);
@@ -238,7 +247,7 @@ impl Reference {
             if own.failures >= limits.failures {
                 match limits.retry_after {
                     Some(pause) => own.silenced_until = Some(now + pause),
-                    None => self.take_mark("failed", it.mark),
+                    None => self.remove_mark("failed", it.mark),
                 }
             }
         }
@@ -250,10 +259,10 @@ impl Reference {
             [emitted.called, emitted.failed, emitted.panicked],
             [called, failed, panicked]
         );
-        // Some of those too old may have been come across before.
+        // The registry may have removed some expired listeners before.
         let skipped = snapshot.len() - called;
         assert!(
-            (skipped..=skipped + too_old).contains(&emitted.skipped),
+            (skipped..=skipped + expired).contains(&emitted.skipped),
             "{} skipped, not {skipped}",
             emitted.skipped
         );
@@ -262,13 +271,13 @@ impl Reference {
 
 type Bus = ListenerRegistry<u8, u8>;
 
-/// A listener's guard, and what it was made from.
+/// The guard of a listener.
 struct Guard {
     subscription: Subscription,
     mark: u32,
 }
 
-/// What a run consists of.
+/// A registry, its model, and the objects that the operations act on.
 struct Run {
     limits: Limits,
     time: ManualClock,
@@ -278,17 +287,17 @@ struct Run {
     owners: Vec<Arc<()>>,
     guards: Vec<Guard>,
     called: Arc<Mutex<Vec<u32>>>,
-    told: Arc<Mutex<BTreeMap<&'static str, u64>>>,
-    /// As many as there are handlers, and one.
+    reported: Arc<Mutex<BTreeMap<&'static str, u64>>>,
+    /// Each handler holds a clone.
     captures: Arc<()>,
     marks: u32,
 }
 
-/// Runs the operations on a registry and on the reference.
+/// Runs the operations on a registry and on the model.
 ///
 /// # Panics
 ///
-/// Where they differ, or the registry's structure is broken.
+/// Panics if they differ, or if an invariant of the registry does not hold.
 pub fn run(limits: Limits, ops: &[Op]) {
     let mut run = Run::new(limits);
     for op in ops {
@@ -300,17 +309,17 @@ pub fn run(limits: Limits, ops: &[Op]) {
     assert_eq!(
         Arc::strong_count(&captures),
         1,
-        "with the registry, all handlers go"
+        "the handlers are dropped with the registry"
     );
 }
 
 impl Run {
     fn new(limits: Limits) -> Self {
-        let (time, told) = (
+        let (time, reported) = (
             ManualClock::new(),
             Arc::<Mutex<BTreeMap<_, u64>>>::default(),
         );
-        let telling = Arc::clone(&told);
+        let log = Arc::clone(&reported);
         let mut builder = Bus::builder()
             .max_listeners(limits.max_listeners)
             .max_per_topic(limits.max_per_topic)
@@ -324,8 +333,7 @@ impl Run {
                 retry_after: limits.retry_after.map(Duration::from_nanos),
             })
             .on_removal(move |_, cause: RemovalCause| {
-                *telling
-                    .lock()
+                *log.lock()
                     .unwrap_or_else(PoisonError::into_inner)
                     .entry(cause.as_str())
                     .or_default() += 1;
@@ -345,7 +353,7 @@ impl Run {
             owners: vec![Arc::new(()), Arc::new(()), Arc::new(())],
             guards: Vec::new(),
             called: Arc::default(),
-            told,
+            reported,
             captures: Arc::new(()),
             marks: 0,
         }
@@ -358,17 +366,10 @@ impl Run {
                 options,
                 number,
             } => self.on(topic % 3, options, number),
-            Op::Emit {
-                topic,
-                event,
-                times,
-            } => {
-                // Often enough, now and then, for the topic to become calm.
-                for _ in 0..if times > 250 { 70 } else { 1 } {
-                    let emitted = self.bus.emit(&(topic % 3), &event).unwrap();
-                    self.model
-                        .emit(&self.limits, topic % 3, event, None, emitted);
-                }
+            Op::Emit { topic, event } => {
+                let emitted = self.bus.emit(&(topic % 3), &event).unwrap();
+                self.model
+                    .emit(&self.limits, topic % 3, event, None, emitted);
             }
             Op::EmitTo {
                 topic,
@@ -391,20 +392,20 @@ impl Run {
                         it.times.is_none() && it.scope.is_none() && it.owner.is_none()
                     }) {
                         self.model
-                            .come_across("removed", |it| it.mark == guard.mark);
+                            .remove_or_expire("removed", |it| it.mark == guard.mark);
                     }
                     drop(guard.subscription);
                 }
             }
             Op::Detach(which) => {
                 if let Some(guard) = self.taken(which) {
-                    // One that is too old may or may not have been come across.
+                    // An expired listener may or may not have been removed yet.
                     self.bus.sweep();
                     self.model.expire();
-                    self.model.bury();
+                    self.model.remove_orphans();
                     let was_there = self
                         .model
-                        .come_across("removed", |it| it.mark == guard.mark)
+                        .remove_or_expire("removed", |it| it.mark == guard.mark)
                         == 1;
                     assert_eq!(guard.subscription.detach(), was_there);
                 }
@@ -415,8 +416,8 @@ impl Run {
                 let at = usize::from(which) % SCOPES;
                 self.bus.sweep();
                 self.model.expire();
-                self.model.bury();
-                let ended = self.model.come_across("scope ended", |it| {
+                self.model.remove_orphans();
+                let ended = self.model.remove_or_expire("scope ended", |it| {
                     it.scope.is_some_and(|(scope, _)| scope == at)
                 });
                 if matches!(op, Op::Renew(_)) {
@@ -438,13 +439,13 @@ impl Run {
             Op::Sweep => {
                 self.bus.sweep();
                 self.model.expire();
-                self.model.bury();
+                self.model.remove_orphans();
             }
             Op::Clear => {
                 self.bus.sweep();
                 self.model.expire();
-                self.model.bury();
-                let cleared = self.model.come_across("removed", |_| true);
+                self.model.remove_orphans();
+                let cleared = self.model.remove_or_expire("removed", |_| true);
                 assert_eq!(self.bus.clear(), cleared);
             }
         }
@@ -458,10 +459,10 @@ impl Run {
     }
 
     fn on(&mut self, topic: u8, options: u8, number: u8) {
-        // Too old ones leave a few at a time; here they all are to be gone.
+        // A registration removes only some of the expired listeners, the model all of them.
         self.bus.sweep();
         self.model.expire();
-        self.model.bury();
+        self.model.remove_orphans();
         let has = |bit: u8| options & (1 << bit) != 0;
         let (at, mark) = (usize::from(number) % SCOPES, self.marks);
         self.marks += 1;
@@ -545,7 +546,7 @@ impl Run {
         } else {
             guard.subscription.resume()
         };
-        // One that is too old is there until somebody comes across it.
+        // An expired listener is attached until it is removed.
         let now = self.model.now;
         assert!(was_there || own.as_ref().is_none_or(|own| own.deadline <= now));
         if let Some(own) = own {
@@ -558,7 +559,7 @@ impl Run {
         let expected = std::mem::take(&mut model.called);
         let called =
             std::mem::take(&mut *self.called.lock().unwrap_or_else(PoisonError::into_inner));
-        assert_eq!(called, expected, "who was called, in order");
+        assert_eq!(called, expected, "the called listeners, in order");
         self.bus.validate();
         let now = model.now;
         let live: Vec<&Listener> = model
@@ -588,14 +589,14 @@ impl Run {
             live.first()
                 .map(|it| Duration::from_nanos(now - it.registered))
         );
-        // Those too old that nobody has come across are in the registry's records, and not in the model's counts.
+        // The registry may still hold expired listeners that the model has removed.
         if model.listeners.len() == live.len() {
             assert_eq!(
                 Arc::strong_count(&self.captures),
                 1 + live.len(),
-                "what left is dropped"
+                "removed handlers are dropped"
             );
-            let told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
+            let reported = self.reported.lock().unwrap_or_else(PoisonError::into_inner);
             for (name, count) in counters(&stats) {
                 let expected = model.counts.get(name).copied().unwrap_or(0);
                 assert_eq!(count, expected, "{name}");
@@ -603,9 +604,9 @@ impl Run {
                     || ["expired", "evicted", "replaced", "removed", "failed"].contains(&name)
                 {
                     assert_eq!(
-                        told.get(name).copied().unwrap_or(0),
+                        reported.get(name).copied().unwrap_or(0),
                         expected,
-                        "told of {name}"
+                        "{name}, reported to the callback"
                     );
                 }
             }

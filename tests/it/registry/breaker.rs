@@ -1,14 +1,14 @@
-//! The breaker where calls of one listener overlap: nested, so that it is known which ends first.
+//! The circuit breaker of a listener, also if its calls overlap in nested emits.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use leakproof::{CircuitBreaker, ManualClock};
 
-use super::helpers::{Bus, both, builder};
+use super::helpers::{Bus, MINUTE, builder};
 
-const MINUTE: Duration = Duration::from_secs(60);
 const FAILS: u32 = 2;
+
 /// Has the handler emit [`FAILS`] before it succeeds.
 const NESTS: u32 = 1;
 
@@ -18,7 +18,7 @@ fn nesting(bus: &Bus) {
         if event == NESTS {
             assert_eq!(
                 weak.upgrade()
-                    .expect("it emits")
+                    .unwrap()
                     .emit("topic", &FAILS)
                     .unwrap()
                     .failed,
@@ -27,65 +27,97 @@ fn nesting(bus: &Bus) {
         }
         event != FAILS
     };
-    bus.on("topic", handler).expect("room").forget();
+    bus.on("topic", handler).unwrap().forget();
 }
 
 #[test]
-fn a_success_that_ends_after_a_failure_ends_the_row() {
+fn success_that_ends_after_a_failure_resets_the_count() {
     for followers in [0, 1] {
-        both(|make_calm| {
-            let bus = builder()
-                .circuit_breaker(CircuitBreaker {
-                    failures: 2,
-                    retry_after: None,
-                })
-                .build()
-                .expect("sound limits");
-            nesting(&bus);
-            for _ in 0..followers {
-                bus.on("topic", |_| ()).expect("room").forget();
-            }
-            make_calm(&bus);
-            for _ in 0..3 {
-                bus.emit("topic", &NESTS).unwrap();
-                assert_eq!((bus.len(), bus.listeners()[0].failures), (1 + followers, 0));
-            }
-            bus.validate();
-        });
+        let bus = builder()
+            .circuit_breaker(CircuitBreaker {
+                failures: 2,
+                retry_after: None,
+            })
+            .build()
+            .unwrap();
+        nesting(&bus);
+        for _ in 0..followers {
+            bus.on("topic", |_| ()).unwrap().forget();
+        }
+        for _ in 0..3 {
+            bus.emit("topic", &NESTS).unwrap();
+            assert_eq!((bus.len(), bus.listeners()[0].failures), (1 + followers, 0));
+        }
+        bus.validate();
     }
 }
 
 #[test]
-fn only_a_probe_ends_a_silence() {
-    both(|make_calm| {
-        let time = ManualClock::new();
-        let builder = builder().clock(&time).circuit_breaker(CircuitBreaker {
-            failures: 2,
-            retry_after: Some(MINUTE),
-        });
-        let bus = builder.build().expect("sound limits");
-        nesting(&bus);
-        make_calm(&bus);
-        assert_eq!(bus.emit("topic", &FAILS).unwrap().failed, 1);
-        // It has failed once; the nested call silences it, and the one around that succeeds.
-        assert_eq!(
-            (
-                bus.emit("topic", &NESTS).unwrap().called,
-                bus.stats().open_breakers
-            ),
-            (1, 1)
-        );
-        assert_eq!(bus.emit("topic", &0).unwrap().called, 0);
-        time.advance(MINUTE);
-        assert_eq!(
-            (
-                bus.emit("topic", &0).unwrap().called,
-                bus.stats().open_breakers
-            ),
-            (1, 0)
-        );
-        assert_eq!(bus.listeners()[0].failures, 0);
-        bus.validate();
-        assert_eq!(Arc::strong_count(&bus.listeners()[0].topic), 2);
+fn only_a_probe_closes_an_open_breaker() {
+    let time = ManualClock::new();
+    let builder = builder().clock(&time).circuit_breaker(CircuitBreaker {
+        failures: 2,
+        retry_after: Some(MINUTE),
     });
+    let bus = builder.build().unwrap();
+    nesting(&bus);
+    assert_eq!(bus.emit("topic", &FAILS).unwrap().failed, 1);
+    // It has failed once; the nested call silences it, and the one around that succeeds.
+    assert_eq!(
+        (
+            bus.emit("topic", &NESTS).unwrap().called,
+            bus.stats().open_breakers
+        ),
+        (1, 1)
+    );
+    assert_eq!(bus.emit("topic", &0).unwrap().called, 0);
+    time.advance(MINUTE);
+    assert_eq!(
+        (
+            bus.emit("topic", &0).unwrap().called,
+            bus.stats().open_breakers
+        ),
+        (1, 0)
+    );
+    assert_eq!(bus.listeners()[0].failures, 0);
+    bus.validate();
+    assert_eq!(Arc::strong_count(&bus.listeners()[0].topic), 2);
+}
+
+#[test]
+fn open_breaker_skips_until_a_probe_succeeds() {
+    let time = ManualClock::new();
+    let breaker = CircuitBreaker {
+        failures: 2,
+        retry_after: Some(MINUTE),
+    };
+    let bus = builder()
+        .clock(&time)
+        .circuit_breaker(breaker)
+        .build()
+        .unwrap();
+    let guard = bus.on("topic", |&event| event != 2).unwrap();
+    let other = bus.on("topic", |_| ()).unwrap();
+    let called = |event: u32| {
+        let emitted = bus.emit("topic", &event).unwrap();
+        bus.validate();
+        (emitted.called, emitted.failed, emitted.skipped)
+    };
+    assert_eq!([called(2), called(2)], [(2, 1, 0); 2]);
+    assert!(bus.listeners()[0].silenced);
+    assert_eq!(called(1), (1, 0, 1), "silenced");
+    time.advance(MINUTE);
+    assert_eq!(called(2), (2, 1, 0), "the probe fails");
+    assert_eq!(called(1), (1, 0, 1), "silenced anew");
+    time.advance(MINUTE - Duration::from_nanos(1));
+    assert_eq!(called(1), (1, 0, 1));
+    time.advance(Duration::from_nanos(1));
+    assert_eq!(called(1), (2, 0, 0), "the probe succeeds");
+    assert_eq!(
+        [called(2), called(1), called(2)],
+        [(2, 1, 0), (2, 0, 0), (2, 1, 0)],
+        "failures count from nothing"
+    );
+    assert!(guard.is_attached() && !bus.listeners()[0].silenced);
+    drop(other);
 }

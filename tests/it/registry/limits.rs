@@ -1,5 +1,6 @@
-//! Promise 9: limits, what is reclaimed before they reject, and what a rejection says. Under concurrency in `threads.rs`.
+//! The bounds: what makes room, and the error of a rejected registration.
 
+use std::panic::Location;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -7,23 +8,36 @@ use leakproof::{
     BuildError, CircuitBreaker, Limit, ManualClock, Overflow, RegistryBuilder, Subscription, Watch,
 };
 
-use super::helpers::{Bus, Count, captured};
+use super::helpers::{Bus, Count, HOUR, captured};
 
-const HOUR: Duration = Duration::from_secs(3600);
+#[test]
+fn rejection_names_the_caller_of_every_method() {
+    let bus = Bus::builder().max_per_topic(1).build().unwrap();
+    let line = Location::caller().line() + 1;
+    let guard = bus.listen("topic").label("here").on(|_| ()).unwrap();
+    let rejected = bus.on("topic", |_| ()).unwrap_err();
+    assert_eq!(rejected.locations().len(), 1);
+    assert_eq!(
+        (
+            rejected.locations()[0].0.file(),
+            rejected.locations()[0].0.line()
+        ),
+        (file!(), line)
+    );
+    drop(guard);
+}
 
 fn tight() -> RegistryBuilder<&'static str, u32> {
     Bus::builder().max_listeners(3).max_per_topic(2)
 }
 
 #[test]
-fn promise_9_a_rejection_gives_the_handler_back_and_says_which_limit_how_many_and_where() {
-    let bus = tight().build().expect("sound limits");
+fn rejection_returns_the_handler_and_names_locations() {
+    let bus = tight().build().unwrap();
     let on = |topic| bus.on(topic, |_: &u32| ());
-    let guards = [on("a").expect("room"), on("a").expect("room")];
+    let guards = [on("a").unwrap(), on("a").unwrap()];
     let (value, is_dropped) = captured();
-    let rejected = bus
-        .on("a", move |_| drop(Arc::clone(&value)))
-        .expect_err("two on a topic");
+    let rejected = bus.on("a", move |_| drop(Arc::clone(&value))).unwrap_err();
     assert_eq!(
         (rejected.limit(), rejected.max(), rejected.locations().len()),
         (Limit::MaxPerTopic, 2, 1)
@@ -42,8 +56,8 @@ fn promise_9_a_rejection_gives_the_handler_back_and_says_which_limit_how_many_an
     drop(rejected);
     assert!(is_dropped());
 
-    let third = on("b").expect("room");
-    let rejected = on("c").expect_err("three in all");
+    let third = on("b").unwrap();
+    let rejected = on("c").unwrap_err();
     assert_eq!((rejected.limit(), rejected.max()), (Limit::MaxListeners, 3));
     assert_eq!(
         (bus.len(), bus.listener_count("a"), bus.stats().rejected),
@@ -55,28 +69,28 @@ fn promise_9_a_rejection_gives_the_handler_back_and_says_which_limit_how_many_an
 }
 
 #[test]
-fn promise_9_dead_and_expired_listeners_are_reclaimed_before_a_rejection() {
+fn dead_and_expired_listeners_make_room() {
     let time = ManualClock::new();
-    let bus = tight().clock(&time).build().expect("sound limits");
+    let bus = tight().clock(&time).build().unwrap();
     let owner = Arc::new(());
     let (value, is_dropped) = captured();
     bus.listen("a")
         .ttl(HOUR)
         .on(move |_| drop(Arc::clone(&value)))
-        .expect("room")
+        .unwrap()
         .forget();
     bus.listen("a")
         .owner(&Arc::downgrade(&owner))
         .on(|_| ())
-        .expect("room")
+        .unwrap()
         .forget();
     assert!(bus.on("a", |_| ()).is_err());
     time.advance(HOUR);
-    let first = bus.on("a", |_| ()).expect("the old one makes room");
+    let first = bus.on("a", |_| ()).unwrap();
     assert!(is_dropped());
     assert!(bus.on("a", |_| ()).is_err());
     drop(owner);
-    let second = bus.on("a", |_| ()).expect("the orphan makes room");
+    let second = bus.on("a", |_| ()).unwrap();
     let stats = bus.stats();
     assert_eq!(
         (
@@ -91,18 +105,14 @@ fn promise_9_dead_and_expired_listeners_are_reclaimed_before_a_rejection() {
 }
 
 #[test]
-fn the_oldest_makes_room_where_that_is_asked_for() {
-    let bus = tight()
-        .overflow(Overflow::EvictOldest)
-        .build()
-        .expect("sound limits");
+fn evict_oldest_makes_room() {
+    let bus = tight().overflow(Overflow::EvictOldest).build().unwrap();
     let count = Count::default();
     let guards: Vec<_> = ["a", "b", "a", "a", "c"]
         .into_iter()
         .map(|topic| {
             let count = count.clone();
-            bus.on(topic, move |_| count.up())
-                .expect("there is always room")
+            bus.on(topic, move |_| count.up()).unwrap()
         })
         .collect();
     let attached: Vec<bool> = guards.iter().map(Subscription::is_attached).collect();
@@ -117,13 +127,9 @@ fn the_oldest_makes_room_where_that_is_asked_for() {
 }
 
 #[test]
-fn zero_is_judged_when_registering_and_when_building() {
-    let bus = tight().build().expect("sound limits");
-    let never = bus
-        .listen("a")
-        .max_calls(0)
-        .on(|_| ())
-        .expect_err("no times");
+fn zero_limits_are_refused() {
+    let bus = tight().build().unwrap();
+    let never = bus.listen("a").max_calls(0).on(|_| ()).unwrap_err();
     assert_eq!(
         (never.limit(), never.to_string().as_str()),
         (Limit::Zero, "`max_calls` must be above zero")
@@ -132,13 +138,12 @@ fn zero_is_judged_when_registering_and_when_building() {
         bus.listen("a")
             .ttl(Duration::ZERO)
             .on(|_| ())
-            .expect_err("no time")
+            .unwrap_err()
             .limit(),
         Limit::Zero
     );
-    let refused = |builder: RegistryBuilder<&'static str, u32>| {
-        builder.build().map(drop).expect_err("unsound")
-    };
+    let refused =
+        |builder: RegistryBuilder<&'static str, u32>| builder.build().map(drop).unwrap_err();
     assert_eq!(
         refused(tight().max_listeners(0)),
         BuildError::Zero {
@@ -186,23 +191,20 @@ fn zero_is_judged_when_registering_and_when_building() {
 }
 
 #[test]
-fn by_default_a_topic_has_ten_and_a_registry_a_thousand() {
+fn default_bounds_are_10_per_topic_and_1000_in_total() {
     let bus = Bus::new();
     let topics: Vec<String> = (0..101).map(|topic| topic.to_string()).collect();
     let bus_of_strings = leakproof::ListenerRegistry::<String, u32>::default();
     for topic in &topics[..100] {
         for _ in 0..10 {
-            bus_of_strings
-                .on(topic.clone(), |_| ())
-                .expect("room")
-                .forget();
+            bus_of_strings.on(topic.clone(), |_| ()).unwrap().forget();
         }
         assert!(bus_of_strings.on(topic.clone(), |_| ()).is_err());
     }
     assert_eq!(
         bus_of_strings
             .on(topics[100].clone(), |_| ())
-            .expect_err("full")
+            .unwrap_err()
             .limit(),
         Limit::MaxListeners
     );
@@ -210,20 +212,17 @@ fn by_default_a_topic_has_ten_and_a_registry_a_thousand() {
 }
 
 #[test]
-fn a_sweep_looks_at_every_owner_wherever_pieces_of_sweeps_have_come_to() {
-    let bus = Bus::builder()
-        .max_per_topic(20)
-        .build()
-        .expect("sound limits");
+fn full_sweep_checks_every_owner() {
+    let bus = Bus::builder().max_per_topic(20).build().unwrap();
     let mut owners: Vec<Arc<()>> = (0..20).map(|_| Arc::new(())).collect();
     for owner in &owners {
         bus.listen("topic")
             .owner(&Arc::downgrade(owner))
             .on(|_| ())
-            .expect("room")
+            .unwrap()
             .forget();
     }
-    let shared = bus.downgrade_to_sweep().upgrade().expect("alive");
+    let shared = bus.downgrade_to_sweep().upgrade().unwrap();
     assert!(shared.sweep_some(10).more);
     owners.remove(0);
     assert_eq!((bus.sweep(), bus.len()), (1, 19));

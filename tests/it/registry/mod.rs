@@ -1,16 +1,18 @@
-//! The promises of `ListenerRegistry`, one by one, and every removal cause.
+//! Tests of `ListenerRegistry`.
 
 mod breaker;
+mod captures;
+mod detach_and_wait;
+mod emit;
 mod helpers;
-mod inside;
-mod leaving;
 mod limits;
+mod long_list;
 mod model;
-mod passes;
-mod promises;
+mod options;
 #[cfg(feature = "queue")]
 mod queues;
+mod reentrancy;
+mod removal;
+mod removal_callback;
 mod threads;
-mod waiting;
-mod ways_out;
 mod work;

@@ -1,17 +1,13 @@
-//! Queues: bounded, counted, and gone with whatever end comes first.
+//! Queues of events.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, mpsc};
 use std::task::{Context, Poll, Waker};
 use std::thread;
-use std::time::Duration;
 
 use leakproof::{CircuitBreaker, Limit, Queue, QueueOverflow};
 
-use super::helpers::{Bus, both, bus, calm, later, put, take};
-
-/// Longer than anything here takes on a busy machine.
-const PATIENCE: Duration = Duration::from_secs(20);
+use super::helpers::{Bus, PATIENCE, bus, later, put, take};
 
 fn emit(bus: &Bus, events: std::ops::RangeInclusive<u32>) -> usize {
     events
@@ -20,7 +16,7 @@ fn emit(bus: &Bus, events: std::ops::RangeInclusive<u32>) -> usize {
 }
 
 #[test]
-fn a_full_queue_drops_the_oldest_or_the_newest_and_counts_them() {
+fn full_queue_drops_the_oldest_or_newest_and_counts() {
     for (when_full, kept) in [
         (QueueOverflow::DropOldest, [3, 4, 5]),
         (QueueOverflow::DropNewest, [1, 2, 3]),
@@ -30,8 +26,7 @@ fn a_full_queue_drops_the_oldest_or_the_newest_and_counts_them() {
             .listen("topic")
             .filter(|&event| event > 0)
             .queue(3, when_full)
-            .expect("room");
-        calm(&bus, "topic");
+            .unwrap();
         assert_eq!(emit(&bus, 1..=5), 0, "as asked for: no failure");
         assert_eq!(
             (queue.len(), queue.dropped(), bus.stats().dropped),
@@ -43,35 +38,22 @@ fn a_full_queue_drops_the_oldest_or_the_newest_and_counts_them() {
 }
 
 #[test]
-fn a_blocking_queue_loses_nothing() {
+fn blocking_queue_delivers_every_event() {
     let bus = bus();
-    let queue = bus
-        .listen("topic")
-        .queue(2, QueueOverflow::Block)
-        .expect("room");
+    let queue = bus.listen("topic").queue(2, QueueOverflow::Block).unwrap();
     let consumer = thread::spawn(move || queue.iter().take(1_000).collect::<Vec<_>>());
     assert_eq!(emit(&bus, 1..=1_000), 0);
-    assert_eq!(
-        consumer.join().expect("no panic"),
-        (1..=1_000).collect::<Vec<_>>()
-    );
+    assert_eq!(consumer.join().unwrap(), (1..=1_000).collect::<Vec<_>>());
     assert!(bus.is_empty());
 }
 
 #[test]
-fn a_blocking_queue_fails_instead_of_waiting_for_its_own_thread() {
+fn blocking_queue_fails_on_the_thread_of_its_consumer() {
     let bus = bus();
-    let queue = bus
-        .listen("topic")
-        .queue(2, QueueOverflow::Block)
-        .expect("room");
+    let queue = bus.listen("topic").queue(2, QueueOverflow::Block).unwrap();
     assert_eq!(emit(&bus, 1..=1), 0);
     assert_eq!(queue.blocking_recv(), Some(1));
-    assert_eq!(
-        emit(&bus, 2..=4),
-        1,
-        "the third finds the queue full, and nobody else to empty it"
-    );
+    assert_eq!(emit(&bus, 2..=4), 1, "only this thread could make room");
     assert_eq!(
         (queue.try_recv(), queue.try_recv(), queue.dropped()),
         (Some(2), Some(3), 1)
@@ -98,12 +80,9 @@ fn polling_in_vain_does_not_make_a_thread_the_consumer() {
 }
 
 #[test]
-fn dropping_a_queue_detaches_it_and_ends_an_emit_that_waits_for_room() {
+fn queue_drop_ends_an_emit_that_waits_for_room() {
     let bus = bus();
-    let queue = bus
-        .listen("topic")
-        .queue(1, QueueOverflow::Block)
-        .expect("room");
+    let queue = bus.listen("topic").queue(1, QueueOverflow::Block).unwrap();
     let (done, ended) = mpsc::channel();
     let emitting = bus.clone();
     thread::spawn(move || done.send(emit(&emitting, 1..=2)));
@@ -116,14 +95,14 @@ fn dropping_a_queue_detaches_it_and_ends_an_emit_that_waits_for_room() {
 }
 
 #[test]
-fn a_queue_ends_when_its_listener_is_detached_and_what_waits_is_still_received() {
+fn detached_queue_delivers_its_events_and_then_ends() {
     let bus = bus();
     let scope = bus.scope();
     let queue = bus
         .listen("topic")
         .scope(&scope)
         .queue(8, QueueOverflow::DropOldest)
-        .expect("room");
+        .unwrap();
     emit(&bus, 1..=3);
     drop(scope);
     assert!(!queue.is_attached());
@@ -132,12 +111,12 @@ fn a_queue_ends_when_its_listener_is_detached_and_what_waits_is_still_received()
 }
 
 #[test]
-fn a_queue_is_received_from_with_async() {
+fn recv_waits_as_a_future() {
     let bus = bus();
     let queue = bus
         .listen("topic")
         .queue(8, QueueOverflow::DropOldest)
-        .expect("room");
+        .unwrap();
     let mut context = Context::from_waker(Waker::noop());
     let mut receiving = std::pin::pin!(queue.recv());
     assert_eq!(receiving.as_mut().poll(&mut context), Poll::Pending);
@@ -149,15 +128,12 @@ fn a_queue_is_received_from_with_async() {
 }
 
 #[test]
-fn a_queue_is_a_listener_with_its_limits() {
-    let bus = Bus::builder()
-        .max_per_topic(1)
-        .build()
-        .expect("sound limits");
+fn queue_counts_towards_the_limits() {
+    let bus = Bus::builder().max_per_topic(1).build().unwrap();
     assert_eq!(
         bus.listen("topic")
             .queue(0, QueueOverflow::Block)
-            .expect_err("no room for any")
+            .unwrap_err()
             .limit(),
         Limit::Zero
     );
@@ -165,11 +141,11 @@ fn a_queue_is_a_listener_with_its_limits() {
         .listen("topic")
         .label("queue")
         .queue(1, QueueOverflow::DropNewest)
-        .expect("room");
+        .unwrap();
     assert_eq!(
         bus.listen("topic")
             .queue(1, QueueOverflow::Block)
-            .expect_err("full")
+            .unwrap_err()
             .limit(),
         Limit::MaxPerTopic
     );
@@ -179,13 +155,13 @@ fn a_queue_is_a_listener_with_its_limits() {
 }
 
 #[test]
-fn a_capacity_beyond_reach_is_refused() {
+fn too_large_capacity_is_refused() {
     let bus = bus();
     for capacity in [(1 << 24) + 1, usize::MAX] {
         let rejected = bus
             .listen("topic")
             .queue(capacity, QueueOverflow::DropNewest)
-            .expect_err("too much");
+            .unwrap_err();
         assert_eq!(
             (rejected.limit(), rejected.max()),
             (Limit::Capacity, 1 << 24)
@@ -196,14 +172,14 @@ fn a_capacity_beyond_reach_is_refused() {
 }
 
 #[test]
-fn a_queue_that_ends_under_an_emit_has_not_failed() {
+fn queue_that_ends_during_an_emit_has_not_failed() {
     let bus = Bus::builder()
         .circuit_breaker(CircuitBreaker {
             failures: 1,
             retry_after: None,
         })
         .build()
-        .expect("sound limits");
+        .unwrap();
     let done = AtomicBool::new(false);
     thread::scope(|scope| {
         let emitting = scope.spawn(|| {
@@ -219,64 +195,53 @@ fn a_queue_that_ends_under_an_emit_has_not_failed() {
             QueueOverflow::Block,
         ] {
             for _ in 0..20_000 {
-                drop(bus.listen("topic").queue(1, when_full).expect("room"));
+                drop(bus.listen("topic").queue(1, when_full).unwrap());
             }
         }
         done.store(true, Ordering::Relaxed);
-        assert_eq!(
-            (emitting.join().expect("no panic"), bus.stats().failed),
-            (0, 0)
-        );
+        assert_eq!((emitting.join().unwrap(), bus.stats().failed), (0, 0));
     });
 }
 
 #[test]
-fn a_detached_queue_ends_though_an_emit_on_the_very_thread_that_reads_it_holds_its_handler() {
-    both(|make_calm| {
-        let (bus, queue) = (bus(), later());
-        let (weak, own) = (bus.downgrade(), Arc::clone(&queue));
-        let reads = move |&event: &u32| {
-            let queue: Option<Queue<u32>> = (event == 1).then(|| take(&own)).flatten();
-            if let Some(queue) = queue {
-                assert!(weak.upgrade().expect("it emits").detach(queue.id()));
-                assert!(queue.iter().all(|event| event == 0));
-            }
-        };
-        bus.on("topic", reads).expect("room").forget();
-        put(
-            &queue,
-            bus.listen("topic")
-                .queue(1_000, QueueOverflow::DropNewest)
-                .expect("room"),
-        );
-        make_calm(&bus);
-        let (done, ended) = mpsc::channel();
-        thread::spawn(move || done.send(bus.emit("topic", &1).unwrap().called));
-        assert_eq!(ended.recv_timeout(PATIENCE), Ok(1));
-    });
+fn detached_queue_ends_in_an_emit_that_holds_its_handler() {
+    let (bus, queue) = (bus(), later());
+    let (weak, own) = (bus.downgrade(), Arc::clone(&queue));
+    let reads = move |&event: &u32| {
+        let queue: Option<Queue<u32>> = (event == 1).then(|| take(&own)).flatten();
+        if let Some(queue) = queue {
+            assert!(weak.upgrade().unwrap().detach(queue.id()));
+            assert!(queue.iter().all(|event| event == 0));
+        }
+    };
+    bus.on("topic", reads).unwrap().forget();
+    put(
+        &queue,
+        bus.listen("topic")
+            .queue(1_000, QueueOverflow::DropNewest)
+            .unwrap(),
+    );
+    let (done, ended) = mpsc::channel();
+    thread::spawn(move || done.send(bus.emit("topic", &1).unwrap().called));
+    assert_eq!(ended.recv_timeout(PATIENCE), Ok(1));
 }
 
 #[test]
-fn what_an_emit_wanted_to_put_into_a_full_queue_that_is_detached_is_dropped_and_counted() {
-    for is_calm in [false, true] {
-        let bus = bus();
-        let queue = bus
-            .listen("topic")
-            .filter(|&event| event > 0)
-            .queue(1, QueueOverflow::Block)
-            .expect("room");
-        if is_calm {
-            calm(&bus, "topic");
-        }
-        let emitting = bus.clone();
-        let emits = thread::spawn(move || emit(&emitting, 1..=2));
-        while queue.is_empty() {
-            thread::yield_now();
-        }
-        // The second may have begun to wait or not: then nobody is there to be called.
-        assert!(bus.detach(queue.id()));
-        assert_eq!(emits.join().expect("no panic"), 0);
-        assert_eq!(queue.iter().collect::<Vec<_>>(), [1]);
-        assert!(queue.dropped() <= 1 && queue.dropped() == bus.stats().dropped);
+fn detach_drops_and_counts_the_event_that_waits_for_room() {
+    let bus = bus();
+    let queue = bus
+        .listen("topic")
+        .filter(|&event| event > 0)
+        .queue(1, QueueOverflow::Block)
+        .unwrap();
+    let emitting = bus.clone();
+    let emits = thread::spawn(move || emit(&emitting, 1..=2));
+    while queue.is_empty() {
+        thread::yield_now();
     }
+    // The second emit may have begun to wait, or find no listener any more.
+    assert!(bus.detach(queue.id()));
+    assert_eq!(emits.join().unwrap(), 0);
+    assert_eq!(queue.iter().collect::<Vec<_>>(), [1]);
+    assert!(queue.dropped() <= 1 && queue.dropped() == bus.stats().dropped);
 }

@@ -1,4 +1,4 @@
-//! Real threads, all at once. The loom models have the small cases in all their orders.
+//! Real threads. The loom models explore the small cases in all their orders.
 
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Barrier};
@@ -7,13 +7,11 @@ use std::time::Duration;
 
 use leakproof::{CircuitBreaker, ManualClock, Overflow};
 
-use super::helpers::{Bus, Count, builder, bus, captured};
+use super::helpers::{Bus, Count, HOUR, builder, bus, captured};
 use crate::support::concurrently::together;
 
-const LONG: Duration = Duration::from_secs(3600);
-
 #[test]
-fn promise_2_after_detach_returns_no_later_emit_calls_it() {
+fn no_emit_after_detach_calls_the_listener() {
     let bus = bus();
     together(|thread| {
         for round in 0..2_000 {
@@ -27,7 +25,7 @@ fn promise_2_after_detach_returns_no_later_emit_calls_it() {
                 }
             });
             bus.emit("topic", &1).unwrap();
-            guard.expect("room").detach();
+            guard.unwrap().detach();
             bus.emit("topic", &(thread as u32 + 1_000)).unwrap();
             assert_eq!(late.load(Ordering::SeqCst), 0, "round {round}");
             assert!(count.get() > 0);
@@ -38,7 +36,7 @@ fn promise_2_after_detach_returns_no_later_emit_calls_it() {
 }
 
 #[test]
-fn promise_2_when_detach_and_wait_returns_nothing_runs_and_all_is_dropped() {
+fn nothing_runs_after_detach_and_wait() {
     let bus = bus();
     together(|thread| {
         for _ in 0..500 {
@@ -50,27 +48,27 @@ fn promise_2_when_detach_and_wait_returns_nothing_runs_and_all_is_dropped() {
                 thread::yield_now();
                 in_handler.fetch_sub(1, Ordering::SeqCst);
             });
-            let guard = guard.expect("room");
+            let guard = guard.unwrap();
             if thread % 2 == 0 {
                 (0..3).for_each(|event| assert!(bus.emit("topic", &event).unwrap().called > 0));
             }
-            assert_eq!(guard.detach_and_wait(LONG), Ok(()));
+            assert_eq!(guard.detach_and_wait(HOUR), Ok(()));
             assert!(running.load(Ordering::SeqCst) == 0 && is_dropped());
         }
     });
 }
 
 #[test]
-fn promise_6_times_holds_across_threads() {
+fn max_calls_holds_across_threads() {
     for times in [1, 2, 100, 1_000] {
         let (bus, count) = (bus(), Count::default());
         let counting = count.clone();
-        let other = bus.on("topic", |_| ()).expect("room");
+        let other = bus.on("topic", |_| ()).unwrap();
         let guard = bus
             .listen("topic")
             .max_calls(times)
             .on(move |_| counting.up())
-            .expect("room");
+            .unwrap();
         let called: usize = together(|_| {
             (0..300)
                 .map(|event| bus.emit("topic", &event).unwrap().called - 1)
@@ -87,18 +85,11 @@ fn promise_6_times_holds_across_threads() {
 }
 
 #[test]
-fn promise_7_of_many_that_take_a_key_one_is_left() {
-    let bus = Bus::builder()
-        .max_per_topic(1)
-        .build()
-        .expect("sound limits");
+fn concurrent_registrations_of_a_key_leave_one() {
+    let bus = Bus::builder().max_per_topic(1).build().unwrap();
     together(|_| {
         for _ in 0..1_000 {
-            let guard = bus
-                .listen("topic")
-                .key("key")
-                .on(|_| ())
-                .expect("it takes the place");
+            let guard = bus.listen("topic").key("key").on(|_| ()).unwrap();
             // Half of them are stale by now, and must not detach the present one.
             guard.forget();
             assert_eq!(bus.len(), 1);
@@ -113,7 +104,7 @@ fn promise_7_of_many_that_take_a_key_one_is_left() {
 }
 
 #[test]
-fn promise_8_a_registration_racing_with_the_end_of_its_scope_ends_detached() {
+fn registration_racing_with_its_scope_end_is_detached() {
     let bus = bus();
     for _ in 0..300 {
         let (scope, start, (value, is_dropped)) = (bus.scope(), Barrier::new(2), captured());
@@ -123,7 +114,7 @@ fn promise_8_a_registration_racing_with_the_end_of_its_scope_ends_detached() {
                 start.wait();
                 listen
                     .on(move |_| drop(Arc::clone(&value)))
-                    .expect("room")
+                    .unwrap()
                     .forget();
             });
             start.wait();
@@ -135,12 +126,12 @@ fn promise_8_a_registration_racing_with_the_end_of_its_scope_ends_detached() {
 }
 
 #[test]
-fn promise_9_limits_are_exact_under_concurrency() {
+fn limits_are_exact_under_concurrency() {
     let bus = Bus::builder()
         .max_listeners(100)
         .max_per_topic(30)
         .build()
-        .expect("sound limits");
+        .unwrap();
     let topics = ["a", "b", "c", "d", "e"];
     let guards = together(|thread| {
         let on = |step: usize| bus.on(topics[(thread + step) % 5], |_| ()).ok();
@@ -156,7 +147,7 @@ fn promise_9_limits_are_exact_under_concurrency() {
 }
 
 #[test]
-fn everything_at_once() {
+fn random_operations_on_threads_keep_the_registry_valid() {
     let time = ManualClock::new();
     let handlers = Arc::new(());
     let bus = builder()
@@ -167,10 +158,10 @@ fn everything_at_once() {
             failures: 3,
             retry_after: Some(Duration::from_secs(5)),
         })
-        .ttl(LONG)
+        .ttl(HOUR)
         .clock(&time)
         .build()
-        .expect("sound limits");
+        .unwrap();
     let steps = AtomicU64::new(0);
     let topics = ["a", "b", "c", "d"];
     together(|thread| {
@@ -185,40 +176,40 @@ fn everything_at_once() {
                 assert!(event % 97 != 0, "a handler panics");
                 if event % 31 == 0 {
                     weak.upgrade()
-                        .expect("it lives")
+                        .unwrap()
                         .emit(topics[(step + 1) % 4], &1)
                         .unwrap();
                 }
                 event % 7 != 0
             };
             match (step + thread) % 12 {
-                0..2 => guards.push(bus.on(topic, handler).expect("there is always room")),
+                0..2 => guards.push(bus.on(topic, handler).unwrap()),
                 2 => drop(
                     bus.listen(topic)
                         .scope(&scope)
                         .priority(step as i32 % 3)
                         .on(handler)
-                        .expect("room"),
+                        .unwrap(),
                 ),
                 3 => guards.push(
                     bus.listen(topic)
                         .key(topics[thread % 4])
                         .on(handler)
-                        .expect("room"),
+                        .unwrap(),
                 ),
                 4 => drop(
                     bus.listen(topic)
                         .max_calls(3)
                         .filter(|event| event % 2 == 0)
                         .on(handler)
-                        .expect("room"),
+                        .unwrap(),
                 ),
                 5 if !guards.is_empty() => drop(guards.swap_remove(step % guards.len())),
                 6 if !guards.is_empty() => {
                     assert_eq!(
                         guards
                             .swap_remove(step % guards.len())
-                            .detach_and_wait(LONG),
+                            .detach_and_wait(HOUR),
                         Ok(())
                     );
                 }
@@ -253,14 +244,12 @@ fn everything_at_once() {
 }
 
 #[test]
-fn a_thread_that_dies_half_way_leaves_the_registry_in_order() {
+fn panicking_thread_leaves_the_registry_valid() {
     let bus = bus();
     let (value, is_dropped) = captured();
     let died = thread::scope(|threads| {
         let dies = || {
-            let _guard = bus
-                .on("topic", move |_| drop(Arc::clone(&value)))
-                .expect("room");
+            let _guard = bus.on("topic", move |_| drop(Arc::clone(&value))).unwrap();
             let _scope = bus.scope();
             panic!("half-way");
         };

@@ -1,16 +1,96 @@
-//! Promise 2: `detach_and_wait` errors instead of waiting for its own thread, also where that is about to drop the handler.
+//! `detach_and_wait` waits until a handler was dropped, or returns an error if it would never end.
 
 use std::sync::mpsc::{Receiver, Sender, channel};
-use std::sync::{Arc, Barrier, Mutex};
+use std::sync::{Arc, Barrier, Mutex, OnceLock};
 use std::thread;
 use std::time::Duration;
 
 use leakproof::{DetachError, ListenerRegistry, Subscription};
 
-use super::helpers::{Bus, Count, Later, OnDrop, bus, holding, later, put, take};
+use super::helpers::{
+    Bus, Count, HOUR, Later, OnDrop, PATIENCE, bus, captured, holding, later, put, take,
+};
 
-/// Longer than anything here takes on a busy machine.
-const PATIENCE: Duration = Duration::from_secs(10);
+#[test]
+fn detach_and_wait_returns_after_the_call_and_the_drop() {
+    let (bus, (value, is_dropped)) = (bus(), captured());
+    let (begin, begun) = std::sync::mpsc::channel();
+    let (release, released) = std::sync::mpsc::channel::<()>();
+    let released = Mutex::new(released);
+    let guard = bus
+        .on("topic", move |&event| {
+            let _captured = &value;
+            if event == 1 {
+                begin.send(()).unwrap();
+                let _ = released.lock().unwrap().recv();
+            }
+        })
+        .unwrap();
+    let emitting = {
+        let bus = bus.clone();
+        std::thread::spawn(move || bus.emit("topic", &1).unwrap())
+    };
+    begun.recv().unwrap();
+    assert!(!is_dropped());
+    let waiting = std::thread::spawn(move || guard.detach_and_wait(HOUR));
+    while !bus.is_empty() {
+        std::thread::yield_now();
+    }
+    assert_eq!(
+        bus.emit("topic", &2).unwrap().called,
+        0,
+        "detached, though it runs"
+    );
+    assert!(!is_dropped() && !waiting.is_finished());
+    release.send(()).unwrap();
+    assert_eq!(waiting.join().unwrap(), Ok(()));
+    assert!(is_dropped());
+    assert_eq!(emitting.join().unwrap().called, 1);
+}
+
+#[test]
+fn detach_and_wait_times_out_during_a_long_call() {
+    let (bus, hold) = (bus(), Arc::new(Mutex::new(())));
+    let (begin, begun) = std::sync::mpsc::channel();
+    let guard = {
+        let hold = Arc::clone(&hold);
+        bus.on("topic", move |_| {
+            begin.send(()).unwrap();
+            drop(hold.lock());
+        })
+    };
+    let held = hold.lock().unwrap();
+    let emitting = {
+        let bus = bus.clone();
+        std::thread::spawn(move || bus.emit("topic", &1).unwrap())
+    };
+    begun.recv().unwrap();
+    assert_eq!(
+        guard.unwrap().detach_and_wait(Duration::from_millis(10)),
+        Err(DetachError::TimedOut)
+    );
+    drop(held);
+    emitting.join().unwrap();
+}
+
+#[test]
+fn detach_and_wait_in_its_own_handler_is_an_error() {
+    let (bus, own, answer) = (bus(), later::<Subscription>(), Arc::new(OnceLock::new()));
+    let (value, is_dropped) = captured();
+    let guard = {
+        let (own, answer) = (Arc::clone(&own), Arc::clone(&answer));
+        bus.on("topic", move |_| {
+            let _captured = &value;
+            if let Some(own) = take(&own) {
+                answer.set(own.detach_and_wait(HOUR)).unwrap();
+            }
+        })
+    };
+    put(&own, guard.unwrap());
+    bus.emit("topic", &1).unwrap();
+    assert_eq!(answer.get(), Some(&Err(DetachError::Inside)));
+    assert!(is_dropped() && bus.is_empty(), "detached all the same");
+}
 
 /// A capture that waits, when it is dropped, for a listener to be detached.
 struct Waiting {
@@ -44,7 +124,7 @@ impl Waiting {
 }
 
 #[test]
-fn promise_2_a_capture_does_not_wait_for_one_that_leaves_with_it() {
+fn waiting_in_a_drop_for_the_same_removal_is_an_error() {
     type Way = fn(&Bus, leakproof::Scope);
     for way in [
         (|bus, _scope| assert_eq!(bus.clear(), 2)) as Way,
@@ -55,35 +135,35 @@ fn promise_2_a_capture_does_not_wait_for_one_that_leaves_with_it() {
         bus.listen("topic")
             .scope(&scope)
             .on(holding(capture))
-            .expect("room")
+            .unwrap()
             .forget();
         put(
             &waiting.guard,
-            bus.listen("topic").scope(&scope).on(|_| ()).expect("room"),
+            bus.listen("topic").scope(&scope).on(|_| ()).unwrap(),
         );
         waiting.asserts_inside(|| way(&bus, scope));
     }
 }
 
 #[test]
-fn promise_2_a_capture_does_not_wait_for_itself_while_the_last_handle_is_dropped() {
+fn waiting_for_itself_in_the_registry_drop_is_an_error() {
     let (bus, waiting) = (bus(), Waiting::new());
     let capture = waiting.capture();
     let guard = bus.on("topic", holding(capture));
-    put(&waiting.guard, guard.expect("room"));
+    put(&waiting.guard, guard.unwrap());
     waiting.asserts_inside(|| drop(bus));
 }
 
 #[test]
-fn promise_2_a_capture_does_not_wait_for_itself_however_deep_emits_are_nested() {
+fn waiting_for_itself_is_an_error_at_any_depth() {
     for deepest in [1, 31, 32] {
         let (bus, waiting, depth) = (bus(), Waiting::new(), Count::default());
         let capture = waiting.capture();
-        let guard = bus.on("other", holding(capture)).expect("room");
+        let guard = bus.on("other", holding(capture)).unwrap();
         let (id, weak) = (guard.id(), bus.downgrade());
         put(&waiting.guard, guard);
         let nest = move |_: &u32| {
-            let bus = weak.upgrade().expect("it emits");
+            let bus = weak.upgrade().unwrap();
             depth.up();
             if depth.get() == deepest {
                 assert!(bus.detach(id));
@@ -91,39 +171,10 @@ fn promise_2_a_capture_does_not_wait_for_itself_however_deep_emits_are_nested() 
                 bus.emit("topic", &1).unwrap();
             }
         };
-        let nesting = bus.on("topic", nest).expect("room");
+        let nesting = bus.on("topic", nest).unwrap();
         waiting.asserts_inside(|| assert_eq!(bus.emit("topic", &1).unwrap().called, 1));
         drop(nesting);
     }
-}
-
-#[test]
-fn promise_10_what_a_handler_captured_may_emit_when_it_is_dropped_as_deep_as_a_handler_may() {
-    let (bus, depth, answer) = (bus(), Count::default(), later());
-    let (weak, telling) = (bus.downgrade(), Arc::clone(&answer));
-    let capture = OnDrop(move || {
-        put(
-            &telling,
-            weak.upgrade().expect("it emits").emit("last", &1).unwrap(),
-        );
-    });
-    let id = bus.on("other", holding(capture)).expect("room").forget();
-    let weak = bus.downgrade();
-    let nest = move |_: &u32| {
-        let bus = weak.upgrade().expect("it emits");
-        depth.up();
-        if depth.get() == 31 {
-            assert!(bus.detach(id));
-        } else {
-            bus.emit("topic", &1).unwrap();
-        }
-    };
-    let nesting = bus.on("topic", nest).expect("room");
-    let last = bus.on("last", |_| ()).expect("room");
-    bus.emit("topic", &1).unwrap();
-    let emitted = take(&answer).expect("it was dropped");
-    assert_eq!(emitted.called, 1, "the 32nd emit");
-    drop((nesting, last));
 }
 
 /// A handler that waits for a listener of another bus, once.
@@ -136,7 +187,7 @@ struct WaitingHandler {
 impl WaitingHandler {
     fn call(&self) {
         self.began.wait();
-        let guard = take(&self.guard).expect("called once");
+        let guard = take(&self.guard).unwrap();
         put(&self.answer, guard.detach_and_wait(PATIENCE));
     }
 }
@@ -203,16 +254,16 @@ fn waiting(
 ) -> (Subscription, Later<Result<(), DetachError>>) {
     let (waits_for, answer) = (later(), later());
     put(&waits_for, guard);
-    let telling = Arc::clone(&answer);
+    let reported = Arc::clone(&answer);
     let guard = bus.on(topic, move |_| {
-        let guard: Subscription = take(&waits_for).expect("called once");
-        put(&telling, guard.detach_and_wait(PATIENCE));
+        let guard: Subscription = take(&waits_for).unwrap();
+        put(&reported, guard.detach_and_wait(PATIENCE));
     });
     (guard.unwrap(), answer)
 }
 
 #[test]
-fn waiting_for_a_handler_that_waits_for_a_third_is_no_cycle() {
+fn waiting_for_a_handler_that_waits_is_no_cycle() {
     let bus = ListenerRegistry::<usize, u32>::new();
     let (third, gate) = blocking(&bus, 3);
     let (second, second_answer) = waiting(&bus, 2, third);
@@ -237,21 +288,22 @@ fn waiting_for_a_handler_that_waits_for_a_third_is_no_cycle() {
 }
 
 #[test]
-fn waiting_succeeds_in_an_emit_that_has_released_the_handler() {
+fn waiting_succeeds_in_an_emit_that_released_the_handler() {
     let bus = ListenerRegistry::<usize, u32>::new();
-    // Two emits hold the blocking handler. The first one releases it when its first handler has detached it.
+    // Two emits hold the blocking handler. The first one releases it when its first handler has
+    // detached it.
     let (blocked, gate) = blocking(&bus, 1);
     let (id, weak) = (blocked.id(), bus.downgrade());
     let detaching = bus.listen(1).priority(2).filter(|&event| event == 2);
     let detaching = detaching.on(move |_| assert!(weak.upgrade().unwrap().detach(id)));
     let answer = later();
-    let (waits_for, telling) = (Mutex::new(Some(blocked)), Arc::clone(&answer));
+    let (waits_for, reported) = (Mutex::new(Some(blocked)), Arc::clone(&answer));
     let release = gate.release;
     let waiting = bus.listen(1).priority(1).filter(|&event| event == 2);
     let waiting = waiting.on(move |_| {
         let guard = waits_for.lock().unwrap().take().unwrap();
         release.send(()).unwrap();
-        put(&telling, guard.detach_and_wait(PATIENCE));
+        put(&reported, guard.detach_and_wait(PATIENCE));
     });
     thread::scope(|scope| {
         scope.spawn(|| bus.emit(&1, &1).unwrap());
