@@ -93,7 +93,7 @@ pub use dedup::{
 };
 pub use hash::{DefaultHashBuilder, DefaultHasher};
 pub use key::{AsKey, ByteKey, Key};
-pub use limits::{BuildError, Shared, Unsync};
+pub use limits::BuildError;
 pub use lru::{ComputeError, Cursor, InvalidCursor, InvalidLimit, LruBuilder, LruCache, TooHeavy};
 #[cfg(feature = "monitor")]
 #[cfg_attr(docsrs, doc(cfg(feature = "monitor")))]

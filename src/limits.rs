@@ -199,14 +199,6 @@ impl<S> fmt::Debug for CommonOptions<S> {
     }
 }
 
-/// A temporary builder marker: the builder makes a shared collection.
-#[derive(Debug)]
-pub enum Shared {}
-
-/// A temporary builder marker: the builder makes a single-threaded collection.
-#[derive(Debug)]
-pub enum Unsync {}
-
 #[cfg(test)]
 mod tests {
     use super::*;

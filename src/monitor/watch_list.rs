@@ -92,3 +92,46 @@ impl WatchList {
         self.by_number.values().map(|watched| &watched.name)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::stats::Usage;
+    use crate::sweep::{Swept, Watch};
+
+    struct Empty;
+
+    impl Sweep for Empty {
+        fn sweep_some(&self, _: usize) -> Swept {
+            Swept::default()
+        }
+
+        fn usage(&self) -> Usage {
+            Usage::default()
+        }
+    }
+
+    fn insert(list: &mut WatchList, name: &str, collection: &Arc<Empty>) {
+        list.insert(Watched {
+            name: name.into(),
+            collection: collection.downgrade_to_sweep(),
+            samples: Samples::new(1),
+            reported: Reported::nothing(),
+        });
+    }
+
+    #[test]
+    fn dropped_collections_do_not_accumulate() {
+        let mut list = WatchList::default();
+        let kept = Arc::new(Empty);
+        insert(&mut list, "kept", &kept);
+        for number in 0..10_000 {
+            insert(&mut list, &number.to_string(), &Arc::new(Empty));
+            assert!(list.by_number.len() <= 2 * MIN_PURGE);
+            assert_eq!(list.by_name.len(), list.by_number.len());
+        }
+        list.remove_dropped();
+        assert_eq!((list.by_name.len(), list.by_number.len()), (1, 1));
+        assert!(list.by_name("kept").is_some());
+    }
+}

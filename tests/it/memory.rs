@@ -1,28 +1,29 @@
-//! What collections take from the allocator, by its own count, and that they give it back.
+//! The memory of collections, as counted by the allocator: their formulas, and that they return it.
 
 use std::time::Duration;
 
 use leakproof::{DedupSet, ListenerRegistry, LruCache, ManualClock, unsync};
 
-/// By how many bytes `work` made what this thread has allocated grow, and what it made. Other threads are not counted: the
-/// harness allocates on its own while a test runs.
-fn grown<R>(work: impl FnOnce() -> R) -> (f64, R) {
+/// Returns the bytes that this thread allocated during `work` and still holds, and the result of `work`.
+///
+/// Other threads are not counted, because the test harness allocates at the same time.
+fn allocated_by<R>(work: impl FnOnce() -> R) -> (f64, R) {
     let mut made = None;
     let counted = allocation_counter::measure(|| made = Some(work()));
     (
         counted.bytes_current as f64,
-        made.expect("`measure` calls what it is given"),
+        made.expect("`measure` calls its closure"),
     )
 }
 
 const HOUR: Duration = Duration::from_secs(3600);
 
 #[test]
-fn a_cache_of_numbers_takes_at_most_64_bytes_an_entry_at_its_bound() {
-    // The smaller caches have a last chunk that is not full; the second is full just after its index began to grow, and is
-    // left with the larger one all the same.
+fn full_cache_of_numbers_takes_64_bytes_per_entry() {
+    // The last chunk of a small cache is not full. The second cache is full just after its index began to grow, and keeps
+    // the larger index.
     for (entries, at_most) in [(10_000, 66.0), (10_300, 66.0), (300_000_usize, 64.0)] {
-        let (bytes, _cache) = grown(|| {
+        let (bytes, _cache) = allocated_by(|| {
             let mut cache = unsync::LruCache::<u64, u64>::new(entries, HOUR);
             for key in 0..2 * entries as u64 {
                 cache.insert(key, key);
@@ -39,8 +40,8 @@ fn a_cache_of_numbers_takes_at_most_64_bytes_an_entry_at_its_bound() {
 }
 
 #[test]
-fn a_cache_that_is_not_full_takes_little_more_than_what_it_holds() {
-    let (bytes, _cache) = grown(|| {
+fn memory_of_a_cache_follows_its_length() {
+    let (bytes, _cache) = allocated_by(|| {
         let mut cache = unsync::LruCache::<u64, u64>::new(1 << 30, HOUR);
         for key in 0..100_000 {
             cache.insert(key, key);
@@ -52,12 +53,12 @@ fn a_cache_that_is_not_full_takes_little_more_than_what_it_holds() {
         "{} bytes an entry",
         bytes / 100_000.0
     );
-    let (empty, _cache) = grown(|| unsync::LruCache::<u64, u64>::new(1 << 30, HOUR));
+    let (empty, _cache) = allocated_by(|| unsync::LruCache::<u64, u64>::new(1 << 30, HOUR));
     assert!(empty < 1_000.0, "an empty cache takes {empty} bytes");
 }
 
 #[test]
-fn a_cache_gives_its_memory_back_when_it_is_cleared_resized_or_past_its_time() {
+fn cache_returns_memory_after_clear_resize_and_expiry() {
     let entries = 200_000;
     let time = ManualClock::new();
     let build = || {
@@ -66,72 +67,70 @@ fn a_cache_gives_its_memory_back_when_it_is_cleared_resized_or_past_its_time() {
             .ttl(HOUR)
             .shards(4)
             .clock(&time);
-        let cache = builder.build().expect("sound limits");
+        let cache = builder.build().expect("valid options");
         for key in 0..entries as u64 {
             cache.insert(key, key);
         }
         cache
     };
     let few = entries as f64 * 4.0;
-    let left = |what: &str, empty: &dyn Fn(&LruCache<u64, u64>)| {
-        let (bytes, cache) = grown(|| {
+    let remaining = |what: &str, empty: &dyn Fn(&LruCache<u64, u64>)| {
+        let (bytes, cache) = allocated_by(|| {
             let cache = build();
             empty(&cache);
             cache
         });
-        assert!(bytes < few, "{bytes} bytes are left after {what}");
+        assert!(bytes < few, "{bytes} bytes remain after {what}");
         cache.validate();
     };
-    left("clear", &|cache| cache.clear());
-    left("resize", &|cache| {
-        cache.set_max_entries(1_000).expect("a sound limit");
+    remaining("clear", &|cache| cache.clear());
+    remaining("resize", &|cache| {
+        cache.set_max_entries(1_000).expect("a valid limit");
     });
-    left("retain", &|cache| {
+    remaining("retain", &|cache| {
         cache.retain(|key, _| key % 1_000 == 0);
         cache.sweep();
     });
-    left("a sweep", &|cache| {
+    remaining("a sweep", &|cache| {
         time.advance(HOUR);
         assert_eq!(cache.sweep(), cache.stats().expired as usize);
     });
-    left("writes that follow expiry", &|cache| {
+    remaining("writes that follow expiry", &|cache| {
         time.advance(HOUR);
         for key in 0..entries as u64 {
             cache.insert(key % 1_000, key);
         }
     });
-    left("removal one by one", &|cache| {
+    remaining("removal one by one", &|cache| {
         for key in 0..entries as u64 {
             cache.remove(&key);
         }
     });
 }
 
-/// Sizes at which what the documentation states is compared with what is taken.
+/// The numbers of entries at which memory is compared with the documented formula.
 const SIZES: [usize; 4] = [1_000, 100_000, 333_333, 1_000_000];
 
-/// # Panics
-///
-/// Where a collection takes a tenth more or less than its documentation states.
-fn assert_stated(what: &str, bytes: f64, stated: usize) {
-    let ratio = bytes / stated as f64;
+/// Asserts that the memory is within 10% of the documented formula.
+fn assert_documented(what: &str, bytes: f64, documented: usize) {
+    let ratio = bytes / documented as f64;
     assert!(
         (0.9..=1.1).contains(&ratio),
-        "{what}: {bytes} bytes, {ratio:.3} of the {stated} that are stated"
+        "{what}: {bytes} bytes, {ratio:.3} of the documented {documented}"
     );
 }
 
-/// `entries × (key + value + 15)`, or 17 where keys are bytes.
+/// Returns `entries × (key + value + 15)`, with 17 instead of 15 if keys are bytes.
 fn of_ids(entries: usize, key: usize, value: usize, keys_are_bytes: bool) -> usize {
     entries * (key + value + if keys_are_bytes { 17 } else { 15 })
 }
 
-/// `entries × (key + value + 46)`.
+/// Returns `entries × (key + value + 46)`.
 fn of_cached(entries: usize, key: usize, value: usize) -> usize {
     entries * (key + value + 46)
 }
 
-/// `listeners × (350 + captured) + topics × (260 + topic)`.
+/// Returns `listeners × (350 + captured) + topics × (260 + topic)`.
 fn of_listeners(listeners: usize, captured: usize, topics: usize, topic: usize) -> usize {
     listeners * (350 + captured) + topics * (260 + topic)
 }
@@ -143,46 +142,46 @@ fn id_of_45_bytes(number: u64) -> String {
 }
 
 #[test]
-fn a_dedup_map_takes_what_its_documentation_states() {
+fn memory_of_a_dedup_map_matches_its_formula() {
     for entries in SIZES {
-        let (bytes, _map) = grown(|| {
+        let (bytes, _map) = allocated_by(|| {
             let mut map = unsync::DedupMap::<u64, [u8; 16]>::new(entries, HOUR);
             for key in 0..entries as u64 {
                 map.record(&key, [0; 16]);
             }
             map
         });
-        assert_stated(
+        assert_documented(
             &format!("{entries} numbers with values"),
             bytes,
             of_ids(entries, 8, 16, false),
         );
-        let (bytes, _set) = grown(|| {
+        let (bytes, _set) = allocated_by(|| {
             let mut set = unsync::DedupSet::<str>::new(entries, HOUR);
             for number in 0..entries as u64 {
                 set.insert(&id_of_45_bytes(number));
             }
             set
         });
-        assert_stated(
+        assert_documented(
             &format!("{entries} ids of 45 bytes"),
             bytes,
             of_ids(entries, 45, 0, true),
         );
     }
-    let (bytes, set) = grown(|| {
+    let (bytes, set) = allocated_by(|| {
         let set = DedupSet::<str>::builder()
             .ttl(HOUR)
             .max_entries(200_000)
             .shards(8)
             .build()
-            .expect("sound limits");
+            .expect("valid options");
         for number in 0..400_000 {
             set.insert(&id_of_45_bytes(number));
         }
         set
     });
-    assert_stated(
+    assert_documented(
         "a shared set after twice as many ids as it holds",
         bytes,
         of_ids(set.len(), 45, 0, true),
@@ -190,16 +189,20 @@ fn a_dedup_map_takes_what_its_documentation_states() {
 }
 
 #[test]
-fn a_dedup_map_that_grows_takes_7_bytes_an_id_more_and_12_while_its_index_is_resized() {
+fn growing_dedup_map_takes_7_to_12_more_bytes_per_id() {
     let mut most = 0.0_f64;
-    let (mut bytes, mut map) = grown(|| unsync::DedupMap::<u64, [u8; 16]>::new(1_200_000, HOUR));
+    let (mut bytes, mut map) =
+        allocated_by(|| unsync::DedupMap::<u64, [u8; 16]>::new(1_200_000, HOUR));
     for key in 0..320_000_u64 {
-        bytes += grown(|| map.record(&key, [0; 16])).0;
+        bytes += allocated_by(|| map.record(&key, [0; 16])).0;
         let entries = map.len();
         if entries >= 10_000 {
-            let stated = of_ids(entries, 8, 16, false);
-            assert!(bytes >= 0.9 * stated as f64, "{bytes} bytes for {entries}");
-            most = most.max((bytes - stated as f64) / entries as f64);
+            let documented = of_ids(entries, 8, 16, false);
+            assert!(
+                bytes >= 0.9 * documented as f64,
+                "{bytes} bytes for {entries}"
+            );
+            most = most.max((bytes - documented as f64) / entries as f64);
         }
     }
     assert!(
@@ -214,26 +217,26 @@ fn a_dedup_map_that_grows_takes_7_bytes_an_id_more_and_12_while_its_index_is_res
 }
 
 #[test]
-fn a_cache_takes_what_its_documentation_states() {
+fn memory_of_a_cache_matches_its_formula() {
     for entries in SIZES {
-        let (bytes, _cache) = grown(|| {
+        let (bytes, _cache) = allocated_by(|| {
             let mut cache = unsync::LruCache::<u64, [u8; 16]>::new(entries, HOUR);
             for key in 0..2 * entries as u64 {
                 cache.insert(key, [0; 16]);
             }
             cache
         });
-        assert_stated(
+        assert_documented(
             &format!("{entries} entries of numbers"),
             bytes,
             of_cached(entries, 8, 16),
         );
-        let (bytes, cache) = grown(|| {
+        let (bytes, cache) = allocated_by(|| {
             let cache = LruCache::builder()
                 .max_entries(entries)
                 .shards(2)
                 .build()
-                .expect("sound limits");
+                .expect("valid options");
             for number in 0..entries as u64 {
                 cache.insert(id_of_45_bytes(number), 0_u64);
             }
@@ -241,7 +244,7 @@ fn a_cache_takes_what_its_documentation_states() {
         });
         let entries = cache.len();
         let of_strings = entries * 45;
-        assert_stated(
+        assert_documented(
             &format!("{entries} strings"),
             bytes,
             of_cached(entries, size_of::<String>(), 8) + of_strings,
@@ -250,16 +253,17 @@ fn a_cache_takes_what_its_documentation_states() {
 }
 
 #[test]
-fn a_cache_that_grows_takes_7_bytes_an_entry_more_and_14_while_its_index_is_resized() {
+fn growing_cache_takes_up_to_14_more_bytes_per_entry() {
     let mut most = 0.0_f64;
-    let (mut bytes, mut cache) = grown(|| unsync::LruCache::<u64, [u8; 16]>::new(1 << 30, HOUR));
+    let (mut bytes, mut cache) =
+        allocated_by(|| unsync::LruCache::<u64, [u8; 16]>::new(1 << 30, HOUR));
     for key in 0..320_000_u64 {
-        bytes += grown(|| cache.insert(key, [0; 16])).0;
+        bytes += allocated_by(|| cache.insert(key, [0; 16])).0;
         let entries = cache.len();
         if entries >= 10_000 {
-            let stated = of_cached(entries, 8, 16) as f64;
-            assert!(bytes >= 0.9 * stated, "{bytes} bytes for {entries}");
-            most = most.max((bytes - stated) / entries as f64);
+            let documented = of_cached(entries, 8, 16) as f64;
+            assert!(bytes >= 0.9 * documented, "{bytes} bytes for {entries}");
+            most = most.max((bytes - documented) / entries as f64);
         }
     }
     assert!(
@@ -269,7 +273,7 @@ fn a_cache_that_grows_takes_7_bytes_an_entry_more_and_14_while_its_index_is_resi
 }
 
 #[test]
-fn listeners_take_what_the_documentation_of_their_registry_states() {
+fn memory_of_a_registry_matches_its_formula() {
     for listeners in [1_000, 33_333, 100_000] {
         for per_topic in [1, 10, 1_000] {
             for_captures::<0>(listeners, per_topic);
@@ -279,17 +283,17 @@ fn listeners_take_what_the_documentation_of_their_registry_states() {
 }
 
 fn for_captures<const CAPTURED: usize>(listeners: usize, per_topic: usize) {
-    let (bytes, bus) = grown(|| {
+    let (bytes, bus) = allocated_by(|| {
         let builder = ListenerRegistry::<u64, u64>::builder()
             .max_listeners(listeners)
             .max_per_topic(per_topic);
-        let bus = builder.build().expect("sound limits");
+        let bus = builder.build().expect("valid options");
         for number in 0..listeners {
             let captured = [1_u8; CAPTURED];
             let handler =
                 move |&event: &u64| event == captured.len() as u64 || captured.contains(&1);
             bus.on((number / per_topic) as u64, handler)
-                .expect("room")
+                .expect("below the bounds")
                 .forget();
         }
         bus
@@ -299,7 +303,7 @@ fn for_captures<const CAPTURED: usize>(listeners: usize, per_topic: usize) {
         "{} listeners on {topics} topics that captured {CAPTURED} bytes each",
         bus.len()
     );
-    assert_stated(
+    assert_documented(
         &what,
         bytes,
         of_listeners(listeners, CAPTURED, topics, size_of::<u64>()),
@@ -307,21 +311,21 @@ fn for_captures<const CAPTURED: usize>(listeners: usize, per_topic: usize) {
 }
 
 #[test]
-fn a_registry_gives_its_memory_back_after_a_spike() {
-    let (bytes, bus) = grown(|| {
+fn registry_returns_memory_after_a_spike() {
+    let (bytes, bus) = allocated_by(|| {
         let bus = ListenerRegistry::<u64, u64>::builder()
             .max_listeners(100_000)
             .max_per_topic(100_000)
             .build();
-        let bus = bus.expect("sound limits");
+        let bus = bus.expect("valid options");
         let scopes: Vec<_> = (0..50_000).map(|_| bus.scope()).collect();
         for topic in 0..50_000 {
             bus.listen(topic)
                 .key("key")
                 .on(|_| ())
-                .expect("room")
+                .expect("below the bounds")
                 .forget();
-            bus.on(0, |_| ()).expect("room").forget();
+            bus.on(0, |_| ()).expect("below the bounds").forget();
         }
         drop(scopes);
         bus.listeners()[..99_990]
@@ -330,13 +334,13 @@ fn a_registry_gives_its_memory_back_after_a_spike() {
         bus
     });
     assert_eq!(bus.len(), 10);
-    assert!(bytes < 40_000.0, "{bytes} bytes are left");
+    assert!(bytes < 40_000.0, "{bytes} bytes remain");
 }
 
 #[test]
-fn an_id_of_45_bytes_takes_at_most_70_bytes_at_its_bound() {
+fn full_set_takes_70_bytes_per_id_of_45_bytes() {
     let entries = 200_000;
-    let (bytes, seen) = grown(|| {
+    let (bytes, seen) = allocated_by(|| {
         let mut seen = unsync::DedupSet::<str>::new(entries, HOUR);
         for number in 0..2 * entries as u64 {
             seen.insert(&id_of_45_bytes(number));
@@ -352,9 +356,9 @@ fn an_id_of_45_bytes_takes_at_most_70_bytes_at_its_bound() {
 }
 
 #[test]
-fn a_map_of_a_few_ids_takes_15_kilobytes_and_an_empty_one_hardly_any() {
+fn set_of_few_ids_takes_15_kilobytes() {
     for (ids, at_most) in [(0, 1_500.0), (1, 15_500.0), (10, 16_500.0)] {
-        let (bytes, _map) = grown(|| {
+        let (bytes, _map) = allocated_by(|| {
             let map = DedupSet::<str>::new(1_000, HOUR);
             (0..ids).for_each(|number| assert!(map.insert(&id_of_45_bytes(number))));
             map
@@ -364,37 +368,37 @@ fn a_map_of_a_few_ids_takes_15_kilobytes_and_an_empty_one_hardly_any() {
 }
 
 #[test]
-fn a_map_gives_its_memory_back_when_it_is_cleared_swept_or_written_to() {
+fn set_returns_memory_after_clear_sweep_and_writes() {
     let entries = 200_000_u64;
     let time = ManualClock::new();
-    let left = |what: &str, empty: &dyn Fn(&DedupSet<str>)| {
-        let (bytes, seen) = grown(|| {
+    let remaining = |what: &str, empty: &dyn Fn(&DedupSet<str>)| {
+        let (bytes, seen) = allocated_by(|| {
             let builder = DedupSet::<str>::builder()
                 .ttl(HOUR)
                 .max_entries(220_000)
                 .shards(4)
                 .clock(&time);
-            let seen = builder.build().expect("sound limits");
+            let seen = builder.build().expect("valid options");
             (0..entries).for_each(|number| assert!(seen.insert(&id_of_45_bytes(number))));
             empty(&seen);
             seen
         });
         assert!(
             bytes < entries as f64 * 4.0,
-            "{bytes} bytes are left after {what}"
+            "{bytes} bytes remain after {what}"
         );
         seen.validate();
     };
-    left("clear", &DedupSet::clear);
-    left("a sweep", &|seen| {
+    remaining("clear", &DedupSet::clear);
+    remaining("a sweep", &|seen| {
         time.advance(HOUR);
         seen.sweep();
     });
-    left("writes that follow expiry", &|seen| {
+    remaining("writes that follow expiry", &|seen| {
         time.advance(HOUR);
         (0..5_000).for_each(|number| assert!(seen.insert(&id_of_45_bytes(number))));
     });
-    left("removal one by one", &|seen| {
+    remaining("removal one by one", &|seen| {
         (0..entries).for_each(|number| assert!(seen.remove(&id_of_45_bytes(number))));
         seen.sweep();
     });

@@ -39,7 +39,7 @@ impl World {
                 .clock(&time),
         );
         Self {
-            monitor: builder.build().expect("sound limits"),
+            monitor: builder.build().expect("valid options"),
             time,
             memory,
         }
@@ -73,7 +73,7 @@ fn limit_event_of_a_sample_is_emitted_once() {
         .max_entries(4)
         .clock(&world.time)
         .build();
-    let seen = seen.expect("sound limits");
+    let seen = seen.expect("valid options");
     let limits = || {
         let told = world.sample().into_iter();
         told.filter(|told| told.target == "leakproof::limit")

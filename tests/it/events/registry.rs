@@ -22,7 +22,7 @@ fn small() -> Bus {
         .max_per_topic(2)
         .max_listeners(3)
         .build()
-        .expect("sound limits")
+        .expect("valid options")
 }
 
 /// The line of the registration in `register`.
@@ -34,7 +34,7 @@ fn register(bus: &Bus, topic: &'static str) -> Result<Subscription, Rejected<fn(
 
 fn full(bus: &Bus, topic: &'static str) -> Vec<Subscription> {
     (0..2)
-        .map(|_| register(bus, topic).expect("there is room"))
+        .map(|_| register(bus, topic).expect("below the bounds"))
         .collect()
 }
 
@@ -46,7 +46,7 @@ fn with_breaker(retry_after: Option<Duration>, time: &ManualClock) -> Bus {
         })
         .clock(time)
         .build()
-        .expect("sound limits")
+        .expect("valid options")
 }
 
 #[test]
@@ -100,8 +100,8 @@ fn replacing_a_listener_does_not_count_as_room() {
     assert!(register(&bus, "a").is_err());
     bus.clear();
     let keyed = || bus.listen("a").key("same").on(|_| ());
-    let _first = keyed().expect("there is room");
-    let _second = register(&bus, "a").expect("there is room");
+    let _first = keyed().expect("below the bounds");
+    let _second = register(&bus, "a").expect("below the bounds");
     let told = events_of(|| {
         for _ in 0..100 {
             assert!(register(&bus, "a").is_err());
@@ -115,7 +115,7 @@ fn replacing_a_listener_does_not_count_as_room() {
 fn each_topic_and_the_registry_emit_their_own_event() {
     let bus = small();
     let _a = full(&bus, "a");
-    let _b = register(&bus, "b").expect("there is room");
+    let _b = register(&bus, "b").expect("below the bounds");
     let limits = |topic: &'static str| {
         let told = events_of(|| (0..100).for_each(|_| assert!(register(&bus, topic).is_err())));
         told.iter()
@@ -142,7 +142,7 @@ fn breaker_event_on_open_and_on_successful_probe() {
     let line = line!() + 2;
     listen
         .on(move |_| !outcome.load(Ordering::SeqCst))
-        .expect("there is room")
+        .expect("below the bounds")
         .forget();
     let emit = || events_of(|| _ = bus.emit("a", &7).unwrap());
 
@@ -196,7 +196,7 @@ fn breaker_event_on_detach() {
     let bus = with_breaker(None, &ManualClock::new());
     bus.listen("a")
         .on(|_| panic!("always"))
-        .expect("there is room")
+        .expect("below the bounds")
         .forget();
     let told = events_of(|| (0..10).for_each(|_| _ = bus.emit("a", &7).unwrap()));
     assert_eq!(told.len(), 1, "{told:?}");
@@ -216,7 +216,7 @@ fn successful_calls_emit_no_event() {
     );
     let bus = with_breaker(None, &ManualClock::new());
     let told = events_of(|| {
-        let _guard = bus.on("a", |_| ()).expect("there is room");
+        let _guard = bus.on("a", |_| ()).expect("below the bounds");
         for number in 0..1_000 {
             seen.insert(&number.to_string());
             cache.insert(number, number);
@@ -236,10 +236,10 @@ fn subscriber_panic_is_counted_and_registry_stays_valid() {
             failures: 1,
             retry_after: Some(MINUTE),
         });
-    let bus = bus.clock(&time).build().expect("sound limits");
+    let bus = bus.clock(&time).build().expect("valid options");
     let panics = |_: Captured| panic!("the log is full");
     with_default(OnEvent(panics), || {
-        bus.on("a", |_| false).expect("there is room").forget();
+        bus.on("a", |_| false).expect("below the bounds").forget();
         let token = Arc::new(());
         let held = Arc::clone(&token);
         let rejected = bus
@@ -270,7 +270,7 @@ fn subscriber_may_use_the_registry() {
             failures: 1,
             retry_after: None,
         });
-    let bus = bus.clock(&time).build().expect("sound limits");
+    let bus = bus.clock(&time).build().expect("valid options");
     let calls = Arc::new(AtomicUsize::new(0));
     let (count, inside) = (Arc::clone(&calls), bus.clone());
     let uses = move |_: Captured| {
@@ -278,13 +278,13 @@ fn subscriber_may_use_the_registry() {
         assert!(inside.len() <= 1);
         inside
             .on("another", |_| ())
-            .expect("there is room")
+            .expect("below the bounds")
             .detach();
         inside.emit("another", &7).unwrap();
         inside.sweep();
     };
     with_default(OnEvent(uses), || {
-        bus.on("a", |_| false).expect("there is room").forget();
+        bus.on("a", |_| false).expect("below the bounds").forget();
         assert!(bus.on("a", |_| ()).is_err());
         bus.emit("a", &7).unwrap();
     });

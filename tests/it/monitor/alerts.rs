@@ -165,7 +165,7 @@ fn callback_may_use_the_monitor() {
             assert_eq!(monitor.sample().collections.len(), 2);
             assert_eq!(monitor.report().collections.len(), 2);
         });
-    let monitor = monitor.get_or_init(|| builder.build().expect("sound limits"));
+    let monitor = monitor.get_or_init(|| builder.build().expect("valid options"));
     monitor.watch("fake", &fake);
     let report = monitor.sample();
     assert_eq!((report.panics, calls.load(Ordering::SeqCst)), (0, 1));

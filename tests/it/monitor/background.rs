@@ -22,7 +22,7 @@ fn sample_every_samples_until_the_monitor_is_dropped() {
         .sample_every(SOON)
         .process(figures)
         .build()
-        .expect("sound limits");
+        .expect("valid options");
     for _ in 0..5 {
         let thread = receiver
             .recv_timeout(PATIENCE)
@@ -55,7 +55,7 @@ fn monitor_without_interval_takes_no_samples() {
     let monitor = Monitor::builder()
         .process(figures)
         .build()
-        .expect("sound limits");
+        .expect("valid options");
     assert_eq!(
         receiver.recv_timeout(20 * SOON),
         Err(RecvTimeoutError::Timeout)

@@ -16,7 +16,7 @@ fn dedup(world: &World, ttl: Duration, max: usize) -> DedupSet<str> {
         .max_entries(max)
         .max_in_flight(10)
         .shards(1);
-    let seen = builder.clock(&world.time).build().expect("sound limits");
+    let seen = builder.clock(&world.time).build().expect("valid options");
     world.monitor.watch("message_dedup", &seen);
     seen
 }
@@ -242,7 +242,7 @@ fn full_cache_is_a_finding_only_with_cache_use() {
         let builder = LruCache::<u32, u32>::builder()
             .max_entries(100)
             .clock(&world.time);
-        let cache = builder.build().expect("sound limits");
+        let cache = builder.build().expect("valid options");
         world.monitor.watch("pages", &cache);
         for key in 0..1_000 {
             cache.insert(key, key);
@@ -321,13 +321,13 @@ fn registry_reports_rejections_and_open_breakers() {
         .max_listeners(2)
         .circuit_breaker(breaker)
         .clock(&world.time);
-    let bus = builder.build().expect("sound limits");
+    let bus = builder.build().expect("valid options");
     world.monitor.watch("events", &bus);
     let fails = |fails: &bool| if *fails { Err("failed") } else { Ok(()) };
-    let failing = bus.on(1, fails).expect("there is room");
+    let failing = bus.on(1, fails).expect("below the bounds");
     assert_eq!(world.quiet(1).findings, []);
 
-    let _other = bus.on(2, fails).expect("there is room");
+    let _other = bus.on(2, fails).expect("below the bounds");
     assert!(bus.on(3, fails).is_err());
     let report = world.quiet(1);
     assert_eq!(

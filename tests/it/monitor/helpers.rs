@@ -36,7 +36,7 @@ impl World {
         Self {
             time,
             memory,
-            monitor: more(builder).build().expect("sound limits"),
+            monitor: more(builder).build().expect("valid options"),
         }
     }
 

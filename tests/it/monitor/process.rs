@@ -211,7 +211,12 @@ fn memory_limit_option_overrides_the_system() {
             .and_then(|memory| memory.percent())
     };
     assert_eq!(
-        percent(Monitor::builder().process(figures).build().expect("sound")),
+        percent(
+            Monitor::builder()
+                .process(figures)
+                .build()
+                .expect("valid options")
+        ),
         Some(50.0)
     );
     assert_eq!(
@@ -220,7 +225,7 @@ fn memory_limit_option_overrides_the_system() {
                 .process(figures)
                 .memory_limit(1_000)
                 .build()
-                .expect("sound")
+                .expect("valid options")
         ),
         Some(5.0)
     );
@@ -228,7 +233,7 @@ fn memory_limit_option_overrides_the_system() {
     let report = Monitor::builder()
         .process(figures)
         .build()
-        .expect("sound")
+        .expect("valid options")
         .report();
     let files = finding(&report, Kind::Use(Resource::OpenFiles)).expect("80 of 100");
     assert_eq!(
@@ -248,7 +253,7 @@ fn unknown_process_figures_are_no_findings() {
         .process(ProcessFigures::default)
         .clock(&time)
         .build()
-        .expect("sound");
+        .expect("valid options");
     for _ in 0..30 {
         time.advance(MINUTE);
         monitor.sample();
@@ -266,7 +271,7 @@ fn process_source_panic_is_counted() {
     let monitor = Monitor::builder()
         .process(|| panic!("no figures"))
         .build()
-        .expect("sound");
+        .expect("valid options");
     assert_eq!(monitor.sample().process.memory, None);
     assert_eq!(monitor.sample().panics, 2);
 }
@@ -301,7 +306,7 @@ fn read_returns_memory_and_open_files_on_linux() {
 fn build_rejects_invalid_options_by_name() {
     use leakproof::monitor::{Thresholds, UseThresholds};
     let error =
-        |builder: leakproof::monitor::MonitorBuilder| builder.build().expect_err("no sense");
+        |builder: leakproof::monitor::MonitorBuilder| builder.build().expect_err("invalid options");
     assert_eq!(
         error(Monitor::builder().samples(0)),
         BuildError::Zero { limit: "samples" }

@@ -48,9 +48,9 @@ impl Collections {
             .clock(&world.time);
         let (seen, cache, bus) = (seen.build(), cache.build(), bus.build());
         let all = Self {
-            seen: seen.expect("sound limits"),
-            cache: cache.expect("sound limits"),
-            bus: bus.expect("sound limits"),
+            seen: seen.expect("valid options"),
+            cache: cache.expect("valid options"),
+            bus: bus.expect("valid options"),
         };
         world.monitor.watch("message_dedup", &all.seen);
         world.monitor.watch("sessions", &all.cache);
@@ -66,7 +66,7 @@ impl Collections {
         all.bus
             .listen("topic")
             .on(|_| false)
-            .expect("there is room")
+            .expect("below the bounds")
             .forget();
         all.bus.emit("topic", &7).unwrap();
         all
@@ -142,7 +142,7 @@ fn every_figure_of_usage_is_published() {
     ];
     let mut figures = 0;
     for (name, stats) in all {
-        let serde_json::Value::Object(json) = serde_json::to_value(stats).expect("it serializes")
+        let serde_json::Value::Object(json) = serde_json::to_value(stats).expect("serializable")
         else {
             panic!("a map")
         };
@@ -233,7 +233,7 @@ fn process_without_limit_publishes_infinity() {
             &Monitor::builder()
                 .process(figures)
                 .build()
-                .expect("sound limits"),
+                .expect("valid options"),
         )
     };
     let told = with(Some(1_000));
@@ -254,7 +254,7 @@ fn process_without_limit_publishes_infinity() {
         &Monitor::builder()
             .process(ProcessFigures::default)
             .build()
-            .expect("sound limits"),
+            .expect("valid options"),
     );
     assert_eq!(
         unknown
@@ -348,7 +348,7 @@ fn figure_that_disappears_is_set_to_zero() {
         .max_entries(10)
         .clock(&world.time)
         .build();
-    let seen = seen.expect("sound limits");
+    let seen = seen.expect("valid options");
     world.monitor.watch("seen", &seen);
     seen.insert("a");
     world.time.advance(MINUTE / 2);
@@ -461,7 +461,7 @@ fn recorder_may_use_the_monitor() {
     let monitor = Monitor::builder()
         .process(Default::default)
         .build()
-        .expect("sound limits");
+        .expect("valid options");
     let (fake, another) = (Fake::new(|usage| usage.len = 1), Fake::new(|_| {}));
     monitor.watch("fake", &fake);
     let calls = AtomicUsize::new(0);

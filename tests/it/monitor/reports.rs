@@ -12,7 +12,7 @@ fn report() -> Report {
         .ttl(1_440 * MINUTE)
         .max_entries(2_000)
         .clock(&world.time);
-    let seen = builder.build().expect("sound limits");
+    let seen = builder.build().expect("valid options");
     world.monitor.watch("message_dedup", &seen);
     for minute in 0..30 {
         for id in 0..50 {
@@ -54,7 +54,7 @@ fn display_prints_a_table_and_the_findings() {
 #[test]
 #[cfg(feature = "serde")]
 fn json_has_durations_in_milliseconds() {
-    let json = serde_json::to_value(report()).expect("it serializes");
+    let json = serde_json::to_value(report()).expect("serializable");
     assert_eq!(json["severity"], "critical");
     assert_eq!(
         (&json["samples"], &json["window_ms"]),
