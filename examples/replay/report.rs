@@ -132,7 +132,11 @@ pub(crate) fn chart(source: &Source, replay: &Replay) -> String {
     };
     let input = match &source.input {
         None => "generated requests".into(),
-        Some(Input::File(path)) => path.file_name().unwrap_or_default().display().to_string(),
+        Some(Input::File(path)) => path
+            .file_name()
+            .unwrap_or_default()
+            .to_string_lossy()
+            .into(),
         Some(Input::Stdin) => Input::Stdin.to_string(),
     };
     let line = |name: &str, colour, dashed, ratio: &dyn Fn(&Run) -> f64| Line {

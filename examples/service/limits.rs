@@ -14,7 +14,8 @@ use leakproof::{DedupConfig, LruConfig, RegistryConfig};
 const IDLE_TIMEOUT: Duration = Duration::from_secs(5 * 60);
 /// The bytes of all message ids. Senders choose the ids, so a bound on their number is not enough.
 const MAX_BYTES: usize = 64 << 20;
-const MAX_CONNECTIONS: usize = 1024;
+const MAX_CONNECTIONS: u64 = 1024;
+const MAX_WORK_MS: u64 = 5 * 60 * 1000;
 
 pub(crate) struct Limits {
     /// `SERVICE_DEDUP_TTL_MS` and others, of message ids.
@@ -24,27 +25,22 @@ pub(crate) struct Limits {
     /// `SERVICE_EVENTS_MAX_PER_TOPIC` and others, of handlers.
     pub(crate) events: RegistryConfig,
     pub(crate) max_connections: usize,
+    /// The time for which the lease of a message in progress is extended.
+    pub(crate) max_work: Duration,
 }
 
 impl Limits {
     pub(crate) fn from_env() -> Result<Self> {
         let is_strict = env::var("SERVICE_LIMITS").is_ok_and(|value| value == "strict");
-        let max_connections = match env::var("SERVICE_MAX_CONNECTIONS") {
-            Ok(text) => text
-                .parse()
-                .ok()
-                .filter(|&count| count > 0)
-                .ok_or_else(|| {
-                    format!("SERVICE_MAX_CONNECTIONS must be above zero (got {text})")
-                })?,
-            Err(_) => MAX_CONNECTIONS,
-        };
+        let max_connections = count("SERVICE_MAX_CONNECTIONS", MAX_CONNECTIONS)? as usize;
+        let max_work = Duration::from_millis(count("SERVICE_MAX_WORK_MS", MAX_WORK_MS)?);
         let mut limits = if is_strict {
             Self {
                 dedup: DedupConfig::from_env("SERVICE_DEDUP")?,
                 sessions: LruConfig::from_env("SERVICE_SESSIONS")?,
                 events: RegistryConfig::from_env("SERVICE_EVENTS")?,
                 max_connections,
+                max_work,
             }
         } else {
             Self {
@@ -52,10 +48,19 @@ impl Limits {
                 sessions: LruConfig::from_env_lenient("SERVICE_SESSIONS").0,
                 events: RegistryConfig::from_env_lenient("SERVICE_EVENTS").0,
                 max_connections,
+                max_work,
             }
         };
         limits.dedup.max_bytes.get_or_insert(MAX_BYTES);
         limits.sessions.idle_timeout.get_or_insert(IDLE_TIMEOUT);
         Ok(limits)
     }
+}
+
+fn count(variable: &str, default: u64) -> Result<u64> {
+    let Ok(text) = env::var(variable) else {
+        return Ok(default);
+    };
+    let count = text.parse().ok().filter(|&count| count > 0);
+    count.ok_or_else(|| format!("{variable} must be a number above zero (got {text})").into())
 }

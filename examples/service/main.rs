@@ -43,6 +43,8 @@ use service::Service;
 /// client that can
 ///                             connect can call /admin
 ///   SERVICE_MAX_CONNECTIONS   Connections at a time [default: 1024]
+///   SERVICE_MAX_WORK_MS       Time for which the lease of a message in progress is extended
+///                             [default: 300000]
 ///   SERVICE_DEDUP_*           Limits of the message ids, such as SERVICE_DEDUP_TTL_MS
 ///   SERVICE_SESSIONS_*        Limits of the sessions, such as SERVICE_SESSIONS_IDLE_TIMEOUT_MS
 ///   SERVICE_EVENTS_*          Limits of the handlers, such as SERVICE_EVENTS_MAX_PER_TOPIC

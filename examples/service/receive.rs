@@ -57,7 +57,9 @@ pub(crate) async fn message(
     // when it delivers the message again. A shutdown waits for the tasks of this tracker.
     let work = service.work.clone().spawn(async move {
         // An error or a panic drops the ticket, so the next delivery is handled.
-        let reply = service.handle(&message).await?;
+        let reply = service
+            .with_lease(&ticket, service.handle(&message))
+            .await?;
         if let Err(expired) = ticket.commit(reply.clone()) {
             // The message was handled, so its reply is recorded even though the lease expired.
             // Another delivery may have been handled as well.

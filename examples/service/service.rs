@@ -6,16 +6,17 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use leakproof::{BuildError, DedupMap, ListenerRegistry, LruCache, Monitor, Scope};
+use leakproof::{BuildError, DedupMap, ListenerRegistry, LruCache, Monitor, Scope, Ticket};
 use metrics_exporter_prometheus::PrometheusHandle;
 use serde::{Deserialize, Serialize};
+use tokio::time::{Instant, interval};
 use tokio_util::task::TaskTracker;
 
 use crate::limits::Limits;
 
 const SAMPLE_EVERY: Duration = Duration::from_secs(10);
 /// The longest time that a message can ask for.
-const MAX_WORK: Duration = Duration::from_secs(60);
+const MAX_TAKES: Duration = Duration::from_secs(60);
 /// The most bytes of the sender's text in a reply. Replies are kept for the ttl, and no bound of
 /// the map counts their text: 1,000,000 of them take at most 250 MB.
 const MAX_QUOTE: usize = 200;
@@ -62,6 +63,8 @@ pub(crate) struct Service {
     pub(crate) bus: Arc<ListenerRegistry<Topic, Message>>,
     /// The scope of all handlers of the present connection to the gateway.
     connection: Arc<Mutex<Scope>>,
+    lease: Duration,
+    max_work: Duration,
     /// The messages in progress.
     pub(crate) work: TaskTracker,
     pub(crate) monitor: Arc<Monitor>,
@@ -80,6 +83,8 @@ impl Service {
             sessions,
             bus,
             connection,
+            lease: limits.dedup.lease,
+            max_work: limits.max_work,
             work: TaskTracker::new(),
             monitor,
             metrics,
@@ -123,9 +128,32 @@ impl Service {
         Ok(())
     }
 
+    /// Runs the work of a claim, and extends its lease until the work ends.
+    ///
+    /// The lease expires if the work takes longer than `max_work`, because a handler that never ends
+    /// must not hold its claim forever.
+    pub(crate) async fn with_lease<T>(
+        &self,
+        ticket: &Ticket<'_, [u8], Reply>,
+        work: impl Future<Output = T>,
+    ) -> T {
+        let started = Instant::now();
+        let mut extend = interval(self.lease / 3);
+        tokio::pin!(work);
+        loop {
+            tokio::select! {
+                result = &mut work => return result,
+                _ = extend.tick(), if started.elapsed() < self.max_work => {
+                    // `commit` reports an expired lease.
+                    let _ = ticket.extend(self.lease);
+                }
+            }
+        }
+    }
+
     /// Handles a message that was not handled before.
     pub(crate) async fn handle(&self, message: &Message) -> Result<Reply, Failed> {
-        tokio::time::sleep(MAX_WORK.min(Duration::from_millis(message.takes_ms))).await;
+        tokio::time::sleep(MAX_TAKES.min(Duration::from_millis(message.takes_ms))).await;
         if message.fail {
             return Err(Failed);
         }

@@ -1,4 +1,4 @@
-//! The page of promises: every test that it names is there, and every promise names one.
+//! The page of promises: it names existing tests only, and at least one per promise.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -6,7 +6,7 @@ use std::path::Path;
 
 const PAGE: &str = include_str!("../../docs/semantics.md");
 
-/// What stands between backticks and has the form of a test's name: file and function.
+/// Returns the code spans that have the form of a test: file and function.
 fn named(text: &str) -> impl Iterator<Item = (&str, &str)> {
     let is_name = |part: &str| {
         part.chars()
@@ -17,7 +17,7 @@ fn named(text: &str) -> impl Iterator<Item = (&str, &str)> {
         .filter(move |(file, function)| is_name(file) && is_name(function))
 }
 
-/// The functions of a file that are tests.
+/// Returns the names of the tests in a file.
 fn tests_of(file: &str) -> BTreeSet<String> {
     let folder = if file.starts_with("src/") {
         ""

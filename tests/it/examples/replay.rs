@@ -58,7 +58,7 @@ fn count_in_svg(path: &Path, start: &str) -> usize {
     for (at, _) in svg.match_indices('<') {
         let tag = &svg[at + 1..at + svg[at..].find('>').expect("every tag ends")];
         assert!(
-            !tag.contains('<') && tag.matches('"').count().is_multiple_of(2),
+            !tag.contains('<') && tag.matches('"').count() % 2 == 0,
             "{tag}"
         );
         match tag.strip_prefix('/') {

@@ -264,8 +264,34 @@ fn delivery_in_flight_or_without_room_is_to_be_retried() {
 }
 
 #[test]
-fn reply_after_the_lease_is_recorded() {
+fn lease_is_extended_while_the_handler_runs() {
     let service = Running::new(&[("SERVICE_DEDUP_LEASE_MS", "1000")]);
+    let stream = service.begin("a", Duration::from_secs(3));
+    // The redelivery would be handled after a second if the lease expired.
+    let clock = Clock::precise();
+    let again = json!({ "chat": "slow", "id": "a" });
+    let answer = loop {
+        let answer = service.deliver(again.clone());
+        if answer.status != 409 {
+            break answer;
+        }
+        assert!(clock.now() < PATIENCE, "it is still in flight");
+    };
+    assert_eq!(answer.reply(), (200, 1, true));
+    let usage = &service.get("/health").json()["collections"][0]["usage"];
+    assert_eq!(
+        (&usage["leases_expired"], &usage["inserted"]),
+        (&json!(0), &json!(1))
+    );
+    drop(stream);
+}
+
+#[test]
+fn reply_after_the_lease_is_recorded() {
+    let service = Running::new(&[
+        ("SERVICE_DEDUP_LEASE_MS", "1000"),
+        ("SERVICE_MAX_WORK_MS", "1"),
+    ]);
     let slow = json!({ "chat": "1203630@g.us", "id": "a", "takes_ms": 1_500 });
     assert_eq!(service.deliver(slow.clone()).reply(), (200, 1, false));
     assert_eq!(
@@ -581,7 +607,7 @@ fn invalid_limit_is_reported_and_replaced_by_its_default() {
     for (environment, what) in [
         (
             &[wrong, ("SERVICE_LIMITS", "strict")][..],
-            "SERVICE_DEDUP_TTL_MS is",
+            "invalid SERVICE_DEDUP_TTL_MS=soon",
         ),
         (
             &[("SERVICE_ADDR", "nowhere")],
@@ -589,7 +615,7 @@ fn invalid_limit_is_reported_and_replaced_by_its_default() {
         ),
         (
             &[("SERVICE_MAX_CONNECTIONS", "0")],
-            "SERVICE_MAX_CONNECTIONS must be above zero (got 0)",
+            "SERVICE_MAX_CONNECTIONS must be a number above zero (got 0)",
         ),
         (
             &[("SERVICE_EVENTS_MAX_PER_TOPIC", "1")],
