@@ -1,6 +1,6 @@
-//! Criterion benches of the caches: one for each operation, to see what a change does to it.
+//! Criterion benchmarks of the caches, one per operation, to measure the effect of a change.
 //!
-//! `compare` measures against other crates, and in the steady state; these are for quick looks.
+//! `compare` measures against other crates, in the steady state.
 
 use std::cell::Cell;
 use std::hash::Hash;
@@ -10,7 +10,7 @@ use std::time::Duration;
 use criterion::{BatchSize, BenchmarkGroup, Criterion, Throughput, measurement::WallTime};
 use leakproof::{Clock, LruCache, ManualClock, unsync};
 
-/// Entries that the caches hold at most; several times as many keys are at hand, so that new ones evict old ones.
+/// The bound of the caches. There are several times as many keys, so that new ones evict old ones.
 const LIVE: usize = 100_000;
 const KEYS: usize = 4 * LIVE;
 /// Entries that expire at once.
@@ -34,18 +34,18 @@ impl Key for String {
     }
 }
 
-/// One to one, and spread over all numbers.
+/// Maps numbers one to one to numbers spread over the whole range.
 fn mixed(number: u64) -> u64 {
     number.wrapping_mul(0x9E37_79B9_7F4A_7C15)
 }
 
-/// What both caches can do, of which one asks for `&mut self` and borrows values, and the other does not.
+/// The operations of both caches, one of which takes `&mut self` and borrows values.
 trait Cache<K> {
     fn with(max_entries: usize, clock: Clock) -> Self;
-    fn look_up(&mut self, key: &K) -> bool;
+    fn lookup(&mut self, key: &K) -> bool;
     fn store(&mut self, key: &K) -> bool;
-    fn look_up_or_compute(&mut self, key: &K) -> u64;
-    fn free_expired(&mut self) -> usize;
+    fn get_or_compute(&mut self, key: &K) -> u64;
+    fn remove_expired(&mut self) -> usize;
 }
 
 macro_rules! impl_cache {
@@ -56,7 +56,7 @@ macro_rules! impl_cache {
                 builder.clock(clock).build().expect("bounds are set")
             }
 
-            fn look_up(&mut self, key: &K) -> bool {
+            fn lookup(&mut self, key: &K) -> bool {
                 black_box(self.get(key)).is_some()
             }
 
@@ -64,11 +64,11 @@ macro_rules! impl_cache {
                 self.insert(key.clone(), 1).is_some()
             }
 
-            fn look_up_or_compute(&mut self, key: &K) -> u64 {
+            fn get_or_compute(&mut self, key: &K) -> u64 {
                 self.get_or_insert_with(key, || 1)
             }
 
-            fn free_expired(&mut self) -> usize {
+            fn remove_expired(&mut self) -> usize {
                 self.sweep()
             }
         }
@@ -78,7 +78,7 @@ macro_rules! impl_cache {
 impl_cache!(unsync::LruCache<K, u64>);
 impl_cache!(LruCache<K, u64>);
 
-/// Keys, of which ever the next one is handed out, round and round.
+/// Keys that are handed out in turn, round and round.
 struct Keys<K> {
     keys: Vec<K>,
     next: Cell<usize>,
@@ -99,7 +99,7 @@ impl<K: Key> Keys<K> {
     }
 }
 
-/// Numbers below [`KEYS`], the lower the more often: two thirds are below [`LIVE`].
+/// Returns numbers below [`KEYS`], low ones more often: two thirds are below [`LIVE`].
 fn skewed() -> impl Iterator<Item = u64> {
     let fractions = (0..KEYS as u64).map(|number| mixed(number) as f64 / u64::MAX as f64);
     fractions.map(|fraction| (fraction.powi(3) * (KEYS - 1) as f64) as u64)
@@ -118,7 +118,7 @@ fn operations<K: Key, C: Cache<K>>(criterion: &mut Criterion, name: &str) {
     let all = Keys::<K>::new(0..KEYS as u64);
     all.next.set(LIVE);
     let live = Keys::<K>::new(0..LIVE as u64);
-    // Shards that are full before the whole is have evicted some that came early.
+    // Shards that fill before the others have evicted some of the first keys.
     let known = Keys::<K>::new((LIVE / 2..LIVE).map(|number| number as u64));
     let unknown = Keys::<K>::new((KEYS..KEYS + LIVE).map(|number| number as u64));
     let skewed = Keys::<K>::new(skewed());
@@ -130,16 +130,16 @@ fn operations<K: Key, C: Cache<K>>(criterion: &mut Criterion, name: &str) {
     let mut group = group(criterion, name);
     let mut cache = full();
     group.bench_function("get, hit", |bench| {
-        bench.iter(|| cache.look_up(black_box(known.next())));
+        bench.iter(|| cache.lookup(black_box(known.next())));
     });
     group.bench_function("get, miss", |bench| {
-        bench.iter(|| cache.look_up(black_box(unknown.next())));
+        bench.iter(|| cache.lookup(black_box(unknown.next())));
     });
     group.bench_function("get_or_insert_with, hit", |bench| {
-        bench.iter(|| cache.look_up_or_compute(black_box(known.next())));
+        bench.iter(|| cache.get_or_compute(black_box(known.next())));
     });
     group.bench_function("get_or_insert_with, evicting", |bench| {
-        bench.iter(|| cache.look_up_or_compute(black_box(all.next())));
+        bench.iter(|| cache.get_or_compute(black_box(all.next())));
     });
     group.bench_function("insert, evicting", |bench| {
         bench.iter(|| cache.store(black_box(all.next())));
@@ -147,7 +147,7 @@ fn operations<K: Key, C: Cache<K>>(criterion: &mut Criterion, name: &str) {
     group.bench_function("get, or else insert", |bench| {
         bench.iter(|| {
             let key = black_box(skewed.next());
-            cache.look_up(key) || cache.store(key)
+            cache.lookup(key) || cache.store(key)
         });
     });
     group.throughput(Throughput::Elements(EXPIRED as u64));
@@ -156,10 +156,10 @@ fn operations<K: Key, C: Cache<K>>(criterion: &mut Criterion, name: &str) {
     });
 }
 
-/// A cache whose entries are all past their time.
+/// Returns a cache whose entries are all expired.
 fn expired<K: Key, C: Cache<K>>(keys: &Keys<K>) -> C {
     let time = ManualClock::new();
-    // With room to spare: shards are not equally full.
+    // Twice the bound, because shards are not equally full.
     let mut cache = C::with(2 * EXPIRED, time.clock());
     keys.keys[..EXPIRED]
         .iter()
@@ -168,9 +168,9 @@ fn expired<K: Key, C: Cache<K>>(keys: &Keys<K>) -> C {
     cache
 }
 
-/// The cache comes back, so that its drop is not timed.
+/// Returns the cache, so that its drop is not timed.
 fn sweep<K: Key, C: Cache<K>>(mut cache: C) -> C {
-    assert_eq!(cache.free_expired(), EXPIRED);
+    assert_eq!(cache.remove_expired(), EXPIRED);
     cache
 }
 

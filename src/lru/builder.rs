@@ -21,11 +21,11 @@ use crate::sweeper;
 /// The most entries of one shard: slots have 32 bits.
 pub(super) const MAX_ENTRIES_PER_SHARD: usize = 1 << 31;
 
-/// By default no shard has a smaller share of a bound on entries. A small shard that fills before the others costs a
-/// cache a few hits. In return more threads find their shard unlocked.
+/// By default no shard has a smaller share of a bound on entries. A small shard that fills before
+/// the others costs a cache a few hits. In return more threads find their shard unlocked.
 const MIN_SHARD_ENTRIES: usize = 512;
-/// By default no shard has a smaller share of a bound on weight. If weights are bytes, large entries are common, and an
-/// entry that is heavier than its shard's share cannot be stored.
+/// By default no shard has a smaller share of a bound on weight. If weights are bytes, large
+/// entries are common, and an entry that is heavier than its shard's share cannot be stored.
 const MIN_SHARD_WEIGHT: usize = 1 << 24;
 
 type Weigh<K, V> = dyn Fn(&K, &V) -> u32 + Send + Sync;
@@ -38,7 +38,8 @@ impl<K, V> Weigher<K, V> {
         self.0.is_some()
     }
 
-    /// Returns the weight of an entry, at least 1: a bound on weight thus bounds the number of entries too.
+    /// Returns the weight of an entry, at least 1: a bound on weight thus bounds the number of
+    /// entries too.
     #[inline]
     pub(super) fn weigh(&self, key: &K, value: &V) -> NonZeroU32 {
         self.0
@@ -101,7 +102,7 @@ impl<K, V, S> Options<K, V, S> {
         }
     }
 
-    /// Validates the limits of a cache of so many shards.
+    /// Validates the limits of a cache with this number of shards.
     fn limits(&self, shards: usize) -> Result<Limits, BuildError> {
         let most = shards.saturating_mul(MAX_ENTRIES_PER_SHARD);
         let max_weight = limits::weight(self.max_weight, self.weigher.is_given())?;
@@ -168,8 +169,8 @@ pub(super) fn share_of_weight(max_weight: u64, shard: usize, shards: usize) -> u
 
 /// Builds an [`LruCache`].
 ///
-/// A bound is mandatory: `max_entries`, or `max_weight` with a `weigher`. Every other option has a default. `build`
-/// validates all values.
+/// A bound is mandatory: `max_entries`, or `max_weight` with a `weigher`. Every other option has a
+/// default. `build` validates all values.
 ///
 /// ```
 /// use leakproof::{BuildError, LruCache};
@@ -214,8 +215,9 @@ impl<K, V, S> LruBuilder<K, V, S> {
 
     /// Sets the bound on the number of entries. At most 2<sup>31</sup> per shard.
     ///
-    /// A cache of several shards evicts when the first shard is full. This is at about 90% of the bound with 500 entries
-    /// per shard, and at 99% with 60,000. If that matters, set a tenth more, or use one shard.
+    /// A cache of several shards evicts when the first shard is full. This is at about 90% of the
+    /// bound with 500 entries per shard, and at 99% with 60,000. If that matters, set a tenth more,
+    /// or use one shard.
     pub fn max_entries(mut self, max: usize) -> Self {
         self.options.max_entries = Some(max);
         self
@@ -223,8 +225,8 @@ impl<K, V, S> LruBuilder<K, V, S> {
 
     /// Sets the bound on the weight of all entries, in units of the [`weigher`](Self::weigher).
     ///
-    /// The heaviest entry that can be stored is a shard's share of this, `max_weight / shards`. By default no shard has a
-    /// share below 2<sup>24</sup> unless there is only one.
+    /// The heaviest entry that can be stored is a shard's share of this, `max_weight / shards`. By
+    /// default no shard has a share below 2<sup>24</sup> unless there is only one.
     pub fn max_weight(mut self, max: u64) -> Self {
         self.options.max_weight = Some(max);
         self
@@ -244,7 +246,8 @@ impl<K, V, S> LruBuilder<K, V, S> {
         self
     }
 
-    /// Sets how long an entry lives after its last access: a write, or a read that refreshes it. Defaults to no limit.
+    /// Sets how long an entry lives after its last access: a write, or a read that refreshes it.
+    /// Defaults to no limit.
     pub fn idle_timeout(mut self, timeout: Duration) -> Self {
         self.options.idle_timeout = Some(timeout);
         self
@@ -252,24 +255,27 @@ impl<K, V, S> LruBuilder<K, V, S> {
 
     /// Sets a callback that is called once for every removed entry, with the cause.
     ///
-    /// It is also called for an entry that `insert` or `get_or_insert_with` refuses as too heavy. `insert_checked` returns
-    /// that entry to its caller instead.
+    /// It is also called for an entry that `insert` or `get_or_insert_with` refuses as too heavy.
+    /// `insert_checked` returns that entry to its caller instead.
     ///
-    /// The thread that caused the removal calls it, while no lock is held, so it may use the cache. If it causes further
-    /// removals, it is called for them within the call in progress; make sure that this ends. A panic in the callback is
-    /// contained and counted in [`CacheStats::callback_panics`](crate::CacheStats::callback_panics).
+    /// The thread that caused the removal calls it, while no lock is held, so it may use the cache.
+    /// If it causes further removals, it is called for them within the call in progress; make sure
+    /// that this ends. A panic in the callback is contained and counted in
+    /// [`CacheStats::callback_panics`](crate::CacheStats::callback_panics).
     ///
     /// # Which thread
     ///
-    /// With [`sweep_every`](Self::sweep_every) or a [`Sweeper`](crate::Sweeper), most expired entries are removed by a
-    /// background thread. That thread belongs to no async runtime: `tokio::spawn` panics there, and the panic is only
-    /// counted. Capture a `tokio::runtime::Handle` and use `Handle::spawn`, or send the key through a channel.
+    /// With [`sweep_every`](Self::sweep_every) or a [`Sweeper`](crate::Sweeper), most expired
+    /// entries are removed by a background thread. That thread belongs to no async runtime:
+    /// `tokio::spawn` panics there, and the panic is only counted. Capture a
+    /// `tokio::runtime::Handle` and use `Handle::spawn`, or send the key through a channel.
     ///
     /// # What is not notified
     ///
-    /// Entries that are dropped with the cache are not notified; call `clear` first if they must be. An expired entry is
-    /// notified when it is removed. On a quiet cache that is the next sweep, so a session is closed up to `idle_timeout`
-    /// plus the sweep interval after its last access.
+    /// Entries that are dropped with the cache are not notified; call `clear` first if they must
+    /// be. An expired entry is notified when it is removed. On a quiet cache that is the next
+    /// sweep, so a session is closed up to `idle_timeout` plus the sweep interval after its last
+    /// access.
     ///
     /// ```
     /// use leakproof::LruCache;
@@ -306,8 +312,8 @@ impl<K, V, S> LruBuilder<K, V, S> {
 
     /// Sets the hasher. Defaults to a randomly seeded one. Clones must hash alike.
     ///
-    /// With a weak hasher, a call takes time in proportion to the number of entries whose hashes collide, as in any hash
-    /// table. No call moves more than a few dozen entries because of that.
+    /// With a weak hasher, a call takes time in proportion to the number of entries whose hashes
+    /// collide, as in any hash table. No call moves more than a few dozen entries because of that.
     pub fn hasher<T>(self, hasher: T) -> LruBuilder<K, V, T> {
         LruBuilder {
             options: self.options.hasher(hasher),
@@ -316,9 +322,9 @@ impl<K, V, S> LruBuilder<K, V, S> {
 
     /// Sets the number of independently locked shards.
     ///
-    /// Defaults to a number that suits the processor, with at least 512 entries per shard. The bounds are split exactly
-    /// among the shards. Each keeps its own recency list, so recency is global only with one shard. An empty shard takes
-    /// about 1 kB.
+    /// Defaults to a number that suits the processor, with at least 512 entries per shard. The
+    /// bounds are split exactly among the shards. Each keeps its own recency list, so recency is
+    /// global only with one shard. An empty shard takes about 1 kB.
     pub fn shards(mut self, shards: usize) -> Self {
         self.options.common.shards = Some(shards);
         self
@@ -370,8 +376,8 @@ impl<K, V, S> fmt::Debug for LruBuilder<K, V, S> {
 
 /// Builds an [`unsync::LruCache`](crate::unsync::LruCache).
 ///
-/// The options are those of the shared cache's [`LruBuilder`](crate::LruBuilder), where they are explained, without shards
-/// and background sweeps.
+/// The options are those of the shared cache's [`LruBuilder`](crate::LruBuilder), where they are
+/// explained, without shards and background sweeps.
 #[must_use = "a builder does nothing until `build` is called"]
 pub struct UnsyncLruBuilder<K, V, S = DefaultHashBuilder> {
     options: Options<K, V, S>,
@@ -387,7 +393,8 @@ impl<K, V> Default for UnsyncLruBuilder<K, V> {
 }
 
 impl<K, V, S> UnsyncLruBuilder<K, V, S> {
-    /// Sets all limits of a config, except shards and the sweep interval. Options that are set later replace them.
+    /// Sets all limits of a config, except shards and the sweep interval. Options that are set
+    /// later replace them.
     pub fn config(mut self, config: &LruConfig) -> Self {
         self.options = self.options.config(config);
         self
@@ -417,7 +424,8 @@ impl<K, V, S> UnsyncLruBuilder<K, V, S> {
         self
     }
 
-    /// Sets how long an entry lives after its last access: a write, or a read that refreshes it. Defaults to no limit.
+    /// Sets how long an entry lives after its last access: a write, or a read that refreshes it.
+    /// Defaults to no limit.
     pub fn idle_timeout(mut self, timeout: Duration) -> Self {
         self.options.idle_timeout = Some(timeout);
         self

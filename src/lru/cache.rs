@@ -1,7 +1,7 @@
 //! `LruCache`: cores behind locks, with a clock, a hasher and notification, behind `&self`.
 //!
-//! A method reads the clock and hashes the key, locks the shard, and calls its core. What the core removed is notified and
-//! dropped after the lock is released.
+//! A method reads the clock and hashes the key, locks the shard, and calls its core. What the core
+//! removed is notified and dropped after the lock is released.
 
 use std::borrow::Borrow;
 use std::fmt;
@@ -27,52 +27,59 @@ use crate::sync::Mutex;
 /// Entries that are evicted under one lock after a bound was lowered.
 const EVICTED_PER_LOCK: usize = 1024;
 
-/// A cache bounded by size, weight, age and idleness, in any combination that bounds size or weight.
+/// A cache bounded by size, weight, age and idleness, in any combination that bounds size or
+/// weight.
 ///
-/// It replaces the `HashMap` that only grows, and the `max_size = 1000, max_age = 30 min` that everyone writes again. All
-/// bounds hold after every call. An expired entry is never returned, independent of any sweep. If the cache is full,
-/// expired entries are evicted first, then the least recently used one.
+/// It replaces the `HashMap` that only grows, and the `max_size = 1000, max_age = 30 min` that
+/// everyone writes again. All bounds hold after every call. An expired entry is never returned,
+/// independent of any sweep. If the cache is full, expired entries are evicted first, then the
+/// least recently used one.
 ///
-/// `ttl` counts from the last write. `idle_timeout` counts from the last access: a write, [`get`](Self::get),
-/// [`with`](Self::with) or [`get_or_insert_with`](Self::get_or_insert_with). [`peek`](Self::peek) and
-/// [`contains_key`](Self::contains_key) refresh nothing.
+/// `ttl` counts from the last write. `idle_timeout` counts from the last access: a write,
+/// [`get`](Self::get), [`with`](Self::with) or [`get_or_insert_with`](Self::get_or_insert_with).
+/// [`peek`](Self::peek) and [`contains_key`](Self::contains_key) refresh nothing.
 ///
-/// Clones are handles on the same cache. Keys are owned, and borrowed for lookups: `get("key")` works if keys are `String`s.
+/// Clones are handles on the same cache. Keys are owned, and borrowed for lookups: `get("key")`
+/// works if keys are `String`s.
 ///
 /// # Cost
 ///
-/// `get`, `insert`, `remove`, an eviction and an expiry take constant time. A heavy entry evicts as many as it needs room
-/// for. The index is resized one bucket per call, and storage grows in chunks, so no such call moves more than a thousand
-/// entries, and only a cache that is still small moves more than 30. A weak hasher adds time in proportion to the entries
-/// that collide.
+/// `get`, `insert`, `remove`, an eviction and an expiry take constant time. A heavy entry evicts as
+/// many as it needs room for. The index is resized one bucket per call, and storage grows in
+/// chunks, so no such call moves more than a thousand entries, and only a cache that is still small
+/// moves more than 30. A weak hasher adds time in proportion to the entries that collide.
 ///
-/// Reads remove nothing: an expired entry is removed by a later write or a sweep. Calls that visit many entries take time
-/// in proportion: [`clear`](Self::clear), [`retain`](Self::retain), [`set_max_entries`](Self::set_max_entries),
-/// [`set_max_weight`](Self::set_max_weight) and [`sweep`](Self::sweep), and [`pop_lru`](Self::pop_lru) and
-/// [`pop_oldest`](Self::pop_oldest) for the expired entries before the live one.
+/// Reads remove nothing: an expired entry is removed by a later write or a sweep. Calls that visit
+/// many entries take time in proportion: [`clear`](Self::clear), [`retain`](Self::retain),
+/// [`set_max_entries`](Self::set_max_entries), [`set_max_weight`](Self::set_max_weight) and
+/// [`sweep`](Self::sweep), and [`pop_lru`](Self::pop_lru) and [`pop_oldest`](Self::pop_oldest) for
+/// the expired entries before the live one.
 ///
 /// # Memory
 ///
 /// A cache at its bound allocates, to within a tenth:
 ///
-/// * **`entries × (key + value + 46)` bytes**, with the sizes of the two types, plus what keys and values own.
+/// * **`entries × (key + value + 46)` bytes**, with the sizes of the two types, plus what keys and
+///   values own.
 ///
-/// A million entries of `u64` to `u64` thus take about 62 MB. Of the 46 bytes 32 are the two lists, and 6 the index. Each
-/// shard adds about 1 kB.
+/// A million entries of `u64` to `u64` thus take about 62 MB. The two lists take 32 of the 46
+/// bytes, and the index 6. Each shard adds about 1 kB.
 ///
-/// Below its bound, a cache takes up to a quarter more, and its index up to 7 bytes per entry more. While the index is
-/// resized, the old one and the new one exist: up to 14 bytes per entry more, for a tenth as many calls as there are
+/// Below its bound, a cache takes up to a quarter more, at most the storage of 1,024 entries per
+/// shard. Its index takes up to 7 bytes per entry more. While the index is resized, the old one and
+/// the new one exist: up to 14 bytes per entry more, for a tenth as many calls as there are
 /// entries. Memory is returned in chunks as entries are removed.
 ///
 /// # Shards
 ///
-/// The cache is divided into independently locked shards. The bounds are split exactly among them. Each shard has its own
-/// recency list and evicts when it is full, which can be a little before the whole cache is. With `shards(1)` recency is
-/// global.
+/// The cache is divided into independently locked shards. The bounds are split exactly among them.
+/// Each shard has its own recency list and evicts when it is full, which can be a little before the
+/// whole cache is. With `shards(1)` recency is global.
 ///
-/// A key's `Hash`, `Eq` and `Clone`, a value's `Clone`, and the closures of `with` and `retain` run while a shard is locked
-/// and must not call back into the cache. Weigher, computations, the removal callback and `Drop` run while none is locked.
-/// The exception is the `Drop` of an argument if a key's `Eq` panics. A panic in any of them leaves the cache consistent.
+/// A key's `Hash`, `Eq` and `Clone`, a value's `Clone`, and the closures of `with` and `retain` run
+/// while a shard is locked and must not call back into the cache. Weigher, computations, the
+/// removal callback and `Drop` run while none is locked. The exception is the `Drop` of an argument
+/// if a key's `Eq` panics. A panic in any of them leaves the cache consistent.
 ///
 /// # Examples
 ///
@@ -114,7 +121,8 @@ const EVICTED_PER_LOCK: usize = 1024;
 ///
 /// sessions.insert(7, Session { user: "ada".to_string() });
 /// time.advance(Duration::from_secs(299));
-/// assert!(sessions.with(&7, |session| session.user == "ada").unwrap()); // an access: 5 more minutes
+/// let is_ada = sessions.with(&7, |session| session.user == "ada"); // an access
+/// assert_eq!(is_ada, Some(true));
 /// time.advance(Duration::from_secs(300));
 /// assert!(!sessions.contains_key(&7));
 /// sessions.sweep();
@@ -148,7 +156,10 @@ const EVICTED_PER_LOCK: usize = 1024;
 ///     tenant: String,
 /// }
 ///
-/// let clients = LruCache::<String, Arc<Client>>::builder().max_entries(500).idle_timeout(Duration::from_secs(600)).build()?;
+/// let clients = LruCache::<String, Arc<Client>>::builder()
+///     .max_entries(500)
+///     .idle_timeout(Duration::from_secs(600))
+///     .build()?;
 /// let client = |tenant: &str| {
 ///     clients.get_or_insert_with(tenant, || Arc::new(Client { tenant: tenant.to_string() }))
 /// };
@@ -177,11 +188,12 @@ pub struct LruCache<K, V, S = DefaultHashBuilder> {
     inner: Arc<Inner<K, V, S>>,
 }
 
-/// What the handles share. The sweeper holds it weakly.
+/// The state that the handles share. The sweeper holds it weakly.
 struct Inner<K, V, S> {
     shards: Sharded<Shard<K, V>>,
     wait_graph: WaitGraph<V>,
-    /// The limits of the whole cache. It is locked while the shards' shares change, so that all are of the same limits.
+    /// The limits of the whole cache. It is locked while the shards' shares change, so that all are
+    /// of the same limits.
     limits: Mutex<Limits>,
     clock: Clock,
     hasher: S,
@@ -201,12 +213,13 @@ where
     K: Hash + Eq + Send + 'static,
     V: Send + 'static,
 {
-    /// Creates a cache of up to `max_entries` entries, each of which lives for `ttl` after it was last written.
+    /// Creates a cache of up to `max_entries` entries, each of which lives for `ttl` after it was
+    /// last written.
     ///
     /// # Panics
     ///
-    /// Panics if `max_entries` or `ttl` is zero, or if `max_entries` is too large. [`builder`](Self::builder) returns an
-    /// error instead.
+    /// Panics if `max_entries` or `ttl` is zero, or if `max_entries` is too large.
+    /// [`builder`](Self::builder) returns an error instead.
     #[must_use]
     #[track_caller]
     pub fn new(max_entries: usize, ttl: Duration) -> Self {
@@ -224,7 +237,7 @@ impl<K, V> LruCache<K, V> {
     }
 }
 
-/// What the other modules of the cache use.
+/// Accessors for the other modules of the cache.
 impl<K, V, S> LruCache<K, V, S> {
     pub(super) fn with_shards(
         limits: Limits,
@@ -341,8 +354,8 @@ impl<K, V, S> LruCache<K, V, S> {
 
     /// Returns the number of live entries.
     ///
-    /// Locks each shard once, and takes a step for every entry that is expired and not yet removed. Writes and sweeps
-    /// remove these.
+    /// Locks each shard once, and takes a step for every entry that is expired and not yet removed.
+    /// Writes and sweeps remove these.
     #[must_use]
     pub fn len(&self) -> usize {
         self.sum(Core::len)
@@ -360,14 +373,15 @@ impl<K, V, S> LruCache<K, V, S> {
         self.sum(Core::weight)
     }
 
-    /// Returns the size, the bounds, the age of the oldest entry, and counters. Costs as much as [`len`](Self::len).
+    /// Returns the size, the bounds, the age of the oldest entry, and counters. Costs as much as
+    /// [`len`](Self::len).
     #[must_use]
     pub fn stats(&self) -> CacheStats {
         self.inner.stats()
     }
 
-    /// Returns the bound on the number of entries. Without one, it is [`max_weight`](Self::max_weight), because every
-    /// entry weighs at least 1.
+    /// Returns the bound on the number of entries. Without one, it is
+    /// [`max_weight`](Self::max_weight), because every entry weighs at least 1.
     #[must_use]
     pub fn max_entries(&self) -> usize {
         self.inner.limits.lock().reachable_entries()
@@ -391,13 +405,16 @@ impl<K, V, S> LruCache<K, V, S> {
         self.inner.limits.lock().idle_timeout()
     }
 
-    /// Changes the bound on the number of entries, and evicts what exceeds it, in time proportional to its number.
+    /// Changes the bound on the number of entries, and evicts what exceeds it, in time proportional
+    /// to its number.
     ///
-    /// It evicts up to 1,024 entries per lock. An insert in between evicts what its shard still has to.
+    /// It evicts up to 1,024 entries per lock. An insert in between evicts what its shard still has
+    /// to.
     ///
     /// # Errors
     ///
-    /// Returns [`InvalidLimit`], and changes nothing, if the bound is less than the number of shards or too large.
+    /// Returns [`InvalidLimit`], and changes nothing, if the bound is less than the number of
+    /// shards or too large.
     pub fn set_max_entries(&self, max_entries: usize) -> Result<(), InvalidLimit> {
         let shards = self.shard_count();
         let most = (shards as u64).saturating_mul(MAX_ENTRIES_PER_SHARD as u64);
@@ -414,8 +431,8 @@ impl<K, V, S> LruCache<K, V, S> {
     ///
     /// # Errors
     ///
-    /// Returns [`InvalidLimit`], and changes nothing, if the bound is less than the number of shards, or the cache has no
-    /// weigher.
+    /// Returns [`InvalidLimit`], and changes nothing, if the bound is less than the number of
+    /// shards, or the cache has no weigher.
     pub fn set_max_weight(&self, max_weight: u64) -> Result<(), InvalidLimit> {
         if !self.inner.weigher.is_given() {
             return Err(InvalidLimit::NoWeigher);
@@ -436,8 +453,8 @@ impl<K, V, S> LruCache<K, V, S> {
     ) {
         let mut limits = self.inner.limits.lock();
         set(&mut limits);
-        // In all shards before anything is removed: callbacks and drops, which may change a bound too, then find one
-        // bound, and no lock.
+        // In all shards before anything is removed: callbacks and drops, which may change a bound
+        // too, then find one bound, and no lock.
         for shard in 0..self.shard_count() {
             self.with_shard(shard, |it| set_share(&mut it.core, shard));
         }
@@ -480,7 +497,8 @@ impl<K, V, S> LruCache<K, V, S> {
         self.pop(Order::Recency)
     }
 
-    /// Removes and returns the live entry with the oldest write. Costs as much as [`pop_lru`](Self::pop_lru).
+    /// Removes and returns the live entry with the oldest write. Costs as much as
+    /// [`pop_lru`](Self::pop_lru).
     pub fn pop_oldest(&self) -> Option<(K, V)> {
         self.pop(Order::Write)
     }
@@ -499,15 +517,15 @@ impl<K, V, S> LruCache<K, V, S> {
             let mut removed = RemovedEntries::new(&self.inner.notifier);
             let popped = self.with_shard(shard, |shard| shard.core.pop(now, order, &mut removed));
             let popped = removed.finish(popped, RemovalCause::Removed);
-            // Another thread may have emptied the shard meanwhile.
+            // Another thread may have emptied the shard since.
             if popped.is_some() {
                 return popped;
             }
         }
     }
 
-    /// Removes all entries, in time proportional to their number, and frees their memory. A value whose computation is in
-    /// progress is not stored.
+    /// Removes all entries, in time proportional to their number, and frees their memory. A value
+    /// whose computation is in progress is not stored.
     pub fn clear(&self) {
         let now = self.now();
         let mut panics = FirstPanic::default();
@@ -552,7 +570,8 @@ impl<K: Hash + Eq, V, S: BuildHasher> LruCache<K, V, S> {
 
     /// Calls `read` with the live value of a key, and makes its entry the most recently used.
     ///
-    /// `read` is called while a shard is locked. It must not call back into the cache, which may deadlock.
+    /// `read` is called while a shard is locked. It must not call back into the cache, which may
+    /// deadlock.
     #[inline]
     pub fn with<Q, R>(&self, key: &Q, read: impl FnOnce(&V) -> R) -> Option<R>
     where
@@ -572,7 +591,8 @@ impl<K: Hash + Eq, V, S: BuildHasher> LruCache<K, V, S> {
         }
     }
 
-    /// Returns a clone of the live value of a key. Refreshes nothing, and counts neither a hit nor a miss.
+    /// Returns a clone of the live value of a key. Refreshes nothing, and counts neither a hit nor
+    /// a miss.
     #[must_use]
     pub fn peek<Q>(&self, key: &Q) -> Option<V>
     where
@@ -587,7 +607,8 @@ impl<K: Hash + Eq, V, S: BuildHasher> LruCache<K, V, S> {
         })
     }
 
-    /// Returns `true` if a key has a live entry. Refreshes nothing, and counts neither a hit nor a miss.
+    /// Returns `true` if a key has a live entry. Refreshes nothing, and counts neither a hit nor a
+    /// miss.
     #[must_use]
     pub fn contains_key<Q>(&self, key: &Q) -> bool
     where
@@ -603,10 +624,10 @@ impl<K: Hash + Eq, V, S: BuildHasher> LruCache<K, V, S> {
 
     /// Stores a value, and returns the live value that it replaces.
     ///
-    /// If the shard is full, expired entries are evicted first, then the least recently used one. An entry that alone
-    /// exceeds its shard's share of `max_weight` is not stored. It is counted and passed to the removal callback with
-    /// [`RemovalCause::Rejected`], and what it was to replace is removed. [`insert_checked`](Self::insert_checked) returns
-    /// it instead.
+    /// If the shard is full, expired entries are evicted first, then the least recently used one.
+    /// An entry that alone exceeds its shard's share of `max_weight` is not stored. It is counted
+    /// and passed to the removal callback with [`RemovalCause::Rejected`], and what it was to
+    /// replace is removed. [`insert_checked`](Self::insert_checked) returns it instead.
     #[inline]
     pub fn insert(&self, key: K, value: V) -> Option<V> {
         self.insert_checked(key, value).unwrap_or_else(|refused| {
@@ -621,8 +642,8 @@ impl<K: Hash + Eq, V, S: BuildHasher> LruCache<K, V, S> {
     ///
     /// # Errors
     ///
-    /// Returns [`TooHeavy`] with the key and the value. What they were to replace is removed nevertheless, because it is
-    /// out of date.
+    /// Returns [`TooHeavy`] with the key and the value. What they were to replace is removed
+    /// nevertheless, because it is out of date.
     #[inline]
     pub fn insert_checked(&self, key: K, value: V) -> Result<Option<V>, TooHeavy<K, V>> {
         let weight = self.weigh(&key, &value);
@@ -639,7 +660,8 @@ impl<K: Hash + Eq, V, S: BuildHasher> LruCache<K, V, S> {
         Ok(replaced.map(|(_, value)| value))
     }
 
-    /// Removes the live entry of a key, and returns its value. If a value is being computed for the key, it is not stored.
+    /// Removes the live entry of a key, and returns its value. If a value is being computed for the
+    /// key, it is not stored.
     pub fn remove<Q>(&self, key: &Q) -> Option<V>
     where
         K: Borrow<Q>,
@@ -649,7 +671,8 @@ impl<K: Hash + Eq, V, S: BuildHasher> LruCache<K, V, S> {
         let now = self.now();
         let mut taken = RemovedEntries::new(&self.inner.notifier);
         let (entry, _superseded) = self.with_shard(self.shard_of(hash), |shard| {
-            // First, because it compares keys, which may panic, and an entry that was taken out is to be notified.
+            // First, because it compares keys, which may panic, and an entry that was taken out is
+            // to be notified.
             let superseded = shard.in_flight.supersede(hash, key);
             (shard.core.remove(now, hash, key, &mut taken), superseded)
         });

@@ -27,7 +27,8 @@ impl<K, V> fmt::Display for TooHeavy<K, V> {
         } = self;
         write!(
             f,
-            "entry of weight {weight} exceeds {max_weight}, the shard's share of `max_weight`; raise it or use fewer shards"
+            "entry of weight {weight} exceeds {max_weight}, the shard's share of `max_weight`; \
+             raise it or use fewer shards"
         )
     }
 }
@@ -106,18 +107,20 @@ impl Error for InvalidLimit {}
 pub enum ComputeError<E> {
     /// The caller's own computation failed.
     Failed(E),
-    /// The computation of the value needs the value itself, on the same thread or on one that waits for it.
+    /// The computation of the value needs the value itself, on the same thread or on one that waits
+    /// for it.
     ///
-    /// This is returned to the call that would complete the cycle. Outer calls get [`Failed`](Self::Failed) with whatever
-    /// error their `compute` returns.
+    /// This is returned to the call that would complete the cycle. Outer calls get
+    /// [`Failed`](Self::Failed) with whatever error their `compute` returns.
     Cycle,
 }
 
 impl<E> ComputeError<E> {
     /// Converts into the error that the caller's function returns.
     ///
-    /// This is for computations that fail with a boxed error, `anyhow::Error` or the like. These do not implement
-    /// `Error`, so a `ComputeError` of one does not either, and `?` does not convert it:
+    /// This is for computations that fail with a boxed error, `anyhow::Error` or the like. These do
+    /// not implement `Error`, so a `ComputeError` of one does not either, and `?` does not convert
+    /// it:
     ///
     /// ```
     /// use leakproof::{ComputeError, LruCache};
@@ -129,7 +132,8 @@ impl<E> ComputeError<E> {
     /// }
     ///
     /// let ports = LruCache::new(100, Duration::from_secs(60));
-    /// assert_eq!(port(&ports, "NO_SUCH_PORT").unwrap_err().to_string(), "environment variable not found");
+    /// let error = port(&ports, "NO_SUCH_PORT").unwrap_err();
+    /// assert_eq!(error.to_string(), "environment variable not found");
     /// ```
     pub fn into_error<B>(self) -> B
     where

@@ -1,14 +1,18 @@
 //! `List`: the slots of a slab in order of a time, as a doubly linked list.
 //!
-//! The cache has two of them: the recency list, by the time of the last access, and the write order, by the time of the
-//! last write.
+//! The cache has two of them: the recency list, by the time of the last access, and the write
+//! order, by the time of the last write.
 //!
-//! Invariant: following `older` from `newest` visits every slot once and ends at `oldest`, following `newer` is the
-//! reverse, and no time is before that of an older slot. So everything that exceeds an age is at the old end.
+//! Invariant: following `older` from `newest` visits every slot once and ends at `oldest`,
+//! following `newer` is the reverse, and no time is before that of an older slot. So everything
+//! that exceeds an age is at the old end.
 //!
-//! The links are inside the nodes. A call that uses a node has fetched its links with it, and only the neighbours cost
-//! further cache misses. Links in arrays of their own were measured too: with a million entries, `insert` took 1.6 times
-//! as long, because it touched three pages per entry instead of one.
+//! The links are inside the nodes. A call that uses a node has fetched its links with it, and only
+//! the neighbours cost further cache misses. Links in arrays of their own were measured too: with a
+//! million entries, `insert` took 1.6 times as long, because it touched three pages per entry
+//! instead of one.
+
+// `#[inline(always)]`: see the core.
 
 use super::slab::{NIL, Slab, Slot};
 use crate::clock::Nanos;
@@ -111,7 +115,8 @@ impl<const L: usize> List<L> {
         *self.newer_of(nodes, older) = slot;
     }
 
-    /// Returns where the slot older than `newer` is stored. Beyond the end, that is the list itself.
+    /// Returns where the slot older than `newer` is stored. Beyond the end, that is the list
+    /// itself.
     #[inline(always)]
     fn older_of<'a, N: Linked<L>>(
         &'a mut self,
@@ -125,7 +130,8 @@ impl<const L: usize> List<L> {
         }
     }
 
-    /// Returns where the slot newer than `older` is stored. Beyond the end, that is the list itself.
+    /// Returns where the slot newer than `older` is stored. Beyond the end, that is the list
+    /// itself.
     #[inline(always)]
     fn newer_of<'a, N: Linked<L>>(
         &'a mut self,

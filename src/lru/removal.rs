@@ -1,8 +1,10 @@
-//! `RemovedEntries` and `RemovalNotifier`: what a call removed from a cache, and the callback that is notified of it.
+//! `RemovedEntries` and `RemovalNotifier`: what a call removed from a cache, and the callback that
+//! is notified of it.
 //!
-//! A core adds every entry that it removes to `RemovedEntries`, which the shell creates before it locks and drops after
-//! it unlocks. Only then is the callback called, and only after that are the keys and values dropped. This also holds if
-//! a user's `Eq`, `Clone` or closure panics in the call.
+//! A core adds every entry that it removes to `RemovedEntries`, which the shell creates before it
+//! locks and drops after it unlocks. Only then is the callback called, and only after that are the
+//! keys and values dropped. This also holds if a user's `Eq`, `Clone` or closure panics in the
+//! call.
 
 use std::sync::Arc;
 
@@ -80,7 +82,8 @@ impl<'a, K, V> RemovedEntries<'a, K, V> {
     /// Notifies of all entries, and of `entry`, which the caller of the cache receives. Returns it.
     ///
     /// The others are dropped after that, because a `Drop` may panic.
-    // By reference: moving this where it was just written costs more than all else that it does.
+    // Takes a reference: to move this right after it was written stalls the processor, which took
+    // an eighth of an insert.
     #[inline]
     pub(super) fn finish(&mut self, entry: Option<(K, V)>, cause: RemovalCause) -> Option<(K, V)> {
         self.notify();

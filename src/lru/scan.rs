@@ -12,8 +12,8 @@ const PIECE: usize = 256;
 
 /// The position of a [`scan`](LruCache::scan). The default is the start.
 ///
-/// It can leave the process as text, as the token of the next page, and come back by `parse`. A wrong token does no harm:
-/// the scan may return a part twice, or skip one.
+/// It can leave the process as text, as the token of the next page, and come back by `parse`. A
+/// wrong token does no harm: the scan may return a part twice, or skip one.
 ///
 /// ```
 /// use leakproof::Cursor;
@@ -84,14 +84,17 @@ impl fmt::Display for InvalidCursor {
 impl Error for InvalidCursor {}
 
 impl<K: Clone, V: Clone, S> LruCache<K, V, S> {
-    /// Returns clones of up to `n` live entries, in no particular order, and where to continue, or `None` at the end.
+    /// Returns clones of up to `n` live entries, in no particular order, and where to continue, or
+    /// `None` at the end.
     ///
-    /// To visit everything, start with `Cursor::default()`, and continue until there is no cursor. A call examines at most
-    /// `2 n + 256` entries and shards, and locks for at most 256 entries at a time. It returns fewer than `n` entries, and
-    /// possibly none, if many of these are expired; then there is a cursor nevertheless.
+    /// To visit everything, start with `Cursor::default()`, and continue until there is no cursor.
+    /// A call examines at most `2 n + 256` entries and shards, and locks for at most 256 entries at
+    /// a time. It returns fewer than `n` entries, and possibly none, if many of these are expired;
+    /// then there is a cursor nevertheless.
     ///
-    /// An entry that stays in the cache during the whole scan is returned. It may be returned twice if others are removed
-    /// meanwhile, and entries that are inserted meanwhile may be missed. Refreshes nothing.
+    /// An entry that stays in the cache during the whole scan is returned. It may be returned twice
+    /// if the scan runs while others are removed. Entries inserted during the scan may be missed.
+    /// Refreshes nothing.
     ///
     /// ```
     /// use leakproof::{Cursor, LruCache};
@@ -137,10 +140,12 @@ impl<K: Clone, V: Clone, S> LruCache<K, V, S> {
         (entries, None)
     }
 
-    /// Returns clones of the `n` most recently used live entries, the most recently used first. Refreshes nothing.
+    /// Returns clones of the `n` most recently used live entries, the most recently used first.
+    /// Refreshes nothing.
     ///
-    /// Locks each shard once, for `n` entries. In addition it takes a step for each expired entry that was accessed within
-    /// the shortest of the limits before now, and not yet removed. To visit many entries, use [`scan`](Self::scan).
+    /// Locks each shard once, for `n` entries. In addition it takes a step for each expired entry
+    /// that was accessed within the shortest of the limits before now, and not yet removed. To
+    /// visit many entries, use [`scan`](Self::scan).
     #[must_use]
     pub fn entries_by_recency(&self, n: usize) -> Vec<(K, V)> {
         let now = self.now();
@@ -164,10 +169,11 @@ impl<K: Clone, V: Clone, S> LruCache<K, V, S> {
 }
 
 impl<K, V, S> LruCache<K, V, S> {
-    /// Removes the entries for which `keep` returns `false`, in time proportional to the number of entries.
+    /// Removes the entries for which `keep` returns `false`, in time proportional to the number of
+    /// entries.
     ///
-    /// `keep` is called while a shard is locked, for up to 256 entries at a time. It must not call back into the cache,
-    /// which would deadlock.
+    /// `keep` is called while a shard is locked, for up to 256 entries at a time. It must not call
+    /// back into the cache, which would deadlock.
     pub fn retain(&self, mut keep: impl FnMut(&K, &mut V) -> bool) {
         let now = self.now();
         for shard in 0..self.shard_count() {

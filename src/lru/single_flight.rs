@@ -1,11 +1,11 @@
 //! `get_or_insert_with`: one computation per key for all concurrent callers, while no lock is held.
 //!
-//! A computation is in its shard's table from when a caller starts it until its value is stored. If the key is written or
-//! removed before that, the computation is taken out of the table: its value goes to those who wait for it, and is not
-//! stored.
+//! A computation is in its shard's table from when a caller starts it until its value is stored. If
+//! the key is written or removed before that, the computation is taken out of the table: its value
+//! goes to those who wait for it, and is not stored.
 //!
-//! Waiting threads are listed in a [`WaitGraph`], so that no thread ever waits for a value that a thread computes which
-//! waits for it, through any number of keys.
+//! Waiting threads are listed in a [`WaitGraph`], so that no thread ever waits for a value that a
+//! thread computes which waits for it, through any number of keys.
 
 use std::borrow::Borrow;
 use std::convert::Infallible;
@@ -172,9 +172,10 @@ impl<V> WaitGraph<V> {
 
     fn enter(&self, thread: ThreadId, computation: &Arc<Computation<V>>) -> Result<(), Cycle> {
         let mut waiting = self.waiting.lock();
-        // Each leader waits for the next computation, up to one that waits for none. There is no cycle among those that
-        // wait, because the one that would have closed it was refused. A finished computation keeps nobody waiting, the
-        // first one included: its leader may wait for this thread by now, and will not be waited for.
+        // Each leader waits for the next computation, up to one that waits for none. There is no
+        // cycle among those that wait, because the one that would have closed it was refused. A
+        // finished computation blocks no thread, the first one included: its leader may wait for
+        // this thread by now, and will not be waited for.
         let mut next = computation;
         while next.is_computing() {
             if next.leader == thread {
@@ -207,7 +208,7 @@ impl<V> Drop for WaitGuard<'_, V> {
     }
 }
 
-/// What a caller does next about a key.
+/// The next step of a caller.
 enum Step<V> {
     Return(V),
     Wait(Arc<Computation<V>>),
@@ -217,18 +218,22 @@ enum Step<V> {
 impl<K: Hash + Eq, V: Clone, S: BuildHasher> LruCache<K, V, S> {
     /// Returns the live value of a key, or stores and returns what `compute` returns.
     ///
-    /// Of concurrent callers for one key, one computes and the others wait for its value. No lock is held meanwhile, so
-    /// `compute` may use the cache. If it panics, one of the waiting callers computes instead.
+    /// If several callers ask for one key at once, one computes and the others wait for its value.
+    /// No lock is held during that, so `compute` may use the cache. If it panics, one of the
+    /// waiting callers computes instead.
     ///
-    /// If the key is written or removed during the computation, the callers get the computed value, and it is not stored.
-    /// A value that is too heavy is not stored either, so the next call computes it again.
+    /// If the key is written or removed during the computation, the callers get the computed value,
+    /// and it is not stored. A value that is too heavy is not stored either, so the next call
+    /// computes it again.
     ///
-    /// Waiting blocks the thread, without a timeout. In async code, compute where blocking is allowed.
+    /// Waiting blocks the thread, without a timeout. In async code, compute where blocking is
+    /// allowed.
     ///
     /// # Panics
     ///
-    /// Panics if the computation needs its own value: `compute` asks for the same key, or waits for a thread that does.
-    /// [`try_get_or_insert_with`](Self::try_get_or_insert_with) returns an error instead.
+    /// Panics if the computation needs its own value: `compute` asks for the same key, or waits for
+    /// a thread that does. [`try_get_or_insert_with`](Self::try_get_or_insert_with) returns an
+    /// error instead.
     pub fn get_or_insert_with<Q>(&self, key: &Q, compute: impl FnOnce() -> V) -> V
     where
         K: Borrow<Q>,
@@ -243,26 +248,29 @@ impl<K: Hash + Eq, V: Clone, S: BuildHasher> LruCache<K, V, S> {
         }
     }
 
-    /// Does what [`get_or_insert_with`](Self::get_or_insert_with) does, for a computation that can fail.
+    /// Does what [`get_or_insert_with`](Self::get_or_insert_with) does, for a computation that can
+    /// fail.
     ///
     /// If it fails, nothing is stored, and one of the waiting callers computes instead.
     ///
     /// # Errors
     ///
-    /// Returns [`ComputeError::Failed`] with the error of this caller's own `compute`, or [`ComputeError::Cycle`] if the
-    /// computation needs its own value. Both convert by `?` if `E` implements `Error`, and otherwise by
-    /// [`ComputeError::into_error`].
+    /// Returns [`ComputeError::Failed`] with the error of this caller's own `compute`, or
+    /// [`ComputeError::Cycle`] if the computation needs its own value. Both convert by `?` if `E`
+    /// implements `Error`, and otherwise by [`ComputeError::into_error`].
     ///
     /// ```
     /// use leakproof::LruCache;
     /// use std::time::Duration;
     ///
-    /// fn first_line(files: &LruCache<String, String>, path: &str) -> Result<String, Box<dyn std::error::Error>> {
+    /// type Files = LruCache<String, String>;
+    ///
+    /// fn first_line(files: &Files, path: &str) -> Result<String, Box<dyn std::error::Error>> {
     ///     let text = files.try_get_or_insert_with(path, || std::fs::read_to_string(path))?;
     ///     Ok(text.lines().next().unwrap_or_default().to_string())
     /// }
     ///
-    /// let files = LruCache::new(100, Duration::from_secs(60));
+    /// let files = Files::new(100, Duration::from_secs(60));
     /// assert!(first_line(&files, "no such file").is_err());
     /// assert!(files.is_empty());
     /// ```
@@ -323,7 +331,8 @@ impl<K: Hash + Eq, V: Clone, S: BuildHasher> LruCache<K, V, S> {
     }
 }
 
-/// A computation by this thread. It fails unless its value is stored: because of an error or a panic.
+/// A computation by this thread. It fails unless its value is stored: because of an error or a
+/// panic.
 struct ComputationGuard<'a, K: Hash + Eq, V: Clone, S: BuildHasher> {
     cache: &'a LruCache<K, V, S>,
     computation: Arc<Computation<V>>,
@@ -344,7 +353,8 @@ impl<K: Hash + Eq, V: Clone, S: BuildHasher> ComputationGuard<'_, K, V, S> {
                 // Superseded. The value is dropped after the lock is released.
                 None => Err((key, value)),
             };
-            // Before callbacks are called, which may need what a waiting thread computes from this value.
+            // Before callbacks are called, which may need what a waiting thread computes from this
+            // value.
             computation.complete(State::Done(for_waiting));
             (stored, in_flight)
         });

@@ -1,11 +1,14 @@
 //! `Slab`: a dense array in chunks, whose slots are `0..len`.
 //!
-//! If an element is removed, the last one takes its slot. The slab thus needs no free list, has no holes, and its memory
-//! follows its length. A free list would leave the survivors of a large removal scattered over all chunks, and none of
-//! these could be freed without moving elements all the same.
+//! If an element is removed, the last one takes its slot. The slab thus needs no free list, has no
+//! holes, and its memory follows its length. A free list would leave the survivors of a large
+//! removal scattered over all chunks, and none of these could be freed without moving elements all
+//! the same.
 //!
-//! A full chunk never moves, so growth does not copy the array. Only the last chunk grows: a small slab takes a few
-//! elements' worth of memory, and a growing one moves at most one chunk.
+//! A full chunk never moves, so growth does not copy the array. Only the last chunk grows: a small
+//! slab takes a few elements' worth of memory, and a growing one moves at most one chunk.
+
+// `#[inline(always)]`: see the core.
 
 use std::iter::Flatten;
 use std::mem::replace;
@@ -19,9 +22,9 @@ pub(super) type Slot = u32;
 pub(super) const NIL: Slot = Slot::MAX;
 
 /// A chunk takes about this many bytes at most, so that moving one is cheap.
-const CHUNK_BYTES: usize = 16 << 10;
+const CHUNK_BYTES: usize = 64 << 10;
 /// A chunk has at most 2<sup>this</sup> elements.
-const MAX_SHIFT: u32 = 8;
+const MAX_SHIFT: u32 = 10;
 /// The first chunk starts with this many elements, and grows by at least this many.
 const MIN_GROWTH: usize = 4;
 
@@ -32,7 +35,7 @@ pub(super) struct Slab<T> {
 }
 
 impl<T> Slab<T> {
-    /// The number of elements of a full chunk, as a power of two.
+    /// The binary logarithm of the length of a full chunk.
     const SHIFT: u32 = {
         let size = if size_of::<T>() == 0 {
             1
@@ -97,7 +100,8 @@ impl<T> Slab<T> {
     pub(super) fn swap_remove(&mut self, slot: Slot) -> T {
         self.len -= 1;
         let chunk = self.len >> Self::SHIFT;
-        // One empty chunk stays, so that a slab whose length hovers here does not allocate in every call.
+        // One empty chunk stays, so that a slab whose length hovers here does not allocate in every
+        // call.
         self.chunks.truncate(chunk + 1);
         let last = self.chunks[chunk].pop().expect("the chunk is not empty");
         if chunk == 0 {
@@ -110,7 +114,8 @@ impl<T> Slab<T> {
         }
     }
 
-    /// Halves the first chunk if it is three quarters empty, so that an emptied slab takes almost nothing.
+    /// Halves the first chunk if it is three quarters empty, so that an emptied slab takes almost
+    /// nothing.
     fn shrink_first(&mut self) {
         let first = &mut self.chunks[0];
         if first.capacity() > MIN_GROWTH && first.len() <= first.capacity() / 4 {
@@ -137,15 +142,33 @@ impl<T> Index<Slot> for Slab<T> {
 
     #[inline(always)]
     fn index(&self, slot: Slot) -> &T {
-        &self.chunks[slot as usize >> Self::SHIFT][slot as usize % Self::CHUNK]
+        match self.get(slot) {
+            Some(element) => element,
+            None => out_of_range(),
+        }
     }
 }
 
 impl<T> IndexMut<Slot> for Slab<T> {
     #[inline(always)]
     fn index_mut(&mut self, slot: Slot) -> &mut T {
-        &mut self.chunks[slot as usize >> Self::SHIFT][slot as usize % Self::CHUNK]
+        match self
+            .chunks
+            .get_mut(slot as usize >> Self::SHIFT)
+            .and_then(|chunk| chunk.get_mut(slot as usize % Self::CHUNK))
+        {
+            Some(element) => element,
+            None => out_of_range(),
+        }
     }
+}
+
+/// Panics. One message for all accesses: to prepare one with the slot costs two instructions in
+/// every access.
+#[cold]
+#[inline(never)]
+fn out_of_range() -> ! {
+    panic!("the slot is out of range")
 }
 
 #[cfg(test)]

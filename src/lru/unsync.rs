@@ -17,8 +17,8 @@ use crate::stats::CacheStats;
 
 /// A single-threaded cache bounded by size, weight, age and idleness.
 ///
-/// The semantics are those of the shared [`LruCache`](crate::LruCache) with one shard. Values are borrowed instead of
-/// cloned, and there are iterators.
+/// The semantics are those of the shared [`LruCache`](crate::LruCache) with one shard. Values are
+/// borrowed instead of cloned, and there are iterators.
 ///
 /// ```
 /// use leakproof::unsync::LruCache;
@@ -41,7 +41,8 @@ pub struct LruCache<K, V, S = DefaultHashBuilder> {
 }
 
 impl<K, V> LruCache<K, V> {
-    /// Creates a cache of up to `max_entries` entries, each of which lives for `ttl` after it was last written.
+    /// Creates a cache of up to `max_entries` entries, each of which lives for `ttl` after it was
+    /// last written.
     ///
     /// # Panics
     ///
@@ -94,7 +95,8 @@ impl<K, V, S> LruCache<K, V, S> {
         work(&mut self.core, now, &mut removed)
     }
 
-    /// Calls `work`, which also removes an entry for the caller, and notifies of all that it removed.
+    /// Calls `work`, which also removes an entry for the caller, and notifies of all that it
+    /// removed.
     fn take(
         &mut self,
         work: impl FnOnce(&mut Core<K, V>, Nanos, &mut RemovedEntries<'_, K, V>) -> Option<(K, V)>,
@@ -107,7 +109,8 @@ impl<K, V, S> LruCache<K, V, S> {
 
     /// Returns the number of live entries.
     ///
-    /// Takes a step for every entry that is expired and not yet removed. Writes and sweeps remove these.
+    /// Takes a step for every entry that is expired and not yet removed. Writes and sweeps remove
+    /// these.
     #[must_use]
     pub fn len(&self) -> usize {
         self.core.len(self.now())
@@ -125,7 +128,8 @@ impl<K, V, S> LruCache<K, V, S> {
         self.core.weight(self.now())
     }
 
-    /// Returns the size, the bounds, the age of the oldest entry, and counters. Costs as much as [`len`](Self::len).
+    /// Returns the size, the bounds, the age of the oldest entry, and counters. Costs as much as
+    /// [`len`](Self::len).
     #[must_use]
     pub fn stats(&self) -> CacheStats {
         CacheStats {
@@ -134,8 +138,8 @@ impl<K, V, S> LruCache<K, V, S> {
         }
     }
 
-    /// Returns the bound on the number of entries. Without one, it is [`max_weight`](Self::max_weight), because every
-    /// entry weighs at least 1.
+    /// Returns the bound on the number of entries. Without one, it is
+    /// [`max_weight`](Self::max_weight), because every entry weighs at least 1.
     #[must_use]
     pub fn max_entries(&self) -> usize {
         self.core.limits().reachable_entries()
@@ -173,18 +177,21 @@ impl<K, V, S> LruCache<K, V, S> {
         self.take(|core, now, removed| core.pop(now, Order::Write, removed))
     }
 
-    /// Removes the entries for which `keep` returns `false`, in time proportional to the number of entries.
+    /// Removes the entries for which `keep` returns `false`, in time proportional to the number of
+    /// entries.
     pub fn retain(&mut self, mut keep: impl FnMut(&K, &mut V) -> bool) {
         self.write(|core, now, removed| {
             core.retain(now, usize::MAX, usize::MAX, &mut keep, removed)
         });
     }
 
-    /// Changes the bound on the number of entries, and evicts what exceeds it, in time proportional to its number.
+    /// Changes the bound on the number of entries, and evicts what exceeds it, in time proportional
+    /// to its number.
     ///
     /// # Errors
     ///
-    /// Returns [`InvalidLimit`], and changes nothing, if the bound is zero or exceeds 2<sup>31</sup>.
+    /// Returns [`InvalidLimit`], and changes nothing, if the bound is zero or exceeds
+    /// 2<sup>31</sup>.
     pub fn set_max_entries(&mut self, max_entries: usize) -> Result<(), InvalidLimit> {
         let most = MAX_ENTRIES_PER_SHARD as u64;
         InvalidLimit::check("max_entries", max_entries as u64, 1, most)?;
@@ -193,11 +200,13 @@ impl<K, V, S> LruCache<K, V, S> {
         Ok(())
     }
 
-    /// Changes the bound on the weight of all entries, and evicts what exceeds it, in time proportional to its number.
+    /// Changes the bound on the weight of all entries, and evicts what exceeds it, in time
+    /// proportional to its number.
     ///
     /// # Errors
     ///
-    /// Returns [`InvalidLimit`], and changes nothing, if the bound is zero or the cache has no weigher.
+    /// Returns [`InvalidLimit`], and changes nothing, if the bound is zero or the cache has no
+    /// weigher.
     pub fn set_max_weight(&mut self, max_weight: u64) -> Result<(), InvalidLimit> {
         if !self.weigher.is_given() {
             return Err(InvalidLimit::NoWeigher);
@@ -248,7 +257,8 @@ impl<K: Hash + Eq, V, S: BuildHasher> LruCache<K, V, S> {
         self.get_mut(key).map(|value| &*value)
     }
 
-    /// Returns the live value of a key for modification, and makes its entry the most recently used.
+    /// Returns the live value of a key for modification, and makes its entry the most recently
+    /// used.
     ///
     /// A modification is no write: it does not renew the ttl, and the weight stays.
     #[inline]
@@ -272,7 +282,8 @@ impl<K: Hash + Eq, V, S: BuildHasher> LruCache<K, V, S> {
         self.core.peek(self.now(), hash(&self.hasher, key), key)
     }
 
-    /// Returns the live value of a key for modification. Refreshes nothing, and counts neither a hit nor a miss.
+    /// Returns the live value of a key for modification. Refreshes nothing, and counts neither a
+    /// hit nor a miss.
     pub fn peek_mut<Q>(&mut self, key: &Q) -> Option<&mut V>
     where
         K: Borrow<Q>,
@@ -283,7 +294,8 @@ impl<K: Hash + Eq, V, S: BuildHasher> LruCache<K, V, S> {
         self.core.peek_mut(now, hash, key)
     }
 
-    /// Returns `true` if a key has a live entry. Refreshes nothing, and counts neither a hit nor a miss.
+    /// Returns `true` if a key has a live entry. Refreshes nothing, and counts neither a hit nor a
+    /// miss.
     #[must_use]
     pub fn contains_key<Q>(&self, key: &Q) -> bool
     where
@@ -295,10 +307,10 @@ impl<K: Hash + Eq, V, S: BuildHasher> LruCache<K, V, S> {
 
     /// Stores a value, and returns the live value that it replaces.
     ///
-    /// If the cache is full, expired entries are evicted first, then the least recently used one. An entry that alone
-    /// exceeds `max_weight` is not stored. It is counted and passed to the removal callback with
-    /// [`RemovalCause::Rejected`], and what it was to replace is removed. [`insert_checked`](Self::insert_checked) returns
-    /// it instead.
+    /// If the cache is full, expired entries are evicted first, then the least recently used one.
+    /// An entry that alone exceeds `max_weight` is not stored. It is counted and passed to the
+    /// removal callback with [`RemovalCause::Rejected`], and what it was to replace is removed.
+    /// [`insert_checked`](Self::insert_checked) returns it instead.
     #[inline]
     pub fn insert(&mut self, key: K, value: V) -> Option<V> {
         self.insert_checked(key, value).unwrap_or_else(|refused| {
@@ -312,8 +324,8 @@ impl<K: Hash + Eq, V, S: BuildHasher> LruCache<K, V, S> {
     ///
     /// # Errors
     ///
-    /// Returns [`TooHeavy`] with the key and the value. What they were to replace is removed nevertheless, because it is
-    /// out of date.
+    /// Returns [`TooHeavy`] with the key and the value. What they were to replace is removed
+    /// nevertheless, because it is out of date.
     #[inline]
     pub fn insert_checked(&mut self, key: K, value: V) -> Result<Option<V>, TooHeavy<K, V>> {
         let weight = self.weigher.weigh(&key, &value);
@@ -340,7 +352,8 @@ impl<K: Hash + Eq, V, S: BuildHasher> LruCache<K, V, S> {
         }
     }
 
-    /// Does what [`get_or_insert_with`](Self::get_or_insert_with) does, and stores nothing if `compute` fails.
+    /// Does what [`get_or_insert_with`](Self::get_or_insert_with) does, and stores nothing if
+    /// `compute` fails.
     ///
     /// # Errors
     ///

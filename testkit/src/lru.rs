@@ -1,5 +1,6 @@
-//! The reference model: what a cache must answer, in plain words over a `Vec` in order of use, and the operations with
-//! which model tests and the fuzzer drive both. After every step the answers are compared and the structure validated.
+//! The reference model of the cache: the answers that it must give, over a `Vec` in access order.
+//!
+//! Model tests and the fuzzer run the same operations on both, and validate the cache after each.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
@@ -22,10 +23,10 @@ pub enum Op {
     Remove(u16),
     PopLru,
     PopOldest,
-    /// Keeps the keys of which this number is no divisor.
+    /// Keeps the keys that this number plus 1 does not divide.
     Retain(u8),
-    Resize(u16),
-    ResizeWeight(u16),
+    SetMaxEntries(u16),
+    SetMaxWeight(u16),
     Advance(u16),
     SetBack(u16),
     Sweep,
@@ -46,39 +47,40 @@ struct Entry {
     weight: u64,
     written: u64,
     used: u64,
-    /// Tells which of two entries written at the same time was written first.
+    /// Orders entries that were written at the same time.
     step: u32,
 }
 
-type Told = (u16, u32, RemovalCause);
+type Removal = (u16, u32, RemovalCause);
 
-/// The reference: entries in order of use, the least recently used first.
+/// The reference: entries in order of access, the least recently used first.
 struct Reference {
     limits: Limits,
     now: u64,
     entries: Vec<Entry>,
-    told: Vec<Told>,
+    removals: Vec<Removal>,
     hits: u64,
     misses: u64,
 }
 
 impl Reference {
-    fn leave(&mut self, at: usize, cause: RemovalCause) -> u32 {
+    fn remove_at(&mut self, at: usize, cause: RemovalCause) -> u32 {
         let entry = self.entries.remove(at);
-        self.told.push((entry.key, entry.value, cause));
+        self.removals.push((entry.key, entry.value, cause));
         entry.value
     }
 
     fn expire(&mut self) {
         let (now, limits) = (self.now, self.limits);
         let cause = |entry: &Entry| {
-            let (too_old, unused) = (entry.written + limits.ttl, entry.used + limits.idle_timeout);
-            let cause = if too_old <= unused {
+            let (by_ttl, by_idle_timeout) =
+                (entry.written + limits.ttl, entry.used + limits.idle_timeout);
+            let cause = if by_ttl <= by_idle_timeout {
                 RemovalCause::Expired
             } else {
                 RemovalCause::Idle
             };
-            (now >= too_old.min(unused)).then_some(cause)
+            (now >= by_ttl.min(by_idle_timeout)).then_some(cause)
         };
         while let Some((at, cause)) = self
             .entries
@@ -86,7 +88,7 @@ impl Reference {
             .enumerate()
             .find_map(|(at, it)| Some((at, cause(it)?)))
         {
-            self.leave(at, cause);
+            self.remove_at(at, cause);
         }
     }
 
@@ -102,7 +104,7 @@ impl Reference {
         while self.entries.len() + entries > self.limits.max_entries
             || self.weight() + weight > self.limits.max_weight
         {
-            self.leave(0, RemovalCause::Evicted);
+            self.remove_at(0, RemovalCause::Evicted);
         }
     }
 
@@ -119,13 +121,13 @@ impl Reference {
         Some(value)
     }
 
-    /// The former value, or nothing where the entry is refused.
+    /// Returns the former value, or `None` if the entry is refused.
     fn insert(&mut self, key: u16, value: u32, weight: u64) -> Option<u32> {
         let former = self
             .find(key)
-            .map(|at| self.leave(at, RemovalCause::Replaced));
+            .map(|at| self.remove_at(at, RemovalCause::Replaced));
         if weight > self.limits.max_weight {
-            self.told.push((key, value, RemovalCause::Rejected));
+            self.removals.push((key, value, RemovalCause::Rejected));
             return None;
         }
         self.evict(1, weight);
@@ -145,11 +147,11 @@ impl Reference {
     }
 }
 
-/// Runs the operations on the cache and on the reference, and compares what they say.
+/// Runs the operations on the cache and on the reference, and compares their answers.
 pub fn run(limits: Limits, ops: &[Op]) {
     let time = ManualClock::new();
-    let told = Arc::new(Mutex::new(Vec::<Told>::new()));
-    let log = Arc::clone(&told);
+    let removals = Arc::new(Mutex::new(Vec::<Removal>::new()));
+    let log = Arc::clone(&removals);
     let mut cache = LruCache::<u16, (u32, u8)>::builder()
         .max_entries(limits.max_entries)
         .max_weight(limits.max_weight)
@@ -163,12 +165,12 @@ pub fn run(limits: Limits, ops: &[Op]) {
         })
         .clock(&time)
         .build()
-        .expect("the limits are sound");
+        .expect("valid limits");
     let mut model = Reference {
         limits,
         now: 0,
         entries: Vec::new(),
-        told: Vec::new(),
+        removals: Vec::new(),
         hits: 0,
         misses: 0,
     };
@@ -199,18 +201,18 @@ pub fn run(limits: Limits, ops: &[Op]) {
             Op::Remove(key) => {
                 let expected = model
                     .find(key)
-                    .map(|at| model.leave(at, RemovalCause::Removed));
+                    .map(|at| model.remove_at(at, RemovalCause::Removed));
                 assert_eq!(cache.remove(&key).map(|value| value.0), expected);
             }
             Op::PopLru => {
                 let expected =
-                    (!model.entries.is_empty()).then(|| model.leave(0, RemovalCause::Removed));
+                    (!model.entries.is_empty()).then(|| model.remove_at(0, RemovalCause::Removed));
                 assert_eq!(cache.pop_lru().map(|(_, value)| value.0), expected);
             }
             Op::PopOldest => {
                 let expected = model
                     .oldest()
-                    .map(|at| model.leave(at, RemovalCause::Removed));
+                    .map(|at| model.remove_at(at, RemovalCause::Removed));
                 assert_eq!(cache.pop_oldest().map(|(_, value)| value.0), expected);
             }
             Op::Retain(divisor) => {
@@ -220,23 +222,23 @@ pub fn run(limits: Limits, ops: &[Op]) {
                     .iter()
                     .position(|entry| entry.key % divisor == 0)
                 {
-                    model.leave(at, RemovalCause::Removed);
+                    model.remove_at(at, RemovalCause::Removed);
                 }
                 cache.retain(|key, _| key % divisor != 0);
             }
-            Op::Resize(max) => {
+            Op::SetMaxEntries(max) => {
                 model.limits.max_entries = usize::from(max) + 1;
                 model.evict(0, 0);
                 cache
                     .set_max_entries(model.limits.max_entries)
-                    .expect("a sound limit");
+                    .expect("a valid limit");
             }
-            Op::ResizeWeight(max) => {
+            Op::SetMaxWeight(max) => {
                 model.limits.max_weight = u64::from(max) + 1;
                 model.evict(0, 0);
                 cache
                     .set_max_weight(model.limits.max_weight)
-                    .expect("a sound limit");
+                    .expect("a valid limit");
             }
             Op::Advance(by) => {
                 model.now += u64::from(by);
@@ -249,7 +251,7 @@ pub fn run(limits: Limits, ops: &[Op]) {
             Op::Sweep => drop(cache.sweep()),
             Op::Clear => {
                 while !model.entries.is_empty() {
-                    model.leave(0, RemovalCause::Removed);
+                    model.remove_at(0, RemovalCause::Removed);
                 }
                 cache.clear();
             }
@@ -257,12 +259,16 @@ pub fn run(limits: Limits, ops: &[Op]) {
         compare(&cache, &model);
     }
     cache.sweep();
-    let sorted = |mut told: Vec<Told>| {
-        told.sort_unstable();
-        told
+    let sorted = |mut removals: Vec<Removal>| {
+        removals.sort_unstable();
+        removals
     };
-    let told = told.lock().expect("not poisoned").clone();
-    assert_eq!(sorted(told), sorted(model.told), "who left and why");
+    let removals = removals.lock().expect("not poisoned").clone();
+    assert_eq!(
+        sorted(removals),
+        sorted(model.removals),
+        "the removals and their causes"
+    );
 }
 
 fn compare(cache: &LruCache<u16, (u32, u8)>, model: &Reference) {
@@ -273,7 +279,10 @@ fn compare(cache: &LruCache<u16, (u32, u8)>, model: &Reference) {
         .rev()
         .map(|entry| (entry.key, entry.value))
         .collect();
-    assert_eq!(live, expected, "what is live, the most recently used first");
+    assert_eq!(
+        live, expected,
+        "the live entries, the most recently used first"
+    );
     let stats = cache.stats();
     assert_eq!((cache.len(), stats.len), (expected.len(), expected.len()));
     assert_eq!(
@@ -286,7 +295,7 @@ fn compare(cache: &LruCache<u16, (u32, u8)>, model: &Reference) {
     assert_eq!(stats.oldest_entry_age, oldest);
     assert_eq!((stats.hits, stats.misses), (model.hits, model.misses));
     let mut left = BTreeMap::<RemovalCause, u64>::new();
-    for (_, _, cause) in &model.told {
+    for (_, _, cause) in &model.removals {
         *left.entry(*cause).or_default() += 1;
     }
     for (cause, count) in [

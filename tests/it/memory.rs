@@ -253,6 +253,32 @@ fn memory_of_a_cache_matches_its_formula() {
 }
 
 #[test]
+fn small_cache_takes_no_more_than_its_bound() {
+    let (bytes, _cache) = allocated_by(|| {
+        let mut cache = unsync::LruCache::<u64, [u8; 16 << 10]>::new(10, HOUR);
+        for key in 0..20 {
+            cache.insert(key, [0; 16 << 10]);
+        }
+        cache
+    });
+    assert_documented("10 values of 16 KiB", bytes, of_cached(10, 8, 16 << 10));
+    let (bytes, cache) = allocated_by(|| {
+        let cache = LruCache::<u64, u64>::builder()
+            .max_entries(4_096)
+            .shards(4_096)
+            .build()
+            .expect("valid options");
+        for key in 0..20_000 {
+            cache.insert(key, key);
+        }
+        cache
+    });
+    assert!(cache.len() > 3_500);
+    let per_shard = bytes / 4_096.0;
+    assert!(per_shard <= 1_100.0, "{per_shard} bytes per shard");
+}
+
+#[test]
 fn growing_cache_takes_up_to_14_more_bytes_per_entry() {
     let mut most = 0.0_f64;
     let (mut bytes, mut cache) =
@@ -260,7 +286,7 @@ fn growing_cache_takes_up_to_14_more_bytes_per_entry() {
     for key in 0..320_000_u64 {
         bytes += allocated_by(|| cache.insert(key, [0; 16])).0;
         let entries = cache.len();
-        if entries >= 10_000 {
+        if entries >= 40_000 {
             let documented = of_cached(entries, 8, 16) as f64;
             assert!(bytes >= 0.9 * documented, "{bytes} bytes for {entries}");
             most = most.max((bytes - documented) / entries as f64);

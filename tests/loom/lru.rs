@@ -1,4 +1,4 @@
-//! Models of single flight, checked over all orders in which threads can meet. How to run them: `src/sync.rs`.
+//! Single flight in every interleaving of two threads. `src/sync.rs` says how to run it.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
@@ -12,11 +12,11 @@ fn cache() -> Arc<LruCache<u32, u32>> {
         .max_entries(4)
         .shards(1)
         .clock(&ManualClock::new());
-    Arc::new(builder.build().expect("sound limits"))
+    Arc::new(builder.build().expect("valid limits"))
 }
 
 #[test]
-fn one_computes_and_the_other_gets_its_value() {
+fn concurrent_callers_share_one_computation() {
     loom::model(|| {
         let (cache, computed) = (cache(), Arc::new(AtomicU32::new(0)));
         let ask = {
@@ -30,7 +30,7 @@ fn one_computes_and_the_other_gets_its_value() {
 }
 
 #[test]
-fn who_waits_for_a_computation_that_fails_or_panics_is_woken_and_computes() {
+fn waiting_caller_computes_after_a_failure() {
     for panics in [false, true] {
         loom::model(move || {
             let cache = cache();
@@ -38,7 +38,7 @@ fn who_waits_for_a_computation_that_fails_or_panics_is_woken_and_computes() {
             let other = thread::spawn(move || {
                 let compute = || {
                     if panics {
-                        panic!("half-way")
+                        panic!("the computation panics")
                     } else {
                         Err::<u32, ()>(())
                     }
@@ -46,7 +46,7 @@ fn who_waits_for_a_computation_that_fails_or_panics_is_woken_and_computes() {
                 let result = catch_unwind(AssertUnwindSafe(|| {
                     failing.try_get_or_insert_with(&1, compute)
                 }));
-                // Where the other was first, there was nothing to compute.
+                // If the other thread was first, there was nothing to compute.
                 result.map_or(true, |result| {
                     matches!(result, Err(ComputeError::Failed(())) | Ok(7))
                 })
@@ -59,7 +59,7 @@ fn who_waits_for_a_computation_that_fails_or_panics_is_woken_and_computes() {
 }
 
 #[test]
-fn what_is_written_during_a_computation_stays() {
+fn computation_does_not_overwrite_a_write() {
     loom::model(|| {
         let cache = cache();
         let writing = Arc::clone(&cache);
@@ -72,13 +72,13 @@ fn what_is_written_during_a_computation_stays() {
         assert_eq!(
             cache.peek(&1),
             Some(20),
-            "the write was later, or found the value and replaced it"
+            "the write is later, or replaced the value"
         );
     });
 }
 
 #[test]
-fn what_is_removed_during_a_computation_is_not_stored_by_it() {
+fn computation_is_not_stored_after_a_removal() {
     loom::model(|| {
         let (cache, begun) = (cache(), Arc::new(AtomicU32::new(0)));
         let (removing, seen) = (Arc::clone(&cache), Arc::clone(&begun));
@@ -92,17 +92,13 @@ fn what_is_removed_during_a_computation_is_not_stored_by_it() {
             10
         });
         if other.join().expect("no panic") {
-            assert_eq!(
-                cache.peek(&1),
-                None,
-                "asked to be gone when it was being computed"
-            );
+            assert_eq!(cache.peek(&1), None, "removed during the computation");
         }
     });
 }
 
 #[test]
-fn threads_that_need_each_others_values_do_not_wait_for_ever() {
+fn computations_that_need_each_other_end() {
     let mut model = loom::model::Builder::new();
     model.preemption_bound = Some(3);
     model.check(|| {
@@ -117,13 +113,13 @@ fn threads_that_need_each_others_values_do_not_wait_for_ever() {
         let here = ask(&cache, 1, 2).is_ok();
         assert!(
             other.join().expect("no panic") | here,
-            "one of them at least gets a value"
+            "at least one thread gets a value"
         );
     });
 }
 
 #[test]
-fn no_circle_is_told_where_there_is_none() {
+fn no_cycle_is_reported_without_one() {
     loom::model(|| {
         let cache = cache();
         let there = Arc::clone(&cache);

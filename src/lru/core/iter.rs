@@ -36,8 +36,8 @@ impl<K, V> Core<K, V> {
         }
     }
 
-    /// Calls `visit` with the live entries among the `budget` slots below `from`. Returns how many slots it visited, and
-    /// where to continue.
+    /// Calls `visit` with the live entries among the `budget` slots below `from`. Returns how many
+    /// slots it visited, and where to continue.
     pub(in crate::lru) fn scan(
         &self,
         now: Nanos,
@@ -57,7 +57,8 @@ impl<K, V> Core<K, V> {
         (from - to, (to > 0).then_some(to))
     }
 
-    /// Removes, among the `budget` slots below `from`, the entries that `keep` rejects. Returns where to continue.
+    /// Removes, among the `budget` slots below `from`, the entries that `keep` rejects. Returns
+    /// where to continue.
     pub(in crate::lru) fn retain(
         &mut self,
         now: Nanos,
@@ -99,7 +100,8 @@ impl<K, V> Iter<'_, K, V> {
             if self.core.expiry_cause(self.now, slot).is_none() {
                 return Some(slot);
             }
-            // No entry was written after its last access, so this one and all that follow are expired.
+            // No entry was written after its last access, so this one and all that follow are
+            // expired.
             if self.now - self.core.nodes[slot].accessed.time >= shortest {
                 return None;
             }
@@ -176,7 +178,8 @@ impl<'a, K, V> Iterator for IterMut<'a, K, V> {
     }
 }
 
-/// The live entries of a cache that was consumed, in no particular order. The removal callback is not called.
+/// The live entries of a cache that was consumed, in no particular order. The removal callback is
+/// not called.
 pub struct IntoIter<K, V> {
     nodes: Flatten<vec::IntoIter<Vec<Node<K, V>>>>,
     now: Nanos,
@@ -241,5 +244,33 @@ impl<K, V> fmt::Debug for IntoIter<K, V> {
 impl<K, V> fmt::Debug for Drain<K, V> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Drain").finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::num::NonZeroU32;
+
+    use super::*;
+    use crate::lru::removal::RemovalNotifier;
+
+    #[test]
+    fn iter_stops_where_all_that_follow_are_expired() {
+        let mut core = Core::new(Limits {
+            max_entries: 1_000,
+            max_weight: u64::MAX,
+            ttl: 100,
+            idle_timeout: Nanos::MAX,
+        });
+        let notifier = RemovalNotifier::new(None);
+        for key in 0..1_000_u64 {
+            let mut removed = RemovedEntries::new(&notifier);
+            let inserted = core.insert(0, key << 32, key, (), NonZeroU32::MIN, &mut removed);
+            assert!(matches!(inserted, Ok(None)));
+        }
+        assert_eq!(core.iter(99).count(), 1_000);
+        let mut iter = core.iter(100);
+        assert!(iter.next().is_none());
+        assert_eq!(iter.slots.count(), 999, "one entry was examined");
     }
 }

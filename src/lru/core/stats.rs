@@ -1,4 +1,5 @@
-//! What a core holds, and the check of its invariants. Expired entries may still be there; no figure counts them.
+//! Statistics of a core, and the check of its invariants. Expired entries may still be there; no
+//! figure counts them.
 
 use std::time::Duration;
 
@@ -86,7 +87,8 @@ impl<K, V> Core<K, V> {
         }
     }
 
-    /// Checks every invariant but the bounds. A shard exceeds them while another thread lowers them.
+    /// Checks every invariant but the bounds. A shard exceeds them while another thread lowers
+    /// them.
     pub(in crate::lru) fn validate(&self) {
         let len = self.nodes.len();
         self.index.validate(len, |slot| self.nodes[slot].entry.hash);
@@ -113,6 +115,11 @@ impl<K, V> Core<K, V> {
                 "a write is an access"
             );
         }
+        let missing = self.missing;
+        assert!(
+            slots().all(|slot| missing != Some(self.nodes[slot].entry.hash)),
+            "no entry has the missing hash"
+        );
         let counts = &self.counts;
         let removed =
             counts.expired + counts.idle + counts.evicted + counts.replaced + counts.removed;

@@ -8,17 +8,21 @@
 //! | 15 | 0 to 3 | number of used words, which come first |
 //! | | 4 + 3c to 6 + 3c | overflow count of class c, of eight classes |
 //!
-//! An entry is in its home bucket, which its hash chooses, or if that is full in the next one that is not. Every bucket
-//! counts the entries that passed it on the way to theirs. A lookup thus ends at the first bucket that none passed, and
-//! a removal leaves no tombstone. (Meta's F14 has the same count.) The count is by class, three bits of the hash: an
-//! entry that found its bucket full stays where it is when a word there becomes free. In a cache that evicts, something
-//! has passed a quarter of all buckets, but few have been passed by a given class.
+//! An entry is in its home bucket, which its hash chooses, or if that is full in the next one that
+//! is not. Every bucket counts the entries that passed it on the way to theirs. A lookup thus ends
+//! at the first bucket that none passed, and a removal leaves no tombstone. (Meta's F14 has the
+//! same count.) The count is by class, three bits of the hash: an entry that found its bucket full
+//! stays where it is when a word there becomes free. In a cache that evicts, something has passed a
+//! quarter of all buckets, but few have been passed by a given class.
+
+// `#[inline(always)]`: see the core.
 
 /// Entries that a bucket can hold.
 pub(super) const CAPACITY: usize = 15;
-/// The number of classes of hashes.
+/// Classes of hashes.
 pub(super) const CLASSES: u32 = 8;
-/// The largest overflow count. A count that reaches it stays there, because it may be too low from then on.
+/// The largest overflow count. A count that reaches it stays there, because it may be too low from
+/// then on.
 pub(super) const SATURATED: u32 = 0b111;
 
 const USED: u32 = 0b1111;
@@ -40,11 +44,11 @@ impl Bucket {
         &self.words[..(self.words[CAPACITY] & USED) as usize]
     }
 
-    /// Returns the bits of all words that equal `fingerprint` under `mask`, combined by OR; usually that is one word or
-    /// none.
+    /// Returns the bits of all words that equal `fingerprint` under `mask`, combined by OR; usually
+    /// that is one word or none.
     ///
-    /// There is no branch in it, so compilers emit vector instructions that compare all words at once. The last word is
-    /// no entry and may match by chance.
+    /// There is no branch in it, so compilers emit vector instructions that compare all words at
+    /// once. The last word is no entry and may match by chance.
     #[inline(always)]
     pub(super) fn matching(&self, fingerprint: u32, mask: u32) -> u32 {
         self.words.iter().fold(0, |all, &word| {
@@ -55,9 +59,9 @@ impl Bucket {
     /// Returns the position of a word.
     #[inline(always)]
     pub(super) fn position(&self, word: u32) -> Option<usize> {
-        // No two entries have the same word, so the sum over the matches is the position of the only one. The last word
-        // may be equal by chance; the sum is out of range then. Numbers from 17 on keep compilers from special cases,
-        // which would cost the vector instructions.
+        // No two entries have the same word, so the sum over the matches is the position of the
+        // only one. The last word may be equal by chance; the sum is out of range then. Numbers
+        // from 17 on keep compilers from special cases, which would cost the vector instructions.
         const FIRST: u32 = 17;
         let numbered = self.words.iter().zip(FIRST..);
         let sum = numbered

@@ -1,24 +1,30 @@
 //! `Index`: finds the slot of an entry by its hash, and grows and shrinks one bucket per call.
 //!
-//! During a resize there are two tables. A call moves the entries of one bucket, at most 15, from the old table to the
-//! new one. The bound holds for any hasher; a weak one makes each of these moves as long as a lookup.
+//! During a resize there are two tables. A call moves the entries of one bucket, at most 15, from
+//! the old table to the new one. The bound holds for any hasher; a weak one makes each of these
+//! moves as long as a lookup.
 //!
-//! The cursor goes through the old table's buckets in order. A new entry whose home is behind the cursor goes into the
-//! new table, and another one into the old. Both tables therefore fill from the low end, and the new one's memory is
-//! touched a little per call. At the first pass an entry stays if it wrapped around the end, because its home is ahead;
-//! a second pass moves what is left. A lookup asks both tables.
+//! The cursor goes through the old table's buckets in order. A new entry whose home is behind the
+//! cursor goes into the new table, and another one into the old. Both tables therefore fill from
+//! the low end, and the new one's memory is touched a little per call. At the first pass an entry
+//! stays if it wrapped around the end, because its home is ahead; a second pass moves what is left.
+//! A lookup asks both tables.
 //!
 //! # Why neither table fills up
 //!
 //! A table of `n` buckets is made for `10 n` entries, and a bucket holds 15.
 //!
-//! * Growth begins at `10 n` entries and goes to `2 n` buckets, or to as many as the bound needs. One bucket is moved with
-//!   every entry that is added. The first pass thus adds at most `n` entries, and with a good hasher the second one has
-//!   nothing to do. With a bad one, it adds at most another `n`: 12 per bucket in the old table, and less in the new.
-//! * If the bound allowed only a few more buckets and is raised during the move, the new table is left for another one
-//!   right after the move: that makes one more per bucket.
-//! * Shrinking begins below an eighth of `10 n` and goes to `n / 4` buckets. One bucket is moved with every entry that is
-//!   added, two with one that is removed. So at most `1.25 n + 2 n` entries come into room for `3.75 n`.
+//! * Growth begins at `10 n` entries and goes to `2 n` buckets, or to as many as the bound needs.
+//!   One bucket is moved with every entry that is added. The first pass thus adds at most `n`
+//!   entries, and with a good hasher the second one has nothing to do. With a bad one, it adds at
+//!   most another `n`: 12 per bucket in the old table, and less in the new.
+//! * If the bound allowed only a few more buckets and is raised during the move, the new table is
+//!   left for another one right after the move: that makes one more per bucket.
+//! * Shrinking begins below an eighth of `10 n` and goes to `n / 4` buckets. One bucket is moved
+//!   with every entry that is added, two with one that is removed. So at most `1.25 n + 2 n`
+//!   entries come into room for `3.75 n`.
+
+// `#[inline(always)]`: see the core.
 
 mod bucket;
 mod table;
@@ -32,7 +38,7 @@ pub(super) struct Index {
     table: Table,
     /// Boxed, because it is rarely there, and most calls only check that.
     old: Option<Box<Old>>,
-    /// The number of entries that the table was made for.
+    /// Entries that the table was made for.
     capacity: usize,
 }
 
@@ -52,8 +58,8 @@ impl Index {
         }
     }
 
-    /// Returns the slot with this hash for which `eq` returns `true`. `eq` must return `false` for a slot that is out of
-    /// range.
+    /// Returns the slot with this hash for which `eq` returns `true`. `eq` must return `false` for
+    /// a slot that is out of range.
     #[inline(always)]
     pub(super) fn find(&self, hash: u32, eq: impl Fn(Slot) -> bool) -> Option<Slot> {
         match self.table.probe_home(hash, &eq) {
@@ -72,7 +78,8 @@ impl Index {
             .or_else(|| self.old.as_ref()?.table.find(hash, eq))
     }
 
-    /// Adds an entry, for which [`before_push`](Self::before_push) or [`before_replace`](Self::before_replace) made room.
+    /// Adds an entry, for which [`before_push`](Self::before_push) or
+    /// [`before_replace`](Self::before_replace) made room.
     #[inline(always)]
     pub(super) fn insert(&mut self, hash: u32, slot: Slot) {
         match &mut self.old {
@@ -97,7 +104,7 @@ impl Index {
         debug_assert!(found, "every entry is in the index");
     }
 
-    /// Makes room for one entry beside `len`, of at most `bound`, and continues a resize.
+    /// Makes room for one entry in addition to `len`, of at most `bound`, and continues a resize.
     #[inline(always)]
     pub(super) fn before_push(&mut self, len: usize, bound: usize, hash_of: impl Fn(Slot) -> u32) {
         if len >= self.capacity || self.old.is_some() {
@@ -137,7 +144,8 @@ impl Index {
         self.old.is_some() || 8 * len.max(LOAD) < self.capacity
     }
 
-    /// Moves one bucket, after starting a resize if the table is far too large. Returns whether there is more to do.
+    /// Moves one bucket, after starting a resize if the table is far too large. Returns whether
+    /// there is more to do.
     #[cold]
     pub(super) fn maintain(&mut self, len: usize, hash_of: impl Fn(Slot) -> u32) -> bool {
         if self.old.is_none() && self.needs_work(len) {

@@ -1,8 +1,10 @@
 //! `Table`: one array of buckets, of any number.
 //!
-//! Home buckets are in the order of the hashes: the lower the hash, the lower the bucket, whatever the number of buckets.
-//! A table can thus be moved to one of another size from one end to the other, and the memory of the new one is touched
-//! a little at a time.
+//! Home buckets are in the order of the hashes: the lower the hash, the lower the bucket, whatever
+//! the number of buckets. A table can thus be moved to one of another size from one end to the
+//! other, and the memory of the new one is touched a little at a time.
+
+// `#[inline(always)]`: see the core.
 
 use super::super::slab::Slot;
 use super::bucket::{Bucket, CAPACITY};
@@ -27,7 +29,7 @@ pub(super) struct Table {
     buckets: Vec<Bucket>,
     count: usize,
     entries: usize,
-    /// The number of bits of a word that hold the slot.
+    /// Bits of a word that hold the slot.
     slot_bits: u32,
 }
 
@@ -71,7 +73,8 @@ impl Table {
         }
     }
 
-    /// Returns the bits above the slot in the words of this hash. The highest bits of the hash chose the bucket.
+    /// Returns the bits above the slot in the words of this hash. The highest bits of the hash
+    /// chose the bucket.
     #[inline(always)]
     fn fingerprint(&self, hash: u32) -> u32 {
         (hash << 1 | 1) << self.slot_bits
@@ -88,8 +91,8 @@ impl Table {
         self.fingerprint(hash) | slot
     }
 
-    /// Searches the home bucket of a hash for the slot for which `eq` returns `true`. `eq` must return `false` for a slot
-    /// that is out of range.
+    /// Searches the home bucket of a hash for the slot for which `eq` returns `true`. `eq` must
+    /// return `false` for a slot that is out of range.
     #[inline(always)]
     pub(super) fn probe_home(&self, hash: u32, eq: impl Fn(Slot) -> bool) -> Probe {
         let Some(bucket) = self.buckets.get(self.home(hash)) else {
@@ -200,7 +203,8 @@ impl Table {
         }
     }
 
-    /// Removes the entries of one bucket whose home `is_wanted` accepts, and calls `work` with the hash and slot of each.
+    /// Removes the entries of one bucket whose home `is_wanted` accepts, and calls `work` with the
+    /// hash and slot of each.
     pub(super) fn drain_bucket(
         &mut self,
         at: usize,

@@ -1,4 +1,4 @@
-//! The cache's limits at their edges: errors that name the value, hostile keys, and caches that hold what fits.
+//! Limits at their edges, and keys and hashers of all kinds.
 
 use std::hash::{BuildHasherDefault, Hasher};
 use std::panic::catch_unwind;
@@ -9,7 +9,7 @@ use leakproof::{BuildError, LruCache, ManualClock, unsync};
 const MINUTE: Duration = Duration::from_secs(60);
 
 #[test]
-fn a_limit_that_is_missing_zero_or_beyond_reach_is_named() {
+fn build_names_the_limit_that_is_wrong() {
     let builder = || LruCache::<u32, u32>::builder().max_entries(10);
     let error = |result: Result<LruCache<u32, u32>, BuildError>| result.expect_err("refused");
     let zero = |limit| BuildError::Zero { limit };
@@ -66,7 +66,7 @@ fn a_limit_that_is_missing_zero_or_beyond_reach_is_named() {
 }
 
 #[test]
-fn new_panics_with_a_message_that_says_which_limit() {
+fn new_panics_with_the_name_of_the_limit() {
     for (max, age, limit) in [(0, MINUTE, "max_entries"), (1, Duration::ZERO, "ttl")] {
         for message in [
             catch_unwind(|| drop(LruCache::<u32, u32>::new(max, age))).expect_err("refused"),
@@ -80,12 +80,12 @@ fn new_panics_with_a_message_that_says_which_limit() {
 }
 
 #[test]
-fn a_bound_on_weight_alone_is_enough_and_bounds_the_number_of_entries_too() {
+fn max_weight_alone_bounds_the_number_of_entries() {
     let cache = LruCache::<u32, u32>::builder()
         .max_weight(100)
         .weigher(|_, _| 0)
         .build()
-        .expect("sound limits");
+        .expect("valid limits");
     for key in 0..1_000 {
         cache.insert(key, key);
     }
@@ -93,12 +93,12 @@ fn a_bound_on_weight_alone_is_enough_and_bounds_the_number_of_entries_too() {
 }
 
 #[test]
-fn the_shards_bounds_add_up_to_the_bound() {
+fn bounds_of_the_shards_add_up() {
     let builder = LruCache::<u64, u64>::builder()
         .max_entries(1_003)
         .max_weight(2_009)
         .weigher(|_, _| 2);
-    let cache = builder.shards(8).build().expect("sound limits");
+    let cache = builder.shards(8).build().expect("valid limits");
     for key in 0..100_000 {
         cache.insert(key, key);
     }
@@ -106,13 +106,13 @@ fn the_shards_bounds_add_up_to_the_bound() {
         (cache.stats().max_entries, cache.stats().max_weight),
         (1_003, Some(2_009))
     );
-    // Of entries of weight 2, a shard with an odd part of the weight holds one less.
+    // With entries of weight 2, a shard whose share is odd stays one below it.
     assert!(
         cache.len() <= 1_003 && (2_001..=2_009).contains(&cache.weight()),
         "{}",
         cache.stats()
     );
-    cache.set_max_weight(1 << 20).expect("a sound limit");
+    cache.set_max_weight(1 << 20).expect("a valid limit");
     for key in 0..100_000 {
         cache.insert(key, key);
     }
@@ -121,7 +121,7 @@ fn the_shards_bounds_add_up_to_the_bound() {
 }
 
 #[test]
-fn the_largest_bounds_allocate_as_they_fill() {
+fn largest_bounds_allocate_as_the_cache_fills() {
     let builder = LruCache::<u32, u32>::builder()
         .max_entries(1 << 31)
         .max_weight(u64::MAX - 1)
@@ -130,7 +130,7 @@ fn the_largest_bounds_allocate_as_they_fill() {
         .ttl(Duration::MAX)
         .shards(1)
         .build()
-        .expect("sound limits");
+        .expect("valid limits");
     assert_eq!(
         (cache.insert(1, 2), cache.insert(1, 3), cache.get(&1)),
         (None, Some(2), Some(3))
@@ -142,7 +142,7 @@ fn the_largest_bounds_allocate_as_they_fill() {
 }
 
 #[test]
-fn what_is_past_its_time_stays_so_at_the_end_of_time() {
+fn expiry_is_exact_at_the_end_of_time() {
     for (age, idle) in [
         (MINUTE, Duration::MAX),
         (Duration::MAX, MINUTE),
@@ -156,7 +156,7 @@ fn what_is_past_its_time_stays_so_at_the_end_of_time() {
                 .ttl(age)
                 .idle_timeout(idle)
                 .shards(1);
-            builder.clock(&time).build().expect("sound limits")
+            builder.clock(&time).build().expect("valid limits")
         };
         let (early, late) = (cache(), cache());
         early.insert(1, 1);
@@ -180,7 +180,7 @@ fn what_is_past_its_time_stays_so_at_the_end_of_time() {
     }
 }
 
-/// Sends all keys to one place, or all to a few.
+/// A hasher that leaves few different hashes.
 struct Hostile<const MASK: u64>(u64);
 
 impl<const MASK: u64> Default for Hostile<MASK> {
@@ -206,7 +206,7 @@ fn survives_hashes_of<const MASK: u64>() {
     let mut cache = builder
         .hasher(BuildHasherDefault::<Hostile<MASK>>::default())
         .build()
-        .expect("sound limits");
+        .expect("valid limits");
     for key in 0..2_000 {
         cache.insert(key, key);
         cache.get(&(key / 2));
@@ -217,13 +217,13 @@ fn survives_hashes_of<const MASK: u64>() {
             cache.validate();
         }
     }
-    cache.set_max_entries(5).expect("a sound limit");
+    cache.set_max_entries(5).expect("a valid limit");
     cache.validate();
     assert_eq!((cache.len(), cache.peek(&1_999)), (5, Some(&1_999)));
 }
 
 #[test]
-fn hashes_that_are_all_the_same_or_differ_in_few_bits_cost_time_and_nothing_else() {
+fn weak_hasher_gives_right_answers() {
     survives_hashes_of::<0>();
     survives_hashes_of::<{ u64::MAX }>();
     survives_hashes_of::<0xff>();
@@ -232,7 +232,7 @@ fn hashes_that_are_all_the_same_or_differ_in_few_bits_cost_time_and_nothing_else
 }
 
 #[test]
-fn keys_may_be_empty_and_enormous() {
+fn keys_may_be_empty_and_of_16_mib() {
     let cache = LruCache::<String, usize>::new(10, MINUTE);
     for length in [0, 1, 1 << 24] {
         cache.insert("k".repeat(length), length);
@@ -243,7 +243,7 @@ fn keys_may_be_empty_and_enormous() {
 }
 
 #[test]
-fn a_sweeper_closes_what_nobody_asks_for() {
+fn sweep_every_removes_idle_entries_without_calls() {
     let time = ManualClock::new();
     let closed = std::sync::Arc::new(std::sync::atomic::AtomicU32::new(0));
     let count = std::sync::Arc::clone(&closed);
@@ -256,7 +256,7 @@ fn a_sweeper_closes_what_nobody_asks_for() {
         .clock(&time)
         .sweep_every(Duration::from_millis(1))
         .build()
-        .expect("sound limits");
+        .expect("valid limits");
     for key in 0..100 {
         cache.insert(key, key);
     }
@@ -265,7 +265,7 @@ fn a_sweeper_closes_what_nobody_asks_for() {
     while closed.load(std::sync::atomic::Ordering::SeqCst) < 100 {
         assert!(
             deadline.now() < Duration::from_secs(60),
-            "the sweeper does not come"
+            "the sweeper did not run"
         );
         std::thread::yield_now();
     }

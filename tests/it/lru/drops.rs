@@ -1,4 +1,5 @@
-//! Every value of a cache is dropped exactly once, on every path, and a panic in a user's code leaves it consistent.
+//! Drops: every value is dropped once on every path, and a panic in user code leaves the cache
+//! consistent.
 
 use std::cell::{Cell, RefCell};
 use std::collections::HashSet;
@@ -26,7 +27,7 @@ fn values_are_dropped_once_on_every_path() {
         .weigher(|&key, _| key % 7)
         .clock(&time)
         .build()
-        .expect("sound limits");
+        .expect("valid limits");
     let check = |cache: &unsync::LruCache<u32, Counted>, what| {
         assert_eq!(alive.get(), cache.len() as isize, "{what}");
     };
@@ -42,7 +43,7 @@ fn values_are_dropped_once_on_every_path() {
     check(&cache, "removed");
     cache.retain(|&key, _| key % 2 == 0);
     check(&cache, "not kept");
-    cache.set_max_entries(50).expect("a sound limit");
+    cache.set_max_entries(50).expect("a valid limit");
     check(&cache, "resized");
     time.advance(MINUTE);
     cache.sweep();
@@ -59,23 +60,23 @@ fn values_are_dropped_once_on_every_path() {
     assert_eq!(alive.get(), 0, "dropped with the cache");
 }
 
-/// A value that panics when it is cloned, if it is one of those.
+/// A value that panics in `clone` if its field is `true`.
 struct Brittle(bool);
 
 impl Clone for Brittle {
     fn clone(&self) -> Self {
-        assert!(!self.0, "a user's code panics");
+        assert!(!self.0, "user code panics");
         Self(self.0)
     }
 }
 
 #[test]
-fn what_left_in_a_call_that_panics_is_told_of_all_the_same() {
-    let (time, told) = (ManualClock::new(), Arc::<AtomicU64>::default());
-    let count = |told: &Arc<AtomicU64>| {
-        let told = Arc::clone(told);
+fn removal_in_a_panicking_call_is_notified() {
+    let (time, log) = (ManualClock::new(), Arc::<AtomicU64>::default());
+    let count = |log: &Arc<AtomicU64>| {
+        let log = Arc::clone(log);
         move |_: &u32, _: &Brittle, _| {
-            told.fetch_add(1, Ordering::Relaxed);
+            log.fetch_add(1, Ordering::Relaxed);
         }
     };
     let shared = LruCache::builder()
@@ -83,21 +84,21 @@ fn what_left_in_a_call_that_panics_is_told_of_all_the_same() {
         .ttl(MINUTE)
         .shards(1)
         .clock(&time)
-        .on_removal(count(&told));
-    let shared = shared.build().expect("sound limits");
+        .on_removal(count(&log));
+    let shared = shared.build().expect("valid limits");
     shared.insert(1, Brittle(false));
     time.advance(MINUTE / 2);
     shared.insert(2, Brittle(true));
     time.advance(MINUTE / 2);
     let read = catch_unwind(AssertUnwindSafe(|| shared.get(&2)));
     assert!(read.is_err() && shared.stats().expired == 1);
-    assert_eq!(told.load(Ordering::Relaxed), 0, "a read removes nothing");
+    assert_eq!(log.load(Ordering::Relaxed), 0, "a read removes nothing");
     let retained = catch_unwind(AssertUnwindSafe(|| {
-        shared.retain(|_, _| panic!("a user's code panics"));
+        shared.retain(|_, _| panic!("user code panics"));
     }));
     assert!(retained.is_err() && shared.stats().expired == 1);
     assert_eq!(
-        told.swap(0, Ordering::Relaxed),
+        log.swap(0, Ordering::Relaxed),
         1,
         "shared: a write that removed an expired entry"
     );
@@ -106,22 +107,23 @@ fn what_left_in_a_call_that_panics_is_told_of_all_the_same() {
         .max_entries(8)
         .ttl(MINUTE)
         .clock(&time)
-        .on_removal(count(&told));
-    let mut single = single.build().expect("sound limits");
+        .on_removal(count(&log));
+    let mut single = single.build().expect("valid limits");
     single.insert(1, Brittle(false));
     single.insert(2, Brittle(false));
     let retained = catch_unwind(AssertUnwindSafe(|| {
-        single.retain(|&key, _| key == 1 && panic!("not that one"));
+        single.retain(|&key, _| key == 1 && panic!("user code panics"));
     }));
     assert!(retained.is_err() && single.stats().removed == 1);
     assert_eq!(
-        told.load(Ordering::Relaxed),
+        log.load(Ordering::Relaxed),
         1,
-        "single-threaded: a walk that removed one before"
+        "unsync: an entry removed before the panic"
     );
 }
 
-/// Runs every method of a cache, with a panic at the `fuse`th call of a user's code; whether there were so many.
+/// Runs every method of a cache with a panic at the `fuse`th call of user code. Returns `true` if
+/// there are that many.
 fn explodes_at(fuse: usize) -> bool {
     let time = ManualClock::new();
     let cache = LruCache::<Fused, Fused>::builder()
@@ -137,7 +139,7 @@ fn explodes_at(fuse: usize) -> bool {
         .shards(1)
         .clock(&time)
         .build()
-        .expect("sound limits");
+        .expect("valid limits");
     FUSE.set(fuse);
     for round in 0..12 {
         let steps: [&dyn Fn(); 10] = [
@@ -168,7 +170,7 @@ fn explodes_at(fuse: usize) -> bool {
     let distinct: HashSet<&u64> = keys.iter().collect();
     assert_eq!(distinct.len(), keys.len(), "no key is there twice");
     for key in keys {
-        assert!(cache.contains_key(&Fused(key)), "what is there is found");
+        assert!(cache.contains_key(&Fused(key)), "every entry is found");
     }
     cache.clear();
     assert!(cache.is_empty());
@@ -176,12 +178,12 @@ fn explodes_at(fuse: usize) -> bool {
 }
 
 #[test]
-fn a_panic_in_any_call_of_a_users_code_leaves_the_cache_consistent() {
+fn panic_in_any_user_code_leaves_the_cache_consistent() {
     let calls = (0..10_000).take_while(|&fuse| explodes_at(fuse)).count();
     assert!(calls > 500, "panics at {calls} different calls");
 }
 
-/// A value that panics when it is dropped, if it is one of those, and does not do so already.
+/// A value that panics in `drop` if its field is `true`, unless the thread is panicking.
 struct Bomb(bool);
 
 impl Clone for Bomb {
@@ -192,7 +194,7 @@ impl Clone for Bomb {
 
 impl Drop for Bomb {
     fn drop(&mut self) {
-        assert!(!self.0 || thread::panicking(), "a user's code panics");
+        assert!(!self.0 || thread::panicking(), "user code panics");
     }
 }
 
@@ -201,13 +203,13 @@ fn panics(work: impl FnOnce()) -> bool {
 }
 
 #[test]
-fn a_drop_that_panics_before_a_computation_begins_leaves_the_key_free() {
+fn panicking_drop_in_a_computation_leaves_the_key_free() {
     let time = ManualClock::new();
     let builder = LruCache::<u32, Bomb>::builder()
         .max_entries(10)
         .ttl(MINUTE)
         .shards(1);
-    let cache = Arc::new(builder.clock(&time).build().expect("sound limits"));
+    let cache = Arc::new(builder.clock(&time).build().expect("valid limits"));
     cache.insert(1, Bomb(true));
     time.advance(MINUTE);
     assert!(panics(|| drop(
@@ -223,7 +225,7 @@ fn a_drop_that_panics_before_a_computation_begins_leaves_the_key_free() {
     in_time(move || drop(cache.get_or_insert_with(&2, || Bomb(false))));
 }
 
-/// What uses a cache, all of it, when it is dropped.
+/// A value whose `Drop` uses all shards of a cache.
 #[derive(Clone)]
 struct Uses<V>(Arc<OnceLock<LruCache<u32, V>>>);
 
@@ -236,7 +238,7 @@ impl<V> Drop for Uses<V> {
 }
 
 #[test]
-fn a_computed_value_that_is_not_stored_may_use_the_cache_when_it_is_dropped() {
+fn drop_of_an_unstored_value_may_use_the_cache() {
     struct Value(Uses<Value>);
     impl Clone for Value {
         fn clone(&self) -> Self {
@@ -248,10 +250,10 @@ fn a_computed_value_that_is_not_stored_may_use_the_cache_when_it_is_dropped() {
         .max_entries(10)
         .shards(1)
         .build()
-        .expect("sound limits");
+        .expect("valid limits");
     slot.set(cache).expect("the first");
     in_time(move || {
-        let cache = slot.get().expect("it is there");
+        let cache = slot.get().expect("initialized");
         let got = cache.get_or_insert_with(&1, || {
             cache.remove(&1);
             Value(Uses(Arc::clone(&slot)))
@@ -262,7 +264,7 @@ fn a_computed_value_that_is_not_stored_may_use_the_cache_when_it_is_dropped() {
 }
 
 #[test]
-fn what_a_closure_that_is_not_called_has_captured_may_use_the_cache_when_it_is_dropped() {
+fn drop_of_an_uncalled_closure_may_use_the_cache() {
     for expired in [false, true] {
         let (time, slot) = (ManualClock::new(), Arc::new(OnceLock::new()));
         let builder = LruCache::<u32, u32>::builder()
@@ -270,10 +272,10 @@ fn what_a_closure_that_is_not_called_has_captured_may_use_the_cache_when_it_is_d
             .ttl(MINUTE)
             .shards(1)
             .clock(&time);
-        slot.set(builder.build().expect("sound limits"))
+        slot.set(builder.build().expect("valid limits"))
             .expect("the first");
         in_time(move || {
-            let cache = slot.get().expect("it is there");
+            let cache = slot.get().expect("initialized");
             if expired {
                 cache.insert(1, 1);
                 time.advance(MINUTE);
@@ -288,26 +290,26 @@ fn what_a_closure_that_is_not_called_has_captured_may_use_the_cache_when_it_is_d
     }
 }
 
-type Told = Arc<Mutex<Vec<(u32, RemovalCause)>>>;
+type Log = Arc<Mutex<Vec<(u32, RemovalCause)>>>;
 
-/// A callback that notes what left.
-fn noting(told: &Told) -> impl Fn(&u32, &Bomb, RemovalCause) + Send + Sync + 'static {
-    let told = Arc::clone(told);
-    move |&key, _, cause| told.lock().expect("not poisoned").push((key, cause))
+/// Returns a callback that logs removals.
+fn logging(log: &Log) -> impl Fn(&u32, &Bomb, RemovalCause) + Send + Sync + 'static {
+    let log = Arc::clone(log);
+    move |&key, _, cause| log.lock().expect("not poisoned").push((key, cause))
 }
 
 #[test]
-fn all_that_left_is_told_of_before_a_drop_panics() {
-    let (time, told) = (ManualClock::new(), Told::default());
+fn all_removals_are_notified_before_a_drop_panics() {
+    let (time, log) = (ManualClock::new(), Log::default());
     let builder = LruCache::builder()
         .max_entries(10)
         .ttl(MINUTE)
         .shards(1)
         .clock(&time);
     let cache = builder
-        .on_removal(noting(&told))
+        .on_removal(logging(&log))
         .build()
-        .expect("sound limits");
+        .expect("valid limits");
     for key in 0..3 {
         cache.insert(key, Bomb(key == 0));
     }
@@ -316,32 +318,32 @@ fn all_that_left_is_told_of_before_a_drop_panics() {
         cache.sweep();
     }));
     assert_eq!(
-        *told.lock().expect("not poisoned"),
+        *log.lock().expect("not poisoned"),
         [0, 1, 2].map(|key| (key, RemovalCause::Expired))
     );
 }
 
 #[test]
-fn what_the_caller_takes_out_is_told_of_before_a_drop_panics() {
+fn returned_removal_is_notified_before_a_drop_panics() {
     use RemovalCause::{Expired, Removed, Replaced};
-    let (time, told) = (ManualClock::new(), Told::default());
+    let (time, log) = (ManualClock::new(), Log::default());
     let builder = LruCache::builder()
         .max_entries(10)
         .ttl(MINUTE)
         .shards(1)
         .clock(&time);
     let shared = builder
-        .on_removal(noting(&told))
+        .on_removal(logging(&log))
         .build()
-        .expect("sound limits");
+        .expect("valid limits");
     let builder = unsync::LruCache::builder()
         .max_entries(10)
         .ttl(MINUTE)
         .clock(&time);
     let single = builder
-        .on_removal(noting(&told))
+        .on_removal(logging(&log))
         .build()
-        .expect("sound limits");
+        .expect("valid limits");
     let single = RefCell::new(single);
     let taking_out: [(&dyn Fn(), RemovalCause); 5] = [
         (&|| drop(shared.insert(1, Bomb(false))), Replaced),
@@ -364,23 +366,23 @@ fn what_the_caller_takes_out_is_told_of_before_a_drop_panics() {
         time.advance(MINUTE / 2);
         assert!(panics(take_out));
         assert_eq!(
-            std::mem::take(&mut *told.lock().expect("not poisoned")),
+            std::mem::take(&mut *log.lock().expect("not poisoned")),
             [(0, Expired), (1, cause)],
             "{at}"
         );
         shared.clear();
         single.borrow_mut().clear();
-        told.lock().expect("not poisoned").clear();
+        log.lock().expect("not poisoned").clear();
     }
 }
 
 #[test]
-fn clear_empties_every_shard_where_a_drop_panics() {
+fn clear_empties_every_shard_if_a_drop_panics() {
     let cache = LruCache::<u32, Bomb>::builder()
         .max_entries(400)
         .shards(4)
         .build()
-        .expect("sound limits");
+        .expect("valid limits");
     for key in 0..100 {
         cache.insert(key, Bomb(key % 50 == 0));
     }
@@ -392,20 +394,20 @@ fn clear_empties_every_shard_where_a_drop_panics() {
         Bomb(false)
     });
     drop(during);
-    assert!(cache.is_empty(), "what was being computed is not stored");
+    assert!(cache.is_empty(), "the computed value is not stored");
 }
 
 #[test]
-fn a_changed_bound_holds_for_every_shard_where_a_drop_panics() {
+fn changed_bound_holds_everywhere_if_a_drop_panics() {
     let cache = LruCache::<u32, Bomb>::builder()
         .max_entries(400)
         .shards(4)
         .build()
-        .expect("sound limits");
+        .expect("valid limits");
     for key in 0..300 {
         cache.insert(key, Bomb(key % 50 == 0));
     }
-    assert!(panics(|| cache.set_max_entries(40).expect("a sound limit")));
+    assert!(panics(|| cache.set_max_entries(40).expect("a valid limit")));
     assert!(
         cache.stats().max_entries == 40 && cache.len() <= 40,
         "{}",

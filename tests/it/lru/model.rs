@@ -1,4 +1,4 @@
-//! Random operations, with clock steps, on the cache and on a reference built from std collections.
+//! Random operations with clock steps, on the cache and on a reference.
 
 use leakproof_testkit::lru::{Limits, Op, run};
 use proptest::collection::vec;
@@ -14,8 +14,8 @@ fn op(keys: u16) -> impl Strategy<Value = Op> {
         1 => Just(Op::PopLru),
         1 => Just(Op::PopOldest),
         1 => (0..5_u8).prop_map(Op::Retain),
-        1 => (0..300_u16).prop_map(Op::Resize),
-        1 => (0..2000_u16).prop_map(Op::ResizeWeight),
+        1 => (0..300_u16).prop_map(Op::SetMaxEntries),
+        1 => (0..2000_u16).prop_map(Op::SetMaxWeight),
         3 => (0..200_u16).prop_map(Op::Advance),
         1 => (0..2000_u16).prop_map(Op::SetBack),
         1 => Just(Op::Sweep),
@@ -35,15 +35,21 @@ fn limits() -> impl Strategy<Value = Limits> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 300, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig {
+        cases: 300,
+        failure_persistence: None,
+        ..ProptestConfig::default()
+    })]
 
     #[test]
-    fn the_cache_answers_as_the_reference_does((limits, ops) in (limits(), vec(op(500), 0..400))) {
+    fn cache_answers_like_the_reference((limits, ops) in (limits(), vec(op(500), 0..400))) {
         run(limits, &ops);
     }
 
     #[test]
-    fn few_keys_that_meet_often((limits, ops) in (limits(), vec(op(8), 0..300))) {
+    fn cache_with_few_keys_answers_like_it(
+        (limits, ops) in (limits(), vec(op(8), 0..300)),
+    ) {
         run(limits, &ops);
     }
 }

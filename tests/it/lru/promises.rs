@@ -1,4 +1,4 @@
-//! What an `LruCache` promises, a test for each promise.
+//! The promises of `LruCache`, with a manual clock.
 
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -8,9 +8,9 @@ use leakproof::{Cursor, LruBuilder, LruCache, ManualClock, RemovalCause, unsync}
 const SECOND: Duration = Duration::from_secs(1);
 const MINUTE: Duration = Duration::from_secs(60);
 
-type Told<K, V> = Arc<Mutex<Vec<(K, V, RemovalCause)>>>;
+type Log<K, V> = Arc<Mutex<Vec<(K, V, RemovalCause)>>>;
 
-/// A builder of caches in one shard, on this clock.
+/// Returns a builder of caches with one shard and this clock.
 fn builder<K, V>(time: &ManualClock, max_entries: usize) -> LruBuilder<K, V> {
     LruCache::builder()
         .max_entries(max_entries)
@@ -18,41 +18,42 @@ fn builder<K, V>(time: &ManualClock, max_entries: usize) -> LruBuilder<K, V> {
         .clock(time)
 }
 
-/// A builder of caches that note what left.
-fn telling<K, V>(time: &ManualClock, max_entries: usize) -> (LruBuilder<K, V>, Told<K, V>)
+/// Returns a builder of caches that log their removals, and the log.
+fn logging<K, V>(time: &ManualClock, max_entries: usize) -> (LruBuilder<K, V>, Log<K, V>)
 where
     K: Clone + Send + 'static,
     V: Clone + Send + 'static,
 {
-    let told = Told::default();
-    let log = Arc::clone(&told);
+    let log = Log::default();
+    let for_callback = Arc::clone(&log);
     let note = move |key: &K, value: &V, cause| {
-        log.lock()
+        for_callback
+            .lock()
             .expect("ok")
             .push((key.clone(), value.clone(), cause));
     };
-    (builder(time, max_entries).on_removal(note), told)
+    (builder(time, max_entries).on_removal(note), log)
 }
 
-fn taken<K, V>(told: &Told<K, V>) -> Vec<(K, V, RemovalCause)> {
-    std::mem::take(&mut told.lock().expect("not poisoned"))
+fn drain<K, V>(log: &Log<K, V>) -> Vec<(K, V, RemovalCause)> {
+    std::mem::take(&mut log.lock().expect("not poisoned"))
 }
 
 #[test]
-fn at_the_bound_the_least_recently_used_goes_and_never_the_newcomer() {
+fn insert_at_bound_evicts_the_least_recently_used() {
     let time = ManualClock::new();
-    let (builder, told) = telling(&time, 3);
-    let cache = builder.build().expect("sound limits");
+    let (builder, log) = logging(&time, 3);
+    let cache = builder.build().expect("valid limits");
     for key in [1, 2, 3] {
         cache.insert(key, key * 10);
     }
     assert_eq!(cache.get(&1), Some(10));
     cache.insert(4, 40);
-    assert_eq!(taken(&told), [(2, 20, RemovalCause::Evicted)]);
+    assert_eq!(drain(&log), [(2, 20, RemovalCause::Evicted)]);
     cache.insert(3, 33);
     cache.insert(5, 50);
     assert_eq!(
-        taken(&told),
+        drain(&log),
         [
             (3, 30, RemovalCause::Replaced),
             (1, 10, RemovalCause::Evicted)
@@ -63,14 +64,14 @@ fn at_the_bound_the_least_recently_used_goes_and_never_the_newcomer() {
 }
 
 #[test]
-fn all_bounds_hold_after_every_call() {
+fn bounds_hold_after_every_insert() {
     let cache = LruCache::<u32, u32>::builder()
         .max_entries(1_003)
         .max_weight(5_007)
         .weigher(|_, weight| *weight)
         .shards(8)
         .build()
-        .expect("sound limits");
+        .expect("valid limits");
     for key in 0..20_000 {
         cache.insert(key % 3_000, key % 13);
         assert!(
@@ -83,48 +84,48 @@ fn all_bounds_hold_after_every_call() {
     assert_eq!(
         (stats.max_entries, stats.max_weight),
         (1_003, Some(5_007)),
-        "the shares add up"
+        "the sum of the shards' bounds"
     );
-    assert!(stats.weight > 4_000, "and the cache is well used: {stats}");
+    assert!(stats.weight > 4_000, "the cache is nearly full: {stats}");
 }
 
 #[test]
-fn an_insert_of_much_weight_evicts_as_many_as_have_to_go_for_it() {
+fn heavy_insert_evicts_as_many_as_it_needs() {
     let time = ManualClock::new();
-    let (builder, told) = telling::<u32, u32>(&time, 100);
+    let (builder, log) = logging::<u32, u32>(&time, 100);
     let cache = builder
         .max_weight(10)
         .weigher(|_, weight| *weight)
         .build()
-        .expect("sound limits");
+        .expect("valid limits");
     for key in 0..5 {
         cache.insert(key, 2);
     }
     cache.insert(9, 7);
     assert_eq!(
-        taken(&told),
+        drain(&log),
         [0, 1, 2, 3].map(|key| (key, 2, RemovalCause::Evicted))
     );
     assert_eq!((cache.len(), cache.weight()), (2, 9));
     cache.insert(4, 4);
     assert_eq!(
-        taken(&told),
+        drain(&log),
         [
             (9, 7, RemovalCause::Evicted),
             (4, 2, RemovalCause::Replaced)
         ],
-        "others go for it"
+        "a heavier value evicts others"
     );
     assert_eq!((cache.len(), cache.weight()), (1, 4));
 }
 
 #[test]
-fn weights_of_nothing_count_as_one_and_the_largest_are_exact() {
+fn weight_of_zero_counts_as_one_and_largest_is_exact() {
     let weightless = LruCache::<u32, ()>::builder()
         .max_weight(10)
         .weigher(|_, ()| 0)
         .build()
-        .expect("sound limits");
+        .expect("valid limits");
     for key in 0..100 {
         weightless.insert(key, ());
     }
@@ -142,7 +143,7 @@ fn weights_of_nothing_count_as_one_and_the_largest_are_exact() {
         .max_weight(3 * largest)
         .shards(1)
         .weigher(|_, weight| *weight);
-    let heavy = heavy.build().expect("sound limits");
+    let heavy = heavy.build().expect("valid limits");
     for key in 0..5 {
         heavy.insert(key, u32::MAX);
     }
@@ -153,14 +154,14 @@ fn weights_of_nothing_count_as_one_and_the_largest_are_exact() {
 }
 
 #[test]
-fn an_entry_that_alone_is_too_heavy_is_refused_and_given_back_with_its_cause() {
+fn too_heavy_entry_is_returned_with_its_cause() {
     let time = ManualClock::new();
-    let (builder, told) = telling::<&str, u32>(&time, 100);
+    let (builder, log) = logging::<&str, u32>(&time, 100);
     let cache = builder
         .max_weight(10)
         .weigher(|_, weight| *weight)
         .build()
-        .expect("sound limits");
+        .expect("valid limits");
     cache.insert("others", 3);
     let refused = cache
         .insert_checked("heavy", 11)
@@ -175,9 +176,9 @@ fn an_entry_that_alone_is_too_heavy_is_refused_and_given_back_with_its_cause() {
         ("heavy", 11, 11, 10)
     );
     assert!(refused.to_string().contains("weight 11") && refused.to_string().contains("10"));
-    assert!(taken(&told).is_empty(), "it came back");
+    assert!(drain(&log).is_empty(), "the caller received the entry");
     assert_eq!(cache.insert("heavy", u32::MAX), None);
-    assert_eq!(taken(&told), [("heavy", u32::MAX, RemovalCause::Rejected)]);
+    assert_eq!(drain(&log), [("heavy", u32::MAX, RemovalCause::Rejected)]);
     assert_eq!(
         (cache.stats().rejected, cache.peek("others"), cache.len()),
         (2, Some(3), 1)
@@ -185,38 +186,38 @@ fn an_entry_that_alone_is_too_heavy_is_refused_and_given_back_with_its_cause() {
     assert_eq!(
         cache.insert("heavy", 10),
         None,
-        "as heavy as the bound is not too heavy"
+        "an entry of exactly the bound is stored"
     );
-    assert_eq!(taken(&told), [("others", 3, RemovalCause::Evicted)]);
+    assert_eq!(drain(&log), [("others", 3, RemovalCause::Evicted)]);
 }
 
 #[test]
-fn a_refused_write_does_not_leave_the_value_that_it_was_to_replace() {
+fn refused_insert_removes_the_outdated_value() {
     let time = ManualClock::new();
-    let (builder, told) = telling::<&str, u32>(&time, 100);
+    let (builder, log) = logging::<&str, u32>(&time, 100);
     let cache = builder
         .max_weight(10)
         .weigher(|_, weight| *weight)
         .build()
-        .expect("sound limits");
+        .expect("valid limits");
     cache.insert("page", 5);
     assert!(cache.insert_checked("page", 11).is_err());
-    assert_eq!(cache.get("page"), None, "the old value is out of date");
-    assert_eq!(taken(&told), [("page", 5, RemovalCause::Replaced)]);
+    assert_eq!(cache.get("page"), None, "the old value is outdated");
+    assert_eq!(drain(&log), [("page", 5, RemovalCause::Replaced)]);
 }
 
 #[test]
-fn an_entry_past_its_age_is_never_returned_and_age_counts_from_the_last_write() {
+fn ttl_counts_from_the_last_write() {
     let time = ManualClock::new();
     let cache = builder(&time, 10)
         .ttl(MINUTE)
         .build()
-        .expect("sound limits");
+        .expect("valid limits");
     cache.insert("a", 1);
     cache.insert("b", 2);
     time.advance(MINUTE - SECOND);
-    assert_eq!(cache.get("a"), Some(1), "reading does not make it younger");
-    assert_eq!(cache.insert("b", 3), Some(2), "writing does");
+    assert_eq!(cache.get("a"), Some(1), "a read does not renew the ttl");
+    assert_eq!(cache.insert("b", 3), Some(2), "a write does");
     time.advance(SECOND);
     assert_eq!(
         (cache.peek("a"), cache.contains_key("a"), cache.get("a")),
@@ -225,7 +226,7 @@ fn an_entry_past_its_age_is_never_returned_and_age_counts_from_the_last_write() 
     assert_eq!(
         cache.insert("a", 4),
         None,
-        "what is past its time is no former value"
+        "an expired value is not returned"
     );
     time.advance(MINUTE - SECOND * 2);
     assert_eq!(cache.get("b"), Some(3));
@@ -233,18 +234,18 @@ fn an_entry_past_its_age_is_never_returned_and_age_counts_from_the_last_write() 
     assert_eq!(
         (cache.get("b"), cache.get("a")),
         (None, Some(4)),
-        "written anew, it lives anew"
+        "a write renews the ttl"
     );
     assert_eq!((cache.stats().expired, cache.stats().idle), (2, 0));
 }
 
 #[test]
-fn an_entry_unused_for_long_is_never_returned_and_idleness_counts_from_the_last_use() {
+fn idle_timeout_counts_from_the_last_access() {
     let time = ManualClock::new();
     let cache = builder(&time, 10)
         .idle_timeout(MINUTE)
         .build()
-        .expect("sound limits");
+        .expect("valid limits");
     for key in ["got", "with", "computed", "peeked", "contained"] {
         cache.insert(key, 1);
     }
@@ -269,14 +270,14 @@ fn an_entry_unused_for_long_is_never_returned_and_idleness_counts_from_the_last_
 }
 
 #[test]
-fn with_both_limits_whichever_comes_first_counts() {
+fn expiry_cause_is_the_limit_that_ended_first() {
     let time = ManualClock::new();
-    let (builder, told) = telling(&time, 10);
+    let (builder, log) = logging(&time, 10);
     let cache = builder
         .ttl(MINUTE * 3)
         .idle_timeout(MINUTE * 2)
         .build()
-        .expect("sound limits");
+        .expect("valid limits");
     cache.insert("used", 1);
     cache.insert("unused", 2);
     time.advance(MINUTE);
@@ -284,7 +285,7 @@ fn with_both_limits_whichever_comes_first_counts() {
     time.advance(MINUTE * 9);
     cache.sweep();
     assert_eq!(
-        taken(&told),
+        drain(&log),
         [
             ("used", 1, RemovalCause::Expired),
             ("unused", 2, RemovalCause::Idle)
@@ -293,19 +294,19 @@ fn with_both_limits_whichever_comes_first_counts() {
 }
 
 #[test]
-fn no_sweep_changes_an_answer() {
+fn sweep_changes_no_answer() {
     let time = ManualClock::new();
     let caches = [0, 1].map(|_| {
         builder::<u32, u32>(&time, 20)
             .ttl(MINUTE)
             .idle_timeout(MINUTE / 4)
             .build()
-            .expect("sound limits")
+            .expect("valid limits")
     });
     for step in 0..2_000_u32 {
         time.advance(SECOND);
         caches[0].sweep();
-        // A few keys are asked for often, and now and then many come at once.
+        // Few keys are read often, and many are inserted at once now and then.
         let (asked, many) = (step % 3 * 13, step % 200 < 50);
         let answers = caches.each_ref().map(|cache| {
             let got = cache.get(&asked);
@@ -322,7 +323,7 @@ fn no_sweep_changes_an_answer() {
         assert_eq!(answers[0], answers[1]);
     }
     let [swept, unswept] = caches.map(|cache| cache.stats());
-    assert_eq!(swept, unswept, "and counts the same");
+    assert_eq!(swept, unswept, "the counters are equal");
     assert!(
         swept.expired > 0 && swept.idle > 0 && swept.evicted > 0,
         "{swept}"
@@ -330,10 +331,10 @@ fn no_sweep_changes_an_answer() {
 }
 
 #[test]
-fn expired_entries_go_before_live_ones() {
+fn insert_at_bound_evicts_expired_entries_first() {
     let time = ManualClock::new();
-    let (builder, told) = telling(&time, 8);
-    let cache = builder.ttl(MINUTE).build().expect("sound limits");
+    let (builder, log) = logging(&time, 8);
+    let cache = builder.ttl(MINUTE).build().expect("valid limits");
     for key in 0..6 {
         cache.insert(key, ());
     }
@@ -344,27 +345,26 @@ fn expired_entries_go_before_live_ones() {
         cache.get(&key);
     }
     time.advance(MINUTE / 2);
-    // The least recently used, 6 and 7, are live: the others are past their time.
+    // The least recently used entries, 6 and 7, are live. The others are expired.
     for key in 8..14 {
         cache.insert(key, ());
     }
-    let told = taken(&told);
     assert_eq!(
-        told,
+        drain(&log),
         [0, 1, 2, 3, 4, 5].map(|key| (key, (), RemovalCause::Expired))
     );
     assert_eq!(cache.len(), 8);
 }
 
 #[test]
-fn expired_entries_go_before_live_ones_however_many_have_to_go() {
+fn heavy_insert_evicts_expired_entries_first() {
     let time = ManualClock::new();
-    let (builder, told) = telling(&time, 100);
+    let (builder, log) = logging(&time, 100);
     let builder = builder
         .max_weight(30)
         .weigher(|_, weight| *weight)
         .ttl(MINUTE);
-    let cache = builder.build().expect("sound limits");
+    let cache = builder.build().expect("valid limits");
     for key in 0..20 {
         cache.insert(key, 1);
     }
@@ -378,7 +378,7 @@ fn expired_entries_go_before_live_ones_however_many_have_to_go() {
     time.advance(MINUTE / 2);
     cache.insert(30, 20);
     assert_eq!(
-        taken(&told),
+        drain(&log),
         (0..20)
             .map(|key| (key, 1, RemovalCause::Expired))
             .collect::<Vec<_>>()
@@ -387,26 +387,26 @@ fn expired_entries_go_before_live_ones_however_many_have_to_go() {
 }
 
 #[test]
-fn peek_and_contains_do_not_promote_and_count_nothing() {
+fn peek_and_contains_key_do_not_promote() {
     let time = ManualClock::new();
-    let cache = builder(&time, 2).build().expect("sound limits");
+    let cache = builder(&time, 2).build().expect("valid limits");
     cache.insert(1, ());
     cache.insert(2, ());
     assert!(cache.peek(&1).is_some() && cache.contains_key(&1));
     cache.insert(3, ());
     assert!(
         !cache.contains_key(&1),
-        "it was still the least recently used"
+        "it is still the least recently used"
     );
     assert_eq!((cache.stats().hits, cache.stats().misses), (0, 0));
 }
 
 #[test]
-fn recency_is_exact_per_shard_and_with_one_shard_for_all() {
+fn recency_with_one_shard_is_global() {
     let time = ManualClock::new();
     let cache = builder::<u32, u32>(&time, 1_000)
         .build()
-        .expect("sound limits");
+        .expect("valid limits");
     for key in 0..1_000 {
         cache.insert(key, key);
     }
@@ -422,13 +422,13 @@ fn recency_is_exact_per_shard_and_with_one_shard_for_all() {
 }
 
 #[test]
-fn across_shards_the_ends_of_the_orders_are_those_of_the_whole_cache() {
+fn pop_across_shards_returns_the_oldest_of_all() {
     let time = ManualClock::new();
     let builder = LruCache::<u32, u32>::builder()
         .max_entries(10_000)
         .shards(8)
         .clock(&time);
-    let cache = builder.build().expect("sound limits");
+    let cache = builder.build().expect("valid limits");
     for key in 0..500 {
         time.advance(SECOND);
         cache.insert(key, key);
@@ -453,17 +453,17 @@ fn across_shards_the_ends_of_the_orders_are_those_of_the_whole_cache() {
 }
 
 #[test]
-fn entries_that_are_past_their_time_are_popped_over() {
+fn pop_skips_and_removes_expired_entries() {
     let time = ManualClock::new();
-    let (builder, told) = telling(&time, 10);
-    let cache = builder.ttl(MINUTE).build().expect("sound limits");
+    let (builder, log) = logging(&time, 10);
+    let cache = builder.ttl(MINUTE).build().expect("valid limits");
     for key in 0..7 {
         cache.insert(key, ());
     }
     time.advance(MINUTE);
     cache.insert(9, ());
     assert_eq!((cache.pop_lru(), cache.pop_oldest()), (Some((9, ())), None));
-    let causes: Vec<RemovalCause> = taken(&told).into_iter().map(|it| it.2).collect();
+    let causes: Vec<RemovalCause> = drain(&log).into_iter().map(|it| it.2).collect();
     assert_eq!(
         causes
             .iter()
@@ -481,10 +481,10 @@ fn entries_that_are_past_their_time_are_popped_over() {
 }
 
 #[test]
-fn every_removal_is_told_of_once_with_its_cause() {
+fn removal_callback_is_called_once_with_the_cause() {
     let time = ManualClock::new();
-    let (builder, told) = telling(&time, 100);
-    let cache = builder.ttl(MINUTE).build().expect("sound limits");
+    let (builder, log) = logging(&time, 100);
+    let cache = builder.ttl(MINUTE).build().expect("valid limits");
     for key in 0..10 {
         cache.insert(key, 'a');
     }
@@ -494,13 +494,13 @@ fn every_removal_is_told_of_once_with_its_cause() {
     cache.retain(|&key, _| key != 1);
     assert_eq!(cache.pop_lru(), Some((2, 'a')));
     assert_eq!(cache.pop_oldest(), Some((3, 'a')));
-    cache.set_max_entries(5).expect("a sound limit");
+    cache.set_max_entries(5).expect("a valid limit");
     time.advance(MINUTE);
     assert_eq!(cache.get(&9), None);
     cache.insert(10, 'a');
     cache.clear();
-    let mut told = taken(&told);
-    told.sort_unstable();
+    let mut log = drain(&log);
+    log.sort_unstable();
     use RemovalCause::{Evicted, Expired, Removed, Replaced};
     let mut expected = vec![
         (0, 'a', Replaced),
@@ -511,7 +511,7 @@ fn every_removal_is_told_of_once_with_its_cause() {
     expected.extend([(3, 'a', Removed), (4, 'a', Evicted)]);
     expected.extend([5, 6, 7, 8, 9].map(|key| (key, 'a', Expired)));
     expected.push((10, 'a', Removed));
-    assert_eq!(told, expected);
+    assert_eq!(log, expected);
     let stats = cache.stats();
     assert_eq!(
         (
@@ -526,7 +526,7 @@ fn every_removal_is_told_of_once_with_its_cause() {
 }
 
 #[test]
-fn a_removal_callback_may_use_the_cache_and_its_panics_are_contained_and_counted() {
+fn removal_callback_may_use_the_cache_and_panic() {
     let time = ManualClock::new();
     let slot = Arc::new(Mutex::new(None::<Arc<LruCache<u32, u32>>>));
     let inner = Arc::clone(&slot);
@@ -541,7 +541,7 @@ fn a_removal_callback_may_use_the_cache_and_its_panics_are_contained_and_counted
                     && !cache.contains_key(&key)
                     && stats.len <= 10
             );
-            // What leaves because of this is told of in turn, so it must come to an end.
+            // Removals in this callback call it again, so they must end.
             if cause == RemovalCause::Evicted && key < 20 {
                 cache.insert(key + 1_000, 0);
                 cache.get_or_insert_with(&(key + 2_000), || 0);
@@ -556,10 +556,10 @@ fn a_removal_callback_may_use_the_cache_and_its_panics_are_contained_and_counted
             }
             cache.sweep();
             drop(cache.scan(Cursor::default(), 3));
-            assert_ne!(key, 13, "an unlucky number");
+            assert_ne!(key, 13, "one call panics");
         })
         .build()
-        .expect("sound limits");
+        .expect("valid limits");
     let cache = Arc::new(cache);
     *slot.lock().expect("ok") = Some(Arc::clone(&cache));
     for key in 0..40 {
@@ -572,16 +572,16 @@ fn a_removal_callback_may_use_the_cache_and_its_panics_are_contained_and_counted
 }
 
 #[test]
-fn a_removal_callback_may_drop_the_last_handle_on_the_cache() {
+fn removal_callback_may_drop_another_cache() {
     let time = ManualClock::new();
     let slot = Arc::new(Mutex::new(None::<LruCache<u32, u32>>));
     let inner = Arc::clone(&slot);
     let cache = builder::<u32, u32>(&time, 1)
         .on_removal(move |_, _, _| drop(inner.lock().map(|mut it| it.take())))
         .build()
-        .expect("sound limits");
+        .expect("valid limits");
     let shared = Arc::new(cache);
-    let other = builder::<u32, u32>(&time, 1).build().expect("sound limits");
+    let other = builder::<u32, u32>(&time, 1).build().expect("valid limits");
     *slot.lock().expect("ok") = Some(other);
     shared.insert(1, 1);
     shared.insert(2, 2);
@@ -590,13 +590,13 @@ fn a_removal_callback_may_drop_the_last_handle_on_the_cache() {
 }
 
 #[test]
-fn len_weight_and_oldest_age_are_those_of_live_entries() {
+fn len_weight_and_age_count_live_entries_only() {
     let time = ManualClock::new();
     let builder = builder(&time, 1_000)
         .ttl(MINUTE)
         .idle_timeout(MINUTE / 2)
         .max_weight(10_000);
-    let cache = builder.weigher(|_, _| 7).build().expect("sound limits");
+    let cache = builder.weigher(|_, _| 7).build().expect("valid limits");
     for key in 0..100 {
         cache.insert(key, ());
         time.advance(SECOND);
@@ -609,41 +609,37 @@ fn len_weight_and_oldest_age_are_those_of_live_entries() {
         assert!(stats.oldest_entry_age.expect("not empty") < MINUTE);
         assert_eq!(cache.is_empty(), live.is_empty());
     }
-    assert_eq!(cache.len(), 29, "those of the last half minute");
+    assert_eq!(cache.len(), 29, "the entries of the last half minute");
     time.advance(MINUTE);
     assert_eq!(
         (cache.len(), cache.weight(), cache.stats().oldest_entry_age),
         (0, 0, None)
     );
-    assert_eq!(
-        cache.stats().idle,
-        100,
-        "counted, though nobody has freed them"
-    );
+    assert_eq!(cache.stats().idle, 100, "counted before they are removed");
 }
 
 #[test]
-fn a_bound_can_be_changed_and_holds_at_once() {
+fn changed_bound_holds_at_once() {
     let cache = LruCache::<u32, u32>::builder()
         .max_entries(10_000)
         .max_weight(100_000)
         .weigher(|_, weight| *weight)
         .shards(4)
         .build()
-        .expect("sound limits");
+        .expect("valid limits");
     for key in 0..10_000 {
         cache.insert(key, 5);
     }
-    cache.set_max_entries(101).expect("a sound limit");
+    cache.set_max_entries(101).expect("a valid limit");
     assert!(cache.len() <= 101 && cache.stats().max_entries == 101);
-    cache.set_max_weight(100).expect("a sound limit");
+    cache.set_max_weight(100).expect("a valid limit");
     assert!(
         cache.weight() <= 100 && cache.len() >= 16,
         "{}",
         cache.stats()
     );
-    cache.set_max_entries(10_000).expect("a sound limit");
-    cache.set_max_weight(1_000_000).expect("a sound limit");
+    cache.set_max_entries(10_000).expect("a valid limit");
+    cache.set_max_weight(1_000_000).expect("a valid limit");
     for key in 0..10_000 {
         cache.insert(key, 5);
     }
@@ -653,21 +649,18 @@ fn a_bound_can_be_changed_and_holds_at_once() {
             && cache.set_max_entries(3).is_err()
             && cache.set_max_weight(0).is_err()
     );
-    assert!(
-        cache.len() > 9_000,
-        "a bound that is refused changes nothing"
-    );
+    assert!(cache.len() > 9_000, "an invalid bound changes nothing");
     cache.validate();
 }
 
 #[test]
-fn the_clock_may_stand_still_jump_by_years_and_go_backwards() {
+fn clock_may_stand_still_jump_and_go_backwards() {
     let time = ManualClock::new();
     let cache = builder(&time, 10)
         .ttl(MINUTE)
         .idle_timeout(Duration::MAX)
         .build()
-        .expect("sound limits");
+        .expect("valid limits");
     time.set(MINUTE * 60);
     cache.insert("a", 1);
     time.set(Duration::ZERO);
@@ -682,26 +675,26 @@ fn the_clock_may_stand_still_jump_by_years_and_go_backwards() {
     );
     time.advance(Duration::MAX);
     cache.insert("c", 3);
-    assert_eq!(cache.get("c"), Some(3), "at the end of time");
+    assert_eq!(cache.get("c"), Some(3), "at the last representable time");
     cache.validate();
 }
 
 #[test]
-fn limits_beyond_all_time_never_expire() {
+fn longest_limits_never_expire() {
     let time = ManualClock::new();
     let cache = builder(&time, 10)
         .ttl(Duration::MAX)
         .idle_timeout(Duration::MAX)
         .build()
-        .expect("sound limits");
+        .expect("valid limits");
     cache.insert("a", 1);
     time.advance(Duration::MAX);
     assert_eq!(cache.get("a"), Some(1));
-    assert_eq!(cache.stats().ttl, None, "and are shown as none");
+    assert_eq!(cache.stats().ttl, None, "such a limit is no limit");
 }
 
 #[test]
-fn the_single_threaded_cache_lends_what_it_holds() {
+fn unsync_cache_lends_its_values() {
     let mut cache = unsync::LruCache::<String, Vec<u32>>::new(2, MINUTE);
     cache.insert("a".to_owned(), vec![1]);
     cache.insert("b".to_owned(), vec![2]);
@@ -725,4 +718,121 @@ fn the_single_threaded_cache_lends_what_it_holds() {
     );
     assert_eq!(cache.pop_oldest(), Some(("c".to_owned(), vec![3])));
     assert!(cache.is_empty() && cache.iter().next().is_none());
+}
+
+#[test]
+fn reads_remove_nothing_and_leave_it_to_writes() {
+    let time = ManualClock::new();
+    let (builder, log) = logging::<u32, u32>(&time, 100);
+    let cache = builder.ttl(MINUTE).build().expect("valid limits");
+    for key in 0..50 {
+        cache.insert(key, key);
+    }
+    time.advance(MINUTE);
+    for key in 0..50 {
+        assert_eq!((cache.get(&key), cache.with(&key, |_| ())), (None, None));
+        assert_eq!((cache.peek(&key), cache.contains_key(&key)), (None, false));
+    }
+    assert_eq!((cache.entries_by_recency(9), cache.len()), (Vec::new(), 0));
+    assert_eq!(cache.scan(Cursor::default(), 100), (Vec::new(), None));
+    assert!(drain(&log).is_empty());
+    cache.insert(100, 0);
+    assert_eq!(drain(&log).len(), 4, "a write removes a few");
+    assert_eq!((cache.sweep(), drain(&log).len()), (46, 46));
+}
+
+#[test]
+fn getters_return_the_limits_in_force() {
+    let cache = LruCache::<u32, u32>::builder()
+        .max_entries(100)
+        .max_weight(1_000)
+        .weigher(|_, weight| *weight)
+        .ttl(MINUTE)
+        .shards(4)
+        .build()
+        .expect("valid limits");
+    cache.set_max_entries(50).expect("a valid limit");
+    cache.set_max_weight(40).expect("a valid limit");
+    assert_eq!((cache.max_entries(), cache.max_weight()), (40, Some(40)));
+    assert_eq!((cache.ttl(), cache.idle_timeout()), (Some(MINUTE), None));
+    let unsync = unsync::LruCache::<u32, u32>::new(7, MINUTE);
+    assert_eq!((unsync.max_entries(), unsync.max_weight()), (7, None));
+    assert_eq!((unsync.ttl(), unsync.idle_timeout()), (Some(MINUTE), None));
+}
+
+#[test]
+fn clone_is_a_handle_on_the_same_cache() {
+    let cache = LruCache::<u32, u32>::new(10, MINUTE);
+    let handle = cache.clone();
+    handle.insert(1, 10);
+    assert_eq!(cache.get(&1), Some(10));
+}
+
+#[test]
+fn iterators_visit_the_live_entries() {
+    let time = ManualClock::new();
+    let log = Log::default();
+    let for_callback = Arc::clone(&log);
+    let new = || {
+        let for_callback = Arc::clone(&for_callback);
+        let mut cache = unsync::LruCache::<u32, u32>::builder()
+            .max_entries(10)
+            .ttl(MINUTE)
+            .clock(&time)
+            .on_removal(move |&key, &value, cause| {
+                for_callback.lock().expect("ok").push((key, value, cause));
+            })
+            .build()
+            .expect("valid limits");
+        cache.insert(0, 0);
+        time.advance(MINUTE / 2);
+        cache.extend([(1, 10), (2, 20), (3, 30)]);
+        cache.get(&0);
+        cache.get(&1);
+        time.advance(MINUTE / 2);
+        cache
+    };
+    let mut cache = new();
+    assert!(cache.keys().eq(&[1, 3, 2]) && cache.values().eq(&[10, 30, 20]));
+    assert_eq!((&cache).into_iter().count(), 3);
+    for (key, value) in &mut cache {
+        *value += key;
+    }
+    *cache.peek_mut(&2).expect("live") += 100;
+    assert!(cache.iter().eq([(&1, &11), (&3, &33), (&2, &122)]));
+    let sorted = |entries: Vec<(u32, u32)>| {
+        let mut entries = entries;
+        entries.sort_unstable();
+        entries
+    };
+    let live = [(1, 11), (2, 122), (3, 33)];
+    assert!(drain(&log).is_empty());
+    assert_eq!(sorted(cache.drain().collect()), live);
+    let mut removed = drain(&log);
+    removed.sort_unstable();
+    assert_eq!(removed[0], (0, 0, RemovalCause::Expired));
+    assert!(removed[1..].iter().all(|it| it.2 == RemovalCause::Removed));
+    assert_eq!((removed.len(), cache.len()), (4, 0));
+    cache.validate();
+    assert_eq!(
+        sorted(new().into_iter().collect()),
+        [(1, 10), (2, 20), (3, 30)]
+    );
+    assert!(drain(&log).is_empty(), "consuming notifies of nothing");
+}
+
+#[test]
+fn invalid_limit_names_value_and_range() {
+    let cache = LruCache::<u32, u32>::builder()
+        .max_entries(100)
+        .shards(4)
+        .build()
+        .expect("valid limits");
+    let error = cache.set_max_entries(3).expect_err("too small");
+    assert_eq!(
+        error.to_string(),
+        "`max_entries` must be between 4 and 8589934592 (got 3)"
+    );
+    let error = cache.set_max_weight(100).expect_err("no weigher");
+    assert_eq!(error, leakproof::InvalidLimit::NoWeigher);
 }

@@ -1,14 +1,16 @@
-//! Going through a cache a piece at a time, while others use it.
+//! Scans of a cache in use.
 
-use leakproof::{Cursor, InvalidCursor, LruCache};
+use std::time::Duration;
+
+use leakproof::{Cursor, InvalidCursor, LruCache, ManualClock};
 
 #[test]
-fn a_scan_sees_every_entry_that_stays_whatever_comes_and_goes() {
+fn scan_returns_every_entry_that_stays() {
     let cache = LruCache::<u32, u32>::builder()
         .max_entries(20_000)
         .shards(4)
         .build()
-        .expect("sound limits");
+        .expect("valid limits");
     for key in 0..10_000 {
         cache.insert(key, key);
     }
@@ -20,7 +22,7 @@ fn a_scan_sees_every_entry_that_stays_whatever_comes_and_goes() {
         assert!(entries.len() <= 37);
         seen.extend(entries.into_iter().map(|(key, _)| key));
         cursor = next;
-        // Odd keys leave, others come.
+        // Odd keys are removed, and others are inserted.
         for _ in 0..20 {
             cache.remove(&(step * 2 % 10_000 + 1));
             cache.insert(100_000 + step, 0);
@@ -37,19 +39,19 @@ fn a_scan_sees_every_entry_that_stays_whatever_comes_and_goes() {
 }
 
 #[test]
-fn a_scan_goes_on_from_a_token_and_a_wrong_one_does_no_harm() {
+fn scan_continues_from_a_token_and_survives_wrong_ones() {
     let cache = LruCache::<u32, u32>::builder()
         .max_entries(20_000)
         .shards(4)
         .build()
-        .expect("sound limits");
+        .expect("valid limits");
     for key in 0..1_000 {
         cache.insert(key, key);
     }
     let mut seen = Vec::new();
     let mut token = Some(Cursor::default().to_string());
     while let Some(page) = token {
-        let (entries, next) = cache.scan(page.parse().expect("it was a cursor"), 37);
+        let (entries, next) = cache.scan(page.parse().expect("a cursor"), 37);
         seen.extend(entries.into_iter().map(|(key, _)| key));
         token = next.map(|cursor| cursor.to_string());
     }
@@ -69,9 +71,31 @@ fn a_scan_goes_on_from_a_token_and_a_wrong_one_does_no_harm() {
         assert_eq!(text.parse::<Cursor>(), Err(InvalidCursor), "{text:?}");
     }
     for text in ["4", "18446744073709551615", "18446744073709551615.0", "3.0"] {
-        let beyond = text.parse().expect("it has the form of one");
+        let beyond = text.parse().expect("a well-formed cursor");
         assert_eq!(cache.scan(beyond, 10), (Vec::new(), None), "{text:?}");
     }
-    let (entries, _) = cache.scan("0.4294967295".parse().expect("it has the form of one"), 10);
-    assert_eq!(entries.len(), 10, "as from the beginning");
+    let (entries, _) = cache.scan("0.4294967295".parse().expect("a well-formed cursor"), 10);
+    assert_eq!(entries.len(), 10, "as from the start");
+}
+
+#[test]
+fn scan_examines_a_bounded_number_of_expired_entries() {
+    let time = ManualClock::new();
+    let builder = LruCache::<u32, u32>::builder()
+        .max_entries(20_000)
+        .ttl(Duration::from_secs(60))
+        .shards(1);
+    let cache = builder.clock(&time).build().expect("valid limits");
+    for key in 0..10_000 {
+        cache.insert(key, key);
+    }
+    time.advance(Duration::from_secs(60));
+    let (mut calls, mut cursor) = (0, Some(Cursor::default()));
+    while let Some(from) = cursor {
+        let (entries, next) = cache.scan(from, 1);
+        assert!(entries.is_empty());
+        (calls, cursor) = (calls + 1, next);
+    }
+    // Every entry is examined once, by a call that examines 2 n + 256 at most.
+    assert!((10_000 / 258..=10_000 / 100).contains(&calls), "{calls}");
 }

@@ -1,4 +1,4 @@
-//! What real threads do to a cache at once.
+//! A cache that several threads use at once.
 
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Barrier, Mutex, OnceLock};
@@ -12,7 +12,7 @@ use leakproof::{ComputeError, LruCache, ManualClock, RemovalCause};
 const MINUTE: Duration = Duration::from_secs(60);
 
 #[test]
-fn of_many_that_ask_at_once_one_computes_and_all_get_its_value() {
+fn concurrent_callers_share_one_computation() {
     for round in 0..200 {
         let cache = LruCache::<u32, Arc<u32>>::new(10, MINUTE);
         let computed = AtomicU32::new(0);
@@ -28,7 +28,7 @@ fn of_many_that_ask_at_once_one_computes_and_all_get_its_value() {
 }
 
 #[test]
-fn a_failed_computation_lets_the_next_one_try() {
+fn failed_computation_lets_the_next_caller_try() {
     for _ in 0..100 {
         let cache = LruCache::<u32, u32>::new(10, MINUTE);
         let tries = AtomicU32::new(0);
@@ -41,7 +41,7 @@ fn a_failed_computation_lets_the_next_one_try() {
         assert_eq!(
             tries.load(Ordering::SeqCst),
             4,
-            "three failed, the fourth served the others"
+            "three fail, and the fourth serves the others"
         );
         let failed = values
             .iter()
@@ -59,12 +59,12 @@ fn a_failed_computation_lets_the_next_one_try() {
 }
 
 #[test]
-fn a_computation_that_panics_lets_the_next_one_try() {
+fn panicking_computation_lets_the_next_caller_try() {
     let cache = LruCache::<u32, u32>::new(10, MINUTE);
     let tries = AtomicU32::new(0);
     let values = together(|_| {
         let compute = || match tries.fetch_add(1, Ordering::SeqCst) {
-            0 => panic!("the first dies half-way"),
+            0 => panic!("the first computation panics"),
             n => n,
         };
         thread::scope(|scope| {
@@ -83,12 +83,12 @@ fn a_computation_that_panics_lets_the_next_one_try() {
 }
 
 #[test]
-fn computing_a_value_may_use_the_cache_and_compute_others() {
+fn computation_may_use_the_cache() {
     let cache = LruCache::<u32, u64>::builder()
         .max_entries(100)
         .shards(1)
         .build()
-        .expect("sound limits");
+        .expect("valid limits");
     fn fibonacci(cache: &LruCache<u32, u64>, n: u32) -> u64 {
         cache.get_or_insert_with(&n, || {
             if n < 2 {
@@ -110,7 +110,7 @@ fn computing_a_value_may_use_the_cache_and_compute_others() {
 }
 
 #[test]
-fn a_value_that_is_needed_to_compute_itself_is_an_error_and_not_a_deadlock() {
+fn computation_that_needs_itself_is_an_error() {
     let cache = LruCache::<u32, u32>::new(10, MINUTE);
     let result = cache.try_get_or_insert_with(&1, || {
         let inner = cache.try_get_or_insert_with(&1, || Ok::<_, ()>(2));
@@ -126,11 +126,11 @@ fn a_value_that_is_needed_to_compute_itself_is_an_error_and_not_a_deadlock() {
     assert_eq!(
         cache.try_get_or_insert_with(&1, || Ok::<_, ()>(4)),
         Ok(4),
-        "and the key is free again"
+        "the key is free again"
     );
     let panics = || cache.get_or_insert_with(&5, || cache.get_or_insert_with(&5, || 6));
-    let message = std::panic::catch_unwind(std::panic::AssertUnwindSafe(panics))
-        .expect_err("it would never end");
+    let message =
+        std::panic::catch_unwind(std::panic::AssertUnwindSafe(panics)).expect_err("a cycle");
     assert!(
         message
             .downcast::<String>()
@@ -140,7 +140,7 @@ fn a_value_that_is_needed_to_compute_itself_is_an_error_and_not_a_deadlock() {
 }
 
 #[test]
-fn what_a_computation_failed_with_and_a_circle_become_errors_of_the_callers_kind() {
+fn compute_errors_convert_into_the_callers_error() {
     type Boxed = Box<dyn std::error::Error>;
     let cache = LruCache::<u32, u32>::new(10, MINUTE);
     let get = |key, compute: &dyn Fn() -> Result<u32, Boxed>| -> Result<u32, Boxed> {
@@ -154,21 +154,21 @@ fn what_a_computation_failed_with_and_a_circle_become_errors_of_the_callers_kind
             .to_string(),
         "no such key"
     );
-    let circle = get(2, &|| get(2, &|| Ok(3))).expect_err("it would never end");
+    let cycle = get(2, &|| get(2, &|| Ok(3))).expect_err("a cycle");
     assert_eq!(
-        circle.downcast_ref(),
+        cycle.downcast_ref(),
         Some(&ComputeError::<std::convert::Infallible>::Cycle)
     );
 }
 
 #[test]
-fn threads_whose_values_need_each_other_are_an_error_and_not_a_deadlock() {
+fn computations_that_need_each_other_are_an_error() {
     for _ in 0..50 {
         let cache = LruCache::<u32, u32>::builder()
             .max_entries(100)
             .shards(4)
             .build()
-            .expect("sound limits");
+            .expect("valid limits");
         let both = Barrier::new(3);
         let results = thread::scope(|scope| {
             let compute = |mine: u32, other: u32| {
@@ -183,7 +183,8 @@ fn threads_whose_values_need_each_other_are_an_error_and_not_a_deadlock() {
             let threads = [compute(1, 2), compute(2, 3), compute(3, 1)];
             threads.map(|thread| thread.join().expect("no panic"))
         });
-        // Whoever closes the circle is told; what it was to compute is then computed by the one who waited for it.
+        // The call that would complete the cycle fails. The thread that waits for its key computes
+        // it then.
         assert!(results.iter().any(Result::is_err), "{results:?}");
         assert!(results.iter().any(Result::is_ok), "{results:?}");
         cache.validate();
@@ -191,7 +192,7 @@ fn threads_whose_values_need_each_other_are_an_error_and_not_a_deadlock() {
 }
 
 #[test]
-fn what_is_written_or_removed_during_a_computation_is_not_overwritten_by_it() {
+fn computation_does_not_overwrite_later_writes() {
     let cache = LruCache::<u32, u32>::new(10, MINUTE);
     let got = cache.get_or_insert_with(&1, || {
         cache.insert(1, 20);
@@ -200,7 +201,7 @@ fn what_is_written_or_removed_during_a_computation_is_not_overwritten_by_it() {
     assert_eq!(
         (got, cache.get(&1)),
         (10, Some(20)),
-        "the write came later than what was computed from"
+        "the write is later than the computation"
     );
     cache.remove(&1);
     let got = cache.get_or_insert_with(&1, || {
@@ -216,7 +217,7 @@ fn what_is_written_or_removed_during_a_computation_is_not_overwritten_by_it() {
 }
 
 #[test]
-fn a_computed_value_that_is_too_heavy_is_returned_told_of_and_not_stored() {
+fn too_heavy_computed_value_is_returned_and_not_stored() {
     let rejected = Arc::new(AtomicU32::new(0));
     let count = Arc::clone(&rejected);
     let cache = LruCache::<u32, u32>::builder()
@@ -226,7 +227,7 @@ fn a_computed_value_that_is_too_heavy_is_returned_told_of_and_not_stored() {
             count.fetch_add(*weight, Ordering::SeqCst);
         })
         .build()
-        .expect("sound limits");
+        .expect("valid limits");
     assert_eq!(cache.get_or_insert_with(&1, || 11), 11);
     assert_eq!(
         (
@@ -238,18 +239,18 @@ fn a_computed_value_that_is_too_heavy_is_returned_told_of_and_not_stored() {
     );
 }
 
-/// A cache that its own removal callback can reach.
+/// A cache that its own removal callback uses.
 type Slot = Arc<OnceLock<LruCache<u32, u32>>>;
 
 #[test]
-fn a_removal_callback_may_compute_the_key_whose_time_is_over() {
+fn removal_callback_may_compute_the_expired_key() {
     let (time, slot) = (ManualClock::new(), Slot::default());
     let refill = {
         let slot = Arc::clone(&slot);
         move |key: &u32, _: &u32, cause| {
             if cause == RemovalCause::Expired {
                 slot.get()
-                    .expect("it is there")
+                    .expect("initialized")
                     .get_or_insert_with(key, || 7);
             }
         }
@@ -260,7 +261,7 @@ fn a_removal_callback_may_compute_the_key_whose_time_is_over() {
         .shards(1)
         .clock(&time)
         .on_removal(refill);
-    let cache = slot.get_or_init(|| builder.build().expect("sound limits"));
+    let cache = slot.get_or_init(|| builder.build().expect("valid limits"));
     cache.insert(1, 1);
     time.advance(MINUTE);
     assert_eq!(
@@ -274,17 +275,17 @@ fn a_removal_callback_may_compute_the_key_whose_time_is_over() {
 }
 
 #[test]
-fn who_waits_for_a_value_has_it_before_the_callbacks_of_its_insert_run() {
-    let (slot, told) = (Slot::default(), Arc::new(Mutex::new(Vec::new())));
-    // The value of 99 needs that of 1, for which 0 has to go.
+fn waiting_callers_get_the_value_before_callbacks_run() {
+    let (slot, log) = (Slot::default(), Arc::new(Mutex::new(Vec::new())));
+    // The value of 99 needs the value of 1, whose insert evicts 0.
     let asks = {
-        let (slot, told) = (Arc::clone(&slot), Arc::clone(&told));
+        let (slot, log) = (Arc::clone(&slot), Arc::clone(&log));
         move |&key: &u32, _: &u32, _| {
             if key == 0 {
-                let cache = slot.get().expect("it is there");
+                let cache = slot.get().expect("initialized");
                 let got =
                     cache.try_get_or_insert_with(&99, || Err::<u32, _>("it is being computed"));
-                told.lock().expect("not poisoned").push(got);
+                log.lock().expect("not poisoned").push(got);
             }
         }
     };
@@ -292,10 +293,10 @@ fn who_waits_for_a_value_has_it_before_the_callbacks_of_its_insert_run() {
         .max_entries(1)
         .shards(1)
         .on_removal(asks);
-    slot.set(builder.build().expect("sound limits"))
+    slot.set(builder.build().expect("valid limits"))
         .expect("the first");
     let values = in_time(move || {
-        let cache = slot.get().expect("it is there");
+        let cache = slot.get().expect("initialized");
         cache.insert(0, 0);
         let (begun, ready) = (Barrier::new(2), Barrier::new(2));
         thread::scope(|scope| {
@@ -309,7 +310,7 @@ fn who_waits_for_a_value_has_it_before_the_callbacks_of_its_insert_run() {
             begun.wait();
             let value = cache.get_or_insert_with(&1, || {
                 ready.wait();
-                // Long enough for the other one to wait for this.
+                // Long enough for the other thread to wait for this.
                 thread::park_timeout(Duration::from_millis(200));
                 1
             });
@@ -317,31 +318,31 @@ fn who_waits_for_a_value_has_it_before_the_callbacks_of_its_insert_run() {
         })
     });
     assert_eq!(values, (1, 2));
-    assert_eq!(*told.lock().expect("not poisoned"), [Ok(2)]);
+    assert_eq!(*log.lock().expect("not poisoned"), [Ok(2)]);
 }
 
 #[test]
-fn a_removal_callback_may_change_the_bound_that_is_being_changed() {
+fn removal_callback_may_change_the_same_bound() {
     let slot = Slot::default();
     let resize = {
         let slot = Arc::clone(&slot);
         move |_: &u32, _: &u32, _| {
             slot.get()
-                .expect("it is there")
+                .expect("initialized")
                 .set_max_entries(3)
-                .expect("a sound limit");
+                .expect("a valid limit");
         }
     };
     let builder = LruCache::builder()
         .max_entries(100)
         .shards(2)
         .on_removal(resize);
-    slot.set(builder.build().expect("sound limits"))
+    slot.set(builder.build().expect("valid limits"))
         .expect("the first");
     in_time(move || {
-        let cache = slot.get().expect("it is there");
+        let cache = slot.get().expect("initialized");
         (0..10).for_each(|key| assert_eq!(cache.insert(key, key), None));
-        cache.set_max_entries(4).expect("a sound limit");
+        cache.set_max_entries(4).expect("a valid limit");
         assert_eq!(
             (cache.stats().max_entries, cache.stats().callback_panics),
             (3, 0)
@@ -352,13 +353,13 @@ fn a_removal_callback_may_change_the_bound_that_is_being_changed() {
 }
 
 #[test]
-fn a_call_is_a_hit_or_a_miss_and_counts_once_however_often_it_looks() {
+fn call_counts_as_one_hit_or_miss() {
     let time = ManualClock::new();
     let builder = LruCache::<u32, u32>::builder()
         .max_entries(10)
         .ttl(MINUTE)
         .shards(1);
-    let cache = builder.clock(&time).build().expect("sound limits");
+    let cache = builder.clock(&time).build().expect("valid limits");
     let begun = Barrier::new(2);
     thread::scope(|scope| {
         scope.spawn(|| {
@@ -367,7 +368,7 @@ fn a_call_is_a_hit_or_a_miss_and_counts_once_however_often_it_looks() {
         });
         let failed = cache.try_get_or_insert_with(&1, || {
             begun.wait();
-            // Long enough for the other one to wait for this.
+            // Long enough for the other thread to wait for this.
             thread::park_timeout(Duration::from_millis(200));
             Err(())
         });
@@ -386,10 +387,10 @@ fn a_call_is_a_hit_or_a_miss_and_counts_once_however_often_it_looks() {
 }
 
 #[test]
-fn bounds_hold_while_threads_write_compute_resize_sweep_and_the_clock_jumps() {
+fn bounds_hold_under_concurrent_use() {
     let time = ManualClock::new();
-    let told = Arc::new(AtomicU32::new(0));
-    let count = Arc::clone(&told);
+    let log = Arc::new(AtomicU32::new(0));
+    let count = Arc::clone(&log);
     let cache = LruCache::<u32, u32>::builder()
         .max_entries(300)
         .max_weight(2_000)
@@ -402,7 +403,7 @@ fn bounds_hold_while_threads_write_compute_resize_sweep_and_the_clock_jumps() {
         .shards(4)
         .clock(&time)
         .build()
-        .expect("sound limits");
+        .expect("valid limits");
     let done = AtomicBool::new(false);
     thread::scope(|scope| {
         scope.spawn(|| {
@@ -425,7 +426,7 @@ fn bounds_hold_while_threads_write_compute_resize_sweep_and_the_clock_jumps() {
                     14 => time.advance(Duration::from_millis(100)),
                     _ if step % 50 == 0 => cache
                         .set_max_entries(200 + key as usize % 100)
-                        .expect("a sound limit"),
+                        .expect("a valid limit"),
                     _ => drop(cache.sweep()),
                 }
             }
@@ -436,8 +437,8 @@ fn bounds_hold_while_threads_write_compute_resize_sweep_and_the_clock_jumps() {
     let stats = cache.stats();
     let gone = stats.expired + stats.idle + stats.evicted + stats.replaced + stats.removed;
     assert_eq!(
-        (stats.inserted, u64::from(told.load(Ordering::SeqCst))),
+        (stats.inserted, u64::from(log.load(Ordering::SeqCst))),
         (gone, gone),
-        "each was told of once: {stats}"
+        "every removal is notified once: {stats}"
     );
 }
