@@ -53,10 +53,11 @@ use crate::sweep::{Sweep, Swept, Watch};
 /// **`1.25 × (ids × (value + 30) + bytes)` and a constant**
 ///
 /// where `ids` and `bytes` are the largest number of live ids and the largest sum of the lengths of their keys within the
-/// last `ids / 4` calls that write; they never exceed the bounds of the map. The constant is `1,024 × (value + 300)`
-/// bytes and 64 KiB per shard, for ids that are recorded and again for ids in flight, where a value takes 8. A key of
-/// more than 255 bytes has an allocation of its own and counts for 24 bytes more. A sweep frees all that can be freed:
-/// it leaves at most one removed id's memory per 32 live ids.
+/// last `ids / 4` calls that write; they never exceed the bounds of the map. The constant is six blocks of 1,024 entries
+/// and 64 KiB per shard: `6,144 × (key + value + 15)` bytes, where `key` is the longest key, at most 255. Ids in flight
+/// have a constant of their own, with a value of 8 bytes, and so have ids whose lease was extended, with 24. A key of
+/// more than 255 bytes has an allocation of its own and counts for 24 bytes more. A sweep frees all that can be freed: it
+/// leaves the memory of at most one removed id per 32 live ids, and of 1,024 more.
 ///
 /// An id in flight takes what an id with a value of 8 bytes takes. An empty map takes next to nothing, and a map with one
 /// id about 15 KB, so one map with [`CompoundKey`](crate::CompoundKey)s is better than many small maps.

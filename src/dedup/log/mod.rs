@@ -16,9 +16,9 @@
 //! # Bound on memory
 //!
 //! Let `n` be the largest number of live entries, and `b` the largest sum of their key bytes, within the last `n / 4`
-//! calls that write. Then a log holds at most `1.25 * (n * (value + 30) + b)` bytes, plus a constant of 1,024 times
-//! `value + 300` and 64 KiB. For keys of another type than `str` and `[u8]`, `n * key` takes the place of `b`. A key
-//! of more than 255 bytes counts for 24 more.
+//! calls that write. Then a log holds at most `1.25 * (n * (value + 30) + b)` bytes, plus a constant of six blocks:
+//! `6 * BLOCK * (key + value + 15)` and 64 KiB, where `key` is the longest key, at most 255. For keys of another type
+//! than `str` and `[u8]`, `n * key` takes the place of `b`. A key of more than 255 bytes counts for 24 more.
 //!
 //! | per live entry | bytes | at most |
 //! | --- | ---: | ---: |

@@ -309,3 +309,21 @@ fn memory_stays_within_the_bound_with_values_to_drop() {
 fn memory_stays_within_the_bound_for_megabytes() {
     run("large bounds", 64 << 20, || ());
 }
+
+#[test]
+fn full_blocks_release_unused_capacity() {
+    // A block reserves as much as the one before it took, here 250 KB for keys of 6 KB.
+    let mut run = Run::new(1, 64 << 20, || ());
+    let mut bytes = 0;
+    for number in 0..40 * 1_024 {
+        let id = id(number, [250, 6][(number / 1_024 % 2) as usize]);
+        bytes += id.len();
+        let _ = run.call(|map| map.record(&id, ()));
+    }
+    let formula = (bytes + 40 * 1_024 * 30) as isize;
+    assert!(
+        run.held < formula * 5 / 4,
+        "{} bytes for {formula}",
+        run.held
+    );
+}
