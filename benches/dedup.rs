@@ -1,4 +1,5 @@
-//! Criterion benches of the dedup collections: one for each operation, to see what a change does to it.
+//! Criterion benches of the dedup collections: one for each operation, to see what a change does to
+//! it.
 //!
 //! `compare` measures against other crates, and in the steady state; these are for quick looks.
 
@@ -10,7 +11,8 @@ use std::time::Duration;
 use criterion::{BatchSize, BenchmarkGroup, Criterion, Throughput, measurement::WallTime};
 use leakproof::{Claim, Clock, DedupSet, unsync};
 
-/// Ids that the collections hold at most; several times as many are at hand, so that new ones evict old ones.
+/// Ids that the collections hold at most; several times as many are at hand, so that new ones evict
+/// old ones.
 const LIVE: usize = 200_000;
 const IDS: usize = 4 * LIVE;
 const BATCH: usize = 256;
@@ -131,7 +133,8 @@ fn shared(criterion: &mut Criterion) {
     });
 }
 
-/// Time for one insert by each of the threads: the same as with one thread where they do not hinder each other.
+/// Time for one insert by each of the threads: the same as with one thread where they do not hinder
+/// each other.
 fn threads(criterion: &mut Criterion) {
     let ids = Ids::new();
     let mut group = group(criterion, "shared, insert of new ids");
@@ -148,7 +151,7 @@ fn threads(criterion: &mut Criterion) {
     }
 }
 
-/// How long `threads` threads take for `each` inserts each, of ids from `first` on.
+/// Returns the time that `threads` threads take for `each` inserts each, of ids from `first` on.
 fn inserted_by(
     set: &DedupSet<str>,
     ids: &[String],

@@ -1,6 +1,7 @@
 //! `Clock`: the only source of time in the crate.
 //!
-//! Collections store times as nanoseconds since the clock's origin, in a `u64`. Readings saturate after 584 years.
+//! Collections store times as nanoseconds since the clock's origin, in a `u64`. Readings saturate
+//! after 584 years.
 
 use std::fmt;
 use std::sync::Arc;
@@ -10,15 +11,15 @@ use std::time::{Duration, Instant};
 /// Nanoseconds since a clock's origin.
 pub(crate) type Nanos = u64;
 
-/// Converts a duration, saturating at [`u64::MAX`]. As a limit, that value means "never".
+/// Converts a duration, saturating at [`u64::MAX`]. A limit of that value means "never".
 pub(crate) fn nanos(duration: Duration) -> Nanos {
     u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
 }
 
 /// A monotonic source of time. Clones share it.
 ///
-/// A collection reads the time only from the clock of its builder. Tests and replays of logs set the time with a
-/// [`ManualClock`]. Only a [`Sweeper`](crate::Sweeper) sleeps in real time.
+/// A collection reads the time only from the clock of its builder. Tests and replays of logs set
+/// the time with a [`ManualClock`]. Only a [`Sweeper`](crate::Sweeper) sleeps in real time.
 ///
 /// Readings never go backwards: a reading below an earlier one counts as the earlier one.
 ///
@@ -49,12 +50,13 @@ struct Custom {
 impl Clock {
     /// Returns the coarse monotonic clock of the operating system. This is the default.
     ///
-    /// A reading takes about 5 ns and has steps of a few milliseconds. In real time, an entry may live one step longer or
-    /// shorter than its ttl. In readings of this clock, the ttl is exact. Like [`Instant`], the clock stops on most systems
-    /// while the machine is suspended.
+    /// A reading takes about 5 ns and has steps of a few milliseconds. In real time, an entry may
+    /// live one step longer or shorter than its ttl. In readings of this clock, the ttl is exact.
+    /// Like [`Instant`], the clock stops on most systems while the machine is suspended.
     #[must_use]
     pub fn coarse() -> Self {
-        // `now` also stores the reading in a static, whose cache line all threads would contend for.
+        // `now` also stores the reading in a static, whose cache line all threads would contend
+        // for.
         Self {
             source: Source::Coarse(coarsetime::Instant::now_without_cache_update()),
         }
@@ -71,7 +73,8 @@ impl Clock {
 
     /// Returns a clock that calls `now` for the time since an arbitrary origin.
     ///
-    /// If `now` returns less than before, the clock stops until `now` has caught up. Readings saturate at 584 years.
+    /// If `now` returns less than before, the clock stops until `now` has caught up. Readings
+    /// saturate at 584 years.
     #[must_use]
     pub fn custom(now: impl Fn() -> Duration + Send + Sync + 'static) -> Self {
         Self {
@@ -120,8 +123,8 @@ impl Custom {
     #[inline(never)]
     fn nanos(&self) -> Nanos {
         let reading = nanos((self.now)());
-        // Relaxed: the latest reading guards no other data. It is only written if time has advanced, so that threads do
-        // not contend for its cache line.
+        // Relaxed: the latest reading guards no other data. It is only written if time has
+        // advanced, so that threads do not contend for its cache line.
         let latest = self.latest.load(Ordering::Relaxed);
         if reading <= latest {
             latest
@@ -152,7 +155,8 @@ impl fmt::Debug for Clock {
     }
 }
 
-/// A clock that only moves when it is set, for tests and for replays of logs. Clones share the time.
+/// A clock that only moves when it is set, for tests and for replays of logs. Clones share the
+/// time.
 ///
 /// ```
 /// use leakproof::{DedupSet, ManualClock};
@@ -195,7 +199,8 @@ impl ManualClock {
             });
     }
 
-    /// Sets the time since the origin. If it is set back, clocks made from it stay at their latest reading.
+    /// Sets the time since the origin. If it is set back, clocks made from it stay at their latest
+    /// reading.
     pub fn set(&self, to: Duration) {
         self.time.store(nanos(to), Ordering::Relaxed);
     }

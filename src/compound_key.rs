@@ -6,9 +6,10 @@ use std::ops::Deref;
 
 /// One byte key made of several parts, for collections keyed by `[u8]`.
 ///
-/// Each part is preceded by its length, so that `("ab", "c")` and `("a", "bc")` are different keys whatever the parts
-/// contain. An empty part is an error: an id without its chat would be taken for the same id from everywhere. Give a
-/// number as its bytes, `chat.to_be_bytes()`, and an id that may be missing as `id.unwrap_or_default()`.
+/// Each part is preceded by its length, so that `("ab", "c")` and `("a", "bc")` are different keys
+/// whatever the parts contain. An empty part is an error: an id without its chat would be taken for
+/// the same id from everywhere. Give a number as its bytes, `chat.to_be_bytes()`, and an id that
+/// may be missing as `id.unwrap_or_default()`.
 ///
 /// ```
 /// use leakproof::{CompoundKey, DedupSet};
@@ -37,7 +38,8 @@ impl CompoundKey {
     ///
     /// # Errors
     ///
-    /// [`EmptyPart`] names the first part that is empty. No parts at all count as the first one missing.
+    /// [`EmptyPart`] names the first part that is empty. No parts at all count as the first one
+    /// missing.
     pub fn new<P: AsRef<[u8]>>(parts: impl IntoIterator<Item = P>) -> Result<Self, EmptyPart> {
         let mut bytes = Vec::with_capacity(64);
         for (index, part) in parts.into_iter().enumerate() {
@@ -55,8 +57,8 @@ impl CompoundKey {
         }
     }
 
-    /// The parts of a key that was made by [`new`](Self::new), as when walking through a map. Of other bytes, what can
-    /// be read as parts.
+    /// Returns the parts of a key that [`new`](Self::new) made, for example during `for_each`. If
+    /// the bytes are not such a key, returns the parts that can be read.
     pub fn parts(mut key: &[u8]) -> impl Iterator<Item = &[u8]> {
         std::iter::from_fn(move || {
             let length = take_length(&mut key)?;
@@ -67,7 +69,8 @@ impl CompoundKey {
     }
 }
 
-/// Appends a length as LEB128: seven bits a byte, low bits first, the top bit says that more follow.
+/// Appends a length as LEB128: seven bits a byte, low bits first, the top bit says that more
+/// follow.
 fn push_length(bytes: &mut Vec<u8>, mut length: usize) {
     while length >= 0x80 {
         bytes.push(length as u8 | 0x80);

@@ -1,9 +1,7 @@
-//! Pages that say more than the crate's first one: how to choose, what is promised, what is not, what it costs, how it works.
-//!
-//! The text stands in the folder `docs` of the repository. Only `rustdoc` compiles this module.
+//! The pages of the folder `docs`. Only `rustdoc` compiles this module.
 
-/// Makes a module of a file. Files link to each other by file name, which is no address here, so the links' names are
-/// defined first: of two definitions the first counts.
+/// Makes a module of a file. Pages link to each other by file name, which rustdoc cannot resolve.
+/// So each link is defined first, and the first definition of a link counts.
 macro_rules! page {
     ($(#[$summary:meta])* $name:ident, $file:literal $(, $chart:literal)*) => {
         $(#[$summary])*
@@ -21,21 +19,21 @@ macro_rules! page {
 }
 
 page! {
-    /// Choosing a collection and its limits, and reading its figures on the health page.
+    /// How to choose a collection and its limits, and how to read its figures.
     guide, "../docs/guide.md"
 }
 page! {
-    /// Every promise, and the test that holds it.
+    /// Every promise with its tests.
     semantics, "../docs/semantics.md"
 }
 page! {
-    /// What does not hold, what is not kept, and how large things can get.
+    /// The limits of the promises, and the largest values.
     limitations, "../docs/limitations.md"
 }
 page! {
-    /// What was measured, against what, and how.
+    /// Measurements, and how they were made.
     ///
-    /// The charts stand here at the top; the text refers to them by their files.
+    /// The charts are at the top of the page. The text refers to their files.
     ///
     /// <style>.docblock img[src$=".svg"] { display: none }</style>
     performance, "../docs/performance.md",
@@ -43,6 +41,6 @@ page! {
     "../docs/lru-10k.svg", "../docs/lru-1m.svg", "../docs/lru-memory.svg"
 }
 page! {
-    /// The window, the slab and the slot, and how a call walks through them.
+    /// The data structures, and the path of a call through them.
     internals, "../docs/internals.md"
 }

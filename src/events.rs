@@ -1,8 +1,9 @@
 //! Structured events for operators, with the feature `tracing`.
 //!
-//! An event marks a change, not each occurrence: neither a storm of rejections nor a figure that swings around a
-//! threshold floods a log. Successful calls emit nothing. The crate holds no lock while it calls a subscriber. It catches
-//! and counts a panic in a subscriber, except while a config is read. Without the feature, events compile to nothing.
+//! An event marks a change, not each occurrence: neither a storm of rejections nor a figure that
+//! swings around a threshold floods a log. Successful calls emit nothing. The crate holds no lock
+//! while it calls a subscriber. It catches and counts a panic in a subscriber, except while a
+//! config is read. Without the feature, events compile to nothing.
 //!
 //! | target | level | emitted when | fields |
 //! | --- | --- | --- | --- |
@@ -14,10 +15,10 @@
 //! | `leakproof::config` | warn | a lenient reader replaces an invalid variable by its default, at each read | `variable`, `value`, `requirement` |
 //! | `leakproof::sweep` | debug | a background sweep freed entries | `collection`, `freed` |
 //!
-//! Limits and panics are detected by a sample of a `Monitor` or by a sweep of a [`Sweeper`](crate::Sweeper) that watches
-//! the collection. `collection` is the name under which it is watched. Collections that a builder's `sweep_every` watches
-//! are named `dedup`, `lru` or `listeners`, and emit no `leakproof::limit` events, because several collections share each
-//! name.
+//! Limits and panics are detected by a sample of a `Monitor` or by a sweep of a
+//! [`Sweeper`](crate::Sweeper) that watches the collection. `collection` is the name under which it
+//! is watched. Collections that a builder's `sweep_every` watches are named `dedup`, `lru` or
+//! `listeners`, and emit no `leakproof::limit` events, because several collections share each name.
 
 use std::fmt::Display;
 use std::panic::Location;
@@ -43,8 +44,8 @@ macro_rules! events {
     )*};
 }
 
-/// Emits an event whose level is known only at run time. `tracing` registers an event with its level at compile time, so
-/// each level needs an event of its own.
+/// Emits an event whose level is known only at run time. `tracing` registers an event with its
+/// level at compile time, so each level needs an event of its own.
 #[cfg(feature = "tracing")]
 macro_rules! event {
     ($level:expr, $target:literal, $($fields:tt)*) => {

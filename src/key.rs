@@ -7,19 +7,22 @@ use crate::dedup::DedupMap;
 use crate::dedup::log::columns::{ByteArena, KeyColumn, VecColumn};
 use crate::sweep::Sweep;
 
-/// A type that can be the key of a [`DedupMap`]: every `T: Hash + Eq + Clone`, and `str` and `[u8]`.
+/// A type that can be the key of a [`DedupMap`]: every `T: Hash + Eq + Clone`, and `str` and
+/// `[u8]`.
 ///
-/// Prefer `str` or `[u8]` for message ids. Their bytes are copied into a contiguous first-in-first-out arena, so an id of
-/// up to 255 bytes needs no allocation of its own. Other keys are cloned when they are stored.
+/// Prefer `str` or `[u8]` for message ids. Their bytes are copied into a contiguous
+/// first-in-first-out arena, so an id of up to 255 bytes needs no allocation of its own. Other keys
+/// are cloned when they are stored.
 ///
-/// `Hash`, `Eq` and `Clone` run while a shard is locked, and must not call back into the collection.
+/// `Hash`, `Eq` and `Clone` run while a shard is locked, and must not call back into the
+/// collection.
 pub trait Key: Hash + Eq {
     /// The storage of the keys of one block.
     #[doc(hidden)]
     type Column: KeyColumn<Self>;
 
-    /// Implements [`Watch`](crate::Watch) for `DedupMap`. It is a method of the key, because only an implementation knows
-    /// that the storage of a key that is `Send` is `Send` as well.
+    /// Implements [`Watch`](crate::Watch) for `DedupMap`. It is a method of the key, because only
+    /// an implementation knows that the storage of a key that is `Send` is `Send` as well.
     #[doc(hidden)]
     fn downgrade_to_sweep<V, S>(map: &DedupMap<Self, V, S>) -> Weak<dyn Sweep>
     where
@@ -63,7 +66,8 @@ mod sealed {
     impl Sealed for [u8] {}
 }
 
-/// A type that a batch of `K` keys can consist of: `&K`, `&&K`, and owned strings and byte vectors or references to them.
+/// A type that a batch of `K` keys can consist of: `&K`, `&&K`, and owned strings and byte vectors
+/// or references to them.
 #[diagnostic::on_unimplemented(
     message = "a batch of `{K}` keys cannot be made of `{Self}`",
     note = "pass references: `insert_batch(&ids)`"

@@ -8,9 +8,10 @@
 //! | [`LruCache`] | a `HashMap` used as a cache | entry bound, weight bound, ttl, idle timeout, removal |
 //! | [`ListenerRegistry`] | a `Vec<Box<dyn Fn>>` that gains a handler on every reconnect | guard, [`Scope`], owner, key, call limit, ttl, circuit breaker, bound |
 //!
-//! Every collection reports its size, the age of its oldest entry, and the removed entries by cause. Expiry is exact at
-//! every call and needs no background thread. No call resizes a table, drops a million entries or sweeps a collection in
-//! one go. The crate has no async runtime, no probabilistic decisions and no `unsafe`.
+//! Every collection reports its size, the age of its oldest entry, and the removed entries by
+//! cause. Expiry is exact at every call and needs no background thread. No call resizes a table,
+//! drops a million entries or sweeps a collection in one go. The crate has no async runtime, no
+//! probabilistic decisions and no `unsafe`.
 //!
 //! ```
 //! use leakproof::DedupSet;
@@ -28,13 +29,15 @@
 //! println!("{}", seen.stats());
 //! ```
 //!
-//! [`DedupMap::claim`] marks an id as in flight while its message is handled, so that a failed handler loses no message.
+//! [`DedupMap::claim`] marks an id as in flight while its message is handled, so that a failed
+//! handler loses no message.
 //!
 //! # Operations
 //!
 //! * [`Sweeper`]: frees expired entries in the background, also with `sweep_every` on a builder.
 //! * `Monitor` (feature `monitor`): use, growth, and findings before a limit is reached.
-//! * [`DedupConfig`], [`LruConfig`], [`RegistryConfig`]: options from environment variables or `serde`.
+//! * [`DedupConfig`], [`LruConfig`], [`RegistryConfig`]: options from environment variables or
+//!   `serde`.
 //! * [`Clock`] and [`ManualClock`]: the only source of time, and its fake for tests.
 //! * [`events`] (feature `tracing`): structured events for operators.
 //!
@@ -47,15 +50,17 @@
 //!
 //! # Features
 //!
-//! * `serde`: statistics, [`ListenerInfo`], [`RemovalCause`] and reports implement `Serialize`, configs `Deserialize`.
-//! * `queue`: listeners with a bounded queue, received from with or without async ([`ListenerBuilder`]`::queue`).
+//! * `serde`: statistics, [`ListenerInfo`], [`RemovalCause`] and reports implement `Serialize`,
+//!   configs `Deserialize`.
+//! * `queue`: listeners with a bounded queue, received from with or without async
+//!   ([`ListenerBuilder`]`::queue`).
 //! * `monitor`: `Monitor`.
 //! * `tracing`: [`events`].
 //! * `metrics`: gauges and counters of a `Monitor`, through the facade `metrics`.
 
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
-/// Compiles the examples of the README as tests. One of them needs `monitor`.
+/// Compiles the examples of the README as tests. An example needs `monitor`.
 #[cfg(all(doctest, feature = "monitor"))]
 #[doc = include_str!("../README.md")]
 struct Readme;

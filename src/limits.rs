@@ -176,7 +176,8 @@ impl<S> CommonOptions<S> {
         }
     }
 
-    /// Returns the validated number of shards. Defaults to the number that suits the machine, capped at `at_most`.
+    /// Returns the validated number of shards. Defaults to the number that suits the machine,
+    /// capped at `at_most`.
     pub(crate) fn shard_count(
         &self,
         bounds: impl IntoIterator<Item = usize>,

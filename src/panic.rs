@@ -18,14 +18,15 @@ pub(crate) fn catch_user_panic<R>(work: impl FnOnce() -> R) -> Option<R> {
 
 /// Drops a panic payload.
 fn discard(payload: Box<dyn Any + Send>) {
-    // A payload is a user's value, so its `Drop` may panic as well. The payload of that second panic is leaked:
-    // dropping it could panic again, and so on without end.
+    // A payload is a user's value, so its `Drop` may panic as well. The payload of that second
+    // panic is leaked: dropping it could panic again, and so on without end.
     if let Err(second) = catch_unwind(AssertUnwindSafe(|| drop(payload))) {
         forget(second);
     }
 }
 
-/// Keeps the first panic of several pieces of work that must all run. The panic resumes when all of them are done.
+/// Keeps the first panic of several pieces of work that must all run. The panic resumes when all of
+/// them are done.
 #[derive(Default)]
 pub(crate) struct FirstPanic(Option<Box<dyn Any + Send>>);
 

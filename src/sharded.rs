@@ -12,8 +12,9 @@ const PIECE: usize = 1024;
 
 /// Shards that are locked one at a time, each on cache lines of its own.
 ///
-/// Shard structs are `repr(C)`, frequently written fields first, next to the lock. This reduces the cache lines that
-/// move between cores. With two threads that share a cache it saves a seventh of a call.
+/// Shard structs are `repr(C)`, frequently written fields first, next to the lock. This reduces the
+/// cache lines that move between cores. With two threads that share a cache it saves a seventh of a
+/// call.
 pub(crate) struct Sharded<C> {
     shards: Box<[CachePadded<Mutex<C>>]>,
     /// The shard at which the next call of [`sweep_some`](Self::sweep_some) begins.

@@ -1,4 +1,5 @@
-//! Statistics: one struct for each kind of collection, and [`Usage`] as the view that they have in common.
+//! Statistics: one struct for each kind of collection, and [`Usage`] as the view that they have in
+//! common.
 
 use std::fmt;
 use std::time::Duration;
@@ -7,11 +8,11 @@ use crate::format::HumanDuration;
 
 /// The statistics of a [`DedupMap`](crate::DedupMap) or [`DedupSet`](crate::DedupSet).
 ///
-/// Reading them locks each shard once. Shards are read one after another, so the counters may differ slightly if other
-/// threads write at the same time.
+/// Reading them locks each shard once. Shards are read one after another, so the counters may
+/// differ slightly if other threads write at the same time.
 ///
-/// `Display` prints one line for a log. With the feature `serde` they serialize, durations as integer milliseconds
-/// (`ttl_ms`, `oldest_entry_age_ms`).
+/// `Display` prints one line for a log. With the feature `serde` they serialize, durations as
+/// integer milliseconds (`ttl_ms`, `oldest_entry_age_ms`).
 ///
 /// ```
 /// # use leakproof::DedupSet;
@@ -46,8 +47,8 @@ pub struct DedupStats {
     pub bytes: u64,
     /// The bound on `bytes`.
     pub max_bytes: Option<u64>,
-    /// The age of the youngest id that a bound evicted. Duplicates were recognised for at least this long. `None` if
-    /// nothing was evicted.
+    /// The age of the youngest id that a bound evicted. Duplicates were recognised for at least
+    /// this long. `None` if nothing was evicted.
     #[cfg_attr(
         feature = "serde",
         serde(rename = "shortest_window_ms", serialize_with = "optional_ms")
@@ -83,15 +84,17 @@ pub struct DedupStats {
 
 /// The statistics of an [`LruCache`](crate::LruCache).
 ///
-/// Reading them locks each shard once and takes one step for each expired entry that is still held. `Display` prints
-/// one line for a log. With the feature `serde` they serialize, durations as integer milliseconds.
+/// Reading them locks each shard once and takes one step for each expired entry that is still held.
+/// `Display` prints one line for a log. With the feature `serde` they serialize, durations as
+/// integer milliseconds.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
 pub struct CacheStats {
     /// The number of live entries.
     pub len: usize,
-    /// The bound on `len`. Without one of its own it equals `max_weight`, because each entry weighs at least 1.
+    /// The bound on `len`. Without one of its own it equals `max_weight`, because each entry weighs
+    /// at least 1.
     pub max_entries: usize,
     /// The largest number of entries that were held at once, summed over the shards.
     pub high_water: usize,
@@ -143,7 +146,8 @@ pub struct CacheStats {
 
 /// The statistics of a [`ListenerRegistry`](crate::ListenerRegistry).
 ///
-/// `Display` prints one line for a log. With the feature `serde` they serialize, durations as integer milliseconds.
+/// `Display` prints one line for a log. With the feature `serde` they serialize, durations as
+/// integer milliseconds.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
@@ -196,7 +200,8 @@ pub struct RegistryStats {
     pub calls: u64,
     /// Calls of listeners that returned a failure.
     pub failures: u64,
-    /// Listeners that an emit did not call: paused, filtered out, detached, or with an open breaker.
+    /// Listeners that an emit did not call: paused, filtered out, detached, or with an open
+    /// breaker.
     pub skipped: u64,
     /// Events that full queues dropped.
     pub dropped: u64,
@@ -232,7 +237,8 @@ impl CollectionKind {
     }
 }
 
-/// The view that the statistics of all collections have in common, for a [`Sweeper`](crate::Sweeper) or a `Monitor`.
+/// The view that the statistics of all collections have in common, for a
+/// [`Sweeper`](crate::Sweeper) or a `Monitor`.
 ///
 /// A collection of your own fills in what it has, starting from `Usage::default()`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -256,8 +262,8 @@ pub struct Usage {
     pub weight: Option<u64>,
     /// The bound on `weight`.
     pub max_weight: Option<u64>,
-    /// The age of the youngest entry that a bound evicted before its ttl ended. Only for collections whose purpose is
-    /// to keep each entry for its ttl.
+    /// The age of the youngest entry that a bound evicted before its ttl ended. Only for
+    /// collections whose purpose is to keep each entry for its ttl.
     pub shortest_window: Option<Duration>,
     /// The number of claims in flight.
     pub in_flight: Option<usize>,
@@ -265,7 +271,8 @@ pub struct Usage {
     pub max_in_flight: Option<usize>,
     /// The number of open circuit breakers.
     pub open_breakers: Option<usize>,
-    /// The options whose limit was reached since the collection was created, such as `"max_entries"`.
+    /// The options whose limit was reached since the collection was created, such as
+    /// `"max_entries"`.
     pub limits_reached: Vec<&'static str>,
     /// Every counter of the collection.
     pub counters: Vec<Counter>,

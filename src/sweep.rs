@@ -6,8 +6,8 @@ use crate::stats::Usage;
 
 /// A collection that frees expired entries in bounded pieces and reports its usage.
 ///
-/// The collections of this crate implement it internally. Implement it for a collection of your own to use it with a
-/// [`Sweeper`](crate::Sweeper) or a `Monitor`, and pass an `Arc` of it to `watch`.
+/// The collections of this crate implement it internally. Implement it for a collection of your own
+/// to use it with a [`Sweeper`](crate::Sweeper) or a `Monitor`, and pass an `Arc` of it to `watch`.
 pub trait Sweep: Send + Sync + 'static {
     /// Frees about `budget` entries.
     fn sweep_some(&self, budget: usize) -> Swept;
@@ -28,8 +28,8 @@ pub struct Swept {
 
 /// A handle on a collection that a [`Sweeper`](crate::Sweeper) or a `Monitor` can watch.
 ///
-/// The watcher holds the collection weakly, so that watching does not keep it alive. Implemented by the shared
-/// collections of this crate and by `Arc<T>` for each `T` that implements [`Sweep`].
+/// The watcher holds the collection weakly, so that watching does not keep it alive. Implemented by
+/// the shared collections of this crate and by `Arc<T>` for each `T` that implements [`Sweep`].
 pub trait Watch {
     /// Returns a weak reference to the collection that all clones of the handle share.
     fn downgrade_to_sweep(&self) -> Weak<dyn Sweep>;

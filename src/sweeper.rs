@@ -1,8 +1,8 @@
 //! `Sweeper`: a background thread that frees expired entries at intervals.
 //!
-//! Correctness never depends on a sweep: expiry is exact at every call. A sweep only returns memory while no calls
-//! arrive. The thread holds collections weakly, sleeps until the next deadline, works in bounded pieces and never keeps
-//! the process alive.
+//! Correctness never depends on a sweep: expiry is exact at every call. A sweep only returns memory
+//! while no calls arrive. The thread holds collections weakly, sleeps until the next deadline,
+//! works in bounded pieces and never keeps the process alive.
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BinaryHeap};
@@ -19,8 +19,8 @@ use crate::panic::catch_user_panic;
 use crate::sweep::{Sweep, Swept, Watch};
 use crate::sync::{Condvar, Mutex};
 
-/// The number of entries that one piece of a sweep frees. Between pieces the thread serves other collections and checks
-/// whether it should stop.
+/// The number of entries that one piece of a sweep frees. Between pieces the thread serves other
+/// collections and checks whether it should stop.
 const PIECE: usize = 8192;
 
 /// The smallest number of deadlines that is worth a search for dead collections.
@@ -28,17 +28,18 @@ const MIN_PURGE: usize = 64;
 
 /// A background thread that sweeps collections at intervals until it is dropped.
 ///
-/// The thread holds collections weakly and forgets those that were dropped. If several collections are due, it frees one
-/// piece of each in turn, so a large collection does not delay the others. Adding a collection, and choosing the next
-/// one, take logarithmic time.
+/// The thread holds collections weakly and forgets those that were dropped. If several collections
+/// are due, it frees one piece of each in turn, so a large collection does not delay the others.
+/// Adding a collection, and choosing the next one, take logarithmic time.
 ///
-/// The thread catches a panic in a sweep, for example in a value's `Drop`, and continues with the other collections. If
-/// two values of one piece panic in `Drop`, the second panic aborts the process. Dropping the sweeper stops the thread
-/// after at most one piece.
+/// The thread catches a panic in a sweep, for example in a value's `Drop`, and continues with the
+/// other collections. If two values of one piece panic in `Drop`, the second panic aborts the
+/// process. Dropping the sweeper stops the thread after at most one piece.
 ///
-/// Removal callbacks run on this thread for entries that a sweep removes. It is not part of an async runtime, so
-/// `tokio::spawn` panics there; an [event](crate::events) reports the first such panic. Send the entry through a channel,
-/// or capture a `tokio::runtime::Handle` and call its `spawn`:
+/// Removal callbacks run on this thread for entries that a sweep removes. It is not part of an
+/// async runtime, so `tokio::spawn` panics there; an [event](crate::events) reports the first such
+/// panic. Send the entry through a channel, or capture a `tokio::runtime::Handle` and call its
+/// `spawn`:
 ///
 /// ```
 /// use leakproof::{LruCache, RemovalCause};
@@ -94,7 +95,8 @@ type Deadline = (Duration, u64, TaskId);
 struct State {
     /// Ordered by name, so that `unwatch` finds all tasks of a name without a search.
     tasks: BTreeMap<TaskId, Task>,
-    /// The next deadline of each task. An entry whose task was removed is skipped when its deadline comes.
+    /// The next deadline of each task. An entry whose task was removed is skipped when its deadline
+    /// comes.
     deadlines: BinaryHeap<Reverse<Deadline>>,
     /// The number of deadlines at which `add` next searches for dead tasks.
     purge_at: usize,
@@ -145,7 +147,8 @@ impl Sweeper {
     ///
     /// # Panics
     ///
-    /// Panics if the operating system cannot start a thread. [`try_new`](Self::try_new) returns the error instead.
+    /// Panics if the operating system cannot start a thread. [`try_new`](Self::try_new) returns the
+    /// error instead.
     pub fn new() -> Self {
         match Self::try_new() {
             Ok(sweeper) => sweeper,
@@ -182,7 +185,8 @@ impl Sweeper {
         self.add(name, work, every, Reported::nothing());
     }
 
-    /// Stops sweeping all collections of a name, and returns `true` if there was one. A piece in progress is finished.
+    /// Stops sweeping all collections of a name, and returns `true` if there was one. A piece in
+    /// progress is finished.
     pub fn unwatch(&self, name: &str) -> bool {
         let mut state = self.shared.state.lock();
         let of_name: Vec<TaskId> = state
@@ -237,7 +241,8 @@ impl Drop for Sweeper {
         self.shared.state.lock().stopped = true;
         self.shared.changed.notify_one();
         if let Some(thread) = self.thread.take() {
-            // A collection may own its sweeper and be dropped on the thread itself, which cannot wait for its own end.
+            // A collection may own its sweeper and be dropped on the thread itself, which cannot
+            // wait for its own end.
             if thread.thread().id() != thread::current().id() {
                 // The thread catches every panic, so there is no error to report.
                 drop(thread.join());
@@ -270,8 +275,9 @@ impl State {
 
     /// Removes the tasks of dropped collections, and the deadlines of removed tasks.
     ///
-    /// Deadlines do this as well, but may be a day away. `add` calls this each time the number of deadlines has doubled,
-    /// so the cost per added task is constant and dead tasks never outnumber the live ones by much.
+    /// Deadlines do this as well, but may be a day away. `add` calls this each time the number of
+    /// deadlines has doubled, so the cost per added task is constant and dead tasks never outnumber
+    /// the live ones by much.
     fn purge(&mut self) {
         self.tasks.retain(|_, task| task.work.is_alive());
         let tasks = &self.tasks;
@@ -366,7 +372,8 @@ impl Shared {
 
     /// Schedules the next piece, or the next sweep if this one is finished.
     ///
-    /// If the sweep is finished, returns the number of freed entries and takes out the reported conditions.
+    /// If the sweep is finished, returns the number of freed entries and takes out the reported
+    /// conditions.
     fn schedule(&self, id: &TaskId, swept: Swept) -> Option<(usize, Option<Reported>)> {
         let mut state = self.state.lock();
         // `unwatch` may have removed the task during the piece.
@@ -450,7 +457,7 @@ fn global() -> Result<&'static Sweeper, BuildError> {
 
 /// Sweeps a collection on the process-wide sweeper if its builder's `sweep_every` is set.
 ///
-/// The name stands for all collections of a kind, so limits are not reported as events.
+/// The name is shared by all collections of a kind, so limits are not reported as events.
 pub(crate) fn watch_globally(
     kind: &str,
     collection: &impl Watch,
@@ -464,7 +471,8 @@ pub(crate) fn watch_globally(
     Ok(())
 }
 
-/// Runs periodic work on the process-wide sweeper if `every` is set, by the builder method of this name.
+/// Runs periodic work on the process-wide sweeper if `every` is set, by the builder method of this
+/// name.
 #[cfg(feature = "monitor")]
 pub(crate) fn run_globally(
     name: &str,

@@ -6,8 +6,9 @@
 //! RUSTFLAGS="--cfg loom" cargo test --release --test loom
 //! ```
 //!
-//! `Arc` is the standard library's in both builds if a `Weak` or a trait object is needed, because loom's `Arc` has
-//! neither. Models use neither the sweeper's thread nor timeouts, because loom cannot run them.
+//! `Arc` is the standard library's in both builds if a `Weak` or a trait object is needed, because
+//! loom's `Arc` has neither. Models use neither the sweeper's thread nor timeouts, because loom
+//! cannot run them.
 
 #[cfg(not(loom))]
 pub(crate) use parking_lot::{Condvar, Mutex, MutexGuard};
@@ -23,7 +24,8 @@ pub(crate) use loom::thread::{ThreadId, current as current_thread};
 #[cfg(loom)]
 pub(crate) use model::{Condvar, Mutex, MutexGuard};
 
-/// loom's locks with the interface of parking_lot's, which has no poisoning and waits on `&mut` guards.
+/// loom's locks with the interface of parking_lot's, which has no poisoning and waits on `&mut`
+/// guards.
 #[cfg(loom)]
 mod model {
     use std::fmt;

@@ -130,8 +130,8 @@ impl Service {
 
     /// Runs the work of a claim, and extends its lease until the work ends.
     ///
-    /// The lease expires if the work takes longer than `max_work`, because a handler that never ends
-    /// must not hold its claim forever.
+    /// The lease expires if the work takes longer than `max_work`, because a handler that never
+    /// ends must not hold its claim forever.
     pub(crate) async fn with_lease<T>(
         &self,
         ticket: &Ticket<'_, [u8], Reply>,

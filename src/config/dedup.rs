@@ -4,10 +4,12 @@ use std::time::Duration;
 
 use super::reader::{ENTRIES, FROM_1_MINUTE, FROM_1_SECOND, HOUR, Reader, Settings, WEIGHT};
 
-/// Options of a [`DedupMap`](crate::DedupMap), for [`DedupBuilder::config`](crate::DedupBuilder::config).
+/// Options of a [`DedupMap`](crate::DedupMap), for
+/// [`DedupBuilder::config`](crate::DedupBuilder::config).
 ///
-/// With the feature `serde`, it deserializes from a map of its fields. A duration is a number of milliseconds, or a text
-/// such as `"24h"` or `"1h30m"`. `null` and `"off"` disable an optional setting. Unknown fields are errors.
+/// With the feature `serde`, it deserializes from a map of its fields. A duration is a number of
+/// milliseconds, or a text such as `"24h"` or `"1h30m"`. `null` and `"off"` disable an optional
+/// setting. Unknown fields are errors.
 ///
 /// ```
 /// use leakproof::{DedupConfig, DedupSet};
@@ -29,7 +31,8 @@ pub struct DedupConfig {
     pub lease: Duration,
     /// The bound on claims in flight: up to 2<sup>28</sup>. Defaults to 10,000.
     pub max_in_flight: usize,
-    /// The number of shards: up to 4,096 and to the smallest bound. Defaults to the number that suits the machine.
+    /// The number of shards: up to 4,096 and to the smallest bound. Defaults to the number that
+    /// suits the machine.
     pub shards: Option<usize>,
     /// The interval of background sweeps: from 1 s to 100 years. Defaults to 1 h.
     pub sweep_every: Option<Duration>,

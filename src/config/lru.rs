@@ -4,11 +4,12 @@ use std::time::Duration;
 
 use super::reader::{ENTRIES, FROM_1_SECOND, HOUR, Reader, Settings, WEIGHT};
 
-/// Options of an [`LruCache`](crate::LruCache), for [`LruBuilder::config`](crate::LruBuilder::config).
+/// Options of an [`LruCache`](crate::LruCache), for
+/// [`LruBuilder::config`](crate::LruBuilder::config).
 ///
 /// Deserializes as [`DedupConfig`](crate::DedupConfig) does. A weight bound requires a
-/// [`weigher`](crate::LruBuilder::weigher), which only code can set: set one if operators may set the bound. Otherwise
-/// `build` returns [`NoWeigher`](crate::BuildError::NoWeigher).
+/// [`weigher`](crate::LruBuilder::weigher), which only code can set: set one if operators may set
+/// the bound. Otherwise `build` returns [`NoWeigher`](crate::BuildError::NoWeigher).
 ///
 /// ```
 /// use leakproof::{LruCache, LruConfig};
@@ -31,7 +32,8 @@ pub struct LruConfig {
     pub ttl: Option<Duration>,
     /// The time to live since the last access: from 1 s to 100 years. Defaults to off.
     pub idle_timeout: Option<Duration>,
-    /// The number of shards: up to 4,096 and to the smallest bound. Defaults to the number that suits the machine.
+    /// The number of shards: up to 4,096 and to the smallest bound. Defaults to the number that
+    /// suits the machine.
     pub shards: Option<usize>,
     /// The interval of background sweeps: from 1 s to 100 years. Defaults to 1 h.
     pub sweep_every: Option<Duration>,

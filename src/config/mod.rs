@@ -1,4 +1,5 @@
-//! Options that operators set: plain structs, read from environment variables or deserialized with `serde`.
+//! Options that operators set: plain structs, read from environment variables or deserialized with
+//! `serde`.
 
 mod dedup;
 mod lru;
@@ -33,7 +34,8 @@ pub struct ConfigError {
     pub variable: String,
     /// The invalid value.
     pub value: String,
-    /// The requirement that the value does not meet, such as `"must be between 1 and 4096, or off"`.
+    /// The requirement that the value does not meet, such as `"must be between 1 and 4096, or
+    /// off"`.
     pub requirement: String,
 }
 
@@ -55,12 +57,13 @@ fn from_process(name: &str) -> Option<String> {
 macro_rules! config {
     ($config:ty) => {
         impl $config {
-            /// Reads environment variables. The name of a variable is `prefix`, `_` and the field in capitals, with `_MS`
-            /// for a duration: `WA_TTL_MS`.
+            /// Reads environment variables. The name of a variable is `prefix`, `_` and the field
+            /// in capitals, with `_MS` for a duration: `WA_TTL_MS`.
             ///
-            /// A value is a whole number; durations are in milliseconds. An absent variable leaves the default. An empty
-            /// one is an error. `off` disables an optional setting. Other variables are not read, so a misspelled name
-            /// has no effect: log the config at startup.
+            /// A value is a whole number; durations are in milliseconds. An absent variable leaves
+            /// the default. An empty one is an error. `off` disables an optional setting. Other
+            /// variables are not read, so a misspelled name has no effect: log the config at
+            /// startup.
             ///
             /// # Errors
             ///
@@ -69,7 +72,8 @@ macro_rules! config {
                 Self::from_lookup(prefix, super::from_process)
             }
 
-            /// Reads environment variables, and keeps the default of an invalid one. Returns all errors.
+            /// Reads environment variables, and keeps the default of an invalid one. Returns all
+            /// errors.
             ///
             /// With the feature `tracing`, each error is also an [event](crate::events).
             #[must_use]
@@ -77,7 +81,8 @@ macro_rules! config {
                 Self::from_lookup_lenient(prefix, super::from_process)
             }
 
-            /// Reads variables from `lookup`, which receives full names, as [`from_env`](Self::from_env) does.
+            /// Reads variables from `lookup`, which receives full names, as
+            /// [`from_env`](Self::from_env) does.
             ///
             /// # Errors
             ///

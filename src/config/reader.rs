@@ -165,7 +165,8 @@ impl<'a> Reader<'a> {
         });
     }
 
-    /// Returns `true` if the setting accepts durations such as `24h`. The name of a variable states its unit instead.
+    /// Returns `true` if the setting accepts durations such as `24h`. The name of a variable states
+    /// its unit instead.
     fn takes_texts<V: Value>(&self) -> bool {
         V::IS_DURATION && !matches!(self.source, Source::Variables { .. })
     }

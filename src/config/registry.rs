@@ -19,10 +19,11 @@ pub struct RegistryConfig {
     pub overflow: Overflow,
     /// The time to live of a listener: from 1 s to 100 years. Defaults to off.
     pub ttl: Option<Duration>,
-    /// The failures in a row after which the circuit breaker opens. Defaults to off: there is no breaker.
+    /// The failures in a row after which the circuit breaker opens. Defaults to off: there is no
+    /// breaker.
     pub breaker_failures: Option<u32>,
-    /// The time after which an open breaker lets one call through: from 1 s to 100 years. Requires `breaker_failures`.
-    /// Defaults to off: the breaker detaches the listener.
+    /// The time after which an open breaker lets one call through: from 1 s to 100 years. Requires
+    /// `breaker_failures`. Defaults to off: the breaker detaches the listener.
     pub breaker_retry: Option<Duration>,
     /// The interval of background sweeps: from 1 s to 100 years. Defaults to 1 h.
     pub sweep_every: Option<Duration>,

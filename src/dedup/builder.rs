@@ -17,8 +17,8 @@ use crate::key::{ByteKey, Key};
 use crate::limits::{self, BuildError, CommonOptions};
 use crate::sharded::{Sharded, share_of_count};
 
-/// The largest number of entries in a shard. The index tells 2<sup>30</sup> numbers apart, and a log takes up to 2.3
-/// numbers per entry.
+/// The largest number of entries in a shard. The index tells 2<sup>30</sup> numbers apart, and a
+/// log takes up to 2.3 numbers per entry.
 const MAX_ENTRIES_PER_SHARD: usize = 1 << 28;
 /// By default, no shard has a smaller share of the bounds, so small maps have one shard.
 const MIN_ENTRIES_PER_SHARD: usize = 4096;
@@ -131,8 +131,8 @@ macro_rules! setters {
         impl<K: ?Sized + Key $(, $parameter)+> $Builder<K $(, $parameter)+> {
             /// Sets all options that the config has. Later calls replace them.
             ///
-            /// `max_bytes` is ignored unless keys are `str` or `[u8]`. A single-threaded collection has neither shards
-            /// nor a background thread.
+            /// `max_bytes` is ignored unless keys are `str` or `[u8]`. A single-threaded collection
+            /// has neither shards nor a background thread.
             #[must_use]
             pub fn config(mut self, config: &DedupConfig) -> Self {
                 self.options.config(config, K::Column::WEIGHS);
@@ -153,11 +153,12 @@ macro_rules! setters {
                 self
             }
 
-            /// Sets the largest sum of the keys' bytes, including keys in flight. Defaults to no bound.
+            /// Sets the largest sum of the keys' bytes, including keys in flight. Defaults to no
+            /// bound.
             ///
-            /// A key that alone exceeds its shard's share is not stored. Nor is a key for which the ids in flight leave
-            /// no room, because no bound evicts them. By default, no shard has a share below 1 MiB unless there is only
-            /// one.
+            /// A key that alone exceeds its shard's share is not stored. Nor is a key for which the
+            /// ids in flight leave no room, because no bound evicts them. By default, no shard has
+            /// a share below 1 MiB unless there is only one.
             #[must_use]
             pub fn max_bytes(mut self, max: usize) -> Self
             where
@@ -203,17 +204,17 @@ macro_rules! shared_setters {
         impl<K: ?Sized + Key $(, $parameter)+> $Builder<K $(, $parameter)+> {
             /// Sets the number of independently locked shards.
             ///
-            /// Defaults to a number that suits the machine's cores, with at least 4,096 entries per shard. The bounds are
-            /// divided exactly among the shards, so a shard may evict when the whole is not quite full. With one shard,
-            /// eviction is in global order.
+            /// Defaults to a number that suits the machine's cores, with at least 4,096 entries per
+            /// shard. The bounds are divided exactly among the shards, so a shard may evict when
+            /// the whole is not quite full. With one shard, eviction is in global order.
             #[must_use]
             pub fn shards(mut self, shards: usize) -> Self {
                 self.options.common.shards = Some(shards);
                 self
             }
 
-            /// Lets a process-wide background thread free expired entries at this interval. Defaults to no background
-            /// thread: later writes free expired entries, a few per call.
+            /// Lets a process-wide background thread free expired entries at this interval.
+            /// Defaults to no background thread: later writes free expired entries, a few per call.
             #[must_use]
             pub fn sweep_every(mut self, every: Duration) -> Self {
                 self.options.common.sweep_every = Some(every);
@@ -267,8 +268,8 @@ impl<K: ?Sized + Key, V> DedupBuilder<K, V> {
 impl<K: ?Sized + Key, V, S> DedupBuilder<K, V, S> {
     /// Sets the hasher. Defaults to [`DefaultHashBuilder`]. Clones must hash alike.
     ///
-    /// If a hasher gives many keys one hash, each call takes time in proportion to the number of these keys, as with
-    /// `HashMap`.
+    /// If a hasher gives many keys one hash, each call takes time in proportion to the number of
+    /// these keys, as with `HashMap`.
     #[must_use]
     pub fn hasher<T>(self, hasher: T) -> DedupBuilder<K, V, T> {
         DedupBuilder {
@@ -351,7 +352,8 @@ impl<K: ?Sized + Key, S> DedupSetBuilder<K, S> {
 pub(super) mod single {
     use super::*;
 
-    /// Builds an [`unsync::DedupMap`](crate::unsync::DedupMap): see [`DedupBuilder`](crate::DedupBuilder).
+    /// Builds an [`unsync::DedupMap`](crate::unsync::DedupMap): see
+    /// [`DedupBuilder`](crate::DedupBuilder).
     pub struct DedupBuilder<K: ?Sized + Key, V, S = DefaultHashBuilder> {
         options: Options<S>,
         stored: PhantomData<fn(&K) -> V>,
@@ -394,7 +396,8 @@ pub(super) mod single {
         }
     }
 
-    /// Builds an [`unsync::DedupSet`](crate::unsync::DedupSet): see [`DedupBuilder`](crate::DedupBuilder).
+    /// Builds an [`unsync::DedupSet`](crate::unsync::DedupSet): see
+    /// [`DedupBuilder`](crate::DedupBuilder).
     pub struct DedupSetBuilder<K: ?Sized + Key, S = DefaultHashBuilder> {
         options: Options<S>,
         stored: PhantomData<fn(&K)>,

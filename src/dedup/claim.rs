@@ -23,8 +23,8 @@ pub enum Recorded<V> {
     },
     /// The id is claimed. Nothing was recorded.
     InFlight,
-    /// The id is new, but was not recorded: its key alone exceeds `max_bytes`, or the keys in flight leave no room for
-    /// it. Its next delivery is new again.
+    /// The id is new, but was not recorded: its key alone exceeds `max_bytes`, or the keys in
+    /// flight leave no room for it. Its next delivery is new again.
     Rejected {
         /// The value that was passed.
         value: V,
@@ -49,7 +49,8 @@ pub enum Claim<T, V> {
         /// The value that was recorded with it.
         value: V,
     },
-    /// `max_in_flight` ids are in flight, or their keys leave no room within `max_bytes`. Shed the load, or wait.
+    /// `max_in_flight` ids are in flight, or their keys leave no room within `max_bytes`. Shed the
+    /// load, or wait.
     Full,
 }
 
@@ -67,8 +68,9 @@ impl<T, V> Claim<T, V> {
 
 /// The error of a commit or an extension after the lease has expired.
 ///
-/// Nothing was changed: another caller may be handling the id, or may have handled it. The error gives the value back.
-/// If the work was done, [`record`](DedupMap::record) the value: see [`Ticket::commit`].
+/// Nothing was changed: another caller may be handling the id, or may have handled it. The error
+/// gives the value back. If the work was done, [`record`](DedupMap::record) the value: see
+/// [`Ticket::commit`].
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub struct LeaseExpired<V = ()> {
     /// The value that was to be recorded.
@@ -89,10 +91,11 @@ impl<V> fmt::Display for LeaseExpired<V> {
 
 impl<V> Error for LeaseExpired<V> {}
 
-/// A claim on an id in a single-threaded map. Pass it to `commit` or `release`; otherwise the id stays in flight until
-/// its lease expires.
+/// A claim on an id in a single-threaded map. Pass it to `commit` or `release`; otherwise the id
+/// stays in flight until its lease expires.
 ///
-/// Pass a token only to the map that issued it. Another map with the same hasher may mistake it for one of its own.
+/// Pass a token only to the map that issued it. Another map with the same hasher may mistake it for
+/// one of its own.
 #[derive(Debug)]
 #[must_use = "the id stays in flight for the whole lease unless the token is committed or released"]
 pub struct Token {
@@ -111,8 +114,9 @@ impl Token {
 
 /// A claim on an id in a [`DedupMap`]. Commit it when the id has been handled.
 ///
-/// A ticket that is dropped without a commit, by an early return, a panic or a cancelled future, releases the id, so
-/// that the next delivery is handled. When its lease expires, the ticket is void and the id can be claimed again.
+/// A ticket that is dropped without a commit, by an early return, a panic or a cancelled future,
+/// releases the id, so that the next delivery is handled. When its lease expires, the ticket is
+/// void and the id can be claimed again.
 #[must_use = "a ticket releases its id when it is dropped"]
 pub struct Ticket<'a, K: ?Sized + Key, V, S: BuildHasher = DefaultHashBuilder> {
     map: Map<'a, K, V, S>,
@@ -143,8 +147,8 @@ impl<'a, K: ?Sized + Key, V, S: BuildHasher> Ticket<'a, K, V, S> {
     ///
     /// # Errors
     ///
-    /// Returns [`LeaseExpired`] with the value if the lease has expired. Nothing is changed then, and the next delivery
-    /// is handled again. If the work was done, record its value:
+    /// Returns [`LeaseExpired`] with the value if the lease has expired. Nothing is changed then,
+    /// and the next delivery is handled again. If the work was done, record its value:
     ///
     /// ```
     /// use leakproof::{Claim, DedupMap, ManualClock, Recorded};
@@ -182,8 +186,8 @@ impl<'a, K: ?Sized + Key, V, S: BuildHasher> Ticket<'a, K, V, S> {
 
     /// Lets the lease end `duration` from now, or when it would end anyway if that is later.
     ///
-    /// Call it from time to time during work that takes longer than the lease. An extended claim takes about 100 bytes
-    /// more.
+    /// Call it from time to time during work that takes longer than the lease. An extended claim
+    /// takes about 100 bytes more.
     ///
     /// ```
     /// use leakproof::{Claim, DedupSet, ManualClock};
@@ -222,8 +226,8 @@ impl<'a, K: ?Sized + Key, V, S: BuildHasher> Ticket<'a, K, V, S> {
         self.map().claimed_key(self.token.as_ref()?)
     }
 
-    /// Returns `false` if the key alone exceeds `max_bytes`. Such an id is not in flight: every claim on it is fresh, its
-    /// lease never expires, and `commit` records nothing.
+    /// Returns `false` if the key alone exceeds `max_bytes`. Such an id is not in flight: every
+    /// claim on it is fresh, its lease never expires, and `commit` records nothing.
     #[must_use]
     pub fn is_stored(&self) -> bool {
         self.token.as_ref().is_some_and(Token::is_stored)
@@ -264,8 +268,8 @@ impl<K: ?Sized + Key, S: BuildHasher> SetTicket<'_, K, S> {
     ///
     /// # Errors
     ///
-    /// Returns [`LeaseExpired`] if the lease has expired. Nothing is changed then. If the work was done, `insert` the
-    /// id.
+    /// Returns [`LeaseExpired`] if the lease has expired. Nothing is changed then. If the work was
+    /// done, `insert` the id.
     pub fn commit(self) -> Result<(), LeaseExpired> {
         self.0.commit(())
     }
@@ -273,7 +277,8 @@ impl<K: ?Sized + Key, S: BuildHasher> SetTicket<'_, K, S> {
     /// Releases the id, like dropping the ticket. Its next delivery is fresh.
     pub fn release(self) {}
 
-    /// Lets the lease end `duration` from now, or when it would end anyway if that is later: see [`Ticket::extend`].
+    /// Lets the lease end `duration` from now, or when it would end anyway if that is later: see
+    /// [`Ticket::extend`].
     ///
     /// # Errors
     ///

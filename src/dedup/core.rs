@@ -1,8 +1,8 @@
 //! `Core`: one shard's ids, or those of a single-threaded map, without clock, hasher or lock.
 //!
-//! Methods take the time and the hash of the key, and leave what they removed for the caller to drop without a lock:
-//! see [`take_drops`](Core::take_drops). Every method that writes first expires what is due, so that everything in the
-//! logs is live from there on.
+//! Methods take the time and the hash of the key, and leave what they removed for the caller to
+//! drop without a lock: see [`take_drops`](Core::take_drops). Every method that writes first
+//! expires what is due, so that everything in the logs is live from there on.
 
 use std::hash::BuildHasher;
 use std::mem::take;
@@ -58,7 +58,7 @@ struct Counts {
     claims_rejected: u64,
 }
 
-/// What was removed and is still to be dropped.
+/// Removed keys and values, to be dropped after the lock is released.
 pub(super) struct Drops<K: ?Sized + Key, V> {
     recorded: DeferredDrops<K, V>,
     in_flight: super::in_flight::Drops<K>,
@@ -76,7 +76,8 @@ impl<K: ?Sized + Key, V> Default for Drops<K, V> {
 /// The result of a record or a claim, before any value is cloned.
 pub(super) enum Outcome<T> {
     Fresh(T),
-    /// The age is not part of it: to read the time is another cache miss, which `insert` does not need.
+    /// The age is not part of it: to read the time is another cache miss, which `insert` does not
+    /// need.
     Duplicate(Seq),
     InFlight {
         since: Duration,
@@ -123,8 +124,8 @@ impl<K: ?Sized + Key, V> Core<K, V> {
         self.counts.shortest_window = self.counts.shortest_window.min(now - time);
     }
 
-    /// Evicts until there is room for this many more entries and bytes beside the ids in flight. Returns `false` if
-    /// these leave no room.
+    /// Evicts until there is room for this many more entries and bytes in addition to the ids in
+    /// flight. Returns `false` if these leave no room.
     #[inline]
     fn make_room(&mut self, now: Nanos, entries: usize, bytes: u64) -> bool {
         if self.limits.max_bytes.is_some() && !self.make_room_for_bytes(now, bytes) {
@@ -143,7 +144,8 @@ impl<K: ?Sized + Key, V> Core<K, V> {
             return false;
         };
         let before = self.counts.evicted;
-        // Among keys of similar length, one or two have to go. For a much longer key it may be thousands.
+        // Among keys of similar length, one or two have to go. For a much longer key it may be
+        // thousands.
         for _ in 0..4 {
             if self.recorded.settled_bytes() <= left {
                 break;
@@ -301,8 +303,8 @@ impl<K: ?Sized + Key, V> Core<K, V> {
         self.latest
     }
 
-    /// Runs before every write: expires what is due, and does a bounded part of the pending work. Returns the
-    /// effective time.
+    /// Runs before every write: expires what is due, and does a bounded part of the pending work.
+    /// Returns the effective time.
     #[inline]
     fn prepare_write(&mut self, now: Nanos, hasher: &impl BuildHasher) -> Nanos {
         self.latest = self.latest.max(now);
@@ -333,8 +335,8 @@ impl<K: ?Sized + Key, V> Core<K, V> {
         })
     }
 
-    /// Records an id, unless it is recorded or in flight. Takes the value if it is stored; otherwise the value stays
-    /// with the caller, who drops it without a lock.
+    /// Records an id, unless it is recorded or in flight. Takes the value if it is stored;
+    /// otherwise the value stays with the caller, who drops it without a lock.
     #[inline]
     pub(super) fn record(
         &mut self,
@@ -406,7 +408,8 @@ impl<K: ?Sized + Key, V> Core<K, V> {
 
     /// Claims an id, unless it is recorded or in flight.
     ///
-    /// Does not count a claim that finds no room, because leases that expired in other shards may make some.
+    /// Does not count a claim that finds no room, because leases that expired in other shards may
+    /// make some.
     pub(super) fn claim(
         &mut self,
         now: Nanos,
@@ -436,7 +439,8 @@ impl<K: ?Sized + Key, V> Core<K, V> {
         })
     }
 
-    /// Records a claimed id. Returns `false` if its lease has expired. Takes the value if it is stored.
+    /// Records a claimed id. Returns `false` if its lease has expired. Takes the value if it is
+    /// stored.
     pub(super) fn commit(
         &mut self,
         now: Nanos,
@@ -472,8 +476,8 @@ impl<K: ?Sized + Key, V> Core<K, V> {
         self.counts.released += u64::from(released);
     }
 
-    /// Lets a lease end `duration` from now, or when it would end anyway if that is later. Returns `false` if it has
-    /// expired.
+    /// Lets a lease end `duration` from now, or when it would end anyway if that is later. Returns
+    /// `false` if it has expired.
     pub(super) fn extend(
         &mut self,
         now: Nanos,
@@ -527,8 +531,9 @@ impl<K: ?Sized + Key> Core<K, ()> {
 
 /// The progress of an iteration, and the state at which it began.
 ///
-/// An iteration ends at the first entry that was recorded after it began. Otherwise it might never catch up. An entry's
-/// time tells this, because compaction changes numbers, and its number does while the clock stands still.
+/// An iteration ends at the first entry that was recorded after it began. Otherwise it might never
+/// catch up. An entry's time tells this, because compaction changes numbers, and its number does
+/// while the time does not change.
 #[derive(Clone)]
 pub(super) struct Cursor {
     next: Option<Seq>,

@@ -1,8 +1,8 @@
 //! `InFlight`: claimed ids.
 //!
-//! Claims are kept apart from the recorded ids, so no bound evicts them. Most are in a log whose time to live is the
-//! lease. A claim whose lease was extended ends out of order, so it moves to a second log that expires nothing by
-//! itself, and a map orders the ends of these leases.
+//! Claims are kept apart from the recorded ids, so no bound evicts them. Most are in a log whose
+//! time to live is the lease. A claim whose lease was extended ends out of order, so it moves to a
+//! second log that expires nothing by itself, and a map orders the ends of these leases.
 
 use std::collections::BTreeMap;
 use std::hash::BuildHasher;
@@ -14,7 +14,8 @@ use crate::clock::Nanos;
 use crate::key::Key;
 use crate::sync::atomic::{AtomicUsize, Ordering};
 
-/// Extended leases that one call expires. The rest is treated as expired, and removed by the next calls.
+/// Extended leases that one call expires. The rest is treated as expired, and removed by the next
+/// calls.
 const EXPIRED: usize = 32;
 
 #[repr(C)]
@@ -46,7 +47,7 @@ enum Place {
     Extended(Seq),
 }
 
-/// What was removed and is still to be dropped.
+/// Removed keys, to be dropped after the lock is released.
 pub(super) struct Drops<K: ?Sized + Key> {
     leased: DeferredDrops<K, u64>,
     extended: DeferredDrops<K, ExtendedClaim>,
@@ -112,8 +113,8 @@ impl<K: ?Sized + Key> InFlight<K> {
         self.leased.settled_bytes() + extended.map_or(0, |extended| extended.log.settled_bytes())
     }
 
-    /// Returns the number of claims that are live at `now`, and the bytes of their keys. Takes a step for each extended
-    /// lease that has expired since the last write.
+    /// Returns the number of claims that are live at `now`, and the bytes of their keys. Takes a
+    /// step for each extended lease that has expired since the last write.
     pub(super) fn live_at(&self, now: Nanos) -> (usize, u64) {
         let (live, bytes, _) = self.leased.live_at(now);
         let Some(extended) = &self.extended else {
@@ -201,7 +202,8 @@ impl<K: ?Sized + Key> InFlight<K> {
         true
     }
 
-    /// Lets a lease end at `until`, or when it would end anyway if that is later. Returns `false` if it has expired.
+    /// Lets a lease end at `until`, or when it would end anyway if that is later. Returns `false`
+    /// if it has expired.
     pub(super) fn extend(
         &mut self,
         now: Nanos,
@@ -249,7 +251,8 @@ impl<K: ?Sized + Key> InFlight<K> {
                 .is_some_and(|extended| extended.is_due(now))
     }
 
-    /// Removes claims whose lease has expired, and returns their number. Removes at most 32 extended ones.
+    /// Removes claims whose lease has expired, and returns their number. Removes at most 32
+    /// extended ones.
     ///
     /// So if more are left, there are at least 32 free permits.
     pub(super) fn expire(
@@ -352,7 +355,8 @@ impl<K: ?Sized + Key> Extended<K> {
     }
 }
 
-/// Returns `true` if a lease that ends at `until` has not expired. A lease until `Nanos::MAX` never does.
+/// Returns `true` if a lease that ends at `until` has not expired. A lease until `Nanos::MAX` never
+/// does.
 fn is_live(until: Nanos, now: Nanos) -> bool {
     until > now || until == Nanos::MAX
 }

@@ -1,6 +1,7 @@
 //! `for_each`: iterates over all shards at once, in order of age.
 //!
-//! Copies a few entries of a shard under its lock and calls back without it, so that the callback may use the map.
+//! Copies a few entries of a shard under its lock and calls back without it, so that the callback
+//! may use the map.
 
 use std::borrow::Borrow;
 use std::collections::VecDeque;
@@ -23,10 +24,11 @@ struct Part<K: ?Sized + ToOwned, V> {
 impl<K: ?Sized + Key + ToOwned, V: Clone, S> DedupMap<K, V, S> {
     /// Calls `visit` with every live id, its value and its age, oldest first.
     ///
-    /// Ends even if ids are recorded all the time, because it visits none that was recorded after it began. An id that is
-    /// removed in the meantime may be visited or not. If many are removed, an id may be visited twice, and an id that was
-    /// recorded in the clock step in which the iteration began may be missed. Locks a shard for 64 entries at a time,
-    /// which it clones. `visit` is called without a lock.
+    /// Ends even if ids are recorded all the time, because it visits none that was recorded after
+    /// it began. An id that is removed in the meantime may be visited or not. If many are removed,
+    /// an id may be visited twice, and an id that was recorded in the clock step in which the
+    /// iteration began may be missed. Locks a shard for 64 entries at a time, which it clones.
+    /// `visit` is called without a lock.
     pub fn for_each(&self, mut visit: impl FnMut(&K, &V, Duration)) {
         let now = self.now();
         let mut parts: Vec<Part<K, V>> = self

@@ -1,7 +1,7 @@
 //! `DedupMap`: shards of the core behind `&self`.
 //!
-//! A thin shell: it reads the clock, hashes the key, locks the shard, calls the core, and drops what was removed after
-//! it has released the lock.
+//! A thin shell: it reads the clock, hashes the key, locks the shard, calls the core, and drops
+//! what was removed after it has released the lock.
 
 use std::fmt;
 use std::hash::BuildHasher;
@@ -22,54 +22,59 @@ use crate::sweep::{Sweep, Swept, Watch};
 
 /// Remembers ids for a time, up to a bound, with a value for each.
 ///
-/// It replaces a `HashSet` of message ids that is never pruned. [`DedupSet`](crate::DedupSet) is the same without
-/// values. Clones are handles on the same map.
+/// It replaces a `HashSet` of message ids that is never pruned. [`DedupSet`](crate::DedupSet) is
+/// the same without values. Clones are handles on the same map.
 ///
-/// An id recorded at `t` is a duplicate in `[t, t + ttl)` and new from `t + ttl` on, independent of any sweep, unless a
-/// bound evicted it. Every such eviction is counted, and the shortest window that it caused is reported in
-/// [`DedupStats`].
+/// An id recorded at `t` is a duplicate in `[t, t + ttl)` and new from `t + ttl` on, independent of
+/// any sweep, unless a bound evicted it. Every such eviction is counted, and the shortest window
+/// that it caused is reported in [`DedupStats`].
 ///
 /// # Cost
 ///
 /// A new id costs about one cache miss. A batch overlaps the misses.
 ///
-/// No call does more than a small constant number of entries' worth of work, except `clear`, `for_each` and `Drop`: the
-/// index is resized a few entries per call, and a million ids that expire at once are freed in blocks of 1,024. A call
-/// that adds a key of `n` bytes may do work in proportion to `n`.
+/// No call does more than a small constant number of entries' worth of work, except `clear`,
+/// `for_each` and `Drop`: the index is resized a few entries per call, and a million ids that
+/// expire at once are freed in blocks of 1,024. A call that adds a key of `n` bytes may do work in
+/// proportion to `n`.
 ///
 /// # Memory
 ///
 /// A map at its bound takes, as counted by the allocator and to within a tenth:
 ///
 /// * **`ids × (key + value + 17)` bytes** if keys are `str` or `[u8]`, where `key` is their length;
-/// * **`ids × (key + value + 15)` bytes** if they have another type, where `key` is its size; what keys and values own
-///   comes on top.
+/// * **`ids × (key + value + 15)` bytes** if they have another type, where `key` is its size; what
+///   keys and values own comes on top.
 ///
-/// So a million ids of 45 bytes take about 62 MB. 5 of the 17 bytes are the index, 8 the time. Below its bound, a map's
-/// index is larger than necessary: by up to 7 bytes per id, and by up to 12 while it is resized.
+/// So a million ids of 45 bytes take about 62 MB. 5 of the 17 bytes are the index, 8 the time.
+/// Below its bound, a map's index is larger than necessary: by up to 7 bytes per id, and by up to
+/// 12 while it is resized.
 ///
 /// In the worst case, after any sequence of calls, a map holds at most
 ///
 /// **`1.25 × (ids × (value + 30) + bytes)` and a constant**
 ///
-/// where `ids` and `bytes` are the largest number of live ids and the largest sum of the lengths of their keys within the
-/// last `ids / 4` calls that write; they never exceed the bounds of the map. The constant is six blocks of 1,024 entries
-/// and 64 KiB per shard: `6,144 × (key + value + 15)` bytes, where `key` is the longest key, at most 255. Ids in flight
-/// have a constant of their own, with a value of 8 bytes, and so have ids whose lease was extended, with 24. A key of
-/// more than 255 bytes has an allocation of its own and counts for 24 bytes more. A sweep frees all that can be freed: it
-/// leaves the memory of at most one removed id per 32 live ids, and of 1,024 more.
+/// where `ids` and `bytes` are the largest number of live ids and the largest sum of the lengths of
+/// their keys within the last `ids / 4` calls that write; they never exceed the bounds of the map.
+/// The constant is six blocks of 1,024 entries and 64 KiB per shard: `6,144 × (key + value + 15)`
+/// bytes, where `key` is the longest key, at most 255. Ids in flight have a constant of their own,
+/// with a value of 8 bytes, and so have ids whose lease was extended, with 24. A key of more than
+/// 255 bytes has an allocation of its own and counts for 24 bytes more. A sweep frees all that can
+/// be freed: it leaves the memory of at most one removed id per 32 live ids, and of 1,024 more.
 ///
-/// An id in flight takes what an id with a value of 8 bytes takes. An empty map takes next to nothing, and a map with one
-/// id about 15 KB, so one map with [`CompoundKey`](crate::CompoundKey)s is better than many small maps.
+/// An id in flight takes what an id with a value of 8 bytes takes. An empty map takes next to
+/// nothing, and a map with one id about 15 KB, so one map with [`CompoundKey`](crate::CompoundKey)s
+/// is better than many small maps.
 ///
 /// # Shards
 ///
-/// The map is divided into independently locked shards, among which the bounds are split exactly. A full shard evicts
-/// its own oldest id. If there are many ids, this begins about 1% below the bound of the map. With `shards(1)`, eviction
-/// is in global order.
+/// The map is divided into independently locked shards, among which the bounds are split exactly. A
+/// full shard evicts its own oldest id. If there are many ids, this begins about 1% below the bound
+/// of the map. With `shards(1)`, eviction is in global order.
 ///
-/// A key's `Hash`, `Eq` and `Clone` and a value's `Clone` run while a shard is locked, and must not call back into the
-/// map. `Drop` never runs under a lock. A panic in any of them leaves the map consistent.
+/// A key's `Hash`, `Eq` and `Clone` and a value's `Clone` run while a shard is locked, and must not
+/// call back into the map. `Drop` never runs under a lock. A panic in any of them leaves the map
+/// consistent.
 ///
 /// # Example
 ///
@@ -92,7 +97,7 @@ pub struct DedupMap<K: ?Sized + Key, V, S = DefaultHashBuilder> {
     inner: Arc<Inner<K, V, S>>,
 }
 
-/// What all handles share. The sweeper and the monitor hold it weakly.
+/// The state that all handles share. The sweeper and the monitor hold it weakly.
 struct Inner<K: ?Sized + Key, V, S> {
     shards: Sharded<Core<K, V>>,
     clock: Clock,
@@ -117,7 +122,8 @@ where
     ///
     /// # Panics
     ///
-    /// Panics if `max_entries` or `ttl` is out of range. [`builder`](Self::builder) returns an error instead.
+    /// Panics if `max_entries` or `ttl` is out of range. [`builder`](Self::builder) returns an
+    /// error instead.
     #[must_use]
     #[track_caller]
     pub fn new(max_entries: usize, ttl: Duration) -> Self {
@@ -137,7 +143,8 @@ impl<K: ?Sized + Key, V> DedupMap<K, V> {
 }
 
 impl<K: ?Sized + Key, V, S> Inner<K, V, S> {
-    /// Calls `work` with a shard locked, and drops what was removed from it after the lock is released.
+    /// Calls `work` with a shard locked, and drops what was removed from it after the lock is
+    /// released.
     ///
     /// If such a drop panics, the result is dropped as well. So a ticket in it releases its id.
     #[inline]
@@ -247,8 +254,9 @@ impl<K: ?Sized + Key, V, S: BuildHasher> DedupMap<K, V, S> {
 
     /// Records an id with a value, unless it was recorded within the ttl or is in flight.
     ///
-    /// Checking and recording are one step: of any number of concurrent calls, exactly one returns [`Recorded::New`]. At
-    /// a bound, the oldest ids are evicted, never the new one. Costs about one cache miss for a new id.
+    /// Checking and recording are one step: of any number of concurrent calls, exactly one returns
+    /// [`Recorded::New`]. At a bound, the oldest ids are evicted, never the new one. Costs about
+    /// one cache miss for a new id.
     pub fn record(&self, key: &K, value: V) -> Recorded<V>
     where
         V: Clone,
@@ -289,7 +297,8 @@ impl<K: ?Sized + Key, V, S: BuildHasher> DedupMap<K, V, S> {
         })
     }
 
-    /// Removes a recorded id and returns its value. The id's next delivery is new. An id in flight stays with its ticket.
+    /// Removes a recorded id and returns its value. The id's next delivery is new. An id in flight
+    /// stays with its ticket.
     pub fn remove(&self, key: &K) -> Option<V>
     where
         V: Clone,
@@ -299,10 +308,11 @@ impl<K: ?Sized + Key, V, S: BuildHasher> DedupMap<K, V, S> {
         })
     }
 
-    /// Claims an id before it is handled. Until the [`Ticket`] is committed or dropped, or its lease expires, every
-    /// `claim`, `insert` and `record` of this id returns that it is in flight.
+    /// Claims an id before it is handled. Until the [`Ticket`] is committed or dropped, or its
+    /// lease expires, every `claim`, `insert` and `record` of this id returns that it is in flight.
     ///
-    /// A ticket that is dropped without a commit makes the next delivery fresh, so a handler that fails loses nothing.
+    /// A ticket that is dropped without a commit makes the next delivery fresh, so a handler that
+    /// fails loses nothing.
     ///
     /// A key that alone exceeds `max_bytes` is always fresh: see [`Ticket::is_stored`].
     ///
@@ -411,15 +421,16 @@ impl<K: ?Sized + Key, V, S: BuildHasher> DedupMap<K, V, S> {
         })
     }
 
-    /// Removes all recorded ids, in time proportional to their number. Claims stay with their tickets.
+    /// Removes all recorded ids, in time proportional to their number. Claims stay with their
+    /// tickets.
     pub fn clear(&self) {
         let now = self.now();
         self.each_shard(|core, hasher| core.clear(now, hasher))
             .for_each(drop);
     }
 
-    /// Frees the memory of expired, evicted and removed ids, and returns the number of expired and evicted ids freed.
-    /// Changes no answer.
+    /// Frees the memory of expired, evicted and removed ids, and returns the number of expired and
+    /// evicted ids freed. Changes no answer.
     ///
     /// Locks a shard for a bounded piece of work at a time.
     pub fn sweep(&self) -> usize {

@@ -1,7 +1,7 @@
 //! Deduplication: maps and sets that remember ids for a time, up to a bound.
 //!
-//! `core` has the data and the invariants, over the data structure in `log`. `map` and `set` are the shared
-//! collections, `unsync` has the single-threaded ones. They add clock, hasher and locks.
+//! `core` has the data and the invariants, over the data structure in `log`. `map` and `set` are
+//! the shared collections, `unsync` has the single-threaded ones. They add clock, hasher and locks.
 
 mod builder;
 mod claim;
@@ -18,5 +18,6 @@ pub use claim::{Claim, LeaseExpired, Recorded, SetTicket, Ticket, Token};
 pub use map::DedupMap;
 pub use set::DedupSet;
 
-/// Ids whose index buckets are loaded together: enough to overlap the cache misses, few enough to stay in the cache.
+/// Ids whose index buckets are loaded together: enough to overlap the cache misses, few enough to
+/// stay in the cache.
 const BATCH: usize = 32;

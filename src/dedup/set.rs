@@ -38,7 +38,8 @@ impl<K: ?Sized + Key + Send + 'static> DedupSet<K> {
     ///
     /// # Panics
     ///
-    /// Panics if `max_entries` or `ttl` is out of range. [`builder`](Self::builder) returns an error instead.
+    /// Panics if `max_entries` or `ttl` is out of range. [`builder`](Self::builder) returns an
+    /// error instead.
     #[must_use]
     #[track_caller]
     pub fn new(max_entries: usize, ttl: Duration) -> Self {
@@ -98,14 +99,16 @@ impl<K: ?Sized + Key, S> DedupSet<K, S> {
 }
 
 impl<K: ?Sized + Key, S: BuildHasher> DedupSet<K, S> {
-    /// Records an id. Returns `true` if it is new, as [`HashSet::insert`](std::collections::HashSet::insert) does, and
-    /// `false` if it was recorded within the ttl or is in flight.
+    /// Records an id. Returns `true` if it is new, as
+    /// [`HashSet::insert`](std::collections::HashSet::insert) does, and `false` if it was recorded
+    /// within the ttl or is in flight.
     ///
-    /// Checking and recording are one step: of any number of concurrent calls, exactly one returns `true`. At a bound, the
-    /// oldest ids are evicted, never the new one. Costs about one cache miss for a new id.
+    /// Checking and recording are one step: of any number of concurrent calls, exactly one returns
+    /// `true`. At a bound, the oldest ids are evicted, never the new one. Costs about one cache
+    /// miss for a new id.
     ///
-    /// Also returns `true` for an id that is new but does not fit into `max_bytes`: it is not stored, and counted as
-    /// rejected. [`record`](Self::record) tells the two apart.
+    /// Also returns `true` for an id that is new but does not fit into `max_bytes`: it is not
+    /// stored, and counted as rejected. [`record`](Self::record) tells the two apart.
     ///
     /// The id is borrowed, and copied only if it is new: pass `&id`, and clone nothing.
     #[inline]
@@ -118,9 +121,11 @@ impl<K: ?Sized + Key, S: BuildHasher> DedupSet<K, S> {
         self.0.record(key, ())
     }
 
-    /// [`insert`](Self::insert)s many ids. Returns one answer for each. The first of equal ids is new.
+    /// [`insert`](Self::insert)s many ids. Returns one answer for each. The first of equal ids is
+    /// new.
     ///
-    /// Faster than one by one: a lock is taken once for many ids, and the cache misses of up to 32 overlap.
+    /// Faster than one by one: a lock is taken once for many ids, and the cache misses of up to 32
+    /// overlap.
     ///
     /// ```
     /// # use leakproof::DedupSet;
@@ -144,8 +149,8 @@ impl<K: ?Sized + Key, S: BuildHasher> DedupSet<K, S> {
         self.0.age(key)
     }
 
-    /// Removes a recorded id. Returns `true` if it was live. Its next delivery is new. An id in flight stays with its
-    /// ticket.
+    /// Removes a recorded id. Returns `true` if it was live. Its next delivery is new. An id in
+    /// flight stays with its ticket.
     pub fn remove(&self, key: &K) -> bool {
         self.0.remove(key).is_some()
     }
@@ -168,12 +173,14 @@ impl<K: ?Sized + Key, S: BuildHasher> DedupSet<K, S> {
         self.0.claim(key).map(SetTicket)
     }
 
-    /// Like [`claim`](Self::claim), but the ticket owns a handle on the set, for a thread or a task.
+    /// Like [`claim`](Self::claim), but the ticket owns a handle on the set, for a thread or a
+    /// task.
     pub fn claim_owned(&self, key: &K) -> Claim<SetTicket<'static, K, S>, ()> {
         self.0.claim_owned(key).map(SetTicket)
     }
 
-    /// Removes all recorded ids, in time proportional to their number. Claims stay with their tickets.
+    /// Removes all recorded ids, in time proportional to their number. Claims stay with their
+    /// tickets.
     pub fn clear(&self) {
         self.0.clear();
     }

@@ -20,8 +20,9 @@ const PIECE: usize = 1024;
 
 /// Remembers ids for a time, up to a bound: the single-threaded [`DedupMap`](crate::DedupMap).
 ///
-/// It has the semantics, costs and memory of one shard of the shared map. Methods that write take `&mut self`. A claim
-/// is a plain [`Token`](crate::unsync::Token), to be passed to [`commit`](Self::commit) or [`release`](Self::release).
+/// It has the semantics, costs and memory of one shard of the shared map. Methods that write take
+/// `&mut self`. A claim is a plain [`Token`](crate::unsync::Token), to be passed to
+/// [`commit`](Self::commit) or [`release`](Self::release).
 ///
 /// ```
 /// use leakproof::unsync::DedupMap;
@@ -51,7 +52,8 @@ impl<K: ?Sized + Key, V> DedupMap<K, V> {
     ///
     /// # Panics
     ///
-    /// Panics if `max_entries` or `ttl` is out of range. [`builder`](Self::builder) returns an error instead.
+    /// Panics if `max_entries` or `ttl` is out of range. [`builder`](Self::builder) returns an
+    /// error instead.
     #[must_use]
     #[track_caller]
     pub fn new(max_entries: usize, ttl: Duration) -> Self {
@@ -168,7 +170,8 @@ impl<K: ?Sized + Key, V, S: BuildHasher> DedupMap<K, V, S> {
             .map(|(_, age)| age)
     }
 
-    /// Removes a recorded id and returns its value. The id's next delivery is new. An id in flight stays with its token.
+    /// Removes a recorded id and returns its value. The id's next delivery is new. An id in flight
+    /// stays with its token.
     pub fn remove(&mut self, key: &K) -> Option<V>
     where
         V: Clone,
@@ -177,7 +180,8 @@ impl<K: ?Sized + Key, V, S: BuildHasher> DedupMap<K, V, S> {
         self.with_core(|core, now, hasher| core.remove(now, hash, key, hasher))
     }
 
-    /// Claims an id. It is in flight until the token is committed or released, or until its lease expires.
+    /// Claims an id. It is in flight until the token is committed or released, or until its lease
+    /// expires.
     ///
     /// A key that alone exceeds `max_bytes` is always fresh: see [`Token::is_stored`].
     pub fn claim(&mut self, key: &K) -> Claim<Token, V>
@@ -201,7 +205,8 @@ impl<K: ?Sized + Key, V, S: BuildHasher> DedupMap<K, V, S> {
         claim
     }
 
-    /// Records a claimed id as handled. Its ttl begins now. If the key alone exceeds `max_bytes`, nothing is recorded.
+    /// Records a claimed id as handled. Its ttl begins now. If the key alone exceeds `max_bytes`,
+    /// nothing is recorded.
     ///
     /// # Errors
     ///
@@ -221,7 +226,8 @@ impl<K: ?Sized + Key, V, S: BuildHasher> DedupMap<K, V, S> {
         self.with_core(|core, now, hasher| core.release(now, &token, hasher));
     }
 
-    /// Lets the lease of a claim end `duration` from now, or when it would end anyway if that is later.
+    /// Lets the lease of a claim end `duration` from now, or when it would end anyway if that is
+    /// later.
     ///
     /// # Errors
     ///
@@ -242,13 +248,14 @@ impl<K: ?Sized + Key, V, S: BuildHasher> DedupMap<K, V, S> {
         self.core.claimed_key(self.now(), token)
     }
 
-    /// Removes all recorded ids, in time proportional to their number. Claims stay with their tokens.
+    /// Removes all recorded ids, in time proportional to their number. Claims stay with their
+    /// tokens.
     pub fn clear(&mut self) {
         self.with_core(Core::clear);
     }
 
-    /// Frees the memory of expired, evicted and removed ids, and returns the number of expired and evicted ids freed.
-    /// Changes no answer.
+    /// Frees the memory of expired, evicted and removed ids, and returns the number of expired and
+    /// evicted ids freed. Changes no answer.
     pub fn sweep(&mut self) -> usize {
         let mut freed = 0;
         loop {
@@ -296,7 +303,8 @@ impl<K: ?Sized + Key> DedupSet<K> {
     ///
     /// # Panics
     ///
-    /// Panics if `max_entries` or `ttl` is out of range. [`builder`](Self::builder) returns an error instead.
+    /// Panics if `max_entries` or `ttl` is out of range. [`builder`](Self::builder) returns an
+    /// error instead.
     #[must_use]
     #[track_caller]
     pub fn new(max_entries: usize, ttl: Duration) -> Self {
@@ -351,7 +359,8 @@ impl<K: ?Sized + Key, S> DedupSet<K, S> {
 }
 
 impl<K: ?Sized + Key, S: BuildHasher> DedupSet<K, S> {
-    /// Records an id. Returns `true` if it is new: see [`DedupSet::insert`](crate::DedupSet::insert).
+    /// Records an id. Returns `true` if it is new: see
+    /// [`DedupSet::insert`](crate::DedupSet::insert).
     #[inline]
     pub fn insert(&mut self, key: &K) -> bool {
         let hash = self.0.hash(key);
@@ -364,7 +373,8 @@ impl<K: ?Sized + Key, S: BuildHasher> DedupSet<K, S> {
         self.0.record(key, ())
     }
 
-    /// [`insert`](Self::insert)s many ids. Returns one answer for each. The first of equal ids is new.
+    /// [`insert`](Self::insert)s many ids. Returns one answer for each. The first of equal ids is
+    /// new.
     ///
     /// Faster than one by one, because the cache misses of up to 32 ids overlap.
     pub fn insert_batch<Q: AsKey<K>>(&mut self, keys: impl IntoIterator<Item = Q>) -> Vec<bool> {
@@ -398,8 +408,8 @@ impl<K: ?Sized + Key, S: BuildHasher> DedupSet<K, S> {
         self.0.age(key)
     }
 
-    /// Removes a recorded id. Returns `true` if it was live. Its next delivery is new. An id in flight stays with its
-    /// token.
+    /// Removes a recorded id. Returns `true` if it was live. Its next delivery is new. An id in
+    /// flight stays with its token.
     pub fn remove(&mut self, key: &K) -> bool {
         self.0.remove(key).is_some()
     }
@@ -409,7 +419,8 @@ impl<K: ?Sized + Key, S: BuildHasher> DedupSet<K, S> {
         self.0.claim(key)
     }
 
-    /// Records a claimed id as handled. Its ttl begins now. If the key alone exceeds `max_bytes`, nothing is recorded.
+    /// Records a claimed id as handled. Its ttl begins now. If the key alone exceeds `max_bytes`,
+    /// nothing is recorded.
     ///
     /// # Errors
     ///
@@ -423,7 +434,8 @@ impl<K: ?Sized + Key, S: BuildHasher> DedupSet<K, S> {
         self.0.release(token);
     }
 
-    /// Lets the lease of a claim end `duration` from now, or when it would end anyway if that is later.
+    /// Lets the lease of a claim end `duration` from now, or when it would end anyway if that is
+    /// later.
     ///
     /// # Errors
     ///
@@ -438,7 +450,8 @@ impl<K: ?Sized + Key, S: BuildHasher> DedupSet<K, S> {
         self.0.claimed_key(token)
     }
 
-    /// Removes all recorded ids, in time proportional to their number. Claims stay with their tokens.
+    /// Removes all recorded ids, in time proportional to their number. Claims stay with their
+    /// tokens.
     pub fn clear(&mut self) {
         self.0.clear();
     }

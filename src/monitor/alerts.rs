@@ -1,7 +1,7 @@
 //! `Alerts`: the findings that callback and log know, and the changes that they have yet to learn.
 //!
-//! `Alerts` keeps states, not a queue of changes. A slow callback therefore costs no memory: a finding that appears and
-//! ends while the callback runs is never reported.
+//! `Alerts` keeps states, not a queue of changes. A slow callback therefore costs no memory: a
+//! finding that appears and ends while the callback runs is never reported.
 
 use std::collections::BTreeMap;
 use std::fmt;

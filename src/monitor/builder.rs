@@ -13,7 +13,8 @@ use crate::limits::{self, BuildError};
 use crate::sweeper;
 
 const DEFAULT_SAMPLES: usize = 60;
-/// The time to find a slope grows with the square of the samples: with 500 it is one or two milliseconds.
+/// The time to find a slope grows with the square of the samples: with 500 it is one or two
+/// milliseconds.
 const MAX_SAMPLES: usize = 500;
 
 pub(super) type OnChange = Box<dyn Fn(&Change) + Send + Sync>;
@@ -64,15 +65,16 @@ impl MonitorBuilder {
         }
     }
 
-    /// Takes samples at an interval, on the process-wide background thread that also sweeps. Without this option, call
-    /// [`Monitor::sample`].
+    /// Takes samples at an interval, on the process-wide background thread that also sweeps.
+    /// Without this option, call [`Monitor::sample`].
     #[must_use]
     pub fn sample_every(mut self, every: Duration) -> Self {
         self.sample_every = Some(every);
         self
     }
 
-    /// Sets the number of samples that are kept of the process and of each collection. Defaults to 60, at most 500.
+    /// Sets the number of samples that are kept of the process and of each collection. Defaults to
+    /// 60, at most 500.
     ///
     /// The number times the interval is the window over which growth is observed.
     #[must_use]
@@ -97,8 +99,8 @@ impl MonitorBuilder {
 
     /// Sets the source of process figures. Defaults to [`ProcessFigures::read`].
     ///
-    /// Use it in tests, or on systems with a better source. The monitor catches and counts a panic of `read`, and treats
-    /// the figures as unknown.
+    /// Use it in tests, or on systems with a better source. The monitor catches and counts a panic
+    /// of `read`, and treats the figures as unknown.
     #[must_use]
     pub fn process(mut self, read: impl Fn() -> ProcessFigures + Send + Sync + 'static) -> Self {
         self.process = Box::new(read);
@@ -107,10 +109,11 @@ impl MonitorBuilder {
 
     /// Calls `call` once for each finding that appears, worsens or ends.
     ///
-    /// The thread that takes the sample makes the calls, one at a time and in order. No lock is held, so `call` may use
-    /// the monitor. With `sample_every`, that is the sweeper's thread: `call` delays sweeps, and it runs outside an async
-    /// runtime. Send the change through a channel instead of calling `tokio::spawn`, which panics there. The monitor
-    /// catches and counts a panic of `call`.
+    /// The thread that takes the sample makes the calls, one at a time and in order. No lock is
+    /// held, so `call` may use the monitor. With `sample_every`, that is the sweeper's thread:
+    /// `call` delays sweeps, and it runs outside an async runtime. Send the change through a
+    /// channel instead of calling `tokio::spawn`, which panics there. The monitor catches and
+    /// counts a panic of `call`.
     #[must_use]
     pub fn on_change(mut self, call: impl Fn(&Change) + Send + Sync + 'static) -> Self {
         self.on_change = Some(Box::new(call));
@@ -128,8 +131,8 @@ impl MonitorBuilder {
     ///
     /// # Errors
     ///
-    /// Returns [`BuildError`] if an option is zero or too large, if thresholds are out of order, or if the background
-    /// thread cannot be started.
+    /// Returns [`BuildError`] if an option is zero or too large, if thresholds are out of order, or
+    /// if the background thread cannot be started.
     pub fn build(self) -> Result<Monitor, BuildError> {
         let samples = limits::count("samples", Some(self.samples), MAX_SAMPLES)?;
         let thresholds = self.thresholds.validate(samples)?;

@@ -134,7 +134,8 @@ impl Evaluator<'_> {
         now: Sample,
         samples: &Samples<Sample>,
     ) {
-        // Only collections that promise to keep entries for their ttl report a shortest window; a cache does not.
+        // Only collections that promise to keep entries for their ttl report a shortest window; a
+        // cache does not.
         let window = usage
             .shortest_window
             .and_then(|_| samples.shortest_window(now));
@@ -186,9 +187,11 @@ impl Evaluator<'_> {
     }
 }
 
-/// Returns the time until the first entry expires, if entries can expire and did not do so throughout the window.
+/// Returns the time until the first entry expires, if entries can expire and did not do so
+/// throughout the window.
 ///
-/// Until then, a collection that was created recently fills up. Such growth does not predict that the bound is reached.
+/// Until then, a collection that was created recently fills up. Such growth does not predict that
+/// the bound is reached.
 fn time_to_expiry(usage: &Usage, samples: &Samples<Sample>) -> Option<Duration> {
     if samples.rises_throughout(|sample| sample.expired) {
         return None;

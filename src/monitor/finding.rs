@@ -62,8 +62,8 @@ pub enum Kind {
 }
 
 impl Kind {
-    /// Returns the kind as it appears in JSON and in labels: `"entries_use"`, `"memory_time_left"`, `"memory_growth"`,
-    /// `"window_shortened"`, …
+    /// Returns the kind as it appears in JSON and in labels: `"entries_use"`, `"memory_time_left"`,
+    /// `"memory_growth"`, `"window_shortened"`, …
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
@@ -103,8 +103,8 @@ pub enum Figure {
     TimeLeft(Duration),
     /// The time for which evicted ids were remembered.
     Window {
-        /// The shortest such time within the kept samples. If an earlier eviction was even shorter, this is an estimate:
-        /// the age of the oldest remaining id.
+        /// The shortest such time within the kept samples. If an earlier eviction was even shorter,
+        /// this is an estimate: the age of the oldest remaining id.
         kept: Duration,
         /// The time for which the ids should have been remembered.
         ttl: Duration,
@@ -115,8 +115,8 @@ pub enum Figure {
 
 /// A condition of the process or of a collection that needs attention.
 ///
-/// Collection and kind identify a finding for as long as it lasts. Severity and figure change. `Display` prints one line
-/// for a log.
+/// Collection and kind identify a finding for as long as it lasts. Severity and figure change.
+/// `Display` prints one line for a log.
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub struct Finding {

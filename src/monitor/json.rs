@@ -1,4 +1,5 @@
-//! `Serialize` for reports, for a health endpoint. Names are those of the fields, durations integer milliseconds.
+//! `Serialize` for reports, for a health endpoint. Names are those of the fields, durations integer
+//! milliseconds.
 
 use serde::ser::{Serialize, SerializeMap, Serializer};
 

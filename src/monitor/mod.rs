@@ -21,14 +21,15 @@
 //! # Ok::<(), leakproof::BuildError>(())
 //! ```
 //!
-//! Answer a readiness probe with 503, or raise an alert, but do not fail a liveness probe. A restart forgets every id, so
-//! redelivered messages are handled again.
+//! Answer a readiness probe with 503, or raise an alert, but do not fail a liveness probe. A
+//! restart forgets every id, so redelivered messages are handled again.
 //!
 //! # Metrics
 //!
-//! With the feature `metrics`, every sample and [`Monitor`]`::publish` set gauges and counters through the facade
-//! [`metrics`](https://docs.rs/metrics). The application chooses the recorder and may install it at any time. The label
-//! `collection` is the name under which a collection is watched, so use a small and fixed set of names.
+//! With the feature `metrics`, every sample and [`Monitor`]`::publish` set gauges and counters
+//! through the facade [`metrics`](https://docs.rs/metrics). The application chooses the recorder
+//! and may install it at any time. The label `collection` is the name under which a collection is
+//! watched, so use a small and fixed set of names.
 //!
 //! | series | meaning |
 //! | --- | --- |
@@ -44,13 +45,14 @@
 //! | `leakproof_process_resident_memory_bytes`, `leakproof_process_memory_limit_bytes`, `leakproof_process_open_fds`, `leakproof_process_max_fds` | the process; `+Inf` means no limit |
 //! | `leakproof_monitor_panics_total` | panics that the monitor caught, including those of the recorder |
 //!
-//! A figure that does not exist has no series. A gauge whose subject disappears is set to zero once: a dropped or
-//! unwatched collection, a finding that ended, the oldest age of an empty collection. Counters keep their values. Another
-//! collection that is watched under the same name continues from there, for up to 100 names that are no longer watched.
-//! Dropping a monitor leaves its series unchanged. Two monitors that watch the same name write to the same series.
+//! A figure that does not exist has no series. A gauge whose subject disappears is set to zero
+//! once: a dropped or unwatched collection, a finding that ended, the oldest age of an empty
+//! collection. Counters keep their values. Another collection that is watched under the same name
+//! continues from there, for up to 100 names that are no longer watched. Dropping a monitor leaves
+//! its series unchanged. Two monitors that watch the same name write to the same series.
 //!
-//! The monitor holds no lock while it calls the recorder. A panic of the recorder ends that publication; the monitor
-//! catches and counts it.
+//! The monitor holds no lock while it calls the recorder. A panic of the recorder ends that
+//! publication; the monitor catches and counts it.
 
 mod alerts;
 mod builder;
@@ -95,23 +97,26 @@ use samples::{Sample, Samples};
 pub use thresholds::{Severity, Thresholds, UseThresholds};
 use watch_list::{WatchList, Watched};
 
-/// Observes collections and the process: use of their bounds, growth, and the time until a bound is reached.
+/// Observes collections and the process: use of their bounds, growth, and the time until a bound is
+/// reached.
 ///
 /// The monitor keeps a bounded number of samples, taken in the background
-/// ([`sample_every`](MonitorBuilder::sample_every)) or by calls of [`sample`](Self::sample). From them it makes a
-/// [`Report`] with the statistics of each collection, the memory and open files of the process, their growth, and
-/// [`Finding`]s by the [`Thresholds`].
+/// ([`sample_every`](MonitorBuilder::sample_every)) or by calls of [`sample`](Self::sample). From
+/// them it makes a [`Report`] with the statistics of each collection, the memory and open files of
+/// the process, their growth, and [`Finding`]s by the [`Thresholds`].
 ///
-/// Growth is the Theil–Sen slope of the samples, the median of the slopes between all pairs (Sen 1968). It counts only as
-/// long as floor and ceiling of the samples rise with it. Noise, outliers, a single jump and the sawtooth of an allocator
-/// are therefore not reported as a leak. Growth is reported from 10 samples on. A leak that begins after a quiet time is
-/// reported within half a window.
+/// Growth is the Theil–Sen slope of the samples, the median of the slopes between all pairs (Sen
+/// 1968). It counts only as long as floor and ceiling of the samples rise with it. Noise, outliers,
+/// a single jump and the sawtooth of an allocator are therefore not reported as a leak. Growth is
+/// reported from 10 samples on. A leak that begins after a quiet time is reported within half a
+/// window.
 ///
 /// # Cost
 ///
-/// Collections do no work for a monitor until a sample, which locks each shard once. The samples of a collection take
-/// about 6 kB. A sample takes some hundreds of microseconds for the process, and 10 to 100 microseconds for each
-/// collection whose figures change. With 500 samples instead of 60 it takes one or two milliseconds for each.
+/// Collections do no work for a monitor until a sample, which locks each shard once. The samples of
+/// a collection take about 6 kB. A sample takes some hundreds of microseconds for the process, and
+/// 10 to 100 microseconds for each collection whose figures change. With 500 samples instead of 60
+/// it takes one or two milliseconds for each.
 ///
 /// # Example
 ///
@@ -175,12 +180,13 @@ impl Monitor {
 
     /// Watches a collection under a name, and takes its first sample.
     ///
-    /// The collection replaces another one that is watched under the same name. The monitor holds it weakly and forgets
-    /// it when its last handle is dropped.
+    /// The collection replaces another one that is watched under the same name. The monitor holds
+    /// it weakly and forgets it when its last handle is dropped.
     ///
-    /// For a registry, the monitor watches the bound on all listeners, not the bound on each topic. A rejected
-    /// registration on a full topic is the finding `rejected`. With [`Overflow::EvictOldest`](crate::Overflow) nothing is
-    /// rejected; the counter `evicted` counts those evictions.
+    /// For a registry, the monitor watches the bound on all listeners, not the bound on each topic.
+    /// A rejected registration on a full topic is the finding `rejected`. With
+    /// [`Overflow::EvictOldest`](crate::Overflow) nothing is rejected; the counter `evicted` counts
+    /// those evictions.
     ///
     /// ```
     /// use leakproof::{DedupSet, Monitor};
@@ -224,24 +230,28 @@ impl Monitor {
         self.inner.state.lock().watched.remove(name).is_some()
     }
 
-    /// Takes a sample of every collection and of the process, reports changes to the callback, and returns a report.
+    /// Takes a sample of every collection and of the process, reports changes to the callback, and
+    /// returns a report.
     ///
     /// Call it at regular intervals, for example once a minute, unless `sample_every` is set.
     pub fn sample(&self) -> Report {
         self.inner.sample()
     }
 
-    /// Returns a report of the present figures, with the growth over the samples. Takes no sample and calls no callback.
+    /// Returns a report of the present figures, with the growth over the samples. Takes no sample
+    /// and calls no callback.
     #[must_use]
     pub fn report(&self) -> Report {
         self.inner.evaluate(false)
     }
 
-    /// Publishes the present figures through the facade `metrics`, as each sample does, and returns them as a report.
+    /// Publishes the present figures through the facade `metrics`, as each sample does, and returns
+    /// them as a report.
     ///
-    /// Call it in the handler of a scrape that needs fresh figures. See the [module documentation](self#metrics) for the
-    /// names. If another thread publishes at the same time, this call publishes nothing. A call costs a report, and some
-    /// tens of recorder calls for each collection.
+    /// Call it in the handler of a scrape that needs fresh figures. See the [module
+    /// documentation](self#metrics) for the names. If another thread publishes at the same time,
+    /// this call publishes nothing. A call costs a report, and some tens of recorder calls for each
+    /// collection.
     ///
     /// ```
     /// # use leakproof::{DedupSet, Monitor};
@@ -309,8 +319,9 @@ impl Inner {
             state.watched.remove_dropped();
             state.watched.collections()
         };
-        // User code runs here, so no lock is held: the clock, the source of process figures, collections from outside
-        // this crate, and the drop of a collection whose last handle is the one of this function.
+        // User code runs here, so no lock is held: the clock, the source of process figures,
+        // collections from outside this crate, and the drop of a collection whose last handle is
+        // the one of this function.
         let now = self.clock.now();
         let mut process = self.catch(|| (self.read_process)()).unwrap_or_default();
         process.memory_limit_bytes = self.memory_limit.or(process.memory_limit_bytes);

@@ -3,12 +3,14 @@
 use super::cgroup;
 use sysinfo::{MemoryRefreshKind, ProcessRefreshKind, ProcessesToUpdate, System, get_current_pid};
 
-/// Memory and open files of a process. A figure that the operating system does not report is `None`.
+/// Memory and open files of a process. A figure that the operating system does not report is
+/// `None`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct ProcessFigures {
     /// Resident memory, in bytes.
     pub memory_bytes: Option<u64>,
-    /// The memory limit, in bytes, at which the system ends the process. `None` if there is no limit.
+    /// The memory limit, in bytes, at which the system ends the process. `None` if there is no
+    /// limit.
     pub memory_limit_bytes: Option<u64>,
     /// Open file descriptors.
     pub open_files: Option<u64>,
@@ -19,9 +21,10 @@ pub struct ProcessFigures {
 impl ProcessFigures {
     /// Reads the figures of this process.
     ///
-    /// The memory limit is the lowest one of the process's control group and its parents: `memory.max` of cgroup v2, or
-    /// `memory.limit_in_bytes` of v1. Only Linux has it. A limit above the machine's memory counts as none. All processes
-    /// of a control group share its limit, and its page cache counts towards it.
+    /// The memory limit is the lowest one of the process's control group and its parents:
+    /// `memory.max` of cgroup v2, or `memory.limit_in_bytes` of v1. Only Linux has it. A limit
+    /// above the machine's memory counts as none. All processes of a control group share its limit,
+    /// and its page cache counts towards it.
     ///
     /// A call takes some hundreds of microseconds, and more with thousands of open files.
     #[must_use]

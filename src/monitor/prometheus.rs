@@ -1,8 +1,8 @@
 //! `Publisher`: sets gauges and counters through the facade `metrics`.
 //!
-//! Updates are planned under the monitor's lock and carried out without it, because a recorder is user code. One thread
-//! publishes at a time, from figures that it reads after it became the publisher. An older figure therefore never replaces
-//! a newer one.
+//! Updates are planned under the monitor's lock and carried out without it, because a recorder is
+//! user code. One thread publishes at a time, from figures that it reads after it became the
+//! publisher. An older figure therefore never replaces a newer one.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::mem::replace;
@@ -17,13 +17,14 @@ use super::watch_list::WatchList;
 use crate::stats::Usage;
 use crate::sweep::Sweep;
 
-/// The number of names that are no longer watched whose counts are kept, so that a new collection continues from there.
+/// The number of names that are no longer watched whose counts are kept, so that a new collection
+/// continues from there.
 const MAX_FORMER_NAMES: usize = 100;
 
 #[derive(Default)]
 pub(super) struct Publisher {
     totals: BTreeMap<Arc<str>, Totals>,
-    /// The gauges that were last set to a known figure. Those that disappear are set to zero.
+    /// The gauges that were last set to a known figure. If one disappears, it is set to zero.
     gauges: BTreeSet<Series>,
     is_publishing: bool,
 }
@@ -40,7 +41,8 @@ struct Totals {
 struct Total {
     /// The count of former collections.
     before: u64,
-    /// The highest known count of the present collection. A count that was read earlier may arrive later.
+    /// The highest known count of the present collection. A count that was read earlier may arrive
+    /// later.
     present: u64,
 }
 
@@ -339,7 +341,8 @@ impl Plan {
 }
 
 impl Update {
-    /// Calls the recorder. No handle is kept, because another recorder may be installed by the next publication.
+    /// Calls the recorder. No handle is kept, because another recorder may be installed by the next
+    /// publication.
     fn publish(self) {
         let Self {
             series:

@@ -9,25 +9,25 @@ use crate::stats::Usage;
 
 /// The state of the process and of all watched collections, with findings.
 ///
-/// `Display` prints a table for a terminal. With the feature `serde`, a report serializes with durations as integer
-/// milliseconds.
+/// `Display` prints a table for a terminal. With the feature `serde`, a report serializes with
+/// durations as integer milliseconds.
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub struct Report {
     /// The time from the first kept sample of the process to the last.
     pub window: Duration,
-    /// The number of kept samples of the process. [`Monitor::watch`](super::Monitor::watch) samples a collection, but
-    /// not the process, so this is zero until the first call of `sample`.
+    /// The number of kept samples of the process. [`Monitor::watch`](super::Monitor::watch) samples
+    /// a collection, but not the process, so this is zero until the first call of `sample`.
     pub samples: usize,
     /// The process.
     pub process: ProcessReport,
-    /// The collections, in the order in which they were watched. Dropped collections and collections whose `usage`
-    /// panicked are absent.
+    /// The collections, in the order in which they were watched. Dropped collections and
+    /// collections whose `usage` panicked are absent.
     pub collections: Vec<CollectionReport>,
     /// The findings, the most severe first.
     pub findings: Vec<Finding>,
-    /// The panics that the monitor caught since it was built, in its callback, its source of process figures,
-    /// collections, recorders and subscribers.
+    /// The panics that the monitor caught since it was built, in its callback, its source of
+    /// process figures, collections, recorders and subscribers.
     pub panics: u64,
 }
 
@@ -84,13 +84,13 @@ pub struct ResourceUsage {
     pub used: u64,
     /// The limit, or `None` if there is none.
     pub limit: Option<u64>,
-    /// The growth per minute, negative if the use shrinks. Noise, outliers, single jumps and sawteeth affect it little.
-    /// `None` until there are enough samples.
+    /// The growth per minute, negative if the use shrinks. Noise, outliers, single jumps and
+    /// sawteeth affect it little. `None` until there are enough samples.
     pub growth_per_minute: Option<f64>,
     /// The time until the limit is reached at this growth. `None` if it will not be reached.
     ///
-    /// Also `None` if entries will begin to expire before, because a collection that fills up after a start then stops
-    /// growing.
+    /// Also `None` if entries will begin to expire before, because a collection that fills up after
+    /// a start then stops growing.
     pub time_to_limit: Option<Duration>,
 }
 

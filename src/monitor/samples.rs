@@ -53,7 +53,8 @@ impl<T> Samples<T> {
 
     /// Adds a sample, and returns `true` if it is the latest.
     ///
-    /// A sample replaces the last one if both have the same time. An earlier one, from a slower thread, is ignored.
+    /// A sample replaces the last one if both have the same time. An earlier one, from a slower
+    /// thread, is ignored.
     pub(super) fn push(&mut self, at: Duration, sample: T) -> bool {
         match self.samples.back_mut() {
             Some((last, _)) if at < *last => return false,
@@ -84,7 +85,8 @@ impl<T> Samples<T> {
         self.samples.iter().map(|(_, sample)| sample)
     }
 
-    /// Returns the growth of a figure per minute, or `None` if fewer than `min_samples` samples have it.
+    /// Returns the growth of a figure per minute, or `None` if fewer than `min_samples` samples
+    /// have it.
     pub(super) fn growth(
         &self,
         min_samples: usize,
@@ -119,11 +121,13 @@ impl Samples<Sample> {
         counts.is_sorted_by(|earlier, later| earlier < later)
     }
 
-    /// Returns the shortest window of the evictions from the first sample to `now`, or `None` if there were none.
+    /// Returns the shortest window of the evictions from the first sample to `now`, or `None` if
+    /// there were none.
     ///
-    /// The collection reports the shortest window since its creation. If it fell between two samples, it is the window
-    /// of an eviction between them. If it did not fall, the windows of the evictions between them are unknown, and the
-    /// age of the oldest remaining entry is the estimate.
+    /// The collection reports the shortest window since its creation. If it fell between two
+    /// samples, it is the window of an eviction between them. If it did not fall, the windows of
+    /// the evictions between them are unknown, and the age of the oldest remaining entry is the
+    /// estimate.
     pub(super) fn shortest_window(&self, now: Sample) -> Option<Duration> {
         let later = self.iter().skip(1).chain([&now]);
         let pairs = self.iter().zip(later);

@@ -15,8 +15,8 @@ pub enum Severity {
     Notice,
     /// The finding needs attention today.
     Warning,
-    /// The finding needs attention now: answer a readiness probe with 503, or raise an alert. Do not fail a liveness
-    /// probe, because a restart forgets every id.
+    /// The finding needs attention now: answer a readiness probe with 503, or raise an alert. Do
+    /// not fail a liveness probe, because a restart forgets every id.
     Critical,
 }
 
@@ -71,8 +71,9 @@ impl UseThresholds {
 
 /// The figures from which on the monitor reports a finding. 1 MB is 1,000,000 bytes.
 ///
-/// The fields that end in `_use` set thresholds for the use of one kind of bound, and for the time until it is reached.
-/// With `None`, the monitor reports use and time in its figures, but never as a finding.
+/// The fields that end in `_use` set thresholds for the use of one kind of bound, and for the time
+/// until it is reached. With `None`, the monitor reports use and time in its figures, but never as
+/// a finding.
 ///
 /// ```
 /// use leakproof::monitor::{Thresholds, UseThresholds};
@@ -90,35 +91,38 @@ pub struct Thresholds {
     pub entries_use: Option<UseThresholds>,
     /// The use of `max_bytes` of dedup maps. Defaults to 75% and 85%.
     pub weight_use: Option<UseThresholds>,
-    /// The use of `max_entries` and `max_weight` of caches. Defaults to `None`, because a cache is meant to be full.
+    /// The use of `max_entries` and `max_weight` of caches. Defaults to `None`, because a cache is
+    /// meant to be full.
     pub cache_use: Option<UseThresholds>,
-    /// The use of `max_in_flight`. Defaults to `None`, because a service may shed load at that bound by design.
+    /// The use of `max_in_flight`. Defaults to `None`, because a service may shed load at that
+    /// bound by design.
     pub in_flight_use: Option<UseThresholds>,
     /// The use of the memory limit. Defaults to 75% and 85%.
     pub memory_use: Option<UseThresholds>,
     /// The use of the limit on open files. Defaults to 75% and 85%.
     pub open_files_use: Option<UseThresholds>,
-    /// The growth of the process's memory, in bytes a minute, from which on it is a slow leak: a notice. Defaults to
-    /// 10 MB.
+    /// The growth of the process's memory, in bytes a minute, from which on it is a slow leak: a
+    /// notice. Defaults to 10 MB.
     pub slow_leak_bytes_per_minute: f64,
     /// The growth above which it is an active leak: a warning. Defaults to 50 MB.
     pub active_leak_bytes_per_minute: f64,
     /// The growth above which it is critical. Defaults to 500 MB.
     pub critical_leak_bytes_per_minute: f64,
-    /// The time until a bound is reached below which it is a warning. Zero disables it. Defaults to 1 h.
+    /// The time until a bound is reached below which it is a warning. Zero disables it. Defaults to
+    /// 1 h.
     pub time_left_warning: Duration,
     /// The time until a bound is reached below which it is critical. Defaults to 10 min.
     pub time_left_critical: Duration,
-    /// Ids that are evicted before their ttl ends are a warning. The warning becomes critical if they were kept for less
-    /// than this percentage of the ttl. Defaults to 50.
+    /// Ids that are evicted before their ttl ends are a warning. The warning becomes critical if
+    /// they were kept for less than this percentage of the ttl. Defaults to 50.
     pub window_critical_percent: f64,
-    /// The number of rejected entries or listeners, within the kept samples, from which on it is a warning. Defaults to
-    /// 1.
+    /// The number of rejected entries or listeners, within the kept samples, from which on it is a
+    /// warning. Defaults to 1.
     pub rejected_warning: u64,
     /// The number of samples from which on growth is reported. Defaults to 10.
     pub min_samples: usize,
-    /// The number of samples in a row without a finding after which the finding ends. Defaults to 3, so that a figure
-    /// that swings around a threshold is reported once.
+    /// The number of samples in a row without a finding after which the finding ends. Defaults to
+    /// 3, so that a figure that swings around a threshold is reported once.
     pub ended_after: u32,
 }
 

@@ -1,7 +1,8 @@
-//! The reference model of a dedup map, built from std collections, and the operations that drive both.
+//! The reference model of a dedup map, built from std collections, and the operations that drive
+//! both.
 //!
-//! After every step, the answers are compared and the map's structure is validated. Model tests and the fuzz target
-//! share this module.
+//! After every step, the answers are compared and the map's structure is validated. Model tests and
+//! the fuzz target share this module.
 
 use std::collections::BTreeMap;
 use std::fmt::Debug;
@@ -138,7 +139,8 @@ impl<V> Reference<V> {
     }
 }
 
-/// Returns the id that a number stands for: one is empty, some are long, and the others differ in their ends.
+/// Returns the id of a number: one is empty, some are long, and the others differ in
+/// their ends.
 pub fn id(number: u8) -> String {
     match number {
         0 => String::new(),

@@ -1,4 +1,5 @@
-//! Configs from variables and from `serde`. One test reads the environment of the process, the others their own variables.
+//! Configs from variables and from `serde`. One test reads the environment of the process, the
+//! others their own variables.
 
 use std::collections::HashMap;
 use std::time::Duration;

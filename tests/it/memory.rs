@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use leakproof::{DedupSet, ListenerRegistry, LruCache, ManualClock, unsync};
 
-/// Returns the bytes that this thread allocated during `work` and still holds, and the result of `work`.
+/// Returns the bytes that this thread allocated during `work` and still holds, and the result of
+/// `work`.
 ///
 /// Other threads are not counted, because the test harness allocates at the same time.
 fn allocated_by<R>(work: impl FnOnce() -> R) -> (f64, R) {
@@ -20,8 +21,8 @@ const HOUR: Duration = Duration::from_secs(3600);
 
 #[test]
 fn full_cache_of_numbers_takes_64_bytes_per_entry() {
-    // The last chunk of a small cache is not full. The second cache is full just after its index began to grow, and keeps
-    // the larger index.
+    // The last chunk of a small cache is not full. The second cache is full just after its index
+    // began to grow, and keeps the larger index.
     for (entries, at_most) in [(10_000, 66.0), (10_300, 66.0), (300_000_usize, 64.0)] {
         let (bytes, _cache) = allocated_by(|| {
             let mut cache = unsync::LruCache::<u64, u64>::new(entries, HOUR);

@@ -23,7 +23,8 @@ struct Signal {
     _sender: Sender<()>,
 }
 
-/// Returns a map with one expired entry, and a receiver that disconnects when the entry's value is dropped.
+/// Returns a map with one expired entry, and a receiver that disconnects when the entry's value is
+/// dropped.
 fn map_with_expired_entry(sweep_every: Option<Duration>) -> (DedupMap<str, Signal>, Receiver<()>) {
     let time = ManualClock::new();
     let mut builder = DedupMap::builder().ttl(LONG).max_entries(10).clock(&time);
@@ -329,7 +330,7 @@ fn panic_in_a_sweep_does_not_stop_the_others() {
 }
 
 #[test]
-fn panic_in_the_drop_of_the_last_handle_does_not_stop_the_sweeper() {
+fn panic_in_drop_of_the_last_handle_does_not_stop_the_sweeper() {
     /// Waits in its sweep until its other handle is dropped, and panics when it is dropped itself.
     struct PanicsOnDrop {
         is_swept: AtomicBool,
@@ -407,8 +408,8 @@ fn time_per_sweep(collections: u64) -> Duration {
 
 #[test]
 fn time_per_sweep_does_not_grow_with_the_number_of_collections() {
-    // A linear search for the next deadline takes eight times as long. Other processes disturb the measurement, so one
-    // good attempt is enough.
+    // A linear search for the next deadline takes eight times as long. Other processes disturb the
+    // measurement, so one good attempt is enough.
     let ratios: Vec<f64> = (0..5)
         .map(|_| {
             let (few, many) = (time_per_sweep(4_000), time_per_sweep(32_000));

@@ -1,4 +1,5 @@
-//! A model of the dedup map, checked over all orders in which threads can meet. How to run it: `src/sync.rs`.
+//! A model of the dedup map, checked over all orders in which threads can meet. How to run it:
+//! `src/sync.rs`.
 
 use std::sync::Arc;
 use std::time::Duration;

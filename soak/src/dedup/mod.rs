@@ -70,7 +70,8 @@ struct Held<T> {
 }
 
 impl<T> Held<T> {
-    /// Commits the ticket. Checks that this fails exactly if the lease has expired, and returns `true` if it succeeds.
+    /// Commits the ticket. Checks that this fails exactly if the lease has expired, and returns
+    /// `true` if it succeeds.
     fn commit<E>(
         self,
         commit: impl FnOnce(T) -> Result<(), E>,

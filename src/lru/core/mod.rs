@@ -8,8 +8,8 @@
 //! Reads remove nothing. An expired entry is not returned, and stays until a write or a sweep
 //! removes it.
 
-// `#[inline(always)]` marks what `get` and `insert` call for every entry. With `#[inline]` alone the
-// compiler calls some of it, and they execute 8% more instructions (counted by cachegrind).
+// `#[inline(always)]` marks what `get` and `insert` call for every entry. With `#[inline]` alone
+// the compiler calls some of it, and they execute 8% more instructions (counted by cachegrind).
 
 mod iter;
 mod stats;

@@ -1,20 +1,24 @@
 //! The growth of a series of samples, robust against noise, jumps and sawteeth.
 //!
-//! The rate is the Theil–Sen slope: the median of the slopes between all pairs of samples. Up to 29% of outliers move it
-//! little (H. Theil, "A rank-invariant method of linear and polynomial regression analysis", 1950; P. K. Sen, "Estimates
-//! of the regression coefficient based on Kendall's tau", Journal of the American Statistical Association 63, 1968).
+//! The rate is the Theil–Sen slope: the median of the slopes between all pairs of samples. Up to
+//! 29% of outliers move it little (H. Theil, "A rank-invariant method of linear and polynomial
+//! regression analysis", 1950; P. K. Sen, "Estimates of the regression coefficient based on
+//! Kendall's tau", Journal of the American Statistical Association 63, 1968).
 //!
-//! The slope alone takes a jump in the middle of the window, or a sawtooth with long teeth, for growth. Floor and ceiling
-//! of the samples correct it. The samples are cut into up to six parts in order of time. The level of a part is the lower
-//! quartile of its samples, because outliers of memory point upwards. The floor of a part is the lowest level of it and all
-//! later parts. The ceiling is the highest level of it and all earlier parts.
+//! The slope alone takes a jump in the middle of the window, or a sawtooth with long teeth, for
+//! growth. Floor and ceiling of the samples correct it. The samples are cut into up to six parts in
+//! order of time. The level of a part is the lower quartile of its samples, because outliers of
+//! memory point upwards. The floor of a part is the lowest level of it and all later parts. The
+//! ceiling is the highest level of it and all earlier parts.
 //!
-//! A leak raises floor and ceiling from part to part. A jump is one step of five. A tooth that ended leaves the floor where
-//! it was, and the next tooth does not raise the ceiling. If the median step of floor or ceiling is below half of the
-//! slope, that step counts instead of the slope.
+//! A leak raises floor and ceiling from part to part. A jump is one step of five. A tooth that
+//! ended leaves the floor where it was, and the next tooth does not raise the ceiling. If the
+//! median step of floor or ceiling is below half of the slope, that step counts instead of the
+//! slope.
 //!
-//! The later half alone detects a leak that began in the middle of the window. It counts if it ends above all samples of
-//! the earlier half. A swing does not do so if one and a half swings fit into the window.
+//! The later half alone detects a leak that began in the middle of the window. It counts if it ends
+//! above all samples of the earlier half. A swing does not do so if one and a half swings fit into
+//! the window.
 
 use std::time::Duration;
 
@@ -31,13 +35,13 @@ pub(super) fn minutes(at: Duration) -> f64 {
     at.as_secs_f64() / 60.0
 }
 
-/// Returns the growth per minute, negative if the values shrink. The points are in order of time, no two of the same
-/// time.
+/// Returns the growth per minute, negative if the values shrink. The points are in order of time,
+/// no two of the same time.
 ///
 /// Takes time proportional to the square of the number of points, unless all values are equal.
 pub(super) fn growth(points: &[Point]) -> Option<f64> {
-    // Most collections of a process are idle at any time. This check makes a sample of 8,000 idle collections with 60
-    // samples each several times faster.
+    // Most collections of a process are idle at any time. This check makes a sample of 8,000 idle
+    // collections with 60 samples each several times faster.
     let (first, rest) = points.split_first()?;
     if !rest.is_empty() && rest.iter().all(|point| point.1 == first.1) {
         return Some(0.0);

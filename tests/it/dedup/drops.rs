@@ -1,4 +1,5 @@
-//! Every value is dropped exactly once, on every path, and a panic in a user's code leaves the map consistent.
+//! Every value is dropped exactly once, on every path, and a panic in a user's code leaves the map
+//! consistent.
 
 use std::cell::Cell;
 use std::hash::{Hash, Hasher};

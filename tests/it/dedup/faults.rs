@@ -245,7 +245,8 @@ fn panicking_drop_during_unsync_claim_releases_the_id() {
     assert!(matches!(seen.claim("new"), Claim::Fresh(_)));
 }
 
-/// After `clear`, new ids got the numbers of old ones, and an iteration that clears the map did not end.
+/// After `clear`, new ids got the numbers of old ones, and an iteration that clears the map did not
+/// end.
 #[test]
 fn for_each_ends_if_its_callback_clears_the_map() {
     in_time(|| {

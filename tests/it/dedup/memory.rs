@@ -1,7 +1,8 @@
-//! Measures allocated bytes after every call of a long random run, and compares them with the documented bound.
+//! Measures allocated bytes after every call of a long random run, and compares them with the
+//! documented bound.
 //!
-//! `LEAKPROOF_MEMORY_STEPS=10000000 cargo test --release --test it dedup::memory -- --nocapture` runs longer and prints
-//! the worst ratio.
+//! `LEAKPROOF_MEMORY_STEPS=10000000 cargo test --release --test it dedup::memory -- --nocapture`
+//! runs longer and prints the worst ratio.
 
 use std::time::Duration;
 
@@ -30,7 +31,8 @@ impl Dice {
     }
 }
 
-/// What was live at most within the last `n / 4` writes, where `n` is that number of ids.
+/// The maxima of live ids and bytes within the last `n / 4` writes, where `n` is that number of
+/// ids.
 #[derive(Default)]
 struct Peak {
     current: (usize, u64),

@@ -427,7 +427,7 @@ fn insert_at_bound_evicts_the_oldest() {
         let seen = set(&time, max);
         for id in 0..3 * max {
             assert!(seen.insert(&id.to_string()));
-            assert!(seen.contains(&id.to_string()), "the newcomer stays");
+            assert!(seen.contains(&id.to_string()), "the new id stays");
             assert!(seen.len() <= max);
         }
         for id in 0..3 * max {
@@ -560,7 +560,7 @@ fn len_counts_live_ids_only() {
     assert_eq!(seen.stats().oldest_entry_age, None);
 }
 
-// What else a user would expect.
+// Behaviour that users expect from sets and maps.
 
 #[test]
 fn removed_id_is_new_and_frees_its_place() {

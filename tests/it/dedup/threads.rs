@@ -73,7 +73,7 @@ fn concurrent_claims_handle_each_id_once() {
         let mut left: Vec<u64> = (0..3_000).collect();
         for round in 0_u64.. {
             left.retain(|&id| match seen.claim(&id) {
-                // Every third delivery fails, and is handled by whoever claims it next.
+                // Every third delivery fails. The next claim of its id handles it.
                 Claim::Fresh(ticket) => {
                     assert!(
                         in_flight.fetch_add(1, Ordering::SeqCst) < THREADS,

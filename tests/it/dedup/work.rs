@@ -1,5 +1,5 @@
-//! Promise 8: no call does more than a small constant number of entries' worth of work. What a call touches is counted
-//! from outside: keys hashed, keys and values dropped, cloned and compared.
+//! Promise 8: no call does more than a small constant number of entries' worth of work. What a call
+//! touches is counted from outside: keys hashed, keys and values dropped, cloned and compared.
 
 use std::cell::Cell;
 use std::hash::{BuildHasher, Hash, Hasher};
@@ -8,7 +8,7 @@ use std::time::Duration;
 use leakproof::{Claim, ManualClock, unsync};
 
 const TTL: Duration = Duration::from_secs(3600);
-/// What any one call may touch.
+/// The bound on the entries that a call may touch.
 const AT_MOST: usize = 64;
 
 thread_local! {

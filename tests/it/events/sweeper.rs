@@ -18,7 +18,8 @@ const HOUR: Duration = Duration::from_secs(3600);
 static SENDERS: Mutex<Vec<(&str, Sender<Captured>)>> = Mutex::new(Vec::new());
 static SUBSCRIBER_PANICS: AtomicBool = AtomicBool::new(false);
 
-/// Returns a receiver of all events about a collection, from threads that have no subscriber of their own.
+/// Returns a receiver of all events about a collection, from threads that have no subscriber of
+/// their own.
 fn events_about(collection: &'static str) -> Receiver<Captured> {
     static INSTALLED: Once = Once::new();
     INSTALLED.call_once(|| {
@@ -143,7 +144,7 @@ fn cache_with_panicking_callback(time: &ManualClock) -> LruCache<u32, u32> {
         .max_entries(10)
         .ttl(HOUR)
         .clock(time)
-        // As `tokio::spawn` does on a thread outside the runtime.
+        // `tokio::spawn` panics in the same place on a thread outside the runtime.
         .on_removal(|_, _, _| panic!("there is no reactor running"))
         .build()
         .expect("valid options")

@@ -35,7 +35,8 @@ fn sample_every_samples_until_the_monitor_is_dropped() {
     }
     assert!(monitor.report().samples > 0);
     drop(monitor);
-    // The source of figures is dropped with the monitor, or by the thread if it is using the source.
+    // The source of figures is dropped with the monitor, or by the thread if it is using the
+    // source.
     let end = loop {
         match receiver.recv_timeout(PATIENCE) {
             Ok(_) => {}

@@ -149,12 +149,12 @@ fn map_that_fills_up_after_a_start_does_not_overflow() {
             .map(|left| left.figure);
         first_told = first_told.or(left.map(|left| (minute, left)));
         if seen.stats().evicted > 0 {
-            let Some((told, Figure::TimeLeft(left))) = first_told else {
+            let Some((reported, Figure::TimeLeft(left))) = first_told else {
                 panic!("not predicted")
             };
             assert!(
-                minute - told >= 10,
-                "told in minute {told}, full in minute {minute}"
+                minute - reported >= 10,
+                "reported in minute {reported}, full in minute {minute}"
             );
             assert!((10 * MINUTE..60 * MINUTE).contains(&left), "{left:?}");
             return;
@@ -477,8 +477,8 @@ fn time_per_collection(collections: u32) -> Duration {
 
 #[test]
 fn sample_time_per_collection_does_not_grow_with_their_number() {
-    // A linear search for each collection takes eight times as long. Other processes disturb the measurement, so one
-    // good attempt is enough.
+    // A linear search for each collection takes eight times as long. Other processes disturb the
+    // measurement, so one good attempt is enough.
     let ratios: Vec<f64> = (0..5)
         .map(|_| {
             let (few, many) = (time_per_collection(1_000), time_per_collection(8_000));

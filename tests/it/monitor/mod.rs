@@ -1,4 +1,5 @@
-//! The promises of the monitor. Unless a test says otherwise, clock and process figures are its own.
+//! The promises of the monitor. Unless a test says otherwise, clock and process figures are its
+//! own.
 
 mod helpers;
 

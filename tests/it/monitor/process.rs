@@ -55,10 +55,10 @@ fn leak_of_100_mb_a_minute_predicts_the_limit_within_20_percent() {
                 let memory = report.process.memory.expect("known");
                 if (memory.used as f64 / MB - level).abs() < 300.0 {
                     let truth = (LIMIT_MB - level) / 100.0;
-                    let told = memory.time_to_limit.expect("it grows").as_secs_f64() / 60.0;
+                    let reported = memory.time_to_limit.expect("it grows").as_secs_f64() / 60.0;
                     assert!(
-                        (told / truth - 1.0).abs() < 0.2,
-                        "{name}, minute {t}: {told} of {truth} minutes"
+                        (reported / truth - 1.0).abs() < 0.2,
+                        "{name}, minute {t}: {reported} of {truth} minutes"
                     );
                 }
             }
@@ -187,11 +187,11 @@ fn short_time_to_limit_is_a_finding_even_if_growth_is_slow() {
             expected,
             "{left} minutes"
         );
-        let told = report
+        let reported = report
             .process
             .memory
             .and_then(|memory| memory.time_to_limit);
-        assert_eq!(told, Some(left as u32 * MINUTE));
+        assert_eq!(reported, Some(left as u32 * MINUTE));
     }
 }
 

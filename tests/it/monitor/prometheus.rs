@@ -77,7 +77,7 @@ impl Collections {
 fn series_have_the_watched_name_as_label() {
     let world = World::new();
     let collections = Collections::watched(&world);
-    let told = sampled(&world.monitor);
+    let reported = sampled(&world.monitor);
     for (series, value) in [
         ("leakproof_entries{collection=message_dedup}", 2.0),
         ("leakproof_max_entries{collection=message_dedup}", 2.0),
@@ -105,7 +105,11 @@ fn series_have_the_watched_name_as_label() {
         ("leakproof_failures_total{collection=events}", 1.0),
         ("leakproof_watched{collection=events}", 1.0),
     ] {
-        assert_eq!(told.get(series), Some(&value), "{series} of {told:#?}");
+        assert_eq!(
+            reported.get(series),
+            Some(&value),
+            "{series} of {reported:#?}"
+        );
     }
     drop(collections);
 }
@@ -114,7 +118,7 @@ fn series_have_the_watched_name_as_label() {
 fn absent_figures_have_no_series() {
     let world = World::new();
     let collections = Collections::watched(&world);
-    let told = sampled(&world.monitor);
+    let reported = sampled(&world.monitor);
     for absent in [
         "leakproof_hits_total{collection=message_dedup}",
         "leakproof_open_breakers{collection=message_dedup}",
@@ -123,18 +127,19 @@ fn absent_figures_have_no_series() {
         "leakproof_weight{collection=events}",
         "leakproof_in_flight{collection=events}",
     ] {
-        assert_eq!(told.get(absent), None, "{absent}");
+        assert_eq!(reported.get(absent), None, "{absent}");
     }
     drop(collections);
 }
 
-/// Compares the published series with the JSON of `Usage`, so that no figure is forgotten in one of them.
+/// Compares the published series with the JSON of `Usage`, so that no figure is forgotten in one of
+/// them.
 #[test]
 #[cfg(feature = "serde")]
 fn every_figure_of_usage_is_published() {
     let world = World::new();
     let collections = Collections::watched(&world);
-    let told = sampled(&world.monitor);
+    let reported = sampled(&world.monitor);
     let all = [
         ("message_dedup", collections.seen.stats().usage()),
         ("sessions", collections.cache.stats().usage()),
@@ -154,7 +159,7 @@ fn every_figure_of_usage_is_published() {
                 _ => (figure, value),
             };
             let series = |suffix: &str| {
-                told.get(&format!("leakproof_{figure}{suffix}{{collection={name}}}"))
+                reported.get(&format!("leakproof_{figure}{suffix}{{collection={name}}}"))
             };
             assert_eq!(
                 series("").or(series("_total")),
@@ -173,27 +178,30 @@ fn names_units_and_descriptions_follow_prometheus() {
     let collections = Collections::watched(&world);
     let recorder = KeepingRecorder::default();
     with_local_recorder(&recorder, || world.minutes([900.0]));
-    for told in recorder.described() {
-        let name = &told.name;
+    for reported in recorder.described() {
+        let name = &reported.name;
         assert!(name.starts_with("leakproof_"), "{name}");
         assert!(
             name.bytes()
                 .all(|byte| byte.is_ascii_lowercase() || byte == b'_'),
             "{name}"
         );
-        assert_eq!(name.ends_with("_total"), told.is_counter, "{name}");
+        assert_eq!(name.ends_with("_total"), reported.is_counter, "{name}");
         assert_eq!(
             name.ends_with("_seconds"),
-            told.unit == Some(Unit::Seconds),
+            reported.unit == Some(Unit::Seconds),
             "{name}"
         );
         assert_eq!(
             name.ends_with("_bytes"),
-            told.unit == Some(Unit::Bytes),
+            reported.unit == Some(Unit::Bytes),
             "{name}"
         );
-        assert!(told.unit.is_some() && told.description.len() > 10, "{name}");
-        for label in &told.labels {
+        assert!(
+            reported.unit.is_some() && reported.description.len() > 10,
+            "{name}"
+        );
+        for label in &reported.labels {
             assert!(
                 ["collection", "kind"].contains(&&**label),
                 "{name}: {label}"
@@ -236,13 +244,13 @@ fn process_without_limit_publishes_infinity() {
                 .expect("valid options"),
         )
     };
-    let told = with(Some(1_000));
-    assert_eq!(told["leakproof_process_resident_memory_bytes"], 500.0);
-    assert_eq!(told["leakproof_process_memory_limit_bytes"], 1_000.0);
+    let reported = with(Some(1_000));
+    assert_eq!(reported["leakproof_process_resident_memory_bytes"], 500.0);
+    assert_eq!(reported["leakproof_process_memory_limit_bytes"], 1_000.0);
     assert_eq!(
         (
-            told["leakproof_process_open_fds"],
-            told["leakproof_process_max_fds"]
+            reported["leakproof_process_open_fds"],
+            reported["leakproof_process_max_fds"]
         ),
         (7.0, 1_024.0)
     );
@@ -405,8 +413,8 @@ fn counts_of_100_former_names_are_kept() {
     drop(first);
     sampled(&world.monitor);
     let _second = watched(1);
-    let told = sampled(&world.monitor);
-    let kept = told
+    let reported = sampled(&world.monitor);
+    let kept = reported
         .iter()
         .filter(|(series, value)| series.contains("inserted_total") && **value == 6.0)
         .count();
@@ -421,10 +429,10 @@ fn finding_severity_is_published_by_kind_until_it_ends() {
     let recorder = KeepingRecorder::default();
     let sampled = || {
         with_local_recorder(&recorder, || world.quiet(1));
-        let told = recorder.figures();
+        let reported = recorder.figures();
         (
-            told["leakproof_finding_severity{collection=fake,kind=entries_use}"],
-            told["leakproof_severity"],
+            reported["leakproof_finding_severity{collection=fake,kind=entries_use}"],
+            reported["leakproof_severity"],
         )
     };
     assert_eq!(sampled(), (3.0, 3.0));
@@ -447,10 +455,10 @@ fn recorder_panic_is_counted_and_next_sample_publishes() {
     });
     assert_eq!(world.monitor.report().panics, 1);
     with_local_recorder(&recorder, || world.monitor.sample());
-    let told = recorder.figures();
-    assert_eq!(told["leakproof_monitor_panics_total"], 1.0);
+    let reported = recorder.figures();
+    assert_eq!(reported["leakproof_monitor_panics_total"], 1.0);
     assert_eq!(
-        told["leakproof_entries{collection=fake}"], 0.0,
+        reported["leakproof_entries{collection=fake}"], 0.0,
         "the next publication sets what the panic prevented"
     );
 }
@@ -489,11 +497,12 @@ fn recorder_installed_late_receives_everything() {
 
 #[test]
 fn only_one_of_two_concurrent_publications_runs() {
-    // The first publication waits inside the recorder. The second one must not publish meanwhile.
+    // The first publication waits inside the recorder. The second one must not publish during that
+    // time.
     let world = World::new();
     let fake = Fake::new(|usage| usage.len = 1);
     world.monitor.watch("fake", &fake);
-    let told = AtomicUsize::new(0);
+    let reported = AtomicUsize::new(0);
     let (is_held, may_go) = (OnceLock::new(), AtomicBool::new(false));
     std::thread::scope(|scope| {
         let held = CallingRecorder(|| {
@@ -506,18 +515,18 @@ fn only_one_of_two_concurrent_publications_runs() {
         scope.spawn(move || with_local_recorder(&held, || monitor.sample()));
         is_held.wait();
         with_local_recorder(
-            &CallingRecorder(|| _ = told.fetch_add(1, Ordering::SeqCst)),
+            &CallingRecorder(|| _ = reported.fetch_add(1, Ordering::SeqCst)),
             || monitor.sample(),
         );
         may_go.store(true, Ordering::SeqCst);
     });
-    assert_eq!(told.load(Ordering::SeqCst), 0);
+    assert_eq!(reported.load(Ordering::SeqCst), 0);
     with_local_recorder(
-        &CallingRecorder(|| _ = told.fetch_add(1, Ordering::SeqCst)),
+        &CallingRecorder(|| _ = reported.fetch_add(1, Ordering::SeqCst)),
         || world.monitor.sample(),
     );
     assert!(
-        told.load(Ordering::SeqCst) > 5,
+        reported.load(Ordering::SeqCst) > 5,
         "later publications run again"
     );
 }
