@@ -581,7 +581,7 @@ impl<K: Hash + Eq, V, S: BuildHasher> LruCache<K, V, S> {
         let hash = self.hash(key);
         let now = self.now();
         let mut shard = self.inner.shards.lock(self.shard_of(hash));
-        match shard.core.get(now, hash, key) {
+        match shard.core.get(|| now, hash, key) {
             Some(value) => Some(read(value)),
             None => {
                 // Before `read`, whose captures may use the cache when they are dropped.

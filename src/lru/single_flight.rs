@@ -318,7 +318,7 @@ impl<K: Hash + Eq, V: Clone, S: BuildHasher> LruCache<K, V, S> {
             let found = if is_counted {
                 core.get_again(now, hash, key)
             } else {
-                core.get(now, hash, key)
+                core.get(|| now, hash, key)
             };
             if let Some(value) = found {
                 return Step::Return(value.clone());

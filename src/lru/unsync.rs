@@ -268,8 +268,7 @@ impl<K: Hash + Eq, V, S: BuildHasher> LruCache<K, V, S> {
         Q: ?Sized + Hash + Eq,
     {
         let hash = hash(&self.hasher, key);
-        let now = self.now();
-        self.core.get(now, hash, key)
+        self.core.get(|| self.clock.nanos(), hash, key)
     }
 
     /// Returns the live value of a key. Refreshes nothing, and counts neither a hit nor a miss.

@@ -337,10 +337,13 @@ impl<K, V> Core<K, V> {
 
     /// Returns the live value of a key, makes its entry the most recently used, and counts a hit or
     /// a miss.
+    ///
+    /// `now` is called if there is an entry. The unsync cache reads its clock then, which overlaps
+    /// with the cache misses of the lookup, and a miss does not read it at all.
     #[inline(always)]
     pub(in crate::lru) fn get<Q: ?Sized + Eq>(
         &mut self,
-        now: Nanos,
+        now: impl FnOnce() -> Nanos,
         hash: u64,
         key: &Q,
     ) -> Option<&mut V>
@@ -365,16 +368,20 @@ impl<K, V> Core<K, V> {
     where
         K: Borrow<Q>,
     {
-        let slot = self.find_live(now, hash, key)?;
+        let slot = self.find_live(|| now, hash, key)?;
         Some(self.access(slot))
     }
 
     #[inline(always)]
-    fn find_live<Q: ?Sized + Eq>(&mut self, now: Nanos, hash: u64, key: &Q) -> Option<Slot>
+    fn find_live<Q: ?Sized + Eq>(
+        &mut self,
+        now: impl FnOnce() -> Nanos,
+        hash: u64,
+        key: &Q,
+    ) -> Option<Slot>
     where
         K: Borrow<Q>,
     {
-        let now = self.advance(now);
         let compared = Cell::new(false);
         let found = self.index.find(index_hash(hash), |slot| {
             compared.set(true);
@@ -388,6 +395,7 @@ impl<K, V> Core<K, V> {
             }
             return None;
         };
+        let now = self.advance(now());
         self.expiry_cause(now, slot).is_none().then_some(slot)
     }
 
