@@ -207,4 +207,17 @@ mod tests {
             assert_eq!(reserved, bound);
         }
     }
+
+    #[test]
+    fn slab_halves_its_first_chunk_at_a_quarter() {
+        let mut slab = Slab::new();
+        (0..1_000_u64).for_each(|number| _ = slab.push(number, usize::MAX));
+        let capacity = slab.chunks[0].capacity();
+        while slab.chunks[0].len() > capacity / 4 + 1 {
+            slab.swap_remove(0);
+            assert_eq!(slab.chunks[0].capacity(), capacity);
+        }
+        slab.swap_remove(0);
+        assert_eq!(slab.chunks[0].capacity(), capacity / 2);
+    }
 }

@@ -419,3 +419,50 @@ fn time_per_sweep_does_not_grow_with_the_number_of_collections() {
         .collect();
     assert!(ratios.len() < 5, "{ratios:?}");
 }
+
+#[test]
+fn collections_of_one_name_are_all_watched() {
+    let sweeper = Sweeper::new();
+    let collections = [(); 2].map(|()| fn_sweep(|| swept(0, false)));
+    for collection in &collections {
+        sweeper.watch("name", collection, LONG);
+    }
+    assert_eq!(sweeper.watched(), ["name", "name"]);
+}
+
+#[test]
+fn earlier_deadline_wakes_a_sleeping_sweeper() {
+    let sweeper = Sweeper::new();
+    let later = fn_sweep(|| swept(0, false));
+    sweeper.watch("later", &later, LONG);
+    // Long enough that the thread sleeps, most of the time.
+    pause(4 * SOON);
+    let (seen, receiver) = map_with_expired_entry(None);
+    sweeper.watch("sooner", &seen, SOON);
+    assert!(is_disconnected_in_time(&receiver));
+}
+
+#[test]
+fn drop_of_a_sweeper_waits_for_the_piece_in_progress() {
+    let (begun, ended) = (
+        Arc::new(AtomicBool::new(false)),
+        Arc::new(AtomicBool::new(false)),
+    );
+    let collection = {
+        let (begun, ended) = (Arc::clone(&begun), Arc::clone(&ended));
+        fn_sweep(move || {
+            begun.store(true, Ordering::SeqCst);
+            pause(4 * SOON);
+            ended.store(true, Ordering::SeqCst);
+            swept(0, false)
+        })
+    };
+    let sweeper = Sweeper::new();
+    sweeper.watch("slow", &collection, SOON);
+    assert!(wait_until(|| begun.load(Ordering::SeqCst)));
+    ended.store(false, Ordering::SeqCst);
+    drop(sweeper);
+    let ended_at_drop = ended.load(Ordering::SeqCst);
+    pause(8 * SOON);
+    assert!(ended_at_drop || !ended.load(Ordering::SeqCst));
+}

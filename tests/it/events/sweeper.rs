@@ -206,3 +206,30 @@ fn subscriber_panic_is_counted_and_sweeps_continue() {
         assert!(sweeper.panics() >= 2 * round - 1, "{}", sweeper.panics());
     }
 }
+
+/// Panics in each sweep.
+struct Panics;
+
+impl Sweep for Panics {
+    fn sweep_some(&self, _: usize) -> Swept {
+        panic!("in a sweep")
+    }
+
+    fn usage(&self) -> Usage {
+        Usage::default()
+    }
+}
+
+#[test]
+fn panic_event_reports_the_first_panic_of_the_sweeper() {
+    let events = events_about("panics in sweeps");
+    let (sweeper, panics) = (Sweeper::new(), Arc::new(Panics));
+    sweeper.watch("panics in sweeps", &panics, SOON);
+    assert_eq!(next(&events, "leakproof::panic").field("code"), "sweep");
+    let clock = leakproof::Clock::precise();
+    while sweeper.panics() < 3 {
+        assert!(clock.now() < PATIENCE);
+        std::thread::yield_now();
+    }
+    assert!(events.try_recv().is_err(), "one event");
+}

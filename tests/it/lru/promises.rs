@@ -836,3 +836,59 @@ fn invalid_limit_names_value_and_range() {
     let error = cache.set_max_weight(100).expect_err("no weigher");
     assert_eq!(error, leakproof::InvalidLimit::NoWeigher);
 }
+
+#[test]
+fn changed_bounds_are_reported() {
+    let cache = LruCache::<u32, u32>::builder().max_entries(100);
+    let cache = cache.max_weight(1_000).weigher(|_, weight| *weight);
+    let cache = cache.build().unwrap();
+    cache.set_max_entries(50).unwrap();
+    cache.set_max_weight(40).unwrap();
+    assert_eq!((cache.max_entries(), cache.max_weight()), (40, Some(40)));
+}
+
+#[test]
+fn stats_exclude_the_weight_of_expired_entries() {
+    let time = ManualClock::new();
+    let cache = LruCache::<u32, u32>::builder().max_entries(100).ttl(MINUTE);
+    let cache = cache.max_weight(1_000).weigher(|_, weight| *weight);
+    let cache = cache.shards(1).clock(&time).build().unwrap();
+    cache.insert(1, 30);
+    time.advance(MINUTE / 2);
+    cache.insert(2, 12);
+    time.advance(MINUTE / 2);
+    assert_eq!((cache.stats().weight, cache.weight()), (12, 12));
+}
+
+#[test]
+fn weight_equal_to_a_lowered_bound_evicts_nothing() {
+    let cache = LruCache::<u32, u32>::builder().max_entries(100);
+    let cache = cache.max_weight(1_000).weigher(|_, weight| *weight);
+    let cache = cache.shards(1).build().unwrap();
+    (0..10).for_each(|key| _ = cache.insert(key, 5));
+    cache.set_max_weight(50).unwrap();
+    assert_eq!((cache.len(), cache.weight()), (10, 50));
+}
+
+#[test]
+fn retain_skips_expired_entries() {
+    let time = ManualClock::new();
+    let cache = LruCache::<u32, u32>::builder().max_entries(100).ttl(MINUTE);
+    let cache = cache.shards(1).clock(&time).build().unwrap();
+    (0..50).for_each(|key| _ = cache.insert(key, key));
+    time.advance(MINUTE / 2);
+    (50..100).for_each(|key| _ = cache.insert(key, key));
+    time.advance(MINUTE / 2);
+    cache.retain(|&key, _| {
+        assert!(key >= 50);
+        true
+    });
+    assert_eq!(cache.len(), 50);
+}
+
+#[test]
+fn unsync_extend_inserts_all_entries() {
+    let mut cache = unsync::LruCache::<u32, u32>::new(10, MINUTE);
+    cache.extend((0..3).map(|key| (key, key)));
+    assert_eq!(cache.len(), 3);
+}

@@ -99,3 +99,15 @@ fn scan_examines_a_bounded_number_of_expired_entries() {
     // Every entry is examined once, by a call that examines 2 n + 256 at most.
     assert!((10_000 / 258..=10_000 / 100).contains(&calls), "{calls}");
 }
+
+#[test]
+fn scan_of_many_empty_shards_returns_a_cursor() {
+    let cache = LruCache::<u32, u32>::builder();
+    let cache = cache.max_entries(4_096).shards(1_024).build().unwrap();
+    let (mut calls, mut cursor) = (0, Some(Cursor::default()));
+    while let Some(from) = cursor {
+        calls += 1;
+        cursor = cache.scan(from, 1).1;
+    }
+    assert_eq!(calls, 4, "each call locks at most 258 shards");
+}

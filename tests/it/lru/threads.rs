@@ -442,3 +442,40 @@ fn bounds_hold_under_concurrent_use() {
         "every removal is notified once: {stats}"
     );
 }
+
+#[test]
+fn waiter_for_another_key_closes_no_cycle() {
+    let cache = LruCache::<u32, u32>::new(10, MINUTE);
+    let await_misses = |misses| {
+        while cache.stats().misses < misses {
+            thread::yield_now();
+        }
+    };
+    let begun = Barrier::new(3);
+    let (begun, cache, await_misses) = (&begun, &cache, &await_misses);
+    let result = thread::scope(|scope| {
+        let first = scope.spawn(move || {
+            cache.try_get_or_insert_with(&1, || {
+                begun.wait();
+                await_misses(3);
+                // Long enough that the third thread waits, most of the time.
+                thread::park_timeout(Duration::from_millis(20));
+                cache.try_get_or_insert_with(&2, || Ok::<_, ()>(3))
+            })
+        });
+        scope.spawn(move || {
+            cache.get_or_insert_with(&2, || {
+                begun.wait();
+                await_misses(4);
+                thread::park_timeout(Duration::from_millis(20));
+                2
+            })
+        });
+        scope.spawn(move || {
+            begun.wait();
+            drop(cache.try_get_or_insert_with(&1, || Ok::<_, ()>(4)));
+        });
+        first.join().unwrap()
+    });
+    assert_eq!(result, Ok(2));
+}

@@ -1,6 +1,7 @@
 //! The circuit breaker of a listener, also if its calls overlap in nested emits.
 
-use std::sync::Arc;
+use std::sync::{Arc, Barrier};
+use std::thread;
 use std::time::Duration;
 
 use leakproof::{CircuitBreaker, ManualClock};
@@ -120,4 +121,45 @@ fn open_breaker_skips_until_a_probe_succeeds() {
     );
     assert!(guard.is_attached() && !bus.listeners()[0].silenced);
     drop(other);
+}
+
+#[test]
+fn late_failure_does_not_end_a_probe_in_progress() {
+    const LATE: u32 = 1;
+    const PROBE: u32 = 2;
+    let time = ManualClock::new();
+    let breaker = CircuitBreaker {
+        failures: 1,
+        retry_after: Some(MINUTE),
+    };
+    let bus = builder().clock(&time).circuit_breaker(breaker);
+    let bus = bus.build().unwrap();
+    // The calls with these events meet the test when they begin and before they end.
+    let meetings = Arc::new([LATE, PROBE].map(|_| Barrier::new(2)));
+    let meet = |event: u32| meetings[event as usize - 1].wait();
+    let in_handler = Arc::clone(&meetings);
+    let handler = move |&event: &u32| {
+        if let Some(index) = event.checked_sub(1) {
+            in_handler[index as usize].wait();
+            in_handler[index as usize].wait();
+        }
+        event == PROBE
+    };
+    bus.on("topic", handler).unwrap().forget();
+    thread::scope(|scope| {
+        let late = scope.spawn(|| bus.emit("topic", &LATE).unwrap());
+        meet(LATE);
+        assert_eq!(bus.emit("topic", &0).unwrap().failed, 1);
+        time.advance(MINUTE);
+        let probe = scope.spawn(|| bus.emit("topic", &PROBE).unwrap());
+        meet(PROBE);
+        meet(LATE);
+        assert_eq!(late.join().unwrap().failed, 1);
+        time.advance(MINUTE);
+        let skipped = bus.emit("topic", &0).unwrap().skipped;
+        meet(PROBE);
+        assert_eq!(probe.join().unwrap().called, 1);
+        assert_eq!(skipped, 1);
+    });
+    assert_eq!(bus.stats().open_breakers, 0);
 }

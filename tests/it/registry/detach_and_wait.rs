@@ -313,3 +313,69 @@ fn waiting_succeeds_in_an_emit_that_released_the_handler() {
     assert_eq!(take(&answer), Some(Ok(())));
     drop((detaching, waiting));
 }
+
+#[test]
+fn failing_handler_that_waits_for_itself_gets_an_error() {
+    let (bus, own, answer) = (bus(), later::<Subscription>(), later());
+    let (taken, reported) = (Arc::clone(&own), Arc::clone(&answer));
+    let guard = bus.on("topic", move |&event| {
+        if event == 2 {
+            let own: Subscription = take(&taken).unwrap();
+            put(&reported, own.detach_and_wait(PATIENCE));
+        }
+        false
+    });
+    put(&own, guard.unwrap());
+    // After a failure, the emit consults the table about this listener.
+    assert_eq!(bus.emit("topic", &1).unwrap().failed, 1);
+    bus.emit("topic", &2).unwrap();
+    assert_eq!(take(&answer), Some(Err(DetachError::Inside)));
+}
+
+#[test]
+fn drop_panic_after_a_call_that_detached_itself_is_caught() {
+    let (bus, own) = (bus(), later::<Subscription>());
+    let (taken, capture) = (Arc::clone(&own), OnDrop(|| panic!("in drop")));
+    let guard = bus.on("topic", move |&event| {
+        let _held = &capture;
+        if event == 2 {
+            assert!(take(&taken).unwrap().detach());
+        }
+        false
+    });
+    put(&own, guard.unwrap());
+    bus.emit("topic", &1).unwrap();
+    assert_eq!(bus.emit("topic", &2).unwrap().called, 1);
+    assert_eq!(bus.stats().panics, 1);
+}
+
+#[test]
+fn wait_that_timed_out_closes_no_cycle_later() {
+    let bus = ListenerRegistry::<usize, u32>::new();
+    let (second, first_guard, answer) = (later::<Subscription>(), later(), later());
+    let (began, released) = (Arc::new(Barrier::new(2)), Arc::new(Barrier::new(2)));
+    let guard = {
+        let (first, answer) = (Arc::clone(&first_guard), Arc::clone(&answer));
+        let (began, released) = (Arc::clone(&began), Arc::clone(&released));
+        bus.on(2, move |_| {
+            began.wait();
+            released.wait();
+            let first: Subscription = take(&first).unwrap();
+            put(&answer, first.detach_and_wait(PATIENCE));
+        })
+    };
+    put(&second, guard.unwrap());
+    let first = bus.on(1, move |_| {
+        let second: Subscription = take(&second).unwrap();
+        let timeout = Duration::from_millis(1);
+        assert_eq!(second.detach_and_wait(timeout), Err(DetachError::TimedOut));
+    });
+    put(&first_guard, first.unwrap());
+    thread::scope(|scope| {
+        scope.spawn(|| bus.emit(&2, &1).unwrap());
+        began.wait();
+        assert_eq!(bus.emit(&1, &1).unwrap().panicked, 0);
+        released.wait();
+    });
+    assert_eq!(take(&answer), Some(Ok(())));
+}

@@ -227,3 +227,41 @@ fn full_sweep_checks_every_owner() {
     owners.remove(0);
     assert_eq!((bus.sweep(), bus.len()), (1, 19));
 }
+
+#[test]
+fn sweep_in_pieces_reaches_every_owner() {
+    let bus = Bus::builder().max_per_topic(20).build().unwrap();
+    let mut owners: Vec<Arc<()>> = (0..20).map(|_| Arc::new(())).collect();
+    for owner in &owners {
+        let listen = bus.listen("topic").owner(&Arc::downgrade(owner));
+        listen.on(|_| ()).unwrap().forget();
+    }
+    owners.pop();
+    let shared = bus.downgrade_to_sweep().upgrade().unwrap();
+    let freed: usize = (0..4).map(|_| shared.sweep_some(6).freed).sum();
+    assert_eq!((freed, bus.len()), (1, 19));
+}
+
+#[test]
+fn full_sweep_removes_more_than_one_piece() {
+    let time = ManualClock::new();
+    let bus = Bus::builder().max_per_topic(1_000).clock(&time);
+    let bus = bus.build().unwrap();
+    for _ in 0..1_000 {
+        bus.listen("topic").ttl(HOUR).on(|_| ()).unwrap().forget();
+    }
+    time.advance(HOUR);
+    assert_eq!(bus.sweep(), 1_000);
+}
+
+#[test]
+fn rejection_lists_the_most_frequent_location_first() {
+    let bus = Bus::builder().max_per_topic(4).build().unwrap();
+    bus.on("topic", |_| ()).unwrap().forget();
+    for _ in 0..3 {
+        bus.on("topic", |_| ()).unwrap().forget();
+    }
+    let rejected = bus.on("topic", |_| ()).unwrap_err();
+    let counts = rejected.locations().iter().map(|&(_, count)| count);
+    assert_eq!(counts.collect::<Vec<_>>(), [3, 1]);
+}

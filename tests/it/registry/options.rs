@@ -325,3 +325,33 @@ fn listener_info_reports_every_option() {
          1 failures, 1 skipped"
     );
 }
+
+#[test]
+fn stats_count_the_emits_and_calls_of_emit_to() {
+    let bus = bus();
+    let [first, second] = [bus.scope(), bus.scope()];
+    for scope in [&first, &second] {
+        bus.listen("topic")
+            .scope(scope)
+            .on(|_| ())
+            .unwrap()
+            .forget();
+    }
+    let generation = first.generation();
+    bus.emit_to(&generation, "topic", &1).unwrap();
+    first.renew();
+    bus.emit_to(&generation, "topic", &1).unwrap();
+    let stats = bus.stats();
+    assert_eq!((stats.emitted, stats.calls), (2, 1));
+}
+
+#[test]
+fn listener_count_excludes_expired_listeners() {
+    let time = ManualClock::new();
+    let bus = timed(&time);
+    for ttl in [MINUTE, HOUR, HOUR] {
+        bus.listen("topic").ttl(ttl).on(|_| ()).unwrap().forget();
+    }
+    time.advance(MINUTE);
+    assert_eq!(bus.listener_count("topic"), 2);
+}
