@@ -143,3 +143,19 @@ impl Samples<Sample> {
         windows.min()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn push_ignores_an_earlier_sample_and_replaces_an_equal_one() {
+        let second = Duration::from_secs(1);
+        let mut samples = Samples::new(3);
+        assert!(samples.push(2 * second, "first"));
+        assert!(!samples.push(second, "earlier"));
+        assert!(samples.push(2 * second, "same time"));
+        let kept: Vec<_> = samples.samples.iter().copied().collect();
+        assert_eq!(kept, [(2 * second, "same time")]);
+    }
+}

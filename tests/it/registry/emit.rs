@@ -313,3 +313,20 @@ fn calls_are_counted_for_direct_and_deferred_handlers() {
     assert_eq!(calls, [all - 7, all, all, all, all]);
     assert_eq!(bus.stats().calls, calls.iter().sum::<u64>());
 }
+
+#[test]
+fn failure_of_a_handler_that_detaches_the_next_one_counts() {
+    let bus = bus();
+    let next = later();
+    let detaching = Arc::clone(&next);
+    bus.on("topic", move |_| {
+        drop(take::<Subscription>(&detaching));
+        false
+    })
+    .unwrap()
+    .forget();
+    put(&next, bus.on("topic", |_| ()).unwrap());
+    let summary = bus.emit("topic", &1).unwrap();
+    assert_eq!((summary.called, summary.failed, summary.skipped), (1, 1, 1));
+    assert_eq!(bus.listeners()[0].failures, 1);
+}
