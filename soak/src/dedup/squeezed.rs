@@ -71,7 +71,13 @@ pub(super) fn soak(round: &mut Round, ttl: Duration, lease: Duration, causes: &m
     map.validate();
     let stats = map.stats();
     account(round, "squeezed map", &stats, causes);
-    let came = ["ids new", "claims committed", "claims of long ids"].map(|what| tally.get(what));
+    let came = [
+        "ids new",
+        "ids rejected",
+        "claims committed",
+        "claims of long ids",
+    ]
+    .map(|what| tally.get(what));
     round.check_equal(
         "squeezed map: inserted and rejected",
         stats.inserted + stats.rejected,
@@ -169,7 +175,8 @@ impl<'a> Squeezed<'a> {
                 });
                 self.is_live(id, &value, before);
             }
-            Recorded::InFlight | Recorded::Rejected { .. } => {}
+            Recorded::InFlight => {}
+            Recorded::Rejected { .. } => tally.count("ids rejected"),
         }
         tally.count("ids recorded");
     }
