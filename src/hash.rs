@@ -87,9 +87,8 @@ impl fmt::Debug for DefaultHasher {
 /// | bits | use |
 /// | --- | --- |
 /// | 32..64 | bucket of the index; the cache's index also takes its fingerprint from here |
-/// | 32..40 | hint in the dedup log |
 /// | 16..32 | shard |
-/// | 0..16 | fingerprint in the index of the dedup log |
+/// | 0..11 | fingerprint in the index of the dedup log |
 ///
 /// A user's hasher may leave some of these bits constant, as an identity hasher does for small integers. One
 /// multiplication spreads its entropy over all bits, so that the keys do not share one bucket.
@@ -97,12 +96,6 @@ impl fmt::Debug for DefaultHasher {
 pub(crate) fn hash<K: ?Sized + Hash>(hasher: &impl BuildHasher, key: &K) -> u64 {
     let product = u128::from(hasher.hash_one(key)) * 0x9E37_79B9_7F4A_7C15;
     (product as u64) ^ (product >> 64) as u64
-}
-
-/// Returns the hint of a hash, which tells most entries apart without reading their keys.
-#[inline]
-pub(crate) fn hint(hash: u64) -> u8 {
-    (hash >> 32) as u8
 }
 
 /// Chooses one of at most 65,536 shards by bits of the hash that the index does not use.

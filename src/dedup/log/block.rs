@@ -9,7 +9,6 @@ use std::hash::BuildHasher;
 use std::ops::Range;
 
 use super::columns::{Column, KeyColumn, VecColumn};
-use super::index::Grouping;
 use crate::clock::Nanos;
 use crate::key::Key;
 
@@ -18,12 +17,9 @@ use crate::key::Key;
 /// Large enough that a million expired entries are freed by some two thousand calls of the allocator: with 256 entries a
 /// sweep takes four times as long, and an insert 5% longer. Small enough that one block is a small piece of work.
 pub(crate) const BLOCK: usize = 1024;
-/// Fingerprints that are compared together: one group of the smallest size.
-const CHUNK: usize = Grouping::SMALLEST_SIZE as usize;
 const WORD: usize = u64::BITS as usize;
 
-/// The fields that a lookup reads come first. For byte keys they fill one cache line, and each group of fingerprints
-/// another.
+/// The fields that a lookup reads come first. For byte keys they fill one cache line.
 #[repr(C, align(64))]
 pub(crate) struct Block<K: ?Sized + Key, V> {
     lo: u16,
@@ -31,8 +27,6 @@ pub(crate) struct Block<K: ?Sized + Key, V> {
     /// Held positions whose entry was removed.
     holes: u16,
     keys: K::Column,
-    /// Eight bits of each entry's hash, by position. They tell apart the entries of a group.
-    fingerprints: [u8; BLOCK],
     values: VecColumn<V>,
     /// One bit for each position whose entry was removed.
     removed: [u64; BLOCK / WORD],
@@ -51,7 +45,6 @@ impl<K: ?Sized + Key, V> Block<K, V> {
             holes: 0,
             keys: K::Column::new(backwards, previous.map(|block| &block.keys)),
             values: VecColumn::new(backwards, previous.map(|block| &block.values)),
-            fingerprints: [0; BLOCK],
             removed: [0; BLOCK / WORD],
             times: [0; BLOCK],
         }
@@ -122,32 +115,6 @@ impl<K: ?Sized + Key, V> Block<K, V> {
         self.keys.matches(at, key)
     }
 
-    /// Returns a position in `range`, which consists of whole chunks, with this fingerprint for which `is` holds.
-    #[inline]
-    pub(crate) fn find_fingerprint(
-        &self,
-        range: Range<usize>,
-        fingerprint: u8,
-        mut is: impl FnMut(usize) -> bool,
-    ) -> Option<usize> {
-        let start = range.start;
-        for (nth, chunk) in self.fingerprints[range].chunks_exact(CHUNK).enumerate() {
-            let chunk: &[u8; CHUNK] = chunk.try_into().expect("the chunk has this size");
-            // Most chunks of a large group have no equal fingerprint. This loop is vectorized.
-            if chunk
-                .iter()
-                .fold(false, |any, &its| any | (its == fingerprint))
-            {
-                let mut found = equal(chunk, fingerprint).map(|at| start + nth * CHUNK + at);
-                let found = found.find(|&at| is(at));
-                if found.is_some() {
-                    return found;
-                }
-            }
-        }
-        None
-    }
-
     /// Returns the newest held position.
     pub(crate) fn last(&self) -> Option<usize> {
         (!self.is_empty()).then(|| self.positions().end - 1)
@@ -166,17 +133,11 @@ impl<K: ?Sized + Key, V> Block<K, V> {
 
     /// Appends an entry and takes its value. If the key's `Clone` panics, the block is unchanged.
     #[inline]
-    pub(crate) fn push_back(
-        &mut self,
-        time: Nanos,
-        fingerprint: u8,
-        key: &K,
-        value: &mut Option<V>,
-    ) {
+    pub(crate) fn push_back(&mut self, time: Nanos, key: &K, value: &mut Option<V>) {
         let at = usize::from(self.hi);
         self.keys.push_back(at, key);
         self.values.push(value);
-        (self.times[at], self.fingerprints[at]) = (time, fingerprint);
+        self.times[at] = time;
         self.hi += 1;
     }
 
@@ -186,7 +147,7 @@ impl<K: ?Sized + Key, V> Block<K, V> {
         let (from, at) = (usize::from(self.hi), usize::from(to.lo));
         self.keys.move_last(from, &mut to.keys, at);
         self.values.move_last(from, &mut to.values, at);
-        (to.times[at], to.fingerprints[at]) = (self.times[from], self.fingerprints[from]);
+        to.times[at] = self.times[from];
         at
     }
 
@@ -336,25 +297,6 @@ impl<K: ?Sized + Key, V> Default for DeferredDrops<K, V> {
     }
 }
 
-/// Returns the positions of the bytes that equal `fingerprint`, in some order.
-///
-/// Compares eight bytes in one word. There is no branch until one is equal, because which one it is cannot be predicted.
-#[inline]
-fn equal(chunk: &[u8; CHUNK], fingerprint: u8) -> impl Iterator<Item = usize> + use<> {
-    const { assert!(CHUNK == u64::BITS as usize, "one bit of a word per byte") };
-    const LOW: u64 = u64::from_ne_bytes([0x7f; 8]);
-    let all = u64::from_ne_bytes([fingerprint; 8]);
-    let mut found = 0;
-    for (nth, eight) in chunk.chunks_exact(8).enumerate() {
-        let eight: [u8; 8] = eight.try_into().expect("the chunk has this size");
-        let different = u64::from_le_bytes(eight) ^ all;
-        // The highest bit of every zero byte. The sum does not carry into the next byte.
-        let zero = !(((different & LOW) + LOW) | different | LOW);
-        found |= zero >> 7 << nth;
-    }
-    ones(found).map(|bit| bit % 8 * 8 + bit / 8)
-}
-
 /// Returns the positions of the bits that are set.
 fn ones(mut word: u64) -> impl Iterator<Item = usize> {
     std::iter::from_fn(move || {
@@ -362,25 +304,4 @@ fn ones(mut word: u64) -> impl Iterator<Item = usize> {
         word &= word - 1;
         Some(bit)
     })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn equal_returns_every_equal_byte_and_no_other() {
-        for at in 0..CHUNK {
-            for (byte, other) in [(0, 1), (0, 0x80), (0x7f, 0xff), (0x80, 0), (0xff, 0xfe)] {
-                let mut chunk = [other; CHUNK];
-                (chunk[at], chunk[CHUNK / 2]) = (byte, byte);
-                let mut found: Vec<usize> = equal(&chunk, byte).collect();
-                found.sort_unstable();
-                let mut expected = vec![at, CHUNK / 2];
-                expected.sort_unstable();
-                expected.dedup();
-                assert_eq!(found, expected, "{byte} among {other}");
-            }
-        }
-    }
 }

@@ -19,8 +19,8 @@
 //!
 //! `tail - head` is the number of live entries, holes and numbers of emptied slots. Emptied slots only exist during a
 //! pass, and their entries were moved and are live, or have expired, in which case `head` has passed the slot. So
-//! `tail - head` is at most 2.3 times the largest number of live entries, plus the reserved numbers: below
-//! 2<sup>30</sup> for 2<sup>28</sup> entries, and the index tells that many apart. Numbers never run out.
+//! `tail - head` is at most 2.3 times the largest number of live entries: below 2<sup>30</sup> for
+//! 2<sup>28</sup> entries, and the index tells that many apart. Numbers never run out.
 //!
 //! # Layout
 //!
@@ -30,7 +30,7 @@
 use std::ops::Range;
 
 use super::block::{BLOCK, Block};
-use super::index::{Grouping, Seq};
+use super::index::Seq;
 use super::ring::Ring;
 use crate::key::Key;
 
@@ -81,8 +81,7 @@ impl<K: ?Sized + Key, V> Ring<K, V> {
                 return None;
             };
             let is_target = source == target;
-            if Grouping::is_reserved(self.seq(target, 0)) || self.slots[target].is_filled(is_target)
-            {
+            if self.slots[target].is_filled(is_target) {
                 self.leave_target(source, target);
                 continue;
             }

@@ -4,8 +4,8 @@
 //!
 //! * [`ring`] holds the entries in that order, in [`slot`]s of one [`block`] each. Expiry and eviction only move its head.
 //! * [`columns`] lays out the keys and values of a block in memory.
-//! * [`index`] finds by hash the group of numbers that an entry is in. An expired entry needs no removal from the
-//!   index: its number is not live any more.
+//! * [`index`] finds the number of an entry by its hash. An expired entry needs no removal from the index: its number is
+//!   not live any more.
 //! * [`reclaim`] frees what expired, and [`compact`] returns the memory of entries that were removed from the middle.
 //!
 //! `Log` joins ring and index. Every call does a small, constant number of entries' worth of work: it moves a few
@@ -22,10 +22,10 @@
 //!
 //! | per live entry | bytes | at most |
 //! | --- | ---: | ---: |
-//! | value, time, fingerprint, offset, share of block and slot | value + 12.3 | times 1.23, with holes: see `compact.rs` |
+//! | value, time, offset, share of block and slot | value + 11.3 | times 1.23, with holes: see `compact.rs` |
 //! | key in the arena | key | times 1.15, with holes: see `ByteArena::is_sparse` |
 //! | long key | key + 24 | its own length; the 24 times 1.23 |
-//! | index | 5.3 at its bound | 21: shrinking from 5 entries per bucket to 8 |
+//! | index | 6.4 at its bound | 22: shrinking from 5 entries per bucket to 7 |
 //!
 //! The sum of the last column is below `1.25 * (value + key + 30)` for every length. Expired and evicted entries are
 //! held until they are freed. Each call frees more of these entries and bytes than it adds (see `reclaim.rs`), so
@@ -48,7 +48,6 @@ use std::hash::BuildHasher;
 use std::hint::black_box;
 
 use crate::clock::Nanos;
-use crate::hash::hint;
 use crate::key::Key;
 use block::Block;
 pub(crate) use block::DeferredDrops;
@@ -174,10 +173,11 @@ impl<K: ?Sized + Key, V> Log<K, V> {
 
     #[inline]
     fn search(&self, hash: u64, mut is: impl FnMut(&Block<K, V>, usize) -> bool) -> Option<Seq> {
-        self.index
-            .find(hash, self.ring.live_range(), |first, size| {
-                self.ring.search(first, size, hint(hash), &mut is)
-            })
+        self.index.find(hash, self.ring.live_range(), |seq| {
+            self.ring
+                .place(seq)
+                .is_some_and(|(block, at)| is(block, at))
+        })
     }
 
     /// Returns the entry with this key that is live at `now`.
@@ -236,7 +236,7 @@ impl<K: ?Sized + Key, V> Log<K, V> {
         if self.index.is_full(self.ring.len()) || !self.ring.has_room() {
             self.make_room(now);
         }
-        let seq = self.ring.push(now, hint(hash), key, value);
+        let seq = self.ring.push(now, key, value);
         self.index.insert(hash, seq, self.ring.live_range());
         if self.ring.len() == 1 {
             // All other entries expire later than the oldest.

@@ -25,7 +25,7 @@ use std::ops::Range;
 use super::block::{BLOCK, Block, DeferredDrops};
 use super::columns::KeyColumn;
 use super::compact::Compaction;
-use super::index::{Grouping, LiveRange, Seq};
+use super::index::{LiveRange, Seq};
 use super::slot::Slot;
 use crate::clock::Nanos;
 use crate::key::Key;
@@ -155,33 +155,12 @@ impl<K: ?Sized + Key, V> Ring<K, V> {
         (block.expect("the entry is present"), at)
     }
 
-    /// Returns the live entry for which `is` holds, among those with this fingerprint in the group of `size` numbers
-    /// from `first` on.
+    /// Returns the block and position of a number in `head..tail`, if its entry is present.
     #[inline]
-    pub(crate) fn search(
-        &self,
-        first: Seq,
-        size: u32,
-        fingerprint: u8,
-        mut is: impl FnMut(&Block<K, V>, usize) -> bool,
-    ) -> Option<Seq> {
-        let live = self.live_range();
-        // A group is a part of a slot, or several slots, of which the first may have been freed.
-        for first in (0..size)
-            .step_by(BLOCK)
-            .map(|offset| first.wrapping_add(offset))
-        {
-            let (slot, at) = self.locate(first);
-            let group = at..at + BLOCK.min(size as usize);
-            for block in self.slots.get(slot).into_iter().flat_map(Slot::parts) {
-                let is =
-                    |at| block.is_present(at) && live.contains(self.seq(slot, at)) && is(block, at);
-                if let Some(at) = block.find_fingerprint(group.clone(), fingerprint, is) {
-                    return Some(self.seq(slot, at));
-                }
-            }
-        }
-        None
+    pub(crate) fn place(&self, seq: Seq) -> Option<(&Block<K, V>, usize)> {
+        let (slot, at) = self.locate(seq);
+        let block = self.slots.get(slot)?.part(at)?;
+        block.is_present(at).then_some((block, at))
     }
 
     pub(crate) fn key(&self, seq: Seq) -> &K {
@@ -220,19 +199,13 @@ impl<K: ?Sized + Key, V> Ring<K, V> {
     /// Adds the newest entry to the last block, which must have room, and returns its number. `time` must not be below
     /// that of the entry before. If the key's `Clone` panics, nothing is added.
     #[inline]
-    pub(crate) fn push(
-        &mut self,
-        time: Nanos,
-        fingerprint: u8,
-        key: &K,
-        value: &mut Option<V>,
-    ) -> Seq {
+    pub(crate) fn push(&mut self, time: Nanos, key: &K, value: &mut Option<V>) -> Seq {
         let bytes = K::Column::weigh(key);
         let slot = self.slots.back_mut().expect("there is a last slot");
         slot.block
             .as_mut()
             .expect("the last slot has a block")
-            .push_back(time, fingerprint, key, value);
+            .push_back(time, key, value);
         slot.live += 1;
         slot.bytes += bytes;
         let seq = self.tail;
@@ -256,11 +229,8 @@ impl<K: ?Sized + Key, V> Ring<K, V> {
             block.seal();
         }
         let block = Block::new(false, self.last_block());
-        while Grouping::is_reserved(self.seq(self.slots.len(), 0)) {
-            self.slots.push_back(Slot::new(first, None));
-        }
         self.tail = self.seq(self.slots.len(), 0);
-        self.slots.push_back(Slot::new(first, Some(block)));
+        self.slots.push_back(Slot::new(first, block));
         if self.live == 0 {
             self.set_head(self.tail);
         }

@@ -21,12 +21,12 @@ pub(crate) struct Slot<K: ?Sized + Key, V> {
 }
 
 impl<K: ?Sized + Key, V> Slot<K, V> {
-    pub(crate) fn new(first: Nanos, block: Option<Block<K, V>>) -> Self {
+    pub(crate) fn new(first: Nanos, block: Block<K, V>) -> Self {
         Self {
             first,
             live: 0,
             bytes: 0,
-            block: block.map(Box::new),
+            block: Some(Box::new(block)),
             packed: None,
         }
     }

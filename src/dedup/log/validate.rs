@@ -4,7 +4,6 @@ use std::hash::BuildHasher;
 
 use super::Log;
 use super::block::BLOCK;
-use super::index::Grouping;
 use crate::clock::Nanos;
 use crate::key::Key;
 
@@ -58,7 +57,6 @@ impl<K: ?Sized + Key, V> Log<K, V> {
                     slot_live += 1;
                     slot_bytes += block.weight(at);
                     let seq = ring.seq(index, at);
-                    assert!(!Grouping::is_reserved(seq), "a number of group 0 was given");
                     let found = self.find(block.hash(hasher, at), block.key(at));
                     assert_eq!(found, Some(seq), "the index does not find an entry");
                 }

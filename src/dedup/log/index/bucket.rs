@@ -1,315 +1,251 @@
-//! `Bucket`: the part of the index that one cache miss loads.
+//! `Bucket`: the 64 bytes of the index that one cache miss loads.
 //!
-//! A bucket has 64 bytes:
+//! A bucket has fifteen words of 32 bits for entries and one word of state. See [`Layout`](super::word::Layout) for the
+//! words.
 //!
-//! | bytes | content |
-//! | ---: | --- |
-//! | 40 | twenty slots of two bytes: the group of an entry's sequence number |
-//! | 20 | the fingerprint of each slot: eight bits of the hash |
-//! | 4 | [`BucketState`]: the next slot to fill, and what overflowed |
-//!
-//! The ring tells apart the entries of a group by eight more bits of the hash: see `block.rs`. The size of the index
-//! matters most, because it is read at random and fits into no cache. Whole numbers with fingerprints of 16 bits would
-//! allow ten slots per bucket, groups of 22 bits with fingerprints of ten bits would allow fifteen. A fingerprint matches
-//! by accident in one lookup of twenty. This costs a look at one group, and in a quarter of these cases at one key.
-//!
-//! A slot whose group is not live is free, so expiry erases nothing. The slots of a bucket are filled in turn, so they
-//! are ordered by age: the next slot to fill holds the oldest entry, and is free unless the bucket is full. Removal and
-//! compaction may free other slots. These are only searched for if the next slot is taken.
+//! Expiry erases nothing, because a word whose number is not live is free. Words are filled in turn, so the word whose
+//! turn it is holds the oldest entry of the bucket. That word is free unless the bucket is full. Removal and compaction
+//! free other words, which are searched for only if the word whose turn it is is taken.
 
-use super::grouping::{Grouping, LiveGroups, UNIT, UNIT_BITS};
-use super::{LiveRange, Seq};
+use super::Seq;
+use super::word::LiveWords;
 
-const SLOTS: usize = 20;
+const SLOTS: usize = 15;
 
 #[derive(Clone, Copy)]
 #[repr(C, align(64))]
 pub(super) struct Bucket {
-    groups: [u16; SLOTS],
-    fingerprints: [u8; SLOTS],
-    state: BucketState,
+    /// The last word is the [`State`].
+    words: [u32; SLOTS + 1],
 }
 
 pub(super) const EMPTY: Bucket = Bucket {
-    groups: [0; SLOTS],
-    fingerprints: [0; SLOTS],
-    state: BucketState(0),
+    words: [0; SLOTS + 1],
 };
 
 const _: () = assert!(size_of::<Bucket>() == 64);
 
-/// The content of a slot. Two entries of one group and one fingerprint have equal contents, and nothing may depend on
-/// which of the two slots belongs to which entry.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) struct SlotContent {
-    group: u16,
-    fingerprint: u8,
-}
-
-impl SlotContent {
-    /// The content of a free slot.
-    pub(super) const NONE: Self = Self {
-        group: 0,
-        fingerprint: 0,
-    };
-
-    #[inline]
-    pub(super) fn new(hash: u64, group: u16) -> Self {
-        Self {
-            group,
-            fingerprint: fingerprint(hash),
-        }
-    }
-}
-
 impl Bucket {
-    /// Returns some word of the bucket, so that the bucket is loaded.
+    /// Returns the state as a number that means nothing. Reading it loads the bucket.
     #[inline]
-    pub(super) fn word(&self) -> u32 {
-        self.state.0
+    pub(super) fn touch(&self) -> u32 {
+        self.words[SLOTS]
     }
 
     #[inline]
-    pub(super) fn state(&self) -> BucketState {
-        self.state
+    fn state(&self) -> State {
+        State(self.words[SLOTS])
     }
 
-    /// Returns `true` if any slot, live or not, has the fingerprint of this hash.
-    ///
-    /// There is no branch before the result: a branch on the content could not be predicted, and the processor would
-    /// wait for this bucket before it begins to load the next call's.
     #[inline]
-    fn has_fingerprint(&self, hash: u64) -> bool {
-        self.fingerprints
-            .iter()
-            .fold(false, |any, &its| any | (its == fingerprint(hash)))
+    fn set_state(&mut self, state: State) {
+        self.words[SLOTS] = state.0;
     }
 
-    /// Calls `search` with the first number and the size of each live group that has the fingerprint of this hash,
-    /// until it returns a number.
+    /// Returns the live number with the fingerprint of `hash` for which `is` holds.
     #[inline]
     pub(super) fn find(
         &self,
         hash: u64,
-        live: LiveRange,
-        grouping: Grouping,
-        search: &mut impl FnMut(Seq, u32) -> Option<Seq>,
+        live: LiveWords,
+        is: &mut impl FnMut(Seq) -> bool,
     ) -> Option<Seq> {
-        if !self.has_fingerprint(hash) {
+        let (fingerprint, mask) = (
+            live.layout.fingerprint(hash),
+            live.layout.fingerprint_mask(),
+        );
+        let matches = |word: u32| word & mask == fingerprint;
+        // One branch for all words: a branch for each could not be predicted, and the processor would wait for the
+        // bucket before it starts the next call. The state takes part, so that the loop becomes vector instructions.
+        let any = |any: bool, &word: &u32| any | matches(word);
+        if !self.words.iter().fold(false, any) {
             return None;
         }
-        let groups = grouping.groups(live);
-        let mut candidates = self.candidates(hash);
-        let mut searched = 0;
-        while candidates != 0 {
-            let group = self.groups[candidates.trailing_zeros() as usize];
-            // Entries of equal hashes that arrived together have equal slots. One search finds each of them.
-            if groups.contains(group) && group != searched {
-                searched = group;
-                let found = search(grouping.first(group, live), grouping.size());
-                if found.is_some() {
-                    return found;
-                }
-            }
-            candidates &= candidates - 1;
-        }
-        None
+        let matching = self.words[..SLOTS].iter().filter(|&&word| matches(word));
+        matching
+            .filter_map(|&word| live.seq(word))
+            .find(|&seq| is(seq))
     }
 
-    /// Returns one bit for each slot that has the fingerprint of this hash.
-    fn candidates(&self, hash: u64) -> u32 {
-        let candidates = |(at, &its): (usize, &u8)| u32::from(its == fingerprint(hash)) << at;
-        self.fingerprints
+    /// Returns `true` if an entry with this hash may be in a later bucket.
+    #[inline]
+    pub(super) fn has_overflowed(&self, hash: u64, live: LiveWords) -> bool {
+        self.state()
+            .has_overflowed(live.layout.fingerprint(hash), live)
+    }
+
+    /// Records that a live entry is stored in a later bucket.
+    pub(super) fn overflow(&mut self, word: u32, live: LiveWords) {
+        self.set_state(self.state().with_overflow(word, live));
+    }
+
+    /// Fills the word whose turn it is. Returns `false` if that word is taken.
+    #[inline]
+    pub(super) fn fill(&mut self, word: u32, live: LiveWords) -> bool {
+        let turn = self.state().turn();
+        let is_free = live.is_free(self.words[turn]);
+        if is_free {
+            self.words[turn] = word;
+            self.set_state(self.state().with_turn_after(turn));
+        }
+        is_free
+    }
+
+    /// Fills the free word whose turn comes next. Returns `false` if all words are taken.
+    pub(super) fn fill_next(&mut self, word: u32, live: LiveWords) -> bool {
+        let turn = self.state().turn();
+        let free = (turn..SLOTS)
+            .chain(0..turn)
+            .find(|&at| live.is_free(self.words[at]));
+        if let Some(at) = free {
+            self.words[at] = word;
+            self.set_state(self.state().with_turn_after(at));
+        }
+        free.is_some()
+    }
+
+    /// Fills the free word whose turn comes last, for an entry that is older than all others of the table. Returns
+    /// `false` if all words are taken.
+    pub(super) fn fill_last(&mut self, word: u32, live: LiveWords) -> bool {
+        let free = self.words[..SLOTS]
             .iter()
-            .enumerate()
-            .map(candidates)
-            .fold(0, |all, bit| all | bit)
-    }
-
-    /// Fills the next slot if it is free. Returns `true` if it was.
-    #[inline]
-    pub(super) fn fill(&mut self, entry: SlotContent, live: LiveGroups) -> bool {
-        let next_slot = self.state.next_slot();
-        let free = self
-            .groups
-            .get(next_slot)
-            .is_some_and(|&group| !live.contains(group));
-        if free {
-            self.set(next_slot, entry);
-            self.state.set_next_slot_after(next_slot);
-        }
-        free
-    }
-
-    /// Fills the first free slot from the next one on. Returns `true` if there was one.
-    pub(super) fn fill_next(&mut self, entry: SlotContent, live: LiveGroups) -> bool {
-        let next_slot = self.state.next_slot();
-        let free = (next_slot..SLOTS)
-            .chain(0..next_slot)
-            .find(|&free| !live.contains(self.groups[free]));
-        if let Some(free) = free {
-            self.set(free, entry);
-            self.state.set_next_slot_after(free);
+            .rposition(|&word| live.is_free(word));
+        if let Some(at) = free {
+            self.words[at] = word;
         }
         free.is_some()
     }
 
-    /// Fills the last free slot, because the entry is older than all others. Returns `true` if there was one.
-    pub(super) fn fill_last(&mut self, entry: SlotContent, live: LiveGroups) -> bool {
-        let free = self.groups.iter().rposition(|&group| !live.contains(group));
-        if let Some(free) = free {
-            self.set(free, entry);
+    /// Erases the words that are not live, and the filter if it counts as empty.
+    pub(super) fn erase_stale(&mut self, live: LiveWords) {
+        for word in &mut self.words[..SLOTS] {
+            if live.is_free(*word) {
+                *word = 0;
+            }
         }
-        free.is_some()
+        self.set_state(self.state().without_stale(live));
     }
 
-    /// Replaces one slot's content by another. Returns `true` if there was such a slot.
-    pub(super) fn replace(&mut self, entry: SlotContent, by: SlotContent) -> bool {
-        let mut entries = self.groups.iter().zip(&self.fingerprints);
-        let found =
-            entries.position(|(&group, &fingerprint)| SlotContent { group, fingerprint } == entry);
-        if let Some(at) = found {
-            self.set(at, by);
-        }
-        found.is_some()
-    }
-
-    #[inline]
-    fn set(&mut self, at: usize, entry: SlotContent) {
-        (self.groups[at], self.fingerprints[at]) = (entry.group, entry.fingerprint);
-    }
-
-    /// Records that an entry of a live group did not fit.
-    pub(super) fn overflow(&mut self, entry: SlotContent, live: LiveGroups) {
-        self.state = self.state.with_overflow(entry, live);
+    /// Replaces a word. Returns `false` if it is not in this bucket.
+    pub(super) fn replace(&mut self, word: u32, by: u32) -> bool {
+        let mut words = self.words[..SLOTS].iter_mut();
+        words
+            .find(|it| **it == word)
+            .map(|found| *found = by)
+            .is_some()
     }
 }
 
-#[inline]
-fn fingerprint(hash: u64) -> u8 {
-    hash as u8
-}
-
-/// The next slot to fill, and a filter of the entries that overflowed into the following bucket.
+/// The state of a bucket: the word that is filled next, and a filter of what had to be stored in a later bucket.
 ///
 /// | bits | content |
 /// | --- | --- |
-/// | 0–4 | the next slot to fill |
-/// | 5–24 | one bit for each class of fingerprints of which an entry overflowed |
-/// | 25–31 | the newest group that overflowed, in [`UNIT`]s of groups |
+/// | lowest 4 | the word whose turn it is |
+/// | next 16 | the filter: a bit for each class of fingerprints that overflowed |
+/// | highest 12 | the [unit](LiveWords::unit) of the newest number that overflowed |
 ///
-/// The filter is forgotten when that newest group is no longer live. It is built from fingerprints and groups alone,
-/// because nothing may depend on which of two equal slots belongs to which entry.
+/// The filter counts as empty once that newest number is no longer live.
 #[derive(Clone, Copy)]
-pub(super) struct BucketState(u32);
+struct State(u32);
 
-impl BucketState {
-    const OVERFLOWED_FROM: u32 = 5;
-    const NEWEST_FROM: u32 = u32::BITS - UNIT_BITS;
-    const NEXT_SLOT: u32 = (1 << Self::OVERFLOWED_FROM) - 1;
-    const OVERFLOWED: u32 = (1 << Self::NEWEST_FROM) - (1 << Self::OVERFLOWED_FROM);
+impl State {
+    const TURN: u32 = 0xf;
+    const CLASSES: u32 = 16;
+    const FILTER_FROM: u32 = 4;
+    const FILTER: u32 = 0xffff << Self::FILTER_FROM;
+    const NEWEST_FROM: u32 = 20;
 
     #[inline]
-    fn next_slot(self) -> usize {
-        (self.0 & Self::NEXT_SLOT) as usize
+    fn turn(self) -> usize {
+        (self.0 & Self::TURN) as usize
     }
 
     #[inline]
-    fn set_next_slot_after(&mut self, slot: usize) {
-        let next = if slot + 1 == SLOTS {
-            0
-        } else {
-            slot as u32 + 1
-        };
-        self.0 = self.0 & !Self::NEXT_SLOT | next;
+    fn with_turn_after(self, at: usize) -> Self {
+        let next = if at + 1 == SLOTS { 0 } else { at as u32 + 1 };
+        Self(self.0 & !Self::TURN | next)
+    }
+
+    /// Returns the bit of the filter for a word's fingerprint.
+    #[inline]
+    fn bit(word: u32, live: LiveWords) -> u32 {
+        1 << (Self::FILTER_FROM + live.layout.class(word, Self::CLASSES))
     }
 
     #[inline]
-    fn bit(fingerprint: u8) -> u32 {
-        1 << (Self::OVERFLOWED_FROM
-            + ((u32::from(fingerprint) * Self::OVERFLOWED.count_ones()) >> u8::BITS))
-    }
-
-    /// Returns `true` if a live entry with such a hash may have overflowed.
-    #[inline]
-    pub(super) fn overflowed(self, hash: u64, live: LiveRange, grouping: Grouping) -> bool {
-        self.0 & Self::bit(fingerprint(hash)) != 0 && self.is_live(grouping.groups(live))
+    fn has_overflowed(self, word: u32, live: LiveWords) -> bool {
+        self.0 & Self::bit(word, live) != 0 && live.is_unit_live(self.newest())
     }
 
     fn newest(self) -> u32 {
         self.0 >> Self::NEWEST_FROM
     }
 
-    fn is_live(self, live: LiveGroups) -> bool {
-        self.0 & Self::OVERFLOWED != 0 && live.age_of_unit(self.newest()) <= live.last_age()
+    fn without_stale(self, live: LiveWords) -> Self {
+        if live.is_unit_live(self.newest()) {
+            self
+        } else {
+            Self(self.0 & Self::TURN)
+        }
     }
 
-    fn with_overflow(self, entry: SlotContent, live: LiveGroups) -> Self {
-        let unit = u32::from(entry.group) / UNIT;
-        let (newest, fingerprints) = match self.is_live(live) {
-            true if live.age_of_unit(self.newest()) >= live.age_of_unit(unit) => {
-                (self.newest(), self.0)
-            }
-            true => (unit, self.0),
-            false => (unit, 0),
-        };
-        Self(
-            newest << Self::NEWEST_FROM
-                | fingerprints & Self::OVERFLOWED
-                | Self::bit(entry.fingerprint)
-                | self.0 & Self::NEXT_SLOT,
-        )
+    fn with_overflow(self, word: u32, live: LiveWords) -> Self {
+        let (mut newest, mut filter) = (live.unit(word), Self::bit(word, live));
+        if self.0 & Self::FILTER != 0 && live.is_unit_live(self.newest()) {
+            newest = [newest, self.newest()]
+                .into_iter()
+                .max_by_key(|&unit| live.unit_age(unit))
+                .expect("there are two");
+            filter |= self.0 & Self::FILTER;
+        }
+        Self(newest << Self::NEWEST_FROM | filter | self.0 & Self::TURN)
     }
 }
+
+const _: () = assert!(State::NEWEST_FROM + super::word::Layout::UNIT_BITS == u32::BITS);
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::dedup::log::index::LiveRange;
+    use crate::dedup::log::index::word::Layout;
 
     #[test]
-    fn overflow_is_known_until_its_group_expires() {
-        let (grouping, hash) = (Grouping::default(), 0xab);
-        let numbers = |groups: u32| groups * grouping.size();
-        let most = (0..=u32::from(u16::MAX))
-            .rev()
-            .find(|&groups| grouping.spans(numbers(groups)))
-            .expect("some");
-        for from in (0..1 << 16).step_by(997) {
-            for span in [1, 2, UNIT, 5 * UNIT + 1, most] {
+    fn overflow_is_known_until_no_longer_live() {
+        let layout = Layout::default();
+        let (hash, other, third) = (0xa, 0xb, 0xc);
+        let unit = 512;
+        for from in (0_u32..1 << 22).step_by(99_991) {
+            for span in [1, 2, unit, 5 * unit + 1, (1 << 21) - unit - 1] {
                 for newest in [0, span / 3, span - 1] {
-                    let live = |gone| LiveRange {
-                        from: numbers(from + gone),
-                        len: numbers(span),
+                    let live = |passed| {
+                        layout.live(LiveRange {
+                            from: from + passed,
+                            len: span,
+                        })
                     };
-                    let entry =
-                        |hash, at| SlotContent::new(hash, grouping.group(numbers(from + at)));
-                    let (last, older) = (entry(hash, newest), entry(hash, newest / 2));
-                    let mut state = BucketState(0);
-                    for entry in [older, last, older] {
-                        state = state.with_overflow(entry, grouping.groups(live(0)));
+                    let word = |hash, age| layout.word(hash, from + age);
+                    let mut state = State(0).with_overflow(word(third, newest), live(0));
+                    for age in [newest / 2, newest, newest / 2] {
+                        state = state.with_overflow(word(hash, age), live(0));
                     }
-                    for gone in [0, newest / 2, newest] {
-                        assert!(
-                            state.overflowed(hash, live(gone), grouping),
-                            "{from} {span} {newest} {gone}"
-                        );
-                        assert!(
-                            !state.overflowed(!hash, live(gone), grouping),
-                            "the fingerprint of none"
-                        );
+                    let knows = |state: State, hash, live| {
+                        state.has_overflowed(layout.fingerprint(hash), live)
+                    };
+                    for passed in [0, newest / 2, newest] {
+                        assert!(knows(state, hash, live(passed)), "{from} {span} {newest}");
+                        assert!(knows(state, third, live(passed)), "the filter is kept");
+                        assert!(!knows(state, other, live(passed)), "another class");
                     }
-                    if span < most / 2 {
-                        let gone = newest + UNIT;
-                        let live = live(gone);
-                        assert!(
-                            !state.overflowed(hash, live, grouping),
-                            "{from} {span} {newest}"
-                        );
-                        let state = state.with_overflow(entry(!hash, gone), grouping.groups(live));
-                        assert!(
-                            !state.overflowed(hash, live, grouping),
-                            "fingerprints go with the group that left"
-                        );
+                    if span < 1 << 20 {
+                        let later = live(newest + unit);
+                        assert!(!knows(state, hash, later), "{from} {span} {newest}");
+                        let erased = state.without_stale(later);
+                        assert!(!knows(erased, hash, live(0)), "the filter is erased");
+                        let state =
+                            state.with_overflow(word(other, newest + unit + span - 1), later);
+                        assert!(!knows(state, hash, later), "the filter is cleared");
+                        assert!(knows(state, other, later));
                     }
                 }
             }

@@ -7,11 +7,11 @@
 //! Its owner knows keys and times, the index only hashes and numbers. A number that is no longer live needs no removal.
 
 mod bucket;
-mod grouping;
 mod table;
+mod word;
 
-pub(crate) use grouping::Grouping;
 use table::Table;
+pub(crate) use word::Layout;
 
 /// The number of an entry. Numbers wrap, and are compared by their distance from the oldest live number.
 pub(crate) type Seq = u32;
@@ -38,14 +38,16 @@ impl LiveRange {
     }
 }
 
-/// Entries per bucket at which the table grows. Of twenty slots, twelve leave one entry in a hundred to overflow.
-const FULL: usize = 12;
+/// Entries per bucket at which the table grows. Of fifteen words, ten leave one entry in twenty to overflow.
+const FULL: usize = 10;
 /// Entries per bucket in a table that has grown.
 const GROWN: usize = 6;
 /// Entries per bucket below which the table shrinks.
 const SPARSE: usize = 5;
-/// Entries per bucket in a table that has shrunk. Then a change by a third either way resizes it again.
-const SHRUNK: usize = 8;
+/// Entries per bucket in a table that has shrunk. Then a change by a quarter either way does not resize it again.
+const SHRUNK: usize = 7;
+/// Buckets of the smallest table, unless the bound on entries calls for fewer.
+const SMALLEST: usize = 11;
 
 pub(crate) struct Index {
     table: Table,
@@ -75,26 +77,23 @@ impl Index {
         }
     }
 
-    /// Returns the number of buckets that `entries` take at this load. A slot stays taken until its whole group is dead,
-    /// so there is room for one more group.
-    fn buckets_at(load: usize, entries: usize, grouping: Grouping) -> usize {
-        entries
-            .saturating_add(grouping.size() as usize)
-            .div_ceil(load)
+    /// Returns the number of buckets that `entries` take at this load.
+    fn buckets_at(load: usize, entries: usize) -> usize {
+        entries.div_ceil(load).max(SMALLEST)
     }
 
-    /// Calls `search` with the first number and the size of each live group under this hash, until it returns a number.
+    /// Returns the live number under this hash for which `is` holds.
     #[inline]
     pub(crate) fn find(
         &self,
         hash: u64,
         live: LiveRange,
-        mut search: impl FnMut(Seq, u32) -> Option<Seq>,
+        mut is: impl FnMut(Seq) -> bool,
     ) -> Option<Seq> {
-        let found = self.table.find(hash, live, &mut search);
+        let found = self.table.find(hash, live, &mut is);
         match &self.previous {
-            // The previous table still has copies of moved entries. `search` decides, so they do no harm.
-            Some(previous) if found.is_none() => previous.table.find(hash, live, search),
+            // The previous table still has copies of moved entries. `is` decides, so they do no harm.
+            Some(previous) if found.is_none() => previous.table.find(hash, live, is),
             _ => found,
         }
     }
@@ -143,7 +142,7 @@ impl Index {
     /// Returns `true` if numbers that span this much can be told apart.
     #[inline]
     pub(crate) fn spans(&self, span: u32) -> bool {
-        self.table.grouping().spans(span)
+        self.table.layout().spans(span)
     }
 
     /// Returns `true` if no resize is in progress or due, and nothing is left to be freed.
@@ -162,45 +161,42 @@ impl Index {
     fn is_due(&self, entries: usize, live: LiveRange) -> bool {
         self.is_full(entries)
             || self.is_too_large(entries)
-            || self.table.grouping().is_outgrown(live.len)
+            || self.table.layout().is_outgrown(live.len)
     }
 
     fn is_too_large(&self, entries: usize) -> bool {
-        self.table.buckets() > Self::buckets_at(SPARSE, entries, self.table.grouping())
+        self.table.buckets() > Self::buckets_at(SPARSE, entries)
     }
 
     /// Begins to resize the table if this is due. The next number must be the one after `live`.
     pub(crate) fn make_room(&mut self, entries: usize, live: LiveRange) {
         if self.previous.is_none() && self.is_due(entries, live) {
-            self.resize(entries, live, Grouping::of_span(live.len));
+            // The table is replaced before it has more entries than this, so it need not be for longer numbers.
+            let most = self.max.min(entries.saturating_mul(9) / 4) as u32;
+            self.resize(entries, live, Layout::of_span(live.len.max(most)));
         }
     }
 
     /// Begins to move all entries to a table of suitable size. No resize must be in progress.
-    pub(super) fn resize(&mut self, entries: usize, live: LiveRange, grouping: Grouping) {
+    pub(super) fn resize(&mut self, entries: usize, live: LiveRange, layout: Layout) {
         let load = if self.is_too_large(entries) {
             SHRUNK
         } else {
             GROWN
         };
-        let wanted = Self::buckets_at(load, entries, grouping);
-        let most = Self::buckets_at(FULL, self.max, grouping);
+        let wanted = Self::buckets_at(load, entries);
+        let most = self.max.div_ceil(FULL).max(1);
         // If little more is all that will ever be needed, it is allocated at once.
         let is_last = wanted + wanted / 8 >= most;
-        self.full_at = if is_last {
-            usize::MAX
-        } else {
-            wanted * FULL - grouping.size() as usize
-        };
+        self.full_at = if is_last { usize::MAX } else { wanted * FULL };
         let buckets = if is_last { most } else { wanted };
-        let table = std::mem::replace(&mut self.table, Table::with_buckets(buckets, grouping));
+        let next = live.from.wrapping_add(live.len);
+        let table = Table::with_buckets(buckets, layout, next);
+        let table = std::mem::replace(&mut self.table, table);
         if entries == 0 {
             self.retired.absorb(table);
         } else {
-            self.previous = Some(Previous {
-                table,
-                mark: live.from.wrapping_add(live.len),
-            });
+            self.previous = Some(Previous { table, mark: next });
         }
     }
 
@@ -246,52 +242,20 @@ mod tests {
     use super::*;
 
     #[test]
-    fn numbers_that_span_much_get_larger_groups() {
+    fn numbers_that_span_much_get_longer_numbers() {
         let mut index = Index::bounded(100);
         index.make_room(0, LiveRange::between(5_000_000, 5_000_000));
-        assert!(index.is_settled(10, LiveRange::between(5_000_000, 5_000_010)));
+        assert!(index.is_settled(9, LiveRange::between(5_000_000, 5_000_009)));
         // Few entries, but far apart.
         let apart = LiveRange::between(5_000_000, 9_000_000);
-        assert!(!index.is_settled(10, apart) && !index.spans(apart.len * 2));
-        index.make_room(10, apart);
+        assert!(!index.is_settled(9, apart) && !index.spans(apart.len * 2));
+        index.make_room(9, apart);
         assert!(index.spans(apart.len * 2));
     }
 
     #[test]
-    fn equal_slots_are_found_whichever_of_them_is_removed() {
-        let grouping = Grouping::of_span(1 << 25);
-        assert_eq!(grouping.size(), 4_096);
-        let mut table = Table::with_buckets(3, grouping);
-        let hash = |bucket: u64, fingerprint: u64| ((bucket * 0x6000_0000) << 32) | fingerprint;
-        let first = 1 << 20;
-        let live = |seq| LiveRange::between(first, seq + 1);
-        // Two buckets are full, so an id whose home is the first of them goes to the third.
-        for seq in first..first + 40 {
-            table.insert(
-                hash(u64::from(seq - first) / 20, 100 + u64::from(seq)),
-                seq,
-                live(seq),
-            );
-        }
-        let (id, older) = (hash(0, 7), first + 40);
-        table.insert(id, older, live(older));
-        // One entry leaves the second bucket, and an id of the same hash and the same group takes its place.
-        table.remove(hash(1, 100 + u64::from(older) - 1), older - 1);
-        let newer = older + 2_500;
-        table.insert(id, newer, live(newer));
-        let find = |table: &Table, from: u32| {
-            table.find(id, LiveRange::between(from, newer + 1), |first, size| {
-                (first..first + size).contains(&newer).then_some(newer)
-            })
-        };
-        assert_eq!(find(&table, first), Some(newer));
-        // Frees the slot in the second bucket.
-        table.remove(id, older);
-        assert_eq!(find(&table, first), Some(newer));
-        assert_eq!(
-            find(&table, newer),
-            Some(newer),
-            "all older entries have expired"
-        );
+    fn layout_spans_the_bound_on_numbers_and_a_resize() {
+        let layout = Layout::of_span(1 << 30);
+        assert!(layout.spans((1 << 30) + (1 << 28)));
     }
 }

@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::hash::{BuildHasher, Hasher};
 
 use crate::dedup::log::columns::{ByteArena, KeyColumn};
-use crate::dedup::log::index::Grouping;
+use crate::dedup::log::index::Layout;
 use crate::dedup::log::{DeferredDrops, Log};
 
 pub(super) const TTL: u64 = 1_000_000;
@@ -142,14 +142,10 @@ impl Checked {
         swept
     }
 
-    pub(super) fn regroup(&mut self, bits: u32) {
+    pub(super) fn relayout(&mut self, bits: u32) {
         let Log { ring, index, .. } = &mut self.log;
         if index.mark().is_none() && ring.len() > 0 {
-            index.resize(
-                ring.len(),
-                ring.live_range(),
-                Grouping::of_span(1 << (bits + 13)),
-            );
+            index.resize(ring.len(), ring.live_range(), Layout::of_span(1 << bits));
         }
         self.log.due = 0;
     }

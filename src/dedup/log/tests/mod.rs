@@ -8,7 +8,7 @@ use super::block::BLOCK;
 use checked::{Checked, TTL};
 
 #[test]
-fn numbers_wrap_and_skip_group_zero() {
+fn entries_are_found_while_numbers_wrap() {
     let mut checked = Checked::starting_at(u32::MAX - 3 * BLOCK as u32);
     for id in 0..12 * BLOCK {
         checked.push(&id.to_string());
@@ -199,8 +199,8 @@ enum Op {
     /// Advances to the time at which an entry expires that arrived this long after the oldest.
     Expire(u64),
     Sweep(usize),
-    /// Resizes the index to groups of this many bits, as if numbers spanned more or less.
-    Regroup(u32),
+    /// Resizes the index to the layout of numbers that span 2 to the power of this.
+    Relayout(u32),
 }
 
 fn op() -> impl Strategy<Value = Op> {
@@ -212,7 +212,7 @@ fn op() -> impl Strategy<Value = Op> {
         4 => (0..many, any::<usize>()).prop_map(|(count, step)| Op::Remove(count, step)),
         1 => (0..TTL / 2).prop_map(Op::Advance),
         1 => (0..many).prop_map(Op::Sweep),
-        1 => (6..=14_u32).prop_map(Op::Regroup),
+        1 => (19..=27_u32).prop_map(Op::Relayout),
     ]
 }
 
@@ -226,7 +226,7 @@ fn small_op() -> impl Strategy<Value = Op> {
         4 => (0..few, any::<usize>()).prop_map(|(count, step)| Op::Remove(count, step)),
         1 => (0..few as u64).prop_map(Op::Expire),
         1 => (0..few).prop_map(Op::Sweep),
-        1 => (6..=14_u32).prop_map(Op::Regroup),
+        1 => (19..=27_u32).prop_map(Op::Relayout),
     ]
 }
 
@@ -267,7 +267,7 @@ fn run(start: u32, ops: Vec<Op>) {
             Op::Sweep(budget) => {
                 checked.sweep_some(budget);
             }
-            Op::Regroup(bits) => checked.regroup(bits),
+            Op::Relayout(bits) => checked.relayout(bits),
         }
         checked.check();
     }
