@@ -90,8 +90,9 @@ impl fmt::Debug for DefaultHasher {
 /// | 16..32 | shard |
 /// | 0..11 | fingerprint in the index of the dedup log |
 ///
-/// A user's hasher may leave some of these bits constant, as an identity hasher does for small integers. One
-/// multiplication spreads its entropy over all bits, so that the keys do not share one bucket.
+/// A user's hasher may leave some of these bits constant, as an identity hasher does for small
+/// integers. One multiplication spreads its entropy over all bits, so that the keys do not share
+/// one bucket.
 #[inline]
 pub(crate) fn hash<K: ?Sized + Hash>(hasher: &impl BuildHasher, key: &K) -> u64 {
     let product = u128::from(hasher.hash_one(key)) * 0x9E37_79B9_7F4A_7C15;

@@ -46,9 +46,9 @@ use crate::sweep::{Sweep, Swept, Watch};
 /// * **`ids × (key + value + 15)` bytes** if they have another type, where `key` is its size; what
 ///   keys and values own comes on top.
 ///
-/// So a million ids of 45 bytes take about 62 MB. 5 of the 17 bytes are the index, 8 the time.
+/// So a million ids of 45 bytes take about 62 MB. 6 of the 17 bytes are the index, 8 the time.
 /// Below its bound, a map's index is larger than necessary: by up to 7 bytes per id, and by up to
-/// 12 while it is resized.
+/// 15 while it is resized.
 ///
 /// In the worst case, after any sequence of calls, a map holds at most
 ///

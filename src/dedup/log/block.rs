@@ -1,9 +1,10 @@
 //! `Block`: up to 1,024 consecutive entries, in order of arrival.
 //!
-//! Owns the times, keys and values of its entries, and which of them are present. An entry has a *position* below 1,024
-//! that never changes while it is in the block. A removed entry leaves a hole. Positions `lo..hi` are held: a block
-//! grows at its back while entries arrive and shrinks at its front as they expire. While a log is compacted, one
-//! block grows at its front and an older one shrinks at its back.
+//! Owns the times, keys and values of its entries, and which of them are present. An entry has a
+//! *position* below 1,024 that never changes while it is in the block. A removed entry leaves a
+//! hole. Positions `lo..hi` are held: a block grows at its back while entries arrive and shrinks at
+//! its front as they expire. While a log is compacted, one block grows at its front and an older
+//! one shrinks at its back.
 
 use std::hash::BuildHasher;
 use std::ops::Range;
@@ -14,8 +15,9 @@ use crate::key::Key;
 
 /// The number of entries in a full block.
 ///
-/// Large enough that a million expired entries are freed by some two thousand calls of the allocator: with 256 entries a
-/// sweep takes four times as long, and an insert 5% longer. Small enough that one block is a small piece of work.
+/// Large enough that a million expired entries are freed by some two thousand calls of the
+/// allocator: with 256 entries a sweep takes four times as long, and an insert 5% longer. Small
+/// enough that one block is a small piece of work.
 pub(crate) const BLOCK: usize = 1024;
 const WORD: usize = u64::BITS as usize;
 
@@ -35,8 +37,8 @@ pub(crate) struct Block<K: ?Sized + Key, V> {
 }
 
 impl<K: ?Sized + Key, V> Block<K, V> {
-    /// Returns an empty block, with capacity for as much as `previous` holds. If `backwards`, it grows from the last
-    /// position down, otherwise from position 0 up.
+    /// Returns an empty block, with capacity for as much as `previous` holds. If `backwards`, it
+    /// grows from the last position down, otherwise from position 0 up.
     pub(crate) fn new(backwards: bool, previous: Option<&Self>) -> Self {
         let lo = if backwards { BLOCK as u16 } else { 0 };
         Self {
@@ -141,7 +143,8 @@ impl<K: ?Sized + Key, V> Block<K, V> {
         self.hi += 1;
     }
 
-    /// Moves the newest entry, which must be present, to the front of `to`. Returns its new position.
+    /// Moves the newest entry, which must be present, to the front of `to`. Returns its new
+    /// position.
     pub(crate) fn move_last(&mut self, to: &mut Self) -> usize {
         (self.hi, to.lo) = (self.hi - 1, to.lo - 1);
         let (from, at) = (usize::from(self.hi), usize::from(to.lo));
@@ -239,8 +242,8 @@ impl<K: ?Sized + Key, V> Block<K, V> {
         held.start + self.times[held].partition_point(|&time| time <= cutoff)
     }
 
-    /// Returns the number of entries present in `range`, and the bytes of their keys. Looks at each of these entries if
-    /// keys have bytes.
+    /// Returns the number of entries present in `range`, and the bytes of their keys. Looks at each
+    /// of these entries if keys have bytes.
     pub(crate) fn tally(&self, range: &Range<usize>) -> (usize, u64) {
         let range = range.start.max(self.lo.into())..range.end.min(self.hi.into());
         let present = words(&range).map(|(word, mask)| (word, mask & !self.removed[word]));
@@ -257,7 +260,8 @@ impl<K: ?Sized + Key, V> Block<K, V> {
     }
 }
 
-/// Returns each word of a bitmap of positions that `range` touches, with a mask of the bits within the range.
+/// Returns each word of a bitmap of positions that `range` touches, with a mask of the bits within
+/// the range.
 fn words(range: &Range<usize>) -> impl DoubleEndedIterator<Item = (usize, u64)> + use<> {
     let range = range.clone();
     let touched = if range.is_empty() {
@@ -273,7 +277,7 @@ fn words(range: &Range<usize>) -> impl DoubleEndedIterator<Item = (usize, u64)> 
     })
 }
 
-/// What was removed from a log and is still to be dropped, by a caller that holds no lock.
+/// Removed blocks, keys and values, to be dropped by a caller that holds no lock.
 pub(crate) struct DeferredDrops<K: ?Sized + Key, V> {
     pub(super) blocks: Vec<Box<Block<K, V>>>,
     keys: Vec<<K::Column as Column>::Dropped>,

@@ -11,17 +11,18 @@ use crate::hash::hash;
 
 /// A queue with one item for each held position of a block.
 pub trait Column {
-    /// What remains to be dropped of an item after its entry was removed.
+    /// The part of an item that needs to be dropped after its entry was removed.
     type Dropped;
     /// `true` if the items count towards a bound on bytes.
     const WEIGHS: bool;
 
-    /// Returns an empty column with capacity for as much as `previous` holds. If `backwards`, items are written from
-    /// the last position down, otherwise from position 0 up.
+    /// Returns an empty column with capacity for as much as `previous` holds. If `backwards`, items
+    /// are written from the last position down, otherwise from position 0 up.
     fn new(backwards: bool, previous: Option<&Self>) -> Self;
     /// Returns the bytes that an item counts for.
     fn weight(&self, at: usize) -> u64;
-    /// Returns `true` if some item owns memory or has drop glue, so that dropping the column drops items one by one.
+    /// Returns `true` if some item owns memory or has drop glue, so that dropping the column drops
+    /// items one by one.
     fn needs_drop(&self) -> bool;
     /// Moves the newest item, at `from`, to the front of `to`, at `to_at`.
     fn move_last(&mut self, from: usize, to: &mut Self, to_at: usize);
@@ -31,12 +32,14 @@ pub trait Column {
     fn pop_front(&mut self, at: usize, drops: &mut Vec<Self::Dropped>);
     /// Removes the content of an item. The item keeps its position.
     fn discard(&mut self, at: usize, drops: &mut Vec<Self::Dropped>);
-    /// Returns `true` if discarded items take enough memory that [`compact`](Self::compact) should return it.
+    /// Returns `true` if discarded items take enough memory that [`compact`](Self::compact) should
+    /// return it.
     fn is_sparse(&self) -> bool;
     /// Returns the memory of discarded items among the `held` positions.
     fn compact(&mut self, held: Range<usize>, is_present: impl Fn(usize) -> bool);
-    /// Frees the bytes of items below `until`, oldest first, until `bytes` are freed. If `all`, every item is below
-    /// `until`, and the rest of the memory is freed with them. Returns the number of freed bytes.
+    /// Frees the bytes of items below `until`, oldest first, until `bytes` are freed. If `all`,
+    /// every item is below `until`, and the rest of the memory is freed with them. Returns the
+    /// number of freed bytes.
     ///
     /// Afterwards, these items may only be popped.
     fn drain(&mut self, until: usize, all: bool, bytes: u64) -> u64;
@@ -66,8 +69,9 @@ pub trait KeyColumn<K: ?Sized + Hash>: Column {
 
 /// A column of `T`s.
 ///
-/// Only one of the two queues is used. A type without drop glue is stored bare: a discarded item needs no mark, because
-/// nothing of it is dropped. A type with drop glue is stored in an `Option`, which is free for types with a niche.
+/// Only one of the two queues is used. A type without drop glue is stored bare: a discarded item
+/// needs no mark, because nothing of it is dropped. A type with drop glue is stored in an `Option`,
+/// which is free for types with a niche.
 pub struct VecColumn<T> {
     /// The oldest held position.
     lo: usize,
@@ -109,8 +113,8 @@ impl<T> VecColumn<T> {
         }
     }
 
-    /// Removes the content of an item and returns it. An item without drop glue cannot be moved out of the queue, but
-    /// the item that stays behind is never read again.
+    /// Removes the content of an item and returns it. An item without drop glue cannot be moved out
+    /// of the queue, but the item that stays behind is never read again.
     pub(crate) fn take_item(&mut self, at: usize) -> Option<T>
     where
         T: Clone,
@@ -218,15 +222,17 @@ impl<T> fmt::Debug for VecColumn<T> {
 
 /// The longest key that is stored in the arena.
 pub(crate) const LONGEST_INLINE: usize = 255;
-/// Keys whose ends are counted from a common base. 16 bits are enough for the length of so many keys.
+/// Keys whose ends are counted from a common base. 16 bits are enough for the length of 256
+/// inline keys.
 const SECTION: usize = 256;
 const _: () = assert!(SECTION * LONGEST_INLINE <= u16::MAX as usize && BLOCK % SECTION == 0);
 
 /// A column of byte strings.
 ///
-/// Keys of up to 255 bytes lie in one arena, in the order in which they were written. Each key begins where the key
-/// written before it ends, so no length is stored. A longer key has an allocation of its own and takes no bytes of the
-/// arena, so removal and expiry can free it at once, whatever else the block holds.
+/// Keys of up to 255 bytes lie in one arena, in the order in which they were written. Each key
+/// begins where the key written before it ends, so no length is stored. A longer key has an
+/// allocation of its own and takes no bytes of the arena, so removal and expiry can free it at
+/// once, whatever else the block holds.
 ///
 /// `repr(C)`: the fields before `ends` share a cache line with the block's own.
 #[derive(Debug)]
@@ -236,12 +242,12 @@ pub struct ByteArena {
     backwards: bool,
     /// `true` if nothing is pushed to the back any more, so that the arena should fit exactly.
     sealed: bool,
-    /// Where each section begins in the arena.
+    /// The offset in the arena at which each section begins.
     bases: [u32; BLOCK / SECTION],
     arena: Vec<u8>,
     /// The long keys, if there are any.
     long: Option<Box<LongKeys>>,
-    /// Where each key ends, by position, counted from the base of its section.
+    /// The end of each key, by position, counted from the base of its section.
     ends: [u16; BLOCK],
     /// Bytes of keys that were discarded since the last compaction.
     hole_bytes: usize,
@@ -325,7 +331,8 @@ impl Column for ByteArena {
 
     fn new(backwards: bool, previous: Option<&Self>) -> Self {
         let bytes = previous.map_or(0, |column| column.arena.len());
-        // A 64th more, so that ids whose length varies a little do not reallocate the arena when it is nearly full.
+        // A 64th more, so that ids whose length varies a little do not reallocate the arena when it
+        // is nearly full.
         let bytes = (bytes + bytes / 64).min(BLOCK * LONGEST_INLINE);
         Self {
             backwards,
@@ -364,7 +371,8 @@ impl Column for ByteArena {
     }
 
     fn pop_back(&mut self, at: usize) {
-        // Written backwards, it lies at the front of the arena, and stays there until the block is freed.
+        // Written backwards, it lies at the front of the arena, and stays there until the block is
+        // freed.
         if !self.backwards {
             self.arena.truncate(self.extent(at).start);
         }
@@ -383,7 +391,8 @@ impl Column for ByteArena {
     }
 
     fn is_sparse(&self) -> bool {
-        // An eighth of what the block takes, so that compaction moves at most eight bytes for one that is removed.
+        // An eighth of what the block takes, so that compaction moves at most eight bytes for one
+        // that is removed.
         self.sealed && 8 * self.hole_bytes > self.arena.len() + size_of::<Self>()
     }
 
@@ -394,7 +403,8 @@ impl Column for ByteArena {
         let bases = self.bases;
         let first = if self.backwards { last } else { held.start };
         let (mut old_begin, mut end) = (self.extent(first).start, 0);
-        // In the order in which the keys were written, so that an end is read before it is overwritten.
+        // In the order in which the keys were written, so that an end is read before it is
+        // overwritten.
         for nth in 0..held.len() {
             let at = if self.backwards {
                 last - nth
@@ -471,7 +481,8 @@ impl KeyColumn<[u8]> for ByteArena {
     }
 }
 
-/// A string is stored and hashed as its bytes. Only [`get`](KeyColumn::get) validates the UTF-8 again.
+/// A string is stored and hashed as its bytes. Only [`get`](KeyColumn::get) validates the UTF-8
+/// again.
 impl KeyColumn<str> for ByteArena {
     #[inline]
     fn hash(hasher: &impl BuildHasher, key: &str) -> u64 {

@@ -1,31 +1,35 @@
 //! Compaction: returns the memory of entries that were removed from the middle of the ring.
 //!
-//! A removed entry leaves a hole, which takes as much as an entry, its key and value aside. Compaction moves the entries,
-//! newest first, towards the newest end, until all holes lie before `head`, where [`reclaim`](super::reclaim) frees
-//! them. The order of the entries does not change, only their numbers.
+//! A removed entry leaves a hole, which takes as much as an entry, its key and value aside.
+//! Compaction moves the entries, newest first, towards the newest end, until all holes lie before
+//! `head`, where [`reclaim`](super::reclaim) frees them. The order of the entries does not change,
+//! only their numbers.
 //!
 //! # Bound on holes
 //!
-//! A pass begins when there are more than `live / 6 + 2 * BLOCK` holes. From then on every removal, and every other
-//! write, takes [`STEPS`](super::STEPS) steps, each of which moves an entry, skips a hole or skips an empty slot. With
-//! `n` live entries and `h` holes at the start, the pass ends after `r` removals if `24 r >= n + h + r + slots`. With
-//! `h <= n / 6 + c` and one slot per 1,024 entries this gives `r <= 0.052 n + c / 20`. Holes only appear by removal, so
-//! during the pass there are at most `n / 6 + c + r`, which is `0.23` of the at least `n - r` live entries, plus
-//! `1.1 c`. After the pass, only the `r` holes made during it are left, fewer than begin the next. So at any time
-//! there are at most `0.23 live + 1.1 c` holes, unless entries expire or are evicted: these raise the ratio without a
-//! removal, and then the writes that follow take the steps.
+//! A pass begins when there are more than `live / 6 + 2 * BLOCK` holes. From then on every removal,
+//! and every other write, takes [`STEPS`](super::STEPS) steps, each of which moves an entry, skips
+//! a hole or skips an empty slot. With `n` live entries and `h` holes at the start, the pass ends
+//! after `r` removals if `24 r >= n + h + r + slots`. With `h <= n / 6 + c` and one slot per 1,024
+//! entries this gives `r <= 0.052 n + c / 20`. Holes only appear by removal, so during the pass
+//! there are at most `n / 6 + c + r`, which is `0.23` of the at least `n - r` live entries, plus
+//! `1.1 c`. After the pass, only the `r` holes made during it are left, fewer than begin the next.
+//! So at any time there are at most `0.23 live + 1.1 c` holes, unless entries expire or are
+//! evicted: these raise the ratio without a removal, and then the writes that follow take the
+//! steps.
 //!
 //! # Bound on numbers
 //!
-//! `tail - head` is the number of live entries, holes and numbers of emptied slots. Emptied slots only exist during a
-//! pass, and their entries were moved and are live, or have expired, in which case `head` has passed the slot. So
-//! `tail - head` is at most 2.3 times the largest number of live entries: below 2<sup>30</sup> for
-//! 2<sup>28</sup> entries, and the index tells that many apart. Numbers never run out.
+//! `tail - head` is the number of live entries, holes and numbers of emptied slots. Emptied slots
+//! only exist during a pass, and their entries were moved and are live, or have expired, in which
+//! case `head` has passed the slot. So `tail - head` is at most 2.3 times the largest number of
+//! live entries: below 2<sup>30</sup> for 2<sup>28</sup> entries, and the index tells that many
+//! apart. Numbers never run out.
 //!
 //! # Layout
 //!
-//! The slot that is filled has its entries in `packed`, which grows at its front, while the blocks of older slots
-//! shrink at their backs. The slots between the two are empty.
+//! The slot that is filled has its entries in `packed`, which grows at its front, while the blocks
+//! of older slots shrink at their backs. The slots between the two are empty.
 
 use std::ops::Range;
 
@@ -58,13 +62,14 @@ impl<K: ?Sized + Key, V> Ring<K, V> {
         self.compaction.is_some() || self.holes > self.live / 6 + 2 * BLOCK
     }
 
-    /// Returns `true` if a sweep should begin a pass: for fewer holes, because nobody waits for it.
+    /// Returns `true` if a sweep should begin a pass: for fewer holes, because no caller waits for
+    /// it.
     pub(crate) fn is_worth_sweeping(&self) -> bool {
         self.compaction.is_some() || self.holes > self.live / 32 + BLOCK
     }
 
-    /// Returns the next entry to move. Takes a step off `steps` for it, and for everything that it skips. Begins a pass
-    /// if none is in progress, and ends it when all live entries were moved.
+    /// Returns the next entry to move. Takes a step off `steps` for it, and for everything that it
+    /// skips. Begins a pass if none is in progress, and ends it when all live entries were moved.
     pub(crate) fn next_to_move(&mut self, steps: &mut usize) -> Option<Seq> {
         if self.compaction.is_none() {
             // The last slot still takes entries. The one before it is filled first.
@@ -109,7 +114,8 @@ impl<K: ?Sized + Key, V> Ring<K, V> {
         None
     }
 
-    /// Moves the entry that [`next_to_move`](Self::next_to_move) returned last. Returns its new number.
+    /// Moves the entry that [`next_to_move`](Self::next_to_move) returned last. Returns its new
+    /// number.
     pub(crate) fn move_entry(&mut self) -> Seq {
         let (source, target) = self.source_and_target().expect("there is an entry to move");
         let is_target = source == target;
@@ -137,7 +143,8 @@ impl<K: ?Sized + Key, V> Ring<K, V> {
         new
     }
 
-    /// Returns the slots between which entries are moved, if both are still held and there may be something to move.
+    /// Returns the slots between which entries are moved, if both are still held and there may be
+    /// something to move.
     fn source_and_target(&self) -> Option<(usize, usize)> {
         let Compaction { source, target } = self.compaction?;
         let ((source, _), (target, _)) = (self.locate(source), self.locate(target));
@@ -159,7 +166,8 @@ impl<K: ?Sized + Key, V> Ring<K, V> {
     fn leave_target(&mut self, source: usize, target: usize) {
         self.slots[target].settle();
         if source < target {
-            // The next target was emptied. All that is moved there is older than what is in the slot just filled.
+            // The next target was emptied. All that is moved there is older than what is in the
+            // slot just filled.
             self.slots[target - 1].first =
                 self.slots[target - 1].first.min(self.slots[target].first);
         }

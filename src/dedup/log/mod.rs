@@ -2,23 +2,27 @@
 //!
 //! All entries have one time to live, so they expire in the order in which they arrived. Hence:
 //!
-//! * [`ring`] holds the entries in that order, in [`slot`]s of one [`block`] each. Expiry and eviction only move its head.
+//! * [`ring`] holds the entries in that order, in [`slot`]s of one [`block`] each. Expiry and
+//!   eviction only move its head.
 //! * [`columns`] lays out the keys and values of a block in memory.
-//! * [`index`] finds the number of an entry by its hash. An expired entry needs no removal from the index: its number is
-//!   not live any more.
-//! * [`reclaim`] frees what expired, and [`compact`] returns the memory of entries that were removed from the middle.
+//! * [`index`] finds the number of an entry by its hash. An expired entry needs no removal from the
+//!   index: its number is not live any more.
+//! * [`reclaim`] frees what expired, and [`compact`] returns the memory of entries that were
+//!   removed from the middle.
 //!
-//! `Log` joins ring and index. Every call does a small, constant number of entries' worth of work: it moves a few
-//! entries to a resized index, frees a few that expired, and leaves the rest to the next calls. It never runs a user's
-//! `Drop`: removed entries go into [`DeferredDrops`], for the caller to drop without a lock. A user's `Hash`, `Eq` and
-//! `Clone` run before anything is changed, so they may panic.
+//! `Log` joins ring and index. Every call does a small, constant number of entries' worth of work:
+//! it moves a few entries to a resized index, frees a few that expired, and leaves the rest to the
+//! next calls. It never runs a user's `Drop`: removed entries go into [`DeferredDrops`], for the
+//! caller to drop without a lock. A user's `Hash`, `Eq` and `Clone` run before anything is changed,
+//! so they may panic.
 //!
 //! # Bound on memory
 //!
-//! Let `n` be the largest number of live entries, and `b` the largest sum of their key bytes, within the last `n / 4`
-//! calls that write. Then a log holds at most `1.25 * (n * (value + 30) + b)` bytes, plus a constant of six blocks:
-//! `6 * BLOCK * (key + value + 15)` and 64 KiB, where `key` is the longest key, at most 255. For keys of another type
-//! than `str` and `[u8]`, `n * key` takes the place of `b`. A key of more than 255 bytes counts for 24 more.
+//! Let `n` be the largest number of live entries, and `b` the largest sum of their key bytes,
+//! within the last `n / 4` calls that write. Then a log holds at most `1.25 * (n * (value + 30) +
+//! b)` bytes, plus a constant of six blocks: `6 * BLOCK * (key + value + 15)` and 64 KiB, where
+//! `key` is the longest key, at most 255. For keys of another type than `str` and `[u8]`, `n * key`
+//! takes the place of `b`. A key of more than 255 bytes counts for 24 more.
 //!
 //! | per live entry | bytes | at most |
 //! | --- | ---: | ---: |
@@ -27,11 +31,12 @@
 //! | long key | key + 24 | its own length; the 24 times 1.23 |
 //! | index | 6.4 at its bound | 22: shrinking from 5 entries per bucket to 7 |
 //!
-//! The sum of the last column is below `1.25 * (value + key + 30)` for every length. Expired and evicted entries are
-//! held until they are freed. Each call frees more of these entries and bytes than it adds (see `reclaim.rs`), so
-//! together with the live ones they never exceed `n` and `b`. All of them are freed, the index is resized, and holes
-//! are compacted within `n / 4` calls. The constant covers the partly filled blocks: at both ends of the ring, two
-//! while it is compacted, and those of `2.2 * BLOCK` holes. `n` and `b` never exceed the bounds of the map.
+//! The sum of the last column is below `1.25 * (value + key + 30)` for every length. Expired and
+//! evicted entries are held until they are freed. Each call frees more of these entries and bytes
+//! than it adds (see `reclaim.rs`), so together with the live ones they never exceed `n` and `b`.
+//! All of them are freed, the index is resized, and holes are compacted within `n / 4` calls. The
+//! constant covers the partly filled blocks: at both ends of the ring, two while it is compacted,
+//! and those of `2.2 * BLOCK` holes. `n` and `b` never exceed the bounds of the map.
 
 mod block;
 pub(crate) mod columns;
@@ -67,8 +72,8 @@ const STEPS: usize = 24;
 
 #[repr(C)]
 pub(crate) struct Log<K: ?Sized + Key, V> {
-    /// The earliest time at which a write has anything to do besides its own entry. Zero while maintenance is pending,
-    /// so that one comparison covers both.
+    /// The earliest time at which a write has anything to do besides its own entry. Zero while
+    /// maintenance is pending, so that one comparison covers both.
     due: Nanos,
     ring: Ring<K, V>,
     index: Index,
@@ -77,7 +82,8 @@ pub(crate) struct Log<K: ?Sized + Key, V> {
 }
 
 impl<K: ?Sized + Key, V> Log<K, V> {
-    /// Returns an empty log, which allocates when the first entry is pushed. Its owner keeps it to `max` entries.
+    /// Returns an empty log, which allocates when the first entry is pushed. Its owner keeps it to
+    /// `max` entries.
     pub(crate) fn new(ttl: Nanos, max: usize) -> Self {
         Self::starting_at(0, ttl, max)
     }
@@ -93,7 +99,8 @@ impl<K: ?Sized + Key, V> Log<K, V> {
         }
     }
 
-    /// Returns the number of entries. Counts those that have expired since the last [`expire`](Self::expire).
+    /// Returns the number of entries. Counts those that have expired since the last
+    /// [`expire`](Self::expire).
     pub(crate) fn len(&self) -> usize {
         self.ring.len()
     }
@@ -109,12 +116,14 @@ impl<K: ?Sized + Key, V> Log<K, V> {
         self.ring.bytes()
     }
 
-    /// Returns the latest time of arrival that has expired at `now`. A ttl of `Nanos::MAX` never ends.
+    /// Returns the latest time of arrival that has expired at `now`. A ttl of `Nanos::MAX` never
+    /// ends.
     fn cutoff(&self, now: Nanos) -> Option<Nanos> {
         now.checked_sub(self.ttl).filter(|_| self.ttl < Nanos::MAX)
     }
 
-    /// Returns the number of entries that are live at `now`, the bytes of their keys, and the age of the oldest.
+    /// Returns the number of entries that are live at `now`, the bytes of their keys, and the age
+    /// of the oldest.
     pub(crate) fn live_at(&self, now: Nanos) -> (usize, u64, Option<Nanos>) {
         let (live, bytes, oldest) = match self.cutoff(now) {
             Some(cutoff) => self.ring.after(cutoff),
@@ -123,8 +132,8 @@ impl<K: ?Sized + Key, V> Log<K, V> {
         (live, bytes, oldest.map(|time| now.saturating_sub(time)))
     }
 
-    /// Returns `true` if a call that writes at `now` has to [`expire`](Self::expire) and [`maintain`](Self::maintain)
-    /// first.
+    /// Returns `true` if a call that writes at `now` has to [`expire`](Self::expire) and
+    /// [`maintain`](Self::maintain) first.
     #[inline]
     pub(crate) fn is_due(&self, now: Nanos) -> bool {
         now >= self.due
@@ -151,8 +160,9 @@ impl<K: ?Sized + Key, V> Log<K, V> {
         time
     }
 
-    /// Removes the oldest entries until `bytes` bytes of keys are removed. `bytes` must be above zero and at most
-    /// [`bytes`](Self::bytes). Returns their number, and the time of arrival of the newest of them.
+    /// Removes the oldest entries until `bytes` bytes of keys are removed. `bytes` must be above
+    /// zero and at most [`bytes`](Self::bytes). Returns their number, and the time of arrival of
+    /// the newest of them.
     pub(crate) fn evict_bytes(&mut self, bytes: u64) -> (usize, Nanos) {
         let evicted = self.ring.evict_bytes(bytes);
         self.head_moved();
@@ -220,15 +230,16 @@ impl<K: ?Sized + Key, V> Log<K, V> {
         self.ring.value_mut(seq)
     }
 
-    /// Returns the oldest entry whose number is `from` or newer. Begins at the oldest entry of all if `from` is `None`
-    /// or no longer live.
+    /// Returns the oldest entry whose number is `from` or newer. Begins at the oldest entry of all
+    /// if `from` is `None` or no longer live.
     pub(crate) fn next(&self, from: Option<Seq>) -> Option<Seq> {
         let (head, tail) = (self.ring.head(), self.ring.tail());
         let from = from.filter(|from| from.wrapping_sub(head) <= tail.wrapping_sub(head));
         self.ring.next(from.unwrap_or(head))
     }
 
-    /// Adds an entry with a key that is not present, and takes its value. If the key's `Clone` panics, nothing is added.
+    /// Adds an entry with a key that is not present, and takes its value. If the key's `Clone`
+    /// panics, nothing is added.
     ///
     /// The value stays with the caller until it is stored, so it is never dropped here.
     #[inline]
@@ -300,8 +311,9 @@ impl<K: ?Sized + Key, V> Log<K, V> {
         }
     }
 
-    /// Does a bounded part of the pending work, after [`expire`](Self::expire): frees expired entries, moves entries to
-    /// a resized index, and compacts. If the key's `Hash` panics, the rest stays pending.
+    /// Does a bounded part of the pending work, after [`expire`](Self::expire): frees expired
+    /// entries, moves entries to a resized index, and compacts. If the key's `Hash` panics, the
+    /// rest stays pending.
     pub(crate) fn maintain(&mut self, hasher: &impl BuildHasher, drops: &mut DeferredDrops<K, V>) {
         if !self.is_settled() {
             self.ring.reclaim(FREED, true, drops);
@@ -327,8 +339,8 @@ impl<K: ?Sized + Key, V> Log<K, V> {
             && !self.ring.is_sparse()
     }
 
-    /// Frees up to `budget` expired entries, and does as much of the other pending work. Returns the number of freed
-    /// entries, and `true` if work is left.
+    /// Frees up to `budget` expired entries, and does as much of the other pending work. Returns
+    /// the number of freed entries, and `true` if work is left.
     pub(crate) fn sweep(
         &mut self,
         budget: usize,
@@ -357,7 +369,8 @@ impl<K: ?Sized + Key, V> Log<K, V> {
             let Some(mark) = self.index.mark() else {
                 return;
             };
-            // All are hashed and their buckets loaded before the first is moved, so that the cache misses overlap.
+            // All are hashed and their buckets loaded before the first is moved, so that the cache
+            // misses overlap.
             let mut moved = [(0, 0); MOVED];
             let (mut count, mut before) = (0, mark);
             while count < MOVED {
@@ -374,8 +387,9 @@ impl<K: ?Sized + Key, V> Log<K, V> {
             let mut probed = 0;
             for &(hash, seq) in moved {
                 probed += self.index.move_down_to(hash, seq, live);
-                // If a hasher sends many keys to one bucket, every move is expensive. One move for each inserted entry is
-                // enough: the new table is full only when as many were inserted as there were.
+                // If a hasher sends many keys to one bucket, every move is expensive. One move for
+                // each inserted entry is enough: the new table is full only when as many were
+                // inserted as there were.
                 if probed > PROBED {
                     return;
                 }
@@ -397,8 +411,8 @@ impl<K: ?Sized + Key, V> Log<K, V> {
         std::mem::replace(self, empty).ring.clear(drops);
     }
 
-    /// There may be something to free. If all entries below the index's mark are gone, the previous table goes too,
-    /// since its numbers mean nothing.
+    /// There may be something to free. If no entry below the index's mark remains, the
+    /// previous table is dropped, because its numbers mean nothing.
     fn head_moved(&mut self) {
         self.due = 0;
         if let Some(mark) = self.index.mark() {

@@ -2,12 +2,14 @@
 //!
 //! Two kinds of garbage lie there, and each call frees more of a kind than it adds:
 //!
-//! * Entries. A call adds at most one and frees up to eight, or one whole block if nothing in it needs to be dropped.
-//! * Key bytes. A call that adds a key of `n` bytes frees at least `n` of them, see [`Ring::drain`], whether or not the
-//!   values of these entries are dropped yet. Otherwise long keys would wait behind a million short ones.
+//! * Entries. A call adds at most one and frees up to eight, or one whole block if nothing in it
+//!   needs to be dropped.
+//! * Key bytes. A call that adds a key of `n` bytes frees at least `n` of them, see
+//!   [`Ring::drain`], whether or not the values of these entries are dropped yet. Otherwise long
+//!   keys would wait behind a million short ones.
 //!
-//! So the entries and bytes that are held, live or not, never exceed what was live at once since the last time when
-//! there was no garbage.
+//! So the entries and bytes that are held, live or not, never exceed what was live at once since
+//! the last time when there was no garbage.
 
 use super::block::{BLOCK, Block, DeferredDrops};
 use super::ring::Ring;
@@ -16,8 +18,9 @@ use crate::key::Key;
 impl<K: ?Sized + Key, V> Ring<K, V> {
     /// Frees what lies before `head`, and returns the number of entries freed.
     ///
-    /// Moves up to `budget` entries to `drops` one by one. A block in which nothing needs to be dropped is moved as a
-    /// whole, and counts as 16. If `keep_last`, the last block stays for the next entries.
+    /// Moves up to `budget` entries to `drops` one by one. A block in which nothing needs to be
+    /// dropped is moved as a whole, and counts as 16. If `keep_last`, the last block stays for the
+    /// next entries.
     pub(crate) fn reclaim(
         &mut self,
         mut budget: usize,
@@ -71,8 +74,9 @@ impl<K: ?Sized + Key, V> Ring<K, V> {
         }
     }
 
-    /// Returns `true` if a call that writes should [`reclaim`](Self::reclaim). A block in which nothing needs to be
-    /// dropped is freed when all of it is dead, because looking for the dead part on every call would cost more.
+    /// Returns `true` if a call that writes should [`reclaim`](Self::reclaim). A block in which
+    /// nothing needs to be dropped is freed when all of it is dead, because looking for the dead
+    /// part on every call would cost more.
     #[inline]
     pub(crate) fn needs_reclaim(&self) -> bool {
         self.front_is_dead(true)

@@ -1,22 +1,24 @@
 //! `Ring`: entries in order of arrival, addressed by sequence number.
 //!
-//! Owns the entries and the two ends between which they live. Every entry gets the next sequence number. The live
-//! entries are those present in `head..tail`. All entries have the same time to live, so they expire in the order in
-//! which they arrived: expiry and eviction advance `head` and touch no entry. The memory before `head` is freed later,
-//! a bounded piece at a time: see `reclaim.rs`.
+//! Owns the entries and the two ends between which they live. Every entry gets the next sequence
+//! number. The live entries are those present in `head..tail`. All entries have the same time to
+//! live, so they expire in the order in which they arrived: expiry and eviction advance `head` and
+//! touch no entry. The memory before `head` is freed later, a bounded piece at a time: see
+//! `reclaim.rs`.
 //!
 //! Invariants:
 //!
 //! * `head` is the oldest live entry, or `tail` if there is none. `oldest` is its time.
 //! * Times never decrease along the ring.
-//! * `live` is the number of live entries. `bytes` is the sum of their keys' bytes, and each slot has both sums for its
-//!   own entries, as of the time when `head` was at `settled`, in the same slot. An eviction leaves the sums alone,
-//!   because a look at every evicted key costs 4% of an insert, and a whole slot can be subtracted at once.
+//! * `live` is the number of live entries. `bytes` is the sum of their keys' bytes, and each slot
+//!   has both sums for its own entries, at the time when `head` was at `settled`, in the same
+//!   slot. An eviction leaves the sums alone, because reading every evicted key costs 4% of an
+//!   insert, and a whole slot can be subtracted at once.
 //! * `tail - head` stays below what the index can tell apart: see `compact.rs`.
 //!
-//! Slots are kept in a deque, one for 1,024 entries. A linked list in a slab could remove entries from the middle without
-//! leaving holes, but it takes 8 bytes per entry, and a cache miss for each of a million entries that expire at once.
-//! Here, expiry takes one step per 1,024 entries.
+//! Slots are kept in a deque, one for 1,024 entries. A linked list in a slab could remove entries
+//! from the middle without leaving holes, but it takes 8 bytes per entry, and a cache miss for each
+//! of a million entries that expire at once. Here, expiry takes one step per 1,024 entries.
 
 use std::collections::VecDeque;
 use std::hash::BuildHasher;
@@ -196,8 +198,9 @@ impl<K: ?Sized + Key, V> Ring<K, V> {
         self.last_block().is_some_and(Block::has_room)
     }
 
-    /// Adds the newest entry to the last block, which must have room, and returns its number. `time` must not be below
-    /// that of the entry before. If the key's `Clone` panics, nothing is added.
+    /// Adds the newest entry to the last block, which must have room, and returns its number.
+    /// `time` must not be below that of the entry before. If the key's `Clone` panics, nothing is
+    /// added.
     #[inline]
     pub(crate) fn push(&mut self, time: Nanos, key: &K, value: &mut Option<V>) -> Seq {
         let bytes = K::Column::weigh(key);
@@ -236,8 +239,8 @@ impl<K: ?Sized + Key, V> Ring<K, V> {
         }
     }
 
-    /// Removes all entries that arrived at or before `cutoff`, and returns their number. Takes one step per 1,024
-    /// of them, and looks at no more than the entries of one block.
+    /// Removes all entries that arrived at or before `cutoff`, and returns their number. Takes one
+    /// step per 1,024 of them, and looks at no more than the entries of one block.
     pub(crate) fn expire(&mut self, cutoff: Nanos) -> usize {
         let before = self.live;
         // If time advances with every call, one or two entries are due.
@@ -258,7 +261,8 @@ impl<K: ?Sized + Key, V> Ring<K, V> {
         self.live > 0 && self.oldest <= cutoff
     }
 
-    /// Returns the number of entries that arrived after `cutoff`, the bytes of their keys, and the oldest time.
+    /// Returns the number of entries that arrived after `cutoff`, the bytes of their keys, and the
+    /// oldest time.
     pub(crate) fn after(&self, cutoff: Nanos) -> (usize, u64, Option<Nanos>) {
         if !self.is_due(cutoff) {
             return (self.live, self.bytes(), self.oldest());
@@ -274,13 +278,15 @@ impl<K: ?Sized + Key, V> Ring<K, V> {
         (live, bytes, oldest.map(|seq| self.time(seq)))
     }
 
-    /// Returns the slot and position up to which entries arrived at or before `cutoff`. There must be one.
+    /// Returns the slot and position up to which entries arrived at or before `cutoff`. There must
+    /// be one.
     fn boundary(&self, cutoff: Nanos) -> (usize, usize) {
         let last = self.last_slot_not_after(cutoff);
         (last, self.slots[last].first_after(cutoff))
     }
 
-    /// Returns the last slot that has an entry which arrived at or before `cutoff`. There must be one.
+    /// Returns the last slot that has an entry which arrived at or before `cutoff`. There must be
+    /// one.
     fn last_slot_not_after(&self, cutoff: Nanos) -> usize {
         let not_after = |slots: Range<usize>| {
             let (mut low, mut high) = (slots.start, slots.end);
@@ -353,8 +359,9 @@ impl<K: ?Sized + Key, V> Ring<K, V> {
         time
     }
 
-    /// Removes the oldest live entries until `bytes` bytes of keys are removed. `bytes` must be above zero and at most
-    /// [`bytes`](Self::bytes). Returns their number and the time of the newest of them.
+    /// Removes the oldest live entries until `bytes` bytes of keys are removed. `bytes` must be
+    /// above zero and at most [`bytes`](Self::bytes). Returns their number and the time of the
+    /// newest of them.
     ///
     /// Takes one step per 1,024 entries, and looks at no more than the entries of one block.
     pub(crate) fn evict_bytes(&mut self, mut bytes: u64) -> (usize, Nanos) {
@@ -404,7 +411,8 @@ impl<K: ?Sized + Key, V> Ring<K, V> {
         })
     }
 
-    /// Returns the oldest live entry whose number is not below `from`, which must be in `head..=tail`.
+    /// Returns the oldest live entry whose number is not below `from`, which must be in
+    /// `head..=tail`.
     pub(crate) fn next(&self, from: Seq) -> Option<Seq> {
         let (slot, at) = self.locate(from);
         (slot < self.slots.len())
@@ -412,7 +420,8 @@ impl<K: ?Sized + Key, V> Ring<K, V> {
             .flatten()
     }
 
-    /// Returns the newest live entry whose number is below `before`, which must be in `head..=tail`.
+    /// Returns the newest live entry whose number is below `before`, which must be in
+    /// `head..=tail`.
     pub(crate) fn previous(&self, before: Seq) -> Option<Seq> {
         if self.live == 0 || before == self.head {
             return None;

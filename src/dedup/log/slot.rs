@@ -1,4 +1,4 @@
-//! `Slot`: the place of one block in the ring, with sums that save a look into the block.
+//! `Slot`: the place of one block in the ring, with sums that save reading the block.
 
 use std::ops::Range;
 
@@ -8,8 +8,9 @@ use crate::key::Key;
 
 /// The place of the 1,024 consecutive sequence numbers of one block.
 pub(crate) struct Slot<K: ?Sized + Key, V> {
-    /// No entry from this slot on is older than this time, and no entry in an earlier slot is newer. Holds for the slots
-    /// from the ring's `head` on, except those that compaction has emptied.
+    /// No entry from this slot on is older than this time, and no entry in an earlier slot is
+    /// newer. Holds for the slots from the ring's `head` on, except those that compaction has
+    /// emptied.
     pub(crate) first: Nanos,
     /// The number of live entries, and the bytes of their keys.
     pub(crate) live: usize,
@@ -60,7 +61,8 @@ impl<K: ?Sized + Key, V> Slot<K, V> {
             .map(|block| &mut **block)
     }
 
-    /// Returns the part whose newest entry compaction moves next. The packed part is newer, unless it is being filled.
+    /// Returns the part whose newest entry compaction moves next. The packed part is newer, unless
+    /// it is being filled.
     pub(super) fn part_to_move(&mut self, is_target: bool) -> &mut Option<Box<Block<K, V>>> {
         if self.packed.is_some() && !is_target {
             &mut self.packed
@@ -69,8 +71,8 @@ impl<K: ?Sized + Key, V> Slot<K, V> {
         }
     }
 
-    /// Returns `true` if compaction can move nothing into the slot: it has no position left, or, if compaction would
-    /// move its own entries, no holes.
+    /// Returns `true` if compaction can move nothing into the slot: it has no position left, or, if
+    /// compaction would move its own entries, no holes.
     pub(super) fn is_filled(&self, by_itself: bool) -> bool {
         match &self.packed {
             Some(packed) => !packed.has_room_in_front(),

@@ -1,11 +1,12 @@
 //! `Bucket`: the 64 bytes of the index that one cache miss loads.
 //!
-//! A bucket has fifteen words of 32 bits for entries and one word of state. See [`Layout`](super::word::Layout) for the
-//! words.
+//! A bucket has fifteen words of 32 bits for entries and one word of state. See
+//! [`Layout`](super::word::Layout) for the words.
 //!
-//! Expiry erases nothing, because a word whose number is not live is free. Words are filled in turn, so the word whose
-//! turn it is holds the oldest entry of the bucket. That word is free unless the bucket is full. Removal and compaction
-//! free other words, which are searched for only if the word whose turn it is is taken.
+//! Expiry erases nothing, because a word whose number is not live is free. Words are filled in
+//! turn, so the word whose turn it is holds the oldest entry of the bucket. That word is free
+//! unless the bucket is full. Removal and compaction free other words, which are searched for only
+//! if the word whose turn it is is taken.
 
 use super::Seq;
 use super::word::LiveWords;
@@ -55,8 +56,9 @@ impl Bucket {
             live.layout.fingerprint_mask(),
         );
         let matches = |word: u32| word & mask == fingerprint;
-        // One branch for all words: a branch for each could not be predicted, and the processor would wait for the
-        // bucket before it starts the next call. The state takes part, so that the loop becomes vector instructions.
+        // One branch for all words: a branch for each could not be predicted, and the processor
+        // would wait for the bucket before it starts the next call. The state takes part, so that
+        // the loop becomes vector instructions.
         let any = |any: bool, &word: &u32| any | matches(word);
         if !self.words.iter().fold(false, any) {
             return None;
@@ -104,8 +106,8 @@ impl Bucket {
         free.is_some()
     }
 
-    /// Fills the free word whose turn comes last, for an entry that is older than all others of the table. Returns
-    /// `false` if all words are taken.
+    /// Fills the free word whose turn comes last, for an entry that is older than all others of the
+    /// table. Returns `false` if all words are taken.
     pub(super) fn fill_last(&mut self, word: u32, live: LiveWords) -> bool {
         let free = self.words[..SLOTS]
             .iter()
@@ -136,7 +138,8 @@ impl Bucket {
     }
 }
 
-/// The state of a bucket: the word that is filled next, and a filter of what had to be stored in a later bucket.
+/// The state of a bucket: the word that is filled next, and a filter of what had to be stored in a
+/// later bucket.
 ///
 /// | bits | content |
 /// | --- | --- |

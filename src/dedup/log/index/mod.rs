@@ -1,10 +1,12 @@
 //! `Index`: finds the sequence number of an entry by its hash.
 //!
-//! Owns the table, and while the table is resized the previous one beside it. Entries move to the new table a few per
-//! call, newest first. So one mark tells which table has a number: numbers at or above the mark are in the new one,
-//! numbers below it in the previous one, until they are moved or expire. No call rehashes all entries.
+//! Owns the table, and the previous table while it is resized. Entries move to the
+//! new table a few per call, newest first. So one mark tells which table has a number: numbers at
+//! or above the mark are in the new one, numbers below it in the previous one, until they are moved
+//! or expire. No call rehashes all entries.
 //!
-//! Its owner knows keys and times, the index only hashes and numbers. A number that is no longer live needs no removal.
+//! Its owner knows keys and times, the index only hashes and numbers. A number that is no longer
+//! live needs no removal.
 
 mod bucket;
 mod table;
@@ -13,7 +15,8 @@ mod word;
 use table::Table;
 pub(crate) use word::Layout;
 
-/// The number of an entry. Numbers wrap, and are compared by their distance from the oldest live number.
+/// The number of an entry. Numbers wrap, and are compared by their distance from the oldest live
+/// number.
 pub(crate) type Seq = u32;
 
 /// The numbers that count as live: `from` and the `len - 1` after it.
@@ -38,13 +41,15 @@ impl LiveRange {
     }
 }
 
-/// Entries per bucket at which the table grows. Of fifteen words, ten leave one entry in twenty to overflow.
+/// Entries per bucket at which the table grows. A bucket has fifteen words. With ten entries per
+/// bucket, one entry in twenty overflows.
 const FULL: usize = 10;
 /// Entries per bucket in a table that has grown.
 const GROWN: usize = 6;
 /// Entries per bucket below which the table shrinks.
 const SPARSE: usize = 5;
-/// Entries per bucket in a table that has shrunk. Then a change by a quarter either way does not resize it again.
+/// Entries per bucket in a table that has shrunk. Then a change by a quarter either way does not
+/// resize it again.
 const SHRUNK: usize = 7;
 /// Buckets of the smallest table, unless the bound on entries calls for fewer.
 const SMALLEST: usize = 11;
@@ -92,13 +97,15 @@ impl Index {
     ) -> Option<Seq> {
         let found = self.table.find(hash, live, &mut is);
         match &self.previous {
-            // The previous table still has copies of moved entries. `is` decides, so they do no harm.
+            // The previous table still has copies of moved entries. `is` decides, so they do no
+            // harm.
             Some(previous) if found.is_none() => previous.table.find(hash, live, is),
             _ => found,
         }
     }
 
-    /// Loads what a search for this hash will read. The result depends on the memory read, and means nothing.
+    /// Loads what a search for this hash will read. The result depends on the memory read, and
+    /// means nothing.
     #[inline]
     pub(crate) fn touch(&self, hash: u64) -> u32 {
         let previous = self.previous.as_ref();
@@ -139,7 +146,7 @@ impl Index {
         }
     }
 
-    /// Returns `true` if numbers that span this much can be told apart.
+    /// Returns `true` if numbers that span this much can be distinguished.
     #[inline]
     pub(crate) fn spans(&self, span: u32) -> bool {
         self.table.layout().spans(span)
@@ -156,8 +163,8 @@ impl Index {
         entries >= self.full_at
     }
 
-    /// Returns `true` if the table should be resized: to take another entry, to take less memory, or because the
-    /// numbers span more.
+    /// Returns `true` if the table should be resized: to take another entry, to take less memory,
+    /// or because the numbers span more.
     fn is_due(&self, entries: usize, live: LiveRange) -> bool {
         self.is_full(entries)
             || self.is_too_large(entries)
@@ -171,7 +178,8 @@ impl Index {
     /// Begins to resize the table if this is due. The next number must be the one after `live`.
     pub(crate) fn make_room(&mut self, entries: usize, live: LiveRange) {
         if self.previous.is_none() && self.is_due(entries, live) {
-            // The table is replaced before it has more entries than this, so it need not be for longer numbers.
+            // The table is replaced before it has more entries than this, so it need not be for
+            // longer numbers.
             let most = self.max.min(entries.saturating_mul(9) / 4) as u32;
             self.resize(entries, live, Layout::of_span(live.len.max(most)));
         }
@@ -200,13 +208,14 @@ impl Index {
         }
     }
 
-    /// Returns the number below which entries are still in the previous table, if a resize is in progress.
+    /// Returns the number below which entries are still in the previous table, if a resize is in
+    /// progress.
     pub(crate) fn mark(&self) -> Option<Seq> {
         self.previous.as_ref().map(|previous| previous.mark)
     }
 
-    /// Inserts the entry right below the mark into the new table, and lowers the mark to it. Returns the number of
-    /// probed buckets.
+    /// Inserts the entry right below the mark into the new table, and lowers the mark to it.
+    /// Returns the number of probed buckets.
     pub(crate) fn move_down_to(&mut self, hash: u64, seq: Seq, live: LiveRange) -> usize {
         match &mut self.previous {
             Some(previous) => {

@@ -1,17 +1,18 @@
 //! `Table`: one array of buckets.
 //!
-//! An entry that does not fit into its home bucket goes to the next one with a free word. The array is divided into
-//! segments, which are allocated when they are first written and freed one at a time. So no call zeroes or frees
-//! megabytes.
+//! An entry that does not fit into its home bucket goes to the next one with a free word. The array
+//! is divided into segments, which are allocated when they are first written and freed one at a
+//! time. So no call zeroes or frees megabytes.
 //!
 //! # A table has a free word for each insert
 //!
-//! The words of a bucket that look live are those of live entries, of which there are fewer than words: removal and
-//! renumbering erase words, and a stale word never comes to look live again. It would after a period of
-//! 2<sup>`n`</sup> numbers, see `word.rs`. But live numbers span at most three quarters of a period, since the table is
-//! replaced when they span half of it. So at least a quarter of a period passes from the time when a number dies until
-//! its word would look live. In each quarter, inserts erase the stale words of all buckets, a few buckets at a time. A
-//! hasher that sends keys to few buckets cannot leave stale words in the others.
+//! The words of a bucket that look live are those of live entries, of which there are fewer than
+//! words: removal and renumbering erase words, and a stale word never comes to look live again. It
+//! would after a period of 2<sup>`n`</sup> numbers, see `word.rs`. But live numbers span at most
+//! three quarters of a period, since the table is replaced when they span half of it. So at least a
+//! quarter of a period passes from the time when a number dies until its word would look live. In
+//! each quarter, inserts erase the stale words of all buckets, a few buckets at a time. A hasher
+//! that sends keys to few buckets cannot leave stale words in the others.
 
 use super::bucket::{Bucket, EMPTY};
 use super::word::{Layout, LiveWords};
@@ -168,13 +169,14 @@ impl Table {
         self.insert_by(Bucket::fill_next, hash, seq, live);
     }
 
-    /// Inserts a number that is older than all others in the table. Returns the number of probed buckets.
+    /// Inserts a number that is older than all others in the table. Returns the number of probed
+    /// buckets.
     pub(super) fn insert_oldest(&mut self, hash: u64, seq: Seq, live: LiveRange) -> usize {
         self.insert_by(Bucket::fill_last, hash, seq, live)
     }
 
-    /// Inserts a number into the first bucket from its home on that `fill` can fill. Returns the number of probed
-    /// buckets.
+    /// Inserts a number into the first bucket from its home on that `fill` can fill. Returns the
+    /// number of probed buckets.
     fn insert_by(
         &mut self,
         fill: impl Fn(&mut Bucket, u32, LiveWords) -> bool,
@@ -259,8 +261,8 @@ mod tests {
         let hash = |bucket: u64, low: u64| (bucket * (1_u64 << 32).div_ceil(11)) << 32 | low;
         let window = 100;
         for lap in 0..6 {
-            // The entries of every lap go to other buckets than those of the lap before, under the same numbers. The
-            // words of all laps together are more than there are.
+            // The entries of every lap go to other buckets than those of the lap before, under the
+            // same numbers. The words of all laps together are more than there are.
             let bucket = [0, 7][lap as usize % 2];
             for at in 0..window {
                 let seq = lap * period + at;

@@ -5,12 +5,13 @@
 //! | lowest `n` | the entry's sequence number modulo 2<sup>`n`</sup> |
 //! | the rest | fingerprint: the lowest bits of the hash, but never 0 |
 //!
-//! So only an empty word is 0. Each table chooses `n` by the numbers that it has to tell apart. A table whose live
-//! numbers come to span more is resized to a larger `n`, and so to shorter fingerprints. At 1M ids `n` is 21, and one
-//! search in 200 for a new id compares a key in vain. At 16M ids it is one in 13.
+//! So only an empty word is 0. Each table chooses `n` by the numbers that it has to tell apart. A
+//! table whose live numbers come to span more is resized to a larger `n`, and so to shorter
+//! fingerprints. At 1M ids `n` is 21, and one search in 200 for a new id compares a key in vain. At
+//! 16M ids it is one in 13.
 //!
-//! A word whose number is not live is stale, and free for another entry. It would look live again after 2<sup>`n`</sup>
-//! numbers, so the table erases it before that: see `table.rs`.
+//! A word whose number is not live is stale, and free for another entry. It would look live again
+//! after 2<sup>`n`</sup> numbers, so the table erases it before that: see `table.rs`.
 
 use super::{LiveRange, Seq};
 

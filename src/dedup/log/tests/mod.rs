@@ -1,4 +1,5 @@
-//! Tests of what the owners of a log cannot reach: numbers that wrap, compaction and resizing seen from inside.
+//! Tests of what the owners of a log cannot reach: numbers that wrap, compaction and resizing seen
+//! from inside.
 
 mod checked;
 
@@ -124,7 +125,8 @@ fn compaction_keeps_the_order_of_entries() {
 
 #[test]
 fn removal_bounds_the_holes_at_every_step() {
-    // The ratios that `compact.rs` states, for removals in order, in reverse, at random, and of all but a few.
+    // The ratios that `compact.rs` states, for removals in order, in reverse, at random, and of all
+    // but a few.
     let orders: [fn(usize, usize) -> usize; 4] = [
         |_, _| 1,
         |_, len| len - 1,
@@ -216,7 +218,8 @@ fn op() -> impl Strategy<Value = Op> {
     ]
 }
 
-/// Fewer entries at a time, most of which are removed: compaction continues while the head comes nearer.
+/// Fewer entries at a time, most of which are removed: compaction continues while the head comes
+/// nearer.
 fn small_op() -> impl Strategy<Value = Op> {
     let few = BLOCK;
     prop_oneof![
