@@ -163,7 +163,7 @@ impl<'a, K: ?Sized + Key, V, S: BuildHasher> Ticket<'a, K, V, S> {
     ///     time.advance(Duration::from_secs(60)); // the work took longer than its lease
     ///     if let Err(expired) = ticket.commit(reply) {
     ///         match seen.record("id", expired.value) {
-    ///             Recorded::New | Recorded::Rejected { .. } => {} // late, but nobody else handled it
+    ///             Recorded::New | Recorded::Rejected { .. } => {} // late, but no other claimant handled it
     ///             Recorded::Duplicate { .. } | Recorded::InFlight => eprintln!("handled twice"),
     ///         }
     ///     }
