@@ -29,7 +29,7 @@
 //! | value, time, offset, share of block and slot | value + 11.3 | times 1.23, with holes: see `compact.rs` |
 //! | key in the arena | key | times 1.15, with holes: see `ByteArena::is_sparse` |
 //! | long key | key + 24 | its own length; the 24 times 1.23 |
-//! | index | 6.4 at its bound | 22: shrinking from 5 entries per bucket to 7 |
+//! | index | 6.4 at its bound | 23.4: shrinking from 4.5 entries per bucket to 7 |
 //!
 //! The sum of the last column is below `1.25 * (value + key + 30)` for every length. Expired and
 //! evicted entries are held until they are freed. Each call frees more of these entries and bytes

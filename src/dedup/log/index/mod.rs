@@ -45,9 +45,9 @@ impl LiveRange {
 /// bucket, one entry in twenty overflows.
 const FULL: usize = 10;
 /// Entries per bucket in a table that has grown.
-const GROWN: usize = 6;
-/// Entries per bucket below which the table shrinks.
-const SPARSE: usize = 5;
+const GROWN: usize = 5;
+/// Entries per two buckets below which the table shrinks.
+const SPARSE: usize = 9;
 /// Entries per bucket in a table that has shrunk. Then a change by a quarter either way does not
 /// resize it again.
 const SHRUNK: usize = 7;
@@ -172,7 +172,7 @@ impl Index {
     }
 
     fn is_too_large(&self, entries: usize) -> bool {
-        self.table.buckets() > Self::buckets_at(SPARSE, entries)
+        self.table.buckets() > Self::buckets_at(SPARSE, entries.saturating_mul(2))
     }
 
     /// Begins to resize the table if this is due. The next number must be the one after `live`.
