@@ -120,8 +120,6 @@ pub use sweeper::Sweeper;
 pub mod unsync {
     pub use crate::dedup::Token;
     pub use crate::dedup::unsync::{DedupBuilder, DedupMap, DedupSet, DedupSetBuilder};
-    pub use crate::lru::unsync::LruCache;
-    pub use crate::lru::{
-        Drain, IntoIter, Iter, IterMut, Keys, UnsyncLruBuilder as LruBuilder, Values,
-    };
+    pub use crate::lru::unsync::{LruBuilder, LruCache};
+    pub use crate::lru::{Drain, IntoIter, Iter, IterMut, Keys, Values};
 }

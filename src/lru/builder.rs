@@ -1,8 +1,12 @@
 //! `LruBuilder`: the options of both caches and their validation.
+//!
+//! One builder serves both types, so no option is written twice. Its last parameter holds the
+//! options that only one type has: [`SharedOptions`] or, for the unsync cache, nothing. A setter
+//! that means nothing to a cache thus does not exist on its builder, and `build` returns the type
+//! whose `builder` was called.
 
 use std::fmt;
 use std::hash::{BuildHasher, Hash};
-use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -10,12 +14,12 @@ use super::cache::LruCache;
 use super::core::Limits;
 use super::removal::{OnRemoval, RemovalNotifier};
 use super::unsync;
+use super::weigher::Weigher;
 use crate::clock::{Clock, Nanos, nanos};
 use crate::config::LruConfig;
 use crate::hash::DefaultHashBuilder;
-use crate::limits::{self, BuildError, CommonOptions};
+use crate::limits::{self, BuildError};
 use crate::removal::RemovalCause;
-use crate::sharded::{share, share_of_count};
 use crate::sweeper;
 
 /// The most entries of one shard: slots have 32 bits.
@@ -28,80 +32,18 @@ const MIN_SHARD_ENTRIES: usize = 512;
 /// entries are common, and an entry that is heavier than its shard's share cannot be stored.
 const MIN_SHARD_WEIGHT: usize = 1 << 24;
 
-type Weigh<K, V> = dyn Fn(&K, &V) -> u32 + Send + Sync;
-
-/// Returns the weight of entries, if they have weights.
-pub(super) struct Weigher<K, V>(Option<Box<Weigh<K, V>>>);
-
-impl<K, V> Weigher<K, V> {
-    pub(super) fn is_given(&self) -> bool {
-        self.0.is_some()
-    }
-
-    /// Returns the weight of an entry, at least 1: a bound on weight thus bounds the number of
-    /// entries too.
-    #[inline]
-    pub(super) fn weigh(&self, key: &K, value: &V) -> NonZeroU32 {
-        self.0
-            .as_ref()
-            .and_then(|weigh| NonZeroU32::new(weigh(key, value)))
-            .unwrap_or(NonZeroU32::MIN)
-    }
-}
-
-/// The options that both builders have.
-struct Options<K, V, S> {
+/// The options that both caches have.
+struct Options<K, V> {
     max_entries: Option<usize>,
     max_weight: Option<u64>,
     weigher: Weigher<K, V>,
     ttl: Option<Duration>,
     idle_timeout: Option<Duration>,
     on_removal: Option<Arc<OnRemoval<K, V>>>,
-    common: CommonOptions<S>,
+    clock: Clock,
 }
 
-impl<K, V> Default for Options<K, V, DefaultHashBuilder> {
-    fn default() -> Self {
-        Self {
-            max_entries: None,
-            max_weight: None,
-            weigher: Weigher(None),
-            ttl: None,
-            idle_timeout: None,
-            on_removal: None,
-            common: CommonOptions::default(),
-        }
-    }
-}
-
-impl<K, V, S> Options<K, V, S> {
-    fn config(self, config: &LruConfig) -> Self {
-        Self {
-            max_entries: Some(config.max_entries),
-            max_weight: config.max_weight,
-            ttl: config.ttl,
-            idle_timeout: config.idle_timeout,
-            common: CommonOptions {
-                shards: config.shards,
-                sweep_every: config.sweep_every,
-                ..self.common
-            },
-            ..self
-        }
-    }
-
-    fn hasher<T>(self, hasher: T) -> Options<K, V, T> {
-        Options {
-            max_entries: self.max_entries,
-            max_weight: self.max_weight,
-            weigher: self.weigher,
-            ttl: self.ttl,
-            idle_timeout: self.idle_timeout,
-            on_removal: self.on_removal,
-            common: self.common.hasher(hasher),
-        }
-    }
-
+impl<K, V> Options<K, V> {
     /// Validates the limits of a cache with this number of shards.
     fn limits(&self, shards: usize) -> Result<Limits, BuildError> {
         let most = shards.saturating_mul(MAX_ENTRIES_PER_SHARD);
@@ -123,54 +65,37 @@ impl<K, V, S> Options<K, V, S> {
             idle_timeout: time("idle_timeout", self.idle_timeout)?,
         })
     }
+}
 
-    fn shard_count(&self) -> Result<usize, BuildError> {
-        let max_weight = self
+/// The options that only a shared cache has.
+#[derive(Debug, Default)]
+pub struct SharedOptions {
+    shards: Option<usize>,
+    sweep_every: Option<Duration>,
+}
+
+impl SharedOptions {
+    fn shard_count<K, V>(&self, options: &Options<K, V>) -> Result<usize, BuildError> {
+        let max_weight = options
             .max_weight
             .map(|max| usize::try_from(max).unwrap_or(usize::MAX));
-        let by_entries = self.max_entries.unwrap_or(usize::MAX) / MIN_SHARD_ENTRIES;
-        let by_weight = max_weight.unwrap_or(usize::MAX) / MIN_SHARD_WEIGHT;
-        self.common.shard_count(
-            self.max_entries.into_iter().chain(max_weight),
-            by_entries.min(by_weight),
-        )
-    }
-
-    fn debug(&self, name: &str, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct(name)
-            .field("max_entries", &self.max_entries)
-            .field("max_weight", &self.max_weight)
-            .field("ttl", &self.ttl)
-            .field("idle_timeout", &self.idle_timeout)
-            .field("common", &self.common)
-            .finish_non_exhaustive()
+        let Some(shards) = self.shards else {
+            let by_entries = options.max_entries.unwrap_or(usize::MAX) / MIN_SHARD_ENTRIES;
+            let by_weight = max_weight.unwrap_or(usize::MAX) / MIN_SHARD_WEIGHT;
+            return Ok(limits::default_shards(by_entries.min(by_weight)));
+        };
+        limits::shards(shards, options.max_entries.into_iter().chain(max_weight))
     }
 }
 
-impl Limits {
-    /// Returns a shard's share of the limits.
-    pub(super) fn share(self, shard: usize, shards: usize) -> Self {
-        Self {
-            max_entries: share_of_count(self.max_entries, shard, shards),
-            max_weight: share_of_weight(self.max_weight, shard, shards),
-            ..self
-        }
-    }
-}
-
-/// Returns a shard's share of a bound on weight. If there is no bound, no shard has one.
-pub(super) fn share_of_weight(max_weight: u64, shard: usize, shards: usize) -> u64 {
-    if max_weight == u64::MAX {
-        u64::MAX
-    } else {
-        share(max_weight, shard, shards)
-    }
-}
-
-/// Builds an [`LruCache`].
+/// Builds an [`LruCache`], or an [`unsync::LruCache`](crate::unsync::LruCache).
 ///
 /// A bound is mandatory: `max_entries`, or `max_weight` with a `weigher`. Every other option has a
 /// default. `build` validates all values.
+///
+/// The builder of the unsync cache, [`unsync::LruBuilder`](crate::unsync::LruBuilder), has the same
+/// options without `shards` and `sweep_every`. What they say about shards and locks does not apply
+/// to it.
 ///
 /// ```
 /// use leakproof::{BuildError, LruCache};
@@ -193,26 +118,34 @@ pub(super) fn share_of_weight(max_weight: u64, shard: usize, shards: usize) -> u
 /// # Ok::<(), BuildError>(())
 /// ```
 #[must_use = "a builder does nothing until `build` is called"]
-pub struct LruBuilder<K, V, S = DefaultHashBuilder> {
-    options: Options<K, V, S>,
+pub struct LruBuilder<K, V, S = DefaultHashBuilder, T = SharedOptions> {
+    options: Options<K, V>,
+    hasher: S,
+    /// The options that only this type of cache has.
+    own: T,
 }
 
-impl<K, V> Default for LruBuilder<K, V> {
+impl<K, V, T: Default> Default for LruBuilder<K, V, DefaultHashBuilder, T> {
     /// Returns a builder with every option at its default.
     fn default() -> Self {
         Self {
-            options: Options::default(),
+            options: Options {
+                max_entries: None,
+                max_weight: None,
+                weigher: Weigher::none(),
+                ttl: None,
+                idle_timeout: None,
+                on_removal: None,
+                clock: Clock::default(),
+            },
+            hasher: DefaultHashBuilder::default(),
+            own: T::default(),
         }
     }
 }
 
-impl<K, V, S> LruBuilder<K, V, S> {
-    /// Sets all limits of a config. Options that are set later replace them.
-    pub fn config(mut self, config: &LruConfig) -> Self {
-        self.options = self.options.config(config);
-        self
-    }
-
+/// The options of both caches.
+impl<K, V, S, T> LruBuilder<K, V, S, T> {
     /// Sets the bound on the number of entries. At most 2<sup>31</sup> per shard.
     ///
     /// A cache of several shards evicts when the first shard is full. This is at about 90% of the
@@ -236,7 +169,7 @@ impl<K, V, S> LruBuilder<K, V, S> {
     ///
     /// It is called once per write, while no lock is held. A weight of 0 counts as 1.
     pub fn weigher(mut self, weigh: impl Fn(&K, &V) -> u32 + Send + Sync + 'static) -> Self {
-        self.options.weigher = Weigher(Some(Box::new(weigh)));
+        self.options.weigher = Weigher::new(weigh);
         self
     }
 
@@ -306,7 +239,7 @@ impl<K, V, S> LruBuilder<K, V, S> {
 
     /// Sets the clock. Defaults to [`Clock::coarse`]. Tests pass a `&ManualClock`.
     pub fn clock(mut self, clock: impl Into<Clock>) -> Self {
-        self.options.common.clock = clock.into();
+        self.options.clock = clock.into();
         self
     }
 
@@ -314,9 +247,34 @@ impl<K, V, S> LruBuilder<K, V, S> {
     ///
     /// With a weak hasher, a call takes time in proportion to the number of entries whose hashes
     /// collide, as in any hash table. No call moves more than a few dozen entries because of that.
-    pub fn hasher<T>(self, hasher: T) -> LruBuilder<K, V, T> {
+    pub fn hasher<R>(self, hasher: R) -> LruBuilder<K, V, R, T> {
         LruBuilder {
-            options: self.options.hasher(hasher),
+            options: self.options,
+            hasher,
+            own: self.own,
+        }
+    }
+
+    /// Sets the bounds of a config.
+    fn bounds(mut self, config: &LruConfig) -> Self {
+        self.options.max_entries = Some(config.max_entries);
+        self.options.max_weight = config.max_weight;
+        self.options.ttl = config.ttl;
+        self.options.idle_timeout = config.idle_timeout;
+        self
+    }
+}
+
+/// The options of a shared cache only.
+impl<K, V, S> LruBuilder<K, V, S> {
+    /// Sets all limits of a config. Options that are set later replace them.
+    pub fn config(self, config: &LruConfig) -> Self {
+        Self {
+            own: SharedOptions {
+                shards: config.shards,
+                sweep_every: config.sweep_every,
+            },
+            ..self.bounds(config)
         }
     }
 
@@ -326,7 +284,7 @@ impl<K, V, S> LruBuilder<K, V, S> {
     /// bounds are split exactly among the shards. Each keeps its own recency list, so recency is
     /// global only with one shard. An empty shard takes about 1 kB.
     pub fn shards(mut self, shards: usize) -> Self {
-        self.options.common.shards = Some(shards);
+        self.own.shards = Some(shards);
         self
     }
 
@@ -334,125 +292,47 @@ impl<K, V, S> LruBuilder<K, V, S> {
     ///
     /// Defaults to off: writes remove them, a few per call. No answer depends on it.
     pub fn sweep_every(mut self, interval: Duration) -> Self {
-        self.options.common.sweep_every = Some(interval);
+        self.own.sweep_every = Some(interval);
         self
     }
-}
 
-impl<K, V, S> LruBuilder<K, V, S>
-where
-    K: Hash + Eq + Send + 'static,
-    V: Send + 'static,
-    S: BuildHasher + Clone + Send + Sync + 'static,
-{
     /// Builds the cache. It allocates as it fills.
     ///
     /// # Errors
     ///
     /// Returns [`BuildError`] if a bound is missing, zero or too large.
-    pub fn build(self) -> Result<LruCache<K, V, S>, BuildError> {
-        let options = self.options;
-        let shards = options.shard_count()?;
+    pub fn build(self) -> Result<LruCache<K, V, S>, BuildError>
+    where
+        K: Hash + Eq + Send + 'static,
+        V: Send + 'static,
+        S: BuildHasher + Clone + Send + Sync + 'static,
+    {
+        let Self {
+            options,
+            hasher,
+            own,
+        } = self;
+        let shards = own.shard_count(&options)?;
         let limits = options.limits(shards)?;
-        let sweep_every = options.common.sweep_every;
         let cache = LruCache::with_shards(
             limits,
             shards,
-            options.common.clock,
-            options.common.hasher,
+            options.clock,
+            hasher,
             options.weigher,
             RemovalNotifier::new(options.on_removal),
         );
-        sweeper::watch_globally("lru", &cache, sweep_every)?;
+        sweeper::watch_globally("lru", &cache, own.sweep_every)?;
         Ok(cache)
     }
 }
 
-impl<K, V, S> fmt::Debug for LruBuilder<K, V, S> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.options.debug("LruBuilder", f)
-    }
-}
-
-/// Builds an [`unsync::LruCache`](crate::unsync::LruCache).
-///
-/// The options are those of the shared cache's [`LruBuilder`](crate::LruBuilder), where they are
-/// explained, without shards and background sweeps.
-#[must_use = "a builder does nothing until `build` is called"]
-pub struct UnsyncLruBuilder<K, V, S = DefaultHashBuilder> {
-    options: Options<K, V, S>,
-}
-
-impl<K, V> Default for UnsyncLruBuilder<K, V> {
-    /// Returns a builder with every option at its default.
-    fn default() -> Self {
-        Self {
-            options: Options::default(),
-        }
-    }
-}
-
-impl<K, V, S> UnsyncLruBuilder<K, V, S> {
+/// The builder of an unsync cache.
+impl<K, V, S> LruBuilder<K, V, S, ()> {
     /// Sets all limits of a config, except shards and the sweep interval. Options that are set
     /// later replace them.
-    pub fn config(mut self, config: &LruConfig) -> Self {
-        self.options = self.options.config(config);
-        self
-    }
-
-    /// Sets the bound on the number of entries. At most 2<sup>31</sup>.
-    pub fn max_entries(mut self, max: usize) -> Self {
-        self.options.max_entries = Some(max);
-        self
-    }
-
-    /// Sets the bound on the weight of all entries, in units of the [`weigher`](Self::weigher).
-    pub fn max_weight(mut self, max: u64) -> Self {
-        self.options.max_weight = Some(max);
-        self
-    }
-
-    /// Sets the function that returns the weight of an entry. A weight of 0 counts as 1.
-    pub fn weigher(mut self, weigh: impl Fn(&K, &V) -> u32 + Send + Sync + 'static) -> Self {
-        self.options.weigher = Weigher(Some(Box::new(weigh)));
-        self
-    }
-
-    /// Sets how long an entry lives after it was last written. Defaults to no limit.
-    pub fn ttl(mut self, ttl: Duration) -> Self {
-        self.options.ttl = Some(ttl);
-        self
-    }
-
-    /// Sets how long an entry lives after its last access: a write, or a read that refreshes it.
-    /// Defaults to no limit.
-    pub fn idle_timeout(mut self, timeout: Duration) -> Self {
-        self.options.idle_timeout = Some(timeout);
-        self
-    }
-
-    /// Sets a callback that is called once for every removed entry, with the cause.
-    ///
-    /// The call that removes the entry calls it. A panic in the callback is contained and counted.
-    pub fn on_removal(
-        mut self,
-        callback: impl Fn(&K, &V, RemovalCause) + Send + Sync + 'static,
-    ) -> Self {
-        self.options.on_removal = Some(Arc::new(callback));
-        self
-    }
-
-    /// Sets the clock. Defaults to [`Clock::coarse`]. Tests pass a `&ManualClock`.
-    pub fn clock(mut self, clock: impl Into<Clock>) -> Self {
-        self.options.common.clock = clock.into();
-        self
-    }
-
-    /// Sets the hasher. Defaults to a randomly seeded one.
-    pub fn hasher<T>(self, hasher: T) -> UnsyncLruBuilder<K, V, T> {
-        UnsyncLruBuilder {
-            options: self.options.hasher(hasher),
-        }
+    pub fn config(self, config: &LruConfig) -> Self {
+        self.bounds(config)
     }
 
     /// Builds the cache. It allocates as it fills.
@@ -461,20 +341,28 @@ impl<K, V, S> UnsyncLruBuilder<K, V, S> {
     ///
     /// Returns [`BuildError`] if a bound is missing, zero or too large.
     pub fn build(self) -> Result<unsync::LruCache<K, V, S>, BuildError> {
-        let options = self.options;
-        let limits = options.limits(1)?;
+        let Self {
+            options, hasher, ..
+        } = self;
         Ok(unsync::LruCache::with_limits(
-            limits,
-            options.common.clock,
-            options.common.hasher,
+            options.limits(1)?,
+            options.clock,
+            hasher,
             options.weigher,
             RemovalNotifier::new(options.on_removal),
         ))
     }
 }
 
-impl<K, V, S> fmt::Debug for UnsyncLruBuilder<K, V, S> {
+impl<K, V, S, T: fmt::Debug> fmt::Debug for LruBuilder<K, V, S, T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.options.debug("LruBuilder", f)
+        f.debug_struct("LruBuilder")
+            .field("max_entries", &self.options.max_entries)
+            .field("max_weight", &self.options.max_weight)
+            .field("ttl", &self.options.ttl)
+            .field("idle_timeout", &self.options.idle_timeout)
+            .field("clock", &self.options.clock)
+            .field("own", &self.own)
+            .finish_non_exhaustive()
     }
 }

@@ -4,6 +4,7 @@
 //! | --- | --- |
 //! | `slab`, `list`, `index` | data structures |
 //! | `core` | entries, bounds and expiry of one cache or shard |
+//! | `weigher` | the weight of an entry |
 //! | `removal` | removed entries, and the callback that is notified of them |
 //! | `unsync`, `cache` | the two public types |
 //! | `single_flight` | computing a missing value once |
@@ -20,8 +21,9 @@ mod scan;
 mod single_flight;
 mod slab;
 pub(crate) mod unsync;
+mod weigher;
 
-pub use builder::{LruBuilder, UnsyncLruBuilder};
+pub use builder::LruBuilder;
 pub use cache::LruCache;
 pub use core::{Drain, IntoIter, Iter, IterMut, Keys, Values};
 pub use error::{ComputeError, InvalidLimit, TooHeavy};

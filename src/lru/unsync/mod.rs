@@ -1,19 +1,26 @@
 //! `unsync::LruCache`: a core with a clock, a hasher and notification, behind `&mut self`.
 
+mod iter;
+mod limits;
+
 use std::borrow::Borrow;
 use std::convert::Infallible;
 use std::fmt;
 use std::hash::{BuildHasher, Hash};
 use std::time::Duration;
 
-use super::builder::{MAX_ENTRIES_PER_SHARD, UnsyncLruBuilder, Weigher};
-use super::core::{Core, Drain, IntoIter, Iter, IterMut, Keys, Limits, Order, Values};
-use super::error::{InvalidLimit, TooHeavy};
+use super::builder;
+use super::core::{Core, Limits, Order};
+use super::error::TooHeavy;
 use super::removal::{RemovalNotifier, RemovedEntries};
+use super::weigher::Weigher;
 use crate::clock::{Clock, Nanos};
 use crate::hash::{DefaultHashBuilder, hash};
 use crate::removal::RemovalCause;
-use crate::stats::CacheStats;
+
+/// Builds an unsync [`LruCache`]. It has the options of the shared cache's
+/// [`LruBuilder`](crate::LruBuilder), without shards and background sweeps.
+pub type LruBuilder<K, V, S = DefaultHashBuilder> = builder::LruBuilder<K, V, S, ()>;
 
 /// A single-threaded cache bounded by size, weight, age and idleness.
 ///
@@ -58,8 +65,8 @@ impl<K, V> LruCache<K, V> {
     }
 
     /// Returns a builder with every option at its default.
-    pub fn builder() -> UnsyncLruBuilder<K, V> {
-        UnsyncLruBuilder::default()
+    pub fn builder() -> LruBuilder<K, V> {
+        LruBuilder::default()
     }
 }
 
@@ -107,62 +114,6 @@ impl<K, V, S> LruCache<K, V, S> {
         removed.finish(taken, RemovalCause::Removed)
     }
 
-    /// Returns the number of live entries.
-    ///
-    /// Takes a step for every entry that is expired and not yet removed. Writes and sweeps remove
-    /// these.
-    #[must_use]
-    pub fn len(&self) -> usize {
-        self.core.len(self.now())
-    }
-
-    /// Returns `true` if no entry is live. Costs as much as [`len`](Self::len).
-    #[must_use]
-    pub fn is_empty(&self) -> bool {
-        self.len() == 0
-    }
-
-    /// Returns the weight of the live entries. Costs as much as [`len`](Self::len).
-    #[must_use]
-    pub fn weight(&self) -> u64 {
-        self.core.weight(self.now())
-    }
-
-    /// Returns the size, the bounds, the age of the oldest entry, and counters. Costs as much as
-    /// [`len`](Self::len).
-    #[must_use]
-    pub fn stats(&self) -> CacheStats {
-        CacheStats {
-            callback_panics: self.notifier.panics(),
-            ..self.core.stats(self.now())
-        }
-    }
-
-    /// Returns the bound on the number of entries. Without one, it is
-    /// [`max_weight`](Self::max_weight), because every entry weighs at least 1.
-    #[must_use]
-    pub fn max_entries(&self) -> usize {
-        self.core.limits().reachable_entries()
-    }
-
-    /// Returns the bound on the weight of all entries, if there is one.
-    #[must_use]
-    pub fn max_weight(&self) -> Option<u64> {
-        self.core.limits().max_weight()
-    }
-
-    /// Returns how long an entry lives after it was last written, if that is limited.
-    #[must_use]
-    pub fn ttl(&self) -> Option<Duration> {
-        self.core.limits().ttl()
-    }
-
-    /// Returns how long an entry lives after its last access, if that is limited.
-    #[must_use]
-    pub fn idle_timeout(&self) -> Option<Duration> {
-        self.core.limits().idle_timeout()
-    }
-
     /// Removes and returns the live entry with the oldest access.
     ///
     /// Expired entries before it are removed too, in a step for each.
@@ -182,45 +133,6 @@ impl<K, V, S> LruCache<K, V, S> {
     pub fn retain(&mut self, mut keep: impl FnMut(&K, &mut V) -> bool) {
         self.write(|core, now, removed| {
             core.retain(now, usize::MAX, usize::MAX, &mut keep, removed)
-        });
-    }
-
-    /// Changes the bound on the number of entries, and evicts what exceeds it, in time proportional
-    /// to its number.
-    ///
-    /// # Errors
-    ///
-    /// Returns [`InvalidLimit`], and changes nothing, if the bound is zero or exceeds
-    /// 2<sup>31</sup>.
-    pub fn set_max_entries(&mut self, max_entries: usize) -> Result<(), InvalidLimit> {
-        let most = MAX_ENTRIES_PER_SHARD as u64;
-        InvalidLimit::check("max_entries", max_entries as u64, 1, most)?;
-        self.core.set_max_entries(max_entries);
-        self.shrink_to_bounds();
-        Ok(())
-    }
-
-    /// Changes the bound on the weight of all entries, and evicts what exceeds it, in time
-    /// proportional to its number.
-    ///
-    /// # Errors
-    ///
-    /// Returns [`InvalidLimit`], and changes nothing, if the bound is zero or the cache has no
-    /// weigher.
-    pub fn set_max_weight(&mut self, max_weight: u64) -> Result<(), InvalidLimit> {
-        if !self.weigher.is_given() {
-            return Err(InvalidLimit::NoWeigher);
-        }
-        InvalidLimit::check("max_weight", max_weight, 1, u64::MAX)?;
-        self.core.set_max_weight(max_weight);
-        self.shrink_to_bounds();
-        Ok(())
-    }
-
-    fn shrink_to_bounds(&mut self) {
-        self.write(|core, now, removed| {
-            core.shrink_to_bounds(now, usize::MAX, removed);
-            let _all = core.sweep(now, usize::MAX, removed);
         });
     }
 
@@ -393,77 +305,5 @@ impl<K, V, S> fmt::Debug for LruCache<K, V, S> {
         f.debug_struct("LruCache")
             .field("stats", &self.stats())
             .finish_non_exhaustive()
-    }
-}
-
-/// Iterators.
-impl<K, V, S> LruCache<K, V, S> {
-    /// Returns the live entries, the most recently used first. Refreshes nothing.
-    pub fn iter(&self) -> Iter<'_, K, V> {
-        self.core.iter(self.now())
-    }
-
-    /// Returns the live entries with mutable values, in no particular order. Refreshes nothing.
-    pub fn iter_mut(&mut self) -> IterMut<'_, K, V> {
-        let now = self.now();
-        self.core.iter_mut(now)
-    }
-
-    /// Returns the keys of the live entries, the most recently used first. Refreshes nothing.
-    pub fn keys(&self) -> Keys<'_, K, V> {
-        Keys(self.iter())
-    }
-
-    /// Returns the values of the live entries, the most recently used first. Refreshes nothing.
-    pub fn values(&self) -> Values<'_, K, V> {
-        Values(self.iter())
-    }
-
-    /// Removes all entries, and returns the live ones in no particular order.
-    ///
-    /// The removal callback is called for all of them before this returns.
-    pub fn drain(&mut self) -> Drain<K, V> {
-        let now = self.now();
-        let mut removed = RemovedEntries::new(&self.notifier);
-        self.core.clear(now, &mut removed);
-        Drain(removed.finish_all().into_iter())
-    }
-}
-
-impl<'a, K, V, S> IntoIterator for &'a LruCache<K, V, S> {
-    type Item = (&'a K, &'a V);
-    type IntoIter = Iter<'a, K, V>;
-
-    fn into_iter(self) -> Iter<'a, K, V> {
-        self.iter()
-    }
-}
-
-impl<'a, K, V, S> IntoIterator for &'a mut LruCache<K, V, S> {
-    type Item = (&'a K, &'a mut V);
-    type IntoIter = IterMut<'a, K, V>;
-
-    fn into_iter(self) -> IterMut<'a, K, V> {
-        self.iter_mut()
-    }
-}
-
-impl<K, V, S> IntoIterator for LruCache<K, V, S> {
-    type Item = (K, V);
-    type IntoIter = IntoIter<K, V>;
-
-    /// Returns the live entries, in no particular order. The removal callback is not called.
-    fn into_iter(self) -> IntoIter<K, V> {
-        let now = self.now();
-        self.core.into_live(now)
-    }
-}
-
-impl<K: Hash + Eq, V, S: BuildHasher> Extend<(K, V)> for LruCache<K, V, S> {
-    /// Inserts every entry.
-    fn extend<I: IntoIterator<Item = (K, V)>>(&mut self, entries: I) {
-        for (key, value) in entries {
-            self.insert(key, value);
-        }
     }
 }

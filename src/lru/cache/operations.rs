@@ -1,0 +1,214 @@
+//! The operations of a shared cache on entries: by key, and at the old end of a list.
+
+use std::borrow::Borrow;
+use std::hash::{BuildHasher, Hash};
+
+use super::{LruCache, Shard};
+use crate::hash::hash;
+use crate::lru::core::Order;
+use crate::lru::error::TooHeavy;
+use crate::lru::removal::RemovedEntries;
+use crate::panic::FirstPanic;
+use crate::removal::RemovalCause;
+
+impl<K: Hash + Eq, V, S: BuildHasher> LruCache<K, V, S> {
+    #[inline]
+    pub(in crate::lru) fn hash<Q: ?Sized + Hash>(&self, key: &Q) -> u64 {
+        hash(&self.inner.hasher, key)
+    }
+
+    /// Returns a clone of the live value of a key, and makes its entry the most recently used.
+    #[inline]
+    pub fn get<Q>(&self, key: &Q) -> Option<V>
+    where
+        K: Borrow<Q>,
+        Q: ?Sized + Hash + Eq,
+        V: Clone,
+    {
+        self.with(key, V::clone)
+    }
+
+    /// Calls `read` with the live value of a key, and makes its entry the most recently used.
+    ///
+    /// `read` is called while a shard is locked. It must not call back into the cache, which may
+    /// deadlock.
+    #[inline]
+    pub fn with<Q, R>(&self, key: &Q, read: impl FnOnce(&V) -> R) -> Option<R>
+    where
+        K: Borrow<Q>,
+        Q: ?Sized + Hash + Eq,
+    {
+        let hash = self.hash(key);
+        let now = self.now();
+        let mut shard = self.inner.shards.lock(self.shard_of(hash));
+        match shard.core.get(|| now, hash, key) {
+            Some(value) => Some(read(value)),
+            None => {
+                // Before `read`, whose captures may use the cache when they are dropped.
+                drop(shard);
+                None
+            }
+        }
+    }
+
+    /// Returns a clone of the live value of a key. Refreshes nothing, and counts neither a hit nor
+    /// a miss.
+    #[must_use]
+    pub fn peek<Q>(&self, key: &Q) -> Option<V>
+    where
+        K: Borrow<Q>,
+        Q: ?Sized + Hash + Eq,
+        V: Clone,
+    {
+        let hash = self.hash(key);
+        let now = self.now();
+        self.with_shard(self.shard_of(hash), |shard| {
+            shard.core.peek(now, hash, key).cloned()
+        })
+    }
+
+    /// Returns `true` if a key has a live entry. Refreshes nothing, and counts neither a hit nor a
+    /// miss.
+    #[must_use]
+    pub fn contains_key<Q>(&self, key: &Q) -> bool
+    where
+        K: Borrow<Q>,
+        Q: ?Sized + Hash + Eq,
+    {
+        let hash = self.hash(key);
+        let now = self.now();
+        self.with_shard(self.shard_of(hash), |shard| {
+            shard.core.peek(now, hash, key).is_some()
+        })
+    }
+
+    /// Stores a value, and returns the live value that it replaces.
+    ///
+    /// If the shard is full, expired entries are evicted first, then the least recently used one.
+    /// An entry that alone exceeds its shard's share of `max_weight` is not stored. It is counted
+    /// and passed to the removal callback with [`RemovalCause::Rejected`], and what it was to
+    /// replace is removed. [`insert_checked`](Self::insert_checked) returns it instead.
+    #[inline]
+    pub fn insert(&self, key: K, value: V) -> Option<V> {
+        self.insert_checked(key, value).unwrap_or_else(|refused| {
+            self.inner
+                .notifier
+                .notify(&refused.key, &refused.value, RemovalCause::Rejected);
+            None
+        })
+    }
+
+    /// Does what [`insert`](Self::insert) does, and returns an entry that is too heavy as an error.
+    ///
+    /// # Errors
+    ///
+    /// Returns [`TooHeavy`] with the key and the value. What they were to replace is removed
+    /// nevertheless, because it is out of date.
+    #[inline]
+    pub fn insert_checked(&self, key: K, value: V) -> Result<Option<V>, TooHeavy<K, V>> {
+        let weight = self.weigh(&key, &value);
+        let hash = self.hash(&key);
+        let now = self.now();
+        let mut removed = RemovedEntries::new(&self.inner.notifier);
+        let (replaced, _superseded) = self.with_shard(self.shard_of(hash), |shard| {
+            let superseded = shard.in_flight.supersede(hash, &key);
+            let Shard { core, .. } = shard;
+            let replaced = core.insert(now, hash, key, value, weight, &mut removed);
+            (replaced, superseded)
+        });
+        let replaced = removed.finish(replaced?, RemovalCause::Replaced);
+        Ok(replaced.map(|(_, value)| value))
+    }
+
+    /// Removes the live entry of a key, and returns its value. If a value is being computed for the
+    /// key, it is not stored.
+    pub fn remove<Q>(&self, key: &Q) -> Option<V>
+    where
+        K: Borrow<Q>,
+        Q: ?Sized + Hash + Eq,
+    {
+        let hash = self.hash(key);
+        let now = self.now();
+        let mut taken = RemovedEntries::new(&self.inner.notifier);
+        let (entry, _superseded) = self.with_shard(self.shard_of(hash), |shard| {
+            // First, because it compares keys, which may panic, and an entry that was taken out is
+            // to be notified.
+            let superseded = shard.in_flight.supersede(hash, key);
+            (shard.core.remove(now, hash, key, &mut taken), superseded)
+        });
+        let entry = taken.finish(entry, RemovalCause::Removed);
+        entry.map(|(_, value)| value)
+    }
+}
+
+/// Removal.
+impl<K, V, S> LruCache<K, V, S> {
+    /// Removes and returns the live entry with the oldest access.
+    ///
+    /// Locks each shard, and removes the expired entries before the live one, in a step for each.
+    pub fn pop_lru(&self) -> Option<(K, V)> {
+        self.pop(Order::Recency)
+    }
+
+    /// Removes and returns the live entry with the oldest write. Costs as much as
+    /// [`pop_lru`](Self::pop_lru).
+    pub fn pop_oldest(&self) -> Option<(K, V)> {
+        self.pop(Order::Write)
+    }
+
+    fn pop(&self, order: Order) -> Option<(K, V)> {
+        let now = self.now();
+        loop {
+            let time = |shard| {
+                self.write_shard(shard, |shard, removed| {
+                    shard.core.time_of_first(now, order, removed)
+                })
+            };
+            let (_, shard) = (0..self.shard_count())
+                .filter_map(|shard| Some((time(shard)?, shard)))
+                .min()?;
+            let mut removed = RemovedEntries::new(&self.inner.notifier);
+            let popped = self.with_shard(shard, |shard| shard.core.pop(now, order, &mut removed));
+            let popped = removed.finish(popped, RemovalCause::Removed);
+            // Another thread may have emptied the shard since.
+            if popped.is_some() {
+                return popped;
+            }
+        }
+    }
+
+    /// Removes all entries, in time proportional to their number, and frees their memory. A value
+    /// whose computation is in progress is not stored.
+    pub fn clear(&self) {
+        let now = self.now();
+        let mut panics = FirstPanic::default();
+        for shard in 0..self.shard_count() {
+            let empty = || {
+                self.write_shard(shard, |shard, removed| {
+                    shard.core.clear(now, removed);
+                    shard.in_flight.supersede_all()
+                })
+            };
+            panics.catch(|| drop(empty()));
+        }
+        panics.resume();
+    }
+
+    /// Removes the expired entries, and returns how many it removed. It changes no answer.
+    ///
+    /// It removes a bounded number of entries per lock.
+    pub fn sweep(&self) -> usize {
+        self.inner
+            .shards
+            .sweep_all(|shard, budget| self.inner.sweep_shard(shard, budget))
+    }
+}
+
+impl<K: Hash + Eq, V, S: BuildHasher> Extend<(K, V)> for LruCache<K, V, S> {
+    /// Inserts every entry.
+    fn extend<I: IntoIterator<Item = (K, V)>>(&mut self, entries: I) {
+        for (key, value) in entries {
+            self.insert(key, value);
+        }
+    }
+}
