@@ -178,7 +178,7 @@ impl<T, E: 'static> Table<T, E> {
         listener: u64,
         cause: RemovalCause,
     ) -> Option<RemovedListener<T, E>> {
-        let (removed, topic) = self.remove_record(listener, cause)?;
+        let (removed, topic) = self.remove_record(listener, |_| cause)?;
         self.remove_from_list(topic, &[removed.listener.call_order()]);
         Some(removed)
     }
@@ -190,8 +190,9 @@ impl<T, E: 'static> Table<T, E> {
         cause: RemovalCause,
         now: Nanos,
     ) -> Option<RemovedListener<T, E>> {
-        let cause = self.cause_or_expired(listener, cause, now);
-        self.remove(listener, cause)
+        let (removed, topic) = self.remove_record(listener, or_expired(cause, now))?;
+        self.remove_from_list(topic, &[removed.listener.call_order()]);
+        Some(removed)
     }
 
     /// Removes listeners as [`remove_or_expire`](Self::remove_or_expire) does, and changes the list
@@ -205,8 +206,8 @@ impl<T, E: 'static> Table<T, E> {
     ) {
         let mut listed: Vec<(TopicId, CallOrder)> = Vec::with_capacity(listeners.len());
         for &listener in listeners {
-            let cause = self.cause_or_expired(listener, cause, now);
-            if let Some((listener, topic)) = self.remove_record(listener, cause) {
+            let record = self.remove_record(listener, or_expired(cause, now));
+            if let Some((listener, topic)) = record {
                 listed.push((topic, listener.listener.call_order()));
                 removed.push(listener);
             }
@@ -218,20 +219,14 @@ impl<T, E: 'static> Table<T, E> {
         }
     }
 
-    fn cause_or_expired(&self, listener: u64, cause: RemovalCause, now: Nanos) -> RemovalCause {
-        match self.records.get(&listener) {
-            Some(record) if record.listener.is_expired(now) => RemovalCause::Expired,
-            _ => cause,
-        }
-    }
-
     /// Removes a listener from everything but the list of its topic.
     fn remove_record(
         &mut self,
         number: u64,
-        cause: RemovalCause,
+        cause: impl FnOnce(&Listener) -> RemovalCause,
     ) -> Option<(RemovedListener<T, E>, TopicId)> {
         let record = self.records.remove(&number)?;
+        let cause = cause(&record.listener);
         let listener = record.listener;
         let paused = listener.is_paused();
         listener.detach(self.take_number());
@@ -462,6 +457,17 @@ impl<T, E> Topic<T, E> {
     {
         // The comparison of hashes comes first because it is cheap.
         self.id.hash == hash && (*self.name).borrow() == name
+    }
+}
+
+/// Returns the cause of a removal at this time: `Expired` if the listener's deadline has passed.
+fn or_expired(cause: RemovalCause, now: Nanos) -> impl FnOnce(&Listener) -> RemovalCause {
+    move |listener| {
+        if listener.is_expired(now) {
+            RemovalCause::Expired
+        } else {
+            cause
+        }
     }
 }
 
