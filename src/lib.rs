@@ -93,8 +93,7 @@ pub use clock::{Clock, ManualClock};
 pub use compound_key::{CompoundKey, EmptyPart};
 pub use config::{ConfigError, DedupConfig, LruConfig, RegistryConfig};
 pub use dedup::{
-    Claim, DedupBuilder, DedupMap, DedupSet, DedupSetBuilder, LeaseExpired, Recorded, SetTicket,
-    Ticket,
+    Claim, DedupBuilder, DedupMap, DedupSet, LeaseExpired, Recorded, SetTicket, Ticket,
 };
 pub use hash::{DefaultHashBuilder, DefaultHasher};
 pub use key::{AsKey, ByteKey, Key};
@@ -119,7 +118,7 @@ pub use sweeper::Sweeper;
 /// Single-threaded collections with `&mut self`, without locks and shards.
 pub mod unsync {
     pub use crate::dedup::Token;
-    pub use crate::dedup::unsync::{DedupBuilder, DedupMap, DedupSet, DedupSetBuilder};
+    pub use crate::dedup::unsync::{DedupMap, DedupSet};
     pub use crate::lru::unsync::{LruBuilder, LruCache};
     pub use crate::lru::{Drain, IntoIter, Iter, IterMut, Keys, Values};
 }

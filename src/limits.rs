@@ -1,12 +1,10 @@
-//! Limits: the options that every hashed collection has, and the validation of all options.
+//! Limits: the validation of the options that collections have in common.
 
 use std::error::Error;
 use std::fmt;
 use std::num::NonZeroUsize;
 use std::thread::available_parallelism;
 use std::time::Duration;
-
-use crate::clock::Clock;
 
 /// The largest number of shards. More shards cost memory and do not reduce contention.
 pub(crate) const MAX_SHARDS: usize = 1 << 12;
@@ -144,60 +142,6 @@ pub(crate) fn default_shards(at_most: usize) -> usize {
     let cores = available_parallelism().map_or(1, NonZeroUsize::get);
     // Eight shards per core keep the probability of two threads meeting in one shard low.
     (8 * cores).next_power_of_two().min(256).min(at_most).max(1)
-}
-
-/// The options that the builders of both hashed collections share.
-#[derive(Clone)]
-pub(crate) struct CommonOptions<S> {
-    pub(crate) clock: Clock,
-    pub(crate) hasher: S,
-    pub(crate) shards: Option<usize>,
-    pub(crate) sweep_every: Option<Duration>,
-}
-
-impl<S: Default> Default for CommonOptions<S> {
-    fn default() -> Self {
-        Self {
-            clock: Clock::default(),
-            hasher: S::default(),
-            shards: None,
-            sweep_every: None,
-        }
-    }
-}
-
-impl<S> CommonOptions<S> {
-    pub(crate) fn hasher<T>(self, hasher: T) -> CommonOptions<T> {
-        CommonOptions {
-            clock: self.clock,
-            hasher,
-            shards: self.shards,
-            sweep_every: self.sweep_every,
-        }
-    }
-
-    /// Returns the validated number of shards. Defaults to the number that suits the machine,
-    /// capped at `at_most`.
-    pub(crate) fn shard_count(
-        &self,
-        bounds: impl IntoIterator<Item = usize>,
-        at_most: usize,
-    ) -> Result<usize, BuildError> {
-        match self.shards {
-            None => Ok(default_shards(at_most)),
-            Some(count) => shards(count, bounds),
-        }
-    }
-}
-
-impl<S> fmt::Debug for CommonOptions<S> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("CommonOptions")
-            .field("clock", &self.clock)
-            .field("shards", &self.shards)
-            .field("sweep_every", &self.sweep_every)
-            .finish_non_exhaustive()
-    }
 }
 
 #[cfg(test)]

@@ -1,4 +1,8 @@
-//! The builders of shared and single-threaded maps and sets.
+//! `DedupBuilder`: the options of all four collections and their validation.
+//!
+//! One builder serves maps and sets, shared and single-threaded. Its first parameter is the
+//! collection that it builds, so no option is written twice. A setter that means nothing to a
+//! collection does not exist on its builder. `build` returns the type whose `builder` was called.
 
 use std::fmt;
 use std::hash::BuildHasher;
@@ -14,7 +18,7 @@ use crate::clock::{Clock, nanos};
 use crate::config::DedupConfig;
 use crate::hash::DefaultHashBuilder;
 use crate::key::{ByteKey, Key};
-use crate::limits::{self, BuildError, CommonOptions};
+use crate::limits::{self, BuildError};
 use crate::sharded::{Sharded, share_of_count};
 
 /// The largest number of entries in a shard. The index tells 2<sup>30</sup> numbers apart, and a
@@ -23,61 +27,55 @@ const MAX_ENTRIES_PER_SHARD: usize = 1 << 28;
 /// By default, no shard has a smaller share of the bounds, so small maps have one shard.
 const MIN_ENTRIES_PER_SHARD: usize = 4096;
 const MIN_BYTES_PER_SHARD: usize = 1 << 20;
-const DEFAULT_LEASE: Duration = Duration::from_secs(60);
-const DEFAULT_MAX_IN_FLIGHT: usize = 10_000;
 
-/// The options of all four collections.
-struct Options<S> {
+/// A collection that [`DedupBuilder`] builds.
+pub trait Collection {
+    /// The type of its ids.
+    type Key: ?Sized + Key;
+}
+
+/// A collection with shards.
+pub trait Shared: Collection {}
+
+impl<K: ?Sized + Key, V> Collection for DedupMap<K, V> {
+    type Key = K;
+}
+impl<K: ?Sized + Key, V> Shared for DedupMap<K, V> {}
+
+impl<K: ?Sized + Key> Collection for DedupSet<K> {
+    type Key = K;
+}
+impl<K: ?Sized + Key> Shared for DedupSet<K> {}
+
+impl<K: ?Sized + Key, V> Collection for unsync::DedupMap<K, V> {
+    type Key = K;
+}
+
+impl<K: ?Sized + Key> Collection for unsync::DedupSet<K> {
+    type Key = K;
+}
+
+/// The options, except for the hasher.
+#[derive(Debug)]
+struct Options {
     ttl: Option<Duration>,
     max_entries: Option<usize>,
     max_bytes: Option<usize>,
     lease: Duration,
     max_in_flight: usize,
-    common: CommonOptions<S>,
+    clock: Clock,
+    shards: Option<usize>,
+    sweep_every: Option<Duration>,
 }
 
-impl Options<DefaultHashBuilder> {
-    fn new() -> Self {
-        Self {
-            ttl: None,
-            max_entries: None,
-            max_bytes: None,
-            lease: DEFAULT_LEASE,
-            max_in_flight: DEFAULT_MAX_IN_FLIGHT,
-            common: CommonOptions::default(),
-        }
-    }
-}
-
-impl<S> Options<S> {
-    fn hasher<T>(self, hasher: T) -> Options<T> {
-        Options {
-            ttl: self.ttl,
-            max_entries: self.max_entries,
-            max_bytes: self.max_bytes,
-            lease: self.lease,
-            max_in_flight: self.max_in_flight,
-            common: self.common.hasher(hasher),
-        }
-    }
-
-    fn config(&mut self, config: &DedupConfig, has_bytes: bool) {
-        self.ttl = Some(config.ttl);
-        self.max_entries = Some(config.max_entries);
-        self.max_bytes = config.max_bytes.filter(|_| has_bytes);
-        self.lease = config.lease;
-        self.max_in_flight = config.max_in_flight;
-        self.common.shards = config.shards;
-        self.common.sweep_every = config.sweep_every;
-    }
-
+impl Options {
     fn shard_count(&self) -> Result<usize, BuildError> {
-        let by_entries = self.max_entries.unwrap_or(0) / MIN_ENTRIES_PER_SHARD;
-        let by_bytes = self.max_bytes.unwrap_or(usize::MAX) / MIN_BYTES_PER_SHARD;
-        self.common.shard_count(
-            self.max_entries.into_iter().chain(self.max_bytes),
-            by_entries.min(by_bytes),
-        )
+        let Some(shards) = self.shards else {
+            let by_entries = self.max_entries.unwrap_or(0) / MIN_ENTRIES_PER_SHARD;
+            let by_bytes = self.max_bytes.unwrap_or(usize::MAX) / MIN_BYTES_PER_SHARD;
+            return Ok(limits::default_shards(by_entries.min(by_bytes)));
+        };
+        limits::shards(shards, self.max_entries.into_iter().chain(self.max_bytes))
     }
 
     fn limits(&self, shards: usize) -> Result<Limits, BuildError> {
@@ -112,121 +110,11 @@ impl Limits {
     }
 }
 
-impl<S> fmt::Debug for Options<S> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Options")
-            .field("ttl", &self.ttl)
-            .field("max_entries", &self.max_entries)
-            .field("max_bytes", &self.max_bytes)
-            .field("lease", &self.lease)
-            .field("max_in_flight", &self.max_in_flight)
-            .field("common", &self.common)
-            .finish()
-    }
-}
-
-/// Implements the setters that all builders have.
-macro_rules! setters {
-    ($Builder:ident<$($parameter:ident),+>) => {
-        impl<K: ?Sized + Key $(, $parameter)+> $Builder<K $(, $parameter)+> {
-            /// Sets all options that the config has. Later calls replace them.
-            ///
-            /// `max_bytes` is ignored unless keys are `str` or `[u8]`. A single-threaded collection
-            /// has neither shards nor a background thread.
-            #[must_use]
-            pub fn config(mut self, config: &DedupConfig) -> Self {
-                self.options.config(config, K::Column::WEIGHS);
-                self
-            }
-
-            /// Sets the time for which an id is remembered. Required.
-            #[must_use]
-            pub fn ttl(mut self, ttl: Duration) -> Self {
-                self.options.ttl = Some(ttl);
-                self
-            }
-
-            /// Sets the largest number of recorded ids, at most 2<sup>28</sup> per shard. Required.
-            #[must_use]
-            pub fn max_entries(mut self, max: usize) -> Self {
-                self.options.max_entries = Some(max);
-                self
-            }
-
-            /// Sets the largest sum of the keys' bytes, including keys in flight. Defaults to no
-            /// bound.
-            ///
-            /// A key that alone exceeds its shard's share is not stored. Nor is a key for which the
-            /// ids in flight leave no room, because no bound evicts them. By default, no shard has
-            /// a share below 1 MiB unless there is only one.
-            #[must_use]
-            pub fn max_bytes(mut self, max: usize) -> Self
-            where
-                K: ByteKey,
-            {
-                self.options.max_bytes = Some(max);
-                self
-            }
-
-            /// Sets the time after which a claim is void. Defaults to 60 s.
-            #[must_use]
-            pub fn lease(mut self, lease: Duration) -> Self {
-                self.options.lease = lease;
-                self
-            }
-
-            /// Sets the largest number of ids in flight. Defaults to 10,000.
-            #[must_use]
-            pub fn max_in_flight(mut self, max: usize) -> Self {
-                self.options.max_in_flight = max;
-                self
-            }
-
-            /// Sets the clock. Defaults to [`Clock::coarse`]. Tests pass a `&ManualClock`.
-            #[must_use]
-            pub fn clock(mut self, clock: impl Into<Clock>) -> Self {
-                self.options.common.clock = clock.into();
-                self
-            }
-        }
-
-        impl<K: ?Sized + Key $(, $parameter)+> fmt::Debug for $Builder<K $(, $parameter)+> {
-            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.debug_tuple(stringify!($Builder)).field(&self.options).finish()
-            }
-        }
-    };
-}
-
-/// Implements the setters that the builders of shared collections have.
-macro_rules! shared_setters {
-    ($Builder:ident<$($parameter:ident),+>) => {
-        impl<K: ?Sized + Key $(, $parameter)+> $Builder<K $(, $parameter)+> {
-            /// Sets the number of independently locked shards.
-            ///
-            /// Defaults to a number that suits the machine's cores, with at least 4,096 entries per
-            /// shard. The bounds are divided exactly among the shards, so a shard may evict when
-            /// the whole is not quite full. With one shard, eviction is in global order.
-            #[must_use]
-            pub fn shards(mut self, shards: usize) -> Self {
-                self.options.common.shards = Some(shards);
-                self
-            }
-
-            /// Lets a process-wide background thread free expired entries at this interval.
-            /// Defaults to no background thread: later writes free expired entries, a few per call.
-            #[must_use]
-            pub fn sweep_every(mut self, every: Duration) -> Self {
-                self.options.common.sweep_every = Some(every);
-                self
-            }
-        }
-    };
-}
-
-/// Builds a [`DedupMap`].
+/// Builds the collection `C`: a [`DedupMap`], a [`DedupSet`], or one of their single-threaded
+/// forms.
 ///
-/// `ttl` and `max_entries` are required. `build` validates all options.
+/// `ttl` and `max_entries` are required. `build` validates all options. A single-threaded
+/// collection has neither [`shards`](Self::shards) nor [`sweep_every`](Self::sweep_every).
 ///
 /// ```
 /// use leakproof::{BuildError, Clock, DedupMap};
@@ -248,36 +136,138 @@ macro_rules! shared_setters {
 /// assert_eq!(unbounded.unwrap_err(), BuildError::Missing { limit: "max_entries" });
 /// # Ok::<(), BuildError>(())
 /// ```
-pub struct DedupBuilder<K: ?Sized + Key, V, S = DefaultHashBuilder> {
-    options: Options<S>,
-    stored: PhantomData<fn(&K) -> V>,
+#[must_use = "a builder does nothing until `build` is called"]
+pub struct DedupBuilder<C, S = DefaultHashBuilder> {
+    options: Options,
+    hasher: S,
+    built: PhantomData<fn() -> C>,
 }
 
-setters!(DedupBuilder<V, S>);
-shared_setters!(DedupBuilder<V, S>);
-
-impl<K: ?Sized + Key, V> DedupBuilder<K, V> {
+impl<C: Collection> DedupBuilder<C> {
     pub(super) fn new() -> Self {
         Self {
-            options: Options::new(),
-            stored: PhantomData,
+            options: Options {
+                ttl: None,
+                max_entries: None,
+                max_bytes: None,
+                lease: Duration::from_secs(60),
+                max_in_flight: 10_000,
+                clock: Clock::default(),
+                shards: None,
+                sweep_every: None,
+            },
+            hasher: DefaultHashBuilder::default(),
+            built: PhantomData,
         }
     }
 }
 
-impl<K: ?Sized + Key, V, S> DedupBuilder<K, V, S> {
+impl<C: Collection, S> DedupBuilder<C, S> {
+    /// Sets all options that the config has. Later calls replace them.
+    ///
+    /// `max_bytes` is ignored unless keys are `str` or `[u8]`. A single-threaded collection
+    /// ignores `shards` and `sweep_every`.
+    pub fn config(mut self, config: &DedupConfig) -> Self {
+        let weighs = <C::Key as Key>::Column::WEIGHS;
+        self.options = Options {
+            ttl: Some(config.ttl),
+            max_entries: Some(config.max_entries),
+            max_bytes: config.max_bytes.filter(|_| weighs),
+            lease: config.lease,
+            max_in_flight: config.max_in_flight,
+            clock: self.options.clock,
+            shards: config.shards,
+            sweep_every: config.sweep_every,
+        };
+        self
+    }
+
+    /// Sets the time for which an id is remembered. Required.
+    pub fn ttl(mut self, ttl: Duration) -> Self {
+        self.options.ttl = Some(ttl);
+        self
+    }
+
+    /// Sets the largest number of recorded ids, at most 2<sup>28</sup> per shard. Required.
+    pub fn max_entries(mut self, max: usize) -> Self {
+        self.options.max_entries = Some(max);
+        self
+    }
+
+    /// Sets the largest sum of the keys' bytes, including keys in flight. Defaults to no
+    /// bound.
+    ///
+    /// A key that alone exceeds its shard's share is not stored. Nor is a key for which the
+    /// ids in flight leave no room, because no bound evicts them. By default, no shard has
+    /// a share below 1 MiB unless there is only one.
+    pub fn max_bytes(mut self, max: usize) -> Self
+    where
+        C::Key: ByteKey,
+    {
+        self.options.max_bytes = Some(max);
+        self
+    }
+
+    /// Sets the time after which a claim is void. Defaults to 60 s.
+    pub fn lease(mut self, lease: Duration) -> Self {
+        self.options.lease = lease;
+        self
+    }
+
+    /// Sets the largest number of ids in flight. Defaults to 10,000.
+    pub fn max_in_flight(mut self, max: usize) -> Self {
+        self.options.max_in_flight = max;
+        self
+    }
+
+    /// Sets the clock. Defaults to [`Clock::coarse`]. Tests pass a `&ManualClock`.
+    pub fn clock(mut self, clock: impl Into<Clock>) -> Self {
+        self.options.clock = clock.into();
+        self
+    }
+
     /// Sets the hasher. Defaults to [`DefaultHashBuilder`]. Clones must hash alike.
     ///
     /// If a hasher gives many keys one hash, each call takes time in proportion to the number of
     /// these keys, as with `HashMap`.
-    #[must_use]
-    pub fn hasher<T>(self, hasher: T) -> DedupBuilder<K, V, T> {
+    pub fn hasher<T>(self, hasher: T) -> DedupBuilder<C, T> {
         DedupBuilder {
-            options: self.options.hasher(hasher),
-            stored: PhantomData,
+            options: self.options,
+            hasher,
+            built: PhantomData,
         }
     }
 
+    /// Returns the same options for another collection.
+    fn cast<D>(self) -> DedupBuilder<D, S> {
+        DedupBuilder {
+            options: self.options,
+            hasher: self.hasher,
+            built: PhantomData,
+        }
+    }
+}
+
+impl<C: Shared, S> DedupBuilder<C, S> {
+    /// Sets the number of independently locked shards.
+    ///
+    /// Defaults to a number that suits the machine's cores, with at least 4,096 entries per
+    /// shard. The bounds are divided exactly among the shards, so a shard may evict when
+    /// the whole is not quite full. With one shard, eviction is in global order.
+    pub fn shards(mut self, shards: usize) -> Self {
+        self.options.shards = Some(shards);
+        self
+    }
+
+    /// Lets a process-wide background thread free expired entries at this interval.
+    /// Defaults to no background thread: later writes free expired entries, a few per call.
+    pub fn sweep_every(mut self, every: Duration) -> Self {
+        self.options.sweep_every = Some(every);
+        self
+    }
+}
+
+impl<K: ?Sized + Key, V, S> DedupBuilder<DedupMap<K, V>, S> {
     /// Builds the map. It allocates as it fills.
     ///
     /// # Errors
@@ -294,42 +284,14 @@ impl<K: ?Sized + Key, V, S> DedupBuilder<K, V, S> {
         let permits = Permits::new(self.options.max_in_flight);
         let cores =
             (0..shards).map(|shard| Core::new(limits.share(shard, shards), Arc::clone(&permits)));
-        let CommonOptions { clock, hasher, .. } = self.options.common;
-        let every = self.options.common.sweep_every;
-        let map = DedupMap::from_parts(Sharded::new(cores), limits, clock, hasher);
-        crate::sweeper::watch_globally("dedup", &map, every)?;
+        let map =
+            DedupMap::from_parts(Sharded::new(cores), limits, self.options.clock, self.hasher);
+        crate::sweeper::watch_globally("dedup", &map, self.options.sweep_every)?;
         Ok(map)
     }
 }
 
-/// Builds a [`DedupSet`]: see [`DedupBuilder`].
-pub struct DedupSetBuilder<K: ?Sized + Key, S = DefaultHashBuilder> {
-    options: Options<S>,
-    stored: PhantomData<fn(&K)>,
-}
-
-setters!(DedupSetBuilder<S>);
-shared_setters!(DedupSetBuilder<S>);
-
-impl<K: ?Sized + Key> DedupSetBuilder<K> {
-    pub(super) fn new() -> Self {
-        Self {
-            options: Options::new(),
-            stored: PhantomData,
-        }
-    }
-}
-
-impl<K: ?Sized + Key, S> DedupSetBuilder<K, S> {
-    /// Sets the hasher: see [`DedupBuilder::hasher`].
-    #[must_use]
-    pub fn hasher<T>(self, hasher: T) -> DedupSetBuilder<K, T> {
-        DedupSetBuilder {
-            options: self.options.hasher(hasher),
-            stored: PhantomData,
-        }
-    }
-
+impl<K: ?Sized + Key, S> DedupBuilder<DedupSet<K>, S> {
     /// Builds the set. It allocates as it fills.
     ///
     /// # Errors
@@ -340,104 +302,42 @@ impl<K: ?Sized + Key, S> DedupSetBuilder<K, S> {
         K: Send + 'static,
         S: BuildHasher + Send + Sync + 'static,
     {
-        let map = DedupBuilder {
-            options: self.options,
-            stored: PhantomData,
-        };
-        map.build().map(DedupSet)
+        self.cast::<DedupMap<K, ()>>().build().map(DedupSet)
     }
 }
 
-/// The builders of single-threaded collections.
-pub(super) mod single {
-    use super::*;
-
-    /// Builds an [`unsync::DedupMap`](crate::unsync::DedupMap): see
-    /// [`DedupBuilder`](crate::DedupBuilder).
-    pub struct DedupBuilder<K: ?Sized + Key, V, S = DefaultHashBuilder> {
-        options: Options<S>,
-        stored: PhantomData<fn(&K) -> V>,
+impl<K: ?Sized + Key, V, S> DedupBuilder<unsync::DedupMap<K, V>, S> {
+    /// Builds the map. It allocates as it fills.
+    ///
+    /// # Errors
+    ///
+    /// Returns [`BuildError`] if an option is missing or out of range.
+    pub fn build(self) -> Result<unsync::DedupMap<K, V, S>, BuildError> {
+        let limits = self.options.limits(1)?;
+        let core = Core::new(limits, Permits::new(self.options.max_in_flight));
+        Ok(unsync::DedupMap::from_parts(
+            core,
+            self.options.clock,
+            self.hasher,
+        ))
     }
+}
 
-    setters!(DedupBuilder<V, S>);
-
-    impl<K: ?Sized + Key, V> DedupBuilder<K, V> {
-        pub(in crate::dedup) fn new() -> Self {
-            Self {
-                options: Options::new(),
-                stored: PhantomData,
-            }
-        }
+impl<K: ?Sized + Key, S> DedupBuilder<unsync::DedupSet<K>, S> {
+    /// Builds the set. It allocates as it fills.
+    ///
+    /// # Errors
+    ///
+    /// Returns [`BuildError`] if an option is missing or out of range.
+    pub fn build(self) -> Result<unsync::DedupSet<K, S>, BuildError> {
+        self.cast::<unsync::DedupMap<K, ()>>()
+            .build()
+            .map(unsync::DedupSet)
     }
+}
 
-    impl<K: ?Sized + Key, V, S> DedupBuilder<K, V, S> {
-        /// Sets the hasher: see [`DedupBuilder::hasher`](crate::DedupBuilder::hasher).
-        #[must_use]
-        pub fn hasher<T>(self, hasher: T) -> DedupBuilder<K, V, T> {
-            DedupBuilder {
-                options: self.options.hasher(hasher),
-                stored: PhantomData,
-            }
-        }
-
-        /// Builds the map. It allocates as it fills.
-        ///
-        /// # Errors
-        ///
-        /// Returns [`BuildError`] if an option is missing or out of range.
-        pub fn build(self) -> Result<unsync::DedupMap<K, V, S>, BuildError>
-        where
-            S: BuildHasher,
-        {
-            let limits = self.options.limits(1)?;
-            let core = Core::new(limits, Permits::new(self.options.max_in_flight));
-            let CommonOptions { clock, hasher, .. } = self.options.common;
-            Ok(unsync::DedupMap::from_parts(core, clock, hasher))
-        }
-    }
-
-    /// Builds an [`unsync::DedupSet`](crate::unsync::DedupSet): see
-    /// [`DedupBuilder`](crate::DedupBuilder).
-    pub struct DedupSetBuilder<K: ?Sized + Key, S = DefaultHashBuilder> {
-        options: Options<S>,
-        stored: PhantomData<fn(&K)>,
-    }
-
-    setters!(DedupSetBuilder<S>);
-
-    impl<K: ?Sized + Key> DedupSetBuilder<K> {
-        pub(in crate::dedup) fn new() -> Self {
-            Self {
-                options: Options::new(),
-                stored: PhantomData,
-            }
-        }
-    }
-
-    impl<K: ?Sized + Key, S> DedupSetBuilder<K, S> {
-        /// Sets the hasher: see [`DedupBuilder::hasher`](crate::DedupBuilder::hasher).
-        #[must_use]
-        pub fn hasher<T>(self, hasher: T) -> DedupSetBuilder<K, T> {
-            DedupSetBuilder {
-                options: self.options.hasher(hasher),
-                stored: PhantomData,
-            }
-        }
-
-        /// Builds the set. It allocates as it fills.
-        ///
-        /// # Errors
-        ///
-        /// Returns [`BuildError`] if an option is missing or out of range.
-        pub fn build(self) -> Result<unsync::DedupSet<K, S>, BuildError>
-        where
-            S: BuildHasher,
-        {
-            let map = DedupBuilder {
-                options: self.options,
-                stored: PhantomData,
-            };
-            map.build().map(unsync::DedupSet)
-        }
+impl<C, S> fmt::Debug for DedupBuilder<C, S> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("DedupBuilder").field(&self.options).finish()
     }
 }

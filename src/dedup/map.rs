@@ -136,8 +136,7 @@ where
 
 impl<K: ?Sized + Key, V> DedupMap<K, V> {
     /// Returns a builder with every option at its default.
-    #[must_use]
-    pub fn builder() -> DedupBuilder<K, V> {
+    pub fn builder() -> DedupBuilder<Self> {
         DedupBuilder::new()
     }
 }

@@ -13,7 +13,7 @@ mod map;
 mod set;
 pub(crate) mod unsync;
 
-pub use builder::{DedupBuilder, DedupSetBuilder};
+pub use builder::DedupBuilder;
 pub use claim::{Claim, LeaseExpired, Recorded, SetTicket, Ticket, Token};
 pub use map::DedupMap;
 pub use set::DedupSet;

@@ -6,7 +6,7 @@ use std::sync::Weak;
 use std::time::Duration;
 
 use super::DedupMap;
-use super::builder::DedupSetBuilder;
+use super::builder::DedupBuilder;
 use super::claim::{Claim, Recorded, SetTicket};
 use crate::hash::DefaultHashBuilder;
 use crate::key::{AsKey, Key};
@@ -52,9 +52,8 @@ impl<K: ?Sized + Key + Send + 'static> DedupSet<K> {
 
 impl<K: ?Sized + Key> DedupSet<K> {
     /// Returns a builder with every option at its default.
-    #[must_use]
-    pub fn builder() -> DedupSetBuilder<K> {
-        DedupSetBuilder::new()
+    pub fn builder() -> DedupBuilder<Self> {
+        DedupBuilder::new()
     }
 }
 

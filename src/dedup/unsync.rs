@@ -5,7 +5,7 @@ use std::hash::BuildHasher;
 use std::time::Duration;
 
 use super::BATCH;
-pub use super::builder::single::{DedupBuilder, DedupSetBuilder};
+use super::builder::DedupBuilder;
 use super::claim::{Claim, LeaseExpired, Recorded, Token};
 use super::core::Core;
 use super::log::columns::KeyColumn;
@@ -64,8 +64,7 @@ impl<K: ?Sized + Key, V> DedupMap<K, V> {
     }
 
     /// Returns a builder with every option at its default.
-    #[must_use]
-    pub fn builder() -> DedupBuilder<K, V> {
+    pub fn builder() -> DedupBuilder<Self> {
         DedupBuilder::new()
     }
 }
@@ -315,9 +314,8 @@ impl<K: ?Sized + Key> DedupSet<K> {
     }
 
     /// Returns a builder with every option at its default.
-    #[must_use]
-    pub fn builder() -> DedupSetBuilder<K> {
-        DedupSetBuilder::new()
+    pub fn builder() -> DedupBuilder<Self> {
+        DedupBuilder::new()
     }
 }
 
