@@ -363,7 +363,7 @@ fn is_live(until: Nanos, now: Nanos) -> bool {
 
 /// The number of claims in flight, shared by all shards so that its bound is exact.
 #[derive(Debug)]
-pub(super) struct Permits {
+pub(crate) struct Permits {
     max: usize,
     used: AtomicUsize,
 }

@@ -3,22 +3,24 @@
 //! A thin shell: it reads the clock, hashes the key, locks the shard, calls the core, and drops
 //! what was removed after it has released the lock.
 
+mod claims;
+mod sweep;
+
 use std::fmt;
 use std::hash::BuildHasher;
-use std::sync::{Arc, Weak};
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::BATCH;
 use super::builder::DedupBuilder;
-use super::claim::{Claim, LeaseExpired, Recorded, Ticket, Token};
+use super::claim::Recorded;
 use super::core::{Core, Limits};
-use super::log::columns::{Column, KeyColumn};
-use crate::clock::{Clock, Nanos, nanos};
+use super::log::columns::KeyColumn;
+use crate::clock::{Clock, Nanos};
 use crate::hash::DefaultHashBuilder;
 use crate::key::{AsKey, Key};
 use crate::sharded::Sharded;
-use crate::stats::{DedupStats, Usage};
-use crate::sweep::{Sweep, Swept, Watch};
+use crate::stats::DedupStats;
 
 /// Remembers ids for a time, up to a bound, with a value for each.
 ///
@@ -167,7 +169,7 @@ impl<K: ?Sized + Key, V, S> Inner<K, V, S> {
 }
 
 impl<K: ?Sized + Key, V, S> DedupMap<K, V, S> {
-    pub(super) fn from_parts(
+    pub(crate) fn from_parts(
         shards: Sharded<Core<K, V>>,
         limits: Limits,
         clock: Clock,
@@ -183,12 +185,12 @@ impl<K: ?Sized + Key, V, S> DedupMap<K, V, S> {
         }
     }
 
-    pub(super) fn now(&self) -> Nanos {
+    pub(crate) fn now(&self) -> Nanos {
         self.inner.clock.nanos()
     }
 
     #[inline]
-    pub(super) fn with_shard<R>(
+    pub(crate) fn with_shard<R>(
         &self,
         shard: usize,
         work: impl FnOnce(&mut Core<K, V>, &S) -> R,
@@ -196,7 +198,7 @@ impl<K: ?Sized + Key, V, S> DedupMap<K, V, S> {
         self.inner.with_shard(shard, work)
     }
 
-    pub(super) fn each_shard<R>(
+    pub(crate) fn each_shard<R>(
         &self,
         mut work: impl FnMut(&mut Core<K, V>, &S) -> R,
     ) -> impl Iterator<Item = R> {
@@ -307,135 +309,12 @@ impl<K: ?Sized + Key, V, S: BuildHasher> DedupMap<K, V, S> {
         })
     }
 
-    /// Claims an id before it is handled. Until the [`Ticket`] is committed or dropped, or its
-    /// lease expires, every `claim`, `insert` and `record` of this id returns that it is in flight.
-    ///
-    /// A ticket that is dropped without a commit makes the next delivery fresh, so a handler that
-    /// fails loses nothing.
-    ///
-    /// A key that alone exceeds `max_bytes` is always fresh: see [`Ticket::is_stored`].
-    ///
-    /// The ticket borrows the map. For a ticket that moves to a thread or a task, use
-    /// [`claim_owned`](Self::claim_owned).
-    pub fn claim(&self, key: &K) -> Claim<Ticket<'_, K, V, S>, V>
-    where
-        V: Clone,
-    {
-        self.claim_with(key, |token| Ticket::borrowed(self, token))
-    }
-
-    /// Like [`claim`](Self::claim), but the ticket owns a handle on the map.
-    ///
-    /// ```
-    /// use leakproof::{Claim, DedupMap};
-    /// use std::time::Duration;
-    ///
-    /// let seen = DedupMap::<str, u32>::new(1_000, Duration::from_secs(3600));
-    /// if let Claim::Fresh(ticket) = seen.claim_owned("id") {
-    ///     std::thread::spawn(move || ticket.commit(7)).join().unwrap()?;
-    /// }
-    /// assert_eq!(seen.get("id"), Some(7));
-    /// # Ok::<(), leakproof::LeaseExpired<u32>>(())
-    /// ```
-    pub fn claim_owned(&self, key: &K) -> Claim<Ticket<'static, K, V, S>, V>
-    where
-        V: Clone,
-    {
-        self.claim_with(key, |token| Ticket::owned(self.clone(), token))
-    }
-
-    fn claim_with<T>(&self, key: &K, ticket: impl Fn(Token) -> T) -> Claim<T, V>
-    where
-        V: Clone,
-    {
-        let claim = self.try_claim(key, &ticket);
-        if !matches!(claim, Claim::Full) {
-            return claim;
-        }
-        // Leases that have expired in other shards may still take places.
-        let now = self.now();
-        self.each_shard(|core, hasher| core.expire(now, hasher))
-            .for_each(drop);
-        let claim = self.try_claim(key, &ticket);
-        if matches!(claim, Claim::Full) {
-            self.with_key(key, |_, _, core, _| core.count_claim_rejected());
-        }
-        claim
-    }
-
-    fn try_claim<T>(&self, key: &K, ticket: &impl Fn(Token) -> T) -> Claim<T, V>
-    where
-        V: Clone,
-    {
-        self.with_key(key, |now, hash, core, hasher| {
-            let outcome = core.claim(now, hash, key, hasher);
-            core.claim_result(outcome).map(ticket)
-        })
-    }
-
-    /// Calls `work` with the time, the shard of a claim and the hasher.
-    fn with_token<R>(
-        &self,
-        token: &Token,
-        work: impl FnOnce(Nanos, &mut Core<K, V>, &S) -> R,
-    ) -> R {
-        let now = self.now();
-        self.with_shard(self.inner.shards.shard_of(token.hash), |core, hasher| {
-            work(now, core, hasher)
-        })
-    }
-
-    pub(super) fn commit(&self, token: &Token, value: V) -> Result<(), LeaseExpired<V>> {
-        let mut value = Some(value);
-        let in_time = self.with_token(token, |now, core, hasher| {
-            core.commit(now, token, &mut value, hasher)
-        });
-        match value {
-            Some(value) if !in_time => Err(LeaseExpired { value }),
-            _ => Ok(()),
-        }
-    }
-
-    pub(super) fn release(&self, token: &Token) {
-        self.with_token(token, |now, core, hasher| core.release(now, token, hasher));
-    }
-
-    pub(super) fn extend(&self, token: &Token, duration: Duration) -> Result<(), LeaseExpired> {
-        let extended = self.with_token(token, |now, core, hasher| {
-            core.extend(now, token, nanos(duration), hasher)
-        });
-        if extended {
-            Ok(())
-        } else {
-            Err(LeaseExpired { value: () })
-        }
-    }
-
-    pub(super) fn claimed_key(&self, token: &Token) -> Option<K::Owned>
-    where
-        K: ToOwned,
-    {
-        self.with_token(token, |now, core, _| {
-            core.claimed_key(now, token).map(ToOwned::to_owned)
-        })
-    }
-
     /// Removes all recorded ids, in time proportional to their number. Claims stay with their
     /// tickets.
     pub fn clear(&self) {
         let now = self.now();
         self.each_shard(|core, hasher| core.clear(now, hasher))
             .for_each(drop);
-    }
-
-    /// Frees the memory of expired, evicted and removed ids, and returns the number of expired and
-    /// evicted ids freed. Changes no answer.
-    ///
-    /// Locks a shard for a bounded piece of work at a time.
-    pub fn sweep(&self) -> usize {
-        self.inner
-            .shards
-            .sweep_all(|shard, piece| self.inner.sweep_piece(shard, piece))
     }
 
     /// Checks every invariant in linear time, for tests and fuzzing.
@@ -452,13 +331,13 @@ impl<K: ?Sized + Key, V, S: BuildHasher> DedupMap<K, V, S> {
 
 impl<K: ?Sized + Key, S: BuildHasher> DedupMap<K, (), S> {
     #[inline]
-    pub(super) fn insert(&self, key: &K) -> bool {
+    pub(crate) fn insert(&self, key: &K) -> bool {
         self.with_key(key, |now, hash, core, hasher| {
             core.insert(now, hash, key, hasher)
         })
     }
 
-    pub(super) fn insert_batch<Q: AsKey<K>>(&self, keys: impl IntoIterator<Item = Q>) -> Vec<bool> {
+    pub(crate) fn insert_batch<Q: AsKey<K>>(&self, keys: impl IntoIterator<Item = Q>) -> Vec<bool> {
         let shards = &self.inner.shards;
         let keys: Vec<(u64, Q)> = keys
             .into_iter()
@@ -482,54 +361,6 @@ impl<K: ?Sized + Key, S: BuildHasher> DedupMap<K, (), S> {
             }
         }
         answers
-    }
-}
-
-impl<K: ?Sized + Key, V, S: BuildHasher> Inner<K, V, S> {
-    /// Frees up to `budget` entries of one shard under one lock.
-    fn sweep_piece(&self, shard: usize, budget: usize) -> Swept {
-        let now = self.clock.nanos();
-        self.with_shard(shard, |core, hasher| core.sweep(now, budget, hasher))
-    }
-}
-
-impl<K, V, S> Sweep for Inner<K, V, S>
-where
-    K: ?Sized + Key<Column: Column<Dropped: Send> + Send> + 'static,
-    V: Send + 'static,
-    S: BuildHasher + Send + Sync + 'static,
-{
-    fn sweep_some(&self, budget: usize) -> Swept {
-        self.shards
-            .sweep_some(budget, |shard, piece| self.sweep_piece(shard, piece))
-    }
-
-    fn usage(&self) -> Usage {
-        self.stats().usage()
-    }
-}
-
-impl<K, V, S> DedupMap<K, V, S>
-where
-    K: ?Sized + Key<Column: Column<Dropped: Send> + Send> + 'static,
-    V: Send + 'static,
-    S: BuildHasher + Send + Sync + 'static,
-{
-    /// Implements [`Key::downgrade_to_sweep`].
-    pub(crate) fn downgrade_inner(&self) -> Weak<dyn Sweep> {
-        let weak: Weak<Inner<K, V, S>> = Arc::downgrade(&self.inner);
-        weak
-    }
-}
-
-impl<K, V, S> Watch for DedupMap<K, V, S>
-where
-    K: ?Sized + Key + Send + 'static,
-    V: Send + 'static,
-    S: BuildHasher + Send + Sync + 'static,
-{
-    fn downgrade_to_sweep(&self) -> Weak<dyn Sweep> {
-        K::downgrade_to_sweep(self)
     }
 }
 

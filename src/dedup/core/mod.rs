@@ -4,12 +4,15 @@
 //! drop without a lock: see [`take_drops`](Core::take_drops). Every method that writes first
 //! expires what is due, so that everything in the logs is live from there on.
 
+mod claims;
+mod cursor;
+
 use std::hash::BuildHasher;
 use std::mem::take;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::claim::{Claim, Recorded, Token};
+use super::claim::Recorded;
 use super::in_flight::{InFlight, Permits};
 use super::log::columns::KeyColumn;
 use super::log::{DeferredDrops, Log, Seq};
@@ -18,18 +21,20 @@ use crate::key::Key;
 use crate::stats::DedupStats;
 use crate::sweep::Swept;
 
+pub(crate) use cursor::Cursor;
+
 /// The validated limits of a map or of one of its shards.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Limits {
-    pub(super) ttl: Nanos,
-    pub(super) lease: Nanos,
-    pub(super) max_entries: usize,
-    pub(super) max_bytes: Option<usize>,
+pub(crate) struct Limits {
+    pub(crate) ttl: Nanos,
+    pub(crate) lease: Nanos,
+    pub(crate) max_entries: usize,
+    pub(crate) max_bytes: Option<usize>,
 }
 
 /// `repr(C)`: see `Sharded`.
 #[repr(C)]
-pub(super) struct Core<K: ?Sized + Key, V> {
+pub(crate) struct Core<K: ?Sized + Key, V> {
     /// The latest time of any write. An earlier reading counts as this one.
     latest: Nanos,
     counts: Counts,
@@ -59,7 +64,7 @@ struct Counts {
 }
 
 /// Removed keys and values, to be dropped after the lock is released.
-pub(super) struct Drops<K: ?Sized + Key, V> {
+pub(crate) struct Drops<K: ?Sized + Key, V> {
     recorded: DeferredDrops<K, V>,
     in_flight: super::in_flight::Drops<K>,
 }
@@ -74,7 +79,7 @@ impl<K: ?Sized + Key, V> Default for Drops<K, V> {
 }
 
 /// The result of a record or a claim, before any value is cloned.
-pub(super) enum Outcome<T> {
+pub(crate) enum Outcome<T> {
     Fresh(T),
     /// The age is not part of it: to read the time is another cache miss, which `insert` does not
     /// need.
@@ -87,7 +92,7 @@ pub(super) enum Outcome<T> {
 }
 
 impl<K: ?Sized + Key, V> Core<K, V> {
-    pub(super) fn new(limits: Limits, permits: Arc<Permits>) -> Self {
+    pub(crate) fn new(limits: Limits, permits: Arc<Permits>) -> Self {
         Self {
             latest: 0,
             counts: Counts {
@@ -103,12 +108,12 @@ impl<K: ?Sized + Key, V> Core<K, V> {
 
     /// Returns what was removed since the last call, to be dropped without a lock.
     #[inline]
-    pub(super) fn take_drops(&mut self) -> Option<Drops<K, V>> {
+    pub(crate) fn take_drops(&mut self) -> Option<Drops<K, V>> {
         let none = self.drops.recorded.is_empty() && self.drops.in_flight.is_empty();
         (!none).then(|| take(&mut self.drops))
     }
 
-    pub(super) fn limits(&self) -> &Limits {
+    pub(crate) fn limits(&self) -> &Limits {
         &self.limits
     }
 
@@ -161,7 +166,7 @@ impl<K: ?Sized + Key, V> Core<K, V> {
         true
     }
 
-    pub(super) fn value(&self, seq: Seq) -> &V {
+    pub(crate) fn value(&self, seq: Seq) -> &V {
         self.recorded.value(seq)
     }
 
@@ -171,22 +176,22 @@ impl<K: ?Sized + Key, V> Core<K, V> {
     }
 
     /// Returns the live entry under this key, and its age.
-    pub(super) fn find(&self, now: Nanos, hash: u64, key: &K) -> Option<(Seq, Duration)> {
+    pub(crate) fn find(&self, now: Nanos, hash: u64, key: &K) -> Option<(Seq, Duration)> {
         let now = self.latest.max(now);
         let seq = self.recorded.find_live(now, hash, key)?;
         Some((seq, Duration::from_nanos(self.recorded.age(now, seq))))
     }
 
     /// Loads what a lookup of these hashes will read.
-    pub(super) fn touch(&self, hashes: impl Iterator<Item = u64>) {
+    pub(crate) fn touch(&self, hashes: impl Iterator<Item = u64>) {
         self.recorded.touch(hashes);
     }
 
-    pub(super) fn len(&self, now: Nanos) -> usize {
+    pub(crate) fn len(&self, now: Nanos) -> usize {
         self.recorded.live_at(self.latest.max(now)).0
     }
 
-    pub(super) fn stats(&self, now: Nanos) -> DedupStats {
+    pub(crate) fn stats(&self, now: Nanos) -> DedupStats {
         let now = self.latest.max(now);
         let (len, bytes, oldest) = self.recorded.live_at(now);
         let (in_flight, in_flight_bytes) = self.in_flight.live_at(now);
@@ -217,13 +222,8 @@ impl<K: ?Sized + Key, V> Core<K, V> {
         }
     }
 
-    /// Counts a claim that was answered with `Full`.
-    pub(super) fn count_claim_rejected(&mut self) {
-        self.counts.claims_rejected += 1;
-    }
-
     /// Converts what [`record`](Self::record) returned. `value` is what it left of the value.
-    pub(super) fn recorded_result(
+    pub(crate) fn recorded_result(
         &self,
         outcome: &Outcome<()>,
         value: &mut Option<V>,
@@ -243,57 +243,11 @@ impl<K: ?Sized + Key, V> Core<K, V> {
             },
         }
     }
-
-    /// Converts what [`claim`](Self::claim) returned.
-    pub(super) fn claim_result(&self, outcome: Outcome<Token>) -> Claim<Token, V>
-    where
-        V: Clone,
-    {
-        match outcome {
-            Outcome::Fresh(token) => Claim::Fresh(token),
-            Outcome::InFlight { since } => Claim::InFlight { since },
-            Outcome::Duplicate(seq) => Claim::Duplicate {
-                age: self.age_of(seq),
-                value: self.value(seq).clone(),
-            },
-            Outcome::Full => Claim::Full,
-        }
-    }
-
-    /// Returns the key of a claim whose lease has not expired.
-    pub(super) fn claimed_key(&self, now: Nanos, token: &Token) -> Option<&K> {
-        self.in_flight.key(self.latest.max(now), token)
-    }
-
-    /// Returns the position from which to iterate.
-    pub(super) fn cursor(&self, now: Nanos) -> Cursor {
-        Cursor {
-            next: None,
-            begun: self.latest.max(now),
-            end: self.recorded.end(),
-        }
-    }
-
-    /// Returns the next live entry of an iteration.
-    pub(super) fn next_entry(&self, now: Nanos, cursor: &mut Cursor) -> Option<(&K, &V, Duration)> {
-        let now = self.latest.max(now);
-        loop {
-            let seq = self.recorded.next(cursor.next)?;
-            if cursor.is_new(seq, self.recorded.time(seq)) {
-                return None;
-            }
-            cursor.next = Some(seq.wrapping_add(1));
-            if self.recorded.is_live(now, seq) {
-                let age = Duration::from_nanos(self.recorded.age(now, seq));
-                return Some((self.recorded.key(seq), self.recorded.value(seq), age));
-            }
-        }
-    }
 }
 
 impl<K: ?Sized + Key, V> Core<K, V> {
     /// Expires entries and leases. Returns the effective time.
-    pub(super) fn expire(&mut self, now: Nanos, hasher: &impl BuildHasher) -> Nanos {
+    pub(crate) fn expire(&mut self, now: Nanos, hasher: &impl BuildHasher) -> Nanos {
         self.latest = self.latest.max(now);
         self.counts.expired += self.recorded.expire(self.latest) as u64;
         let leases = self
@@ -338,7 +292,7 @@ impl<K: ?Sized + Key, V> Core<K, V> {
     /// Records an id, unless it is recorded or in flight. Takes the value if it is stored;
     /// otherwise the value stays with the caller, who drops it without a lock.
     #[inline]
-    pub(super) fn record(
+    pub(crate) fn record(
         &mut self,
         now: Nanos,
         hash: u64,
@@ -366,7 +320,7 @@ impl<K: ?Sized + Key, V> Core<K, V> {
     }
 
     /// Removes a recorded id and returns its value.
-    pub(super) fn remove(
+    pub(crate) fn remove(
         &mut self,
         now: Nanos,
         hash: u64,
@@ -385,14 +339,14 @@ impl<K: ?Sized + Key, V> Core<K, V> {
     }
 
     /// Removes all recorded ids. Claims stay in flight.
-    pub(super) fn clear(&mut self, now: Nanos, hasher: &impl BuildHasher) {
+    pub(crate) fn clear(&mut self, now: Nanos, hasher: &impl BuildHasher) {
         self.expire(now, hasher);
         self.counts.removed += self.recorded.len() as u64;
         self.recorded.clear(&mut self.drops.recorded);
     }
 
     /// Frees up to `budget` expired entries. The result counts recorded ones only.
-    pub(super) fn sweep(&mut self, now: Nanos, budget: usize, hasher: &impl BuildHasher) -> Swept {
+    pub(crate) fn sweep(&mut self, now: Nanos, budget: usize, hasher: &impl BuildHasher) -> Swept {
         self.expire(now, hasher);
         let (freed, more) = self
             .recorded
@@ -406,99 +360,12 @@ impl<K: ?Sized + Key, V> Core<K, V> {
         }
     }
 
-    /// Claims an id, unless it is recorded or in flight.
-    ///
-    /// Does not count a claim that finds no room, because leases that expired in other shards may
-    /// make some.
-    pub(super) fn claim(
-        &mut self,
-        now: Nanos,
-        hash: u64,
-        key: &K,
-        hasher: &impl BuildHasher,
-    ) -> Outcome<Token> {
-        let now = self.prepare_write(now, hasher);
-        if let Some(found) = self.look_up(hash, key) {
-            return found;
-        }
-        let bytes = K::Column::weigh(key);
-        if self.limits.max_bytes.is_some_and(|max| bytes > max as u64) {
-            self.counts.rejected += 1;
-            return Outcome::Fresh(Token { hash, number: None });
-        }
-        let permits = Arc::clone(self.in_flight.permits());
-        // Taken before any id is evicted, and given back if the key's `Clone` panics.
-        let Some(permit) = permits.take().filter(|_| self.make_room(now, 0, bytes)) else {
-            return Outcome::Full;
-        };
-        let number = self.in_flight.push(now, hash, key);
-        permit.keep();
-        Outcome::Fresh(Token {
-            hash,
-            number: Some(number),
-        })
-    }
-
-    /// Records a claimed id. Returns `false` if its lease has expired. Takes the value if it is
-    /// stored.
-    pub(super) fn commit(
-        &mut self,
-        now: Nanos,
-        token: &Token,
-        value: &mut Option<V>,
-        hasher: &impl BuildHasher,
-    ) -> bool {
-        if token.number.is_none() {
-            return true;
-        }
-        let now = self.prepare_write(now, hasher);
-        if self.in_flight.key(now, token).is_none() {
-            return false;
-        }
-        self.make_room(now, 1, 0);
-        // The key is looked up once more, because `make_room` needs the whole core.
-        let Some(key) = self.in_flight.key(now, token) else {
-            return false;
-        };
-        self.recorded.push(now, token.hash, key, value);
-        self.count_inserted();
-        self.in_flight
-            .remove(now, token, hasher, &mut self.drops.in_flight);
-        true
-    }
-
-    /// Releases a claimed id.
-    pub(super) fn release(&mut self, now: Nanos, token: &Token, hasher: &impl BuildHasher) {
-        let now = self.expire(now, hasher);
-        let released = self
-            .in_flight
-            .remove(now, token, hasher, &mut self.drops.in_flight);
-        self.counts.released += u64::from(released);
-    }
-
-    /// Lets a lease end `duration` from now, or when it would end anyway if that is later. Returns
-    /// `false` if it has expired.
-    pub(super) fn extend(
-        &mut self,
-        now: Nanos,
-        token: &Token,
-        duration: Nanos,
-        hasher: &impl BuildHasher,
-    ) -> bool {
-        let now = self.prepare_write(now, hasher);
-        let until = now.saturating_add(duration);
-        token.number.is_none()
-            || self
-                .in_flight
-                .extend(now, token, until, hasher, &mut self.drops.in_flight)
-    }
-
     /// Checks every invariant in linear time.
     ///
     /// # Panics
     ///
     /// Panics if an invariant does not hold.
-    pub(super) fn validate(&self, hasher: &impl BuildHasher) {
+    pub(crate) fn validate(&self, hasher: &impl BuildHasher) {
         self.recorded.validate(hasher);
         self.in_flight.validate(hasher);
         assert!(
@@ -516,7 +383,7 @@ impl<K: ?Sized + Key, V> Core<K, V> {
 impl<K: ?Sized + Key> Core<K, ()> {
     /// Records an id without a value. Returns `false` if it is recorded or in flight.
     #[inline]
-    pub(super) fn insert(
+    pub(crate) fn insert(
         &mut self,
         now: Nanos,
         hash: u64,
@@ -526,26 +393,5 @@ impl<K: ?Sized + Key> Core<K, ()> {
         let outcome = self.record(now, hash, key, &mut Some(()), hasher);
         // A rejected id is new as well: to handle it twice is better than to lose it.
         matches!(outcome, Outcome::Fresh(()) | Outcome::Full)
-    }
-}
-
-/// The progress of an iteration, and the state at which it began.
-///
-/// An iteration ends at the first entry that was recorded after it began. Otherwise it might never
-/// catch up. An entry's time tells this, because compaction changes numbers, and its number does
-/// while the time does not change.
-#[derive(Clone)]
-pub(super) struct Cursor {
-    next: Option<Seq>,
-    begun: Nanos,
-    end: Seq,
-}
-
-impl Cursor {
-    /// Returns `true` if an entry was recorded after the iteration began.
-    fn is_new(&self, seq: Seq, time: Nanos) -> bool {
-        // Numbers wrap. Live ones never span half of them.
-        let is_after = (seq.wrapping_sub(self.end) as i32) >= 0;
-        time > self.begun || (time == self.begun && is_after)
     }
 }
