@@ -19,7 +19,9 @@ pub(crate) fn nanos(duration: Duration) -> Nanos {
 /// A monotonic source of time. Clones share it.
 ///
 /// A collection reads the time only from the clock of its builder. Tests and replays of logs set
-/// the time with a [`ManualClock`]. Only a [`Sweeper`](crate::Sweeper) sleeps in real time.
+/// the time with a [`ManualClock`]. Three things follow real time: the interval of a
+/// [`Sweeper`](crate::Sweeper), the interval of a monitor, and the timeout of
+/// [`detach_and_wait`](crate::Subscription::detach_and_wait).
 ///
 /// Readings never go backwards: a reading below an earlier one counts as the earlier one.
 ///

@@ -9,9 +9,9 @@
 //! | [`ListenerRegistry`] | a `Vec<Box<dyn Fn>>` that gains a handler on every reconnect | guard, [`Scope`], owner, key, call limit, ttl, circuit breaker, bound |
 //!
 //! Every collection reports its size, the age of its oldest entry, and the removed entries by
-//! cause. Expiry is exact at every call and needs no background thread. No call resizes a table,
-//! drops a million entries or sweeps a collection in one go. The crate has no async runtime, no
-//! probabilistic decisions and no `unsafe`.
+//! cause. Expiry is exact in readings of the collection's clock and needs no background thread.
+//! Index resizes and the freeing of expired entries are spread over many calls. The crate has no
+//! async runtime, no probabilistic decisions and no `unsafe`.
 //!
 //! ```
 //! use leakproof::DedupSet;
@@ -39,7 +39,7 @@
 //! * [`DedupConfig`], [`LruConfig`], [`RegistryConfig`]: options from environment variables or
 //!   `serde`.
 //! * [`Clock`] and [`ManualClock`]: the only source of time, and its fake for tests.
-//! * [`events`] (feature `tracing`): structured events for operators.
+//! * [`events`]: targets and fields of the structured events, which the feature `tracing` emits.
 //!
 //! # Pages
 //!

@@ -165,8 +165,8 @@ impl<C: Collection> DedupBuilder<C> {
 impl<C: Collection, S> DedupBuilder<C, S> {
     /// Sets all options that the config has. Later calls replace them.
     ///
-    /// `max_bytes` is ignored unless keys are `str` or `[u8]`. A single-threaded collection
-    /// ignores `shards` and `sweep_every`.
+    /// `max_bytes` is ignored unless keys are `str` or `[u8]`. A single-threaded collection ignores
+    /// `shards` and `sweep_every`.
     pub fn config(mut self, config: &DedupConfig) -> Self {
         let weighs = <C::Key as Key>::Column::WEIGHS;
         self.options = Options {
@@ -182,7 +182,7 @@ impl<C: Collection, S> DedupBuilder<C, S> {
         self
     }
 
-    /// Sets the time for which an id is remembered. Required.
+    /// Sets the time for which an id is remembered, above zero. Required.
     pub fn ttl(mut self, ttl: Duration) -> Self {
         self.options.ttl = Some(ttl);
         self
@@ -194,12 +194,11 @@ impl<C: Collection, S> DedupBuilder<C, S> {
         self
     }
 
-    /// Sets the largest sum of the keys' bytes, including keys in flight. Defaults to no
-    /// bound.
+    /// Sets the largest sum of the keys' bytes, including keys in flight. Defaults to no bound.
     ///
-    /// A key that alone exceeds its shard's share is not stored. Nor is a key for which the
-    /// ids in flight leave no room, because no bound evicts them. By default, no shard has
-    /// a share below 1 MiB unless there is only one.
+    /// A key that is longer than its shard's share is not stored. Neither is a key for which the
+    /// ids in flight leave no room, because no bound evicts them. By default, no shard has a share
+    /// below 1 MiB unless there is only one.
     pub fn max_bytes(mut self, max: usize) -> Self
     where
         C::Key: ByteKey,
@@ -208,13 +207,13 @@ impl<C: Collection, S> DedupBuilder<C, S> {
         self
     }
 
-    /// Sets the time after which a claim is void. Defaults to 60 s.
+    /// Sets the time after which a claim is void, above zero. Defaults to 60 s.
     pub fn lease(mut self, lease: Duration) -> Self {
         self.options.lease = lease;
         self
     }
 
-    /// Sets the largest number of ids in flight. Defaults to 10,000.
+    /// Sets the largest number of ids in flight, at least 1. Defaults to 10,000.
     pub fn max_in_flight(mut self, max: usize) -> Self {
         self.options.max_in_flight = max;
         self
@@ -249,18 +248,18 @@ impl<C: Collection, S> DedupBuilder<C, S> {
 }
 
 impl<C: Shared, S> DedupBuilder<C, S> {
-    /// Sets the number of independently locked shards.
+    /// Sets the number of independently locked shards, from 1 to 4,096.
     ///
-    /// Defaults to a number that suits the machine's cores, with at least 4,096 entries per
-    /// shard. The bounds are divided exactly among the shards, so a shard may evict when
-    /// the whole is not quite full. With one shard, eviction is in global order.
+    /// Defaults to 8 per core, rounded up to a power of two, at most 256, with at least 4,096
+    /// entries per shard. The bounds are divided exactly among the shards, so a shard may evict
+    /// when the whole is not quite full. With one shard, eviction is in global order.
     pub fn shards(mut self, shards: usize) -> Self {
         self.options.shards = Some(shards);
         self
     }
 
-    /// Lets a process-wide background thread free expired entries at this interval.
-    /// Defaults to no background thread: later writes free expired entries, a few per call.
+    /// Lets a process-wide background thread free expired entries at this interval. Defaults to no
+    /// background thread: later writes free expired entries, a few per call.
     pub fn sweep_every(mut self, every: Duration) -> Self {
         self.options.sweep_every = Some(every);
         self

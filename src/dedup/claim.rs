@@ -1,4 +1,4 @@
-//! The answers of `record` and `claim`, and the tickets that stand for claims.
+//! The answers of `record` and `claim`, and the tickets of claims.
 
 use std::error::Error;
 use std::fmt;
@@ -12,7 +12,7 @@ use crate::key::Key;
 /// The result of [`DedupMap::record`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Recorded<V> {
-    /// The id was not recorded within the ttl. Now it is.
+    /// The id was new and is recorded now.
     New,
     /// The id was recorded before. Nothing was changed.
     Duplicate {
@@ -23,8 +23,8 @@ pub enum Recorded<V> {
     },
     /// The id is claimed. Nothing was recorded.
     InFlight,
-    /// The id is new, but was not recorded: its key alone exceeds `max_bytes`, or the keys in
-    /// flight leave no room for it. Its next delivery is new again.
+    /// The id is new, but was not recorded. Its key is longer than its shard's share of
+    /// `max_bytes`, or the keys in flight leave no room for it. Its next delivery is new again.
     Rejected {
         /// The value that was passed.
         value: V,
@@ -69,8 +69,8 @@ impl<T, V> Claim<T, V> {
 /// The error of a commit or an extension after the lease has expired.
 ///
 /// Nothing was changed: another caller may be handling the id, or may have handled it. The error
-/// gives the value back. If the work was done, [`record`](DedupMap::record) the value: see
-/// [`Ticket::commit`].
+/// gives the value back. If the work was done, [`record`](DedupMap::record) the value, as the
+/// example of [`Ticket::commit`] does.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub struct LeaseExpired<V = ()> {
     /// The value that was to be recorded.
@@ -105,7 +105,8 @@ pub struct Token {
 }
 
 impl Token {
-    /// Returns `false` if the key alone exceeds `max_bytes`: see [`Ticket::is_stored`].
+    /// Returns `false` if the key is longer than its shard's share of `max_bytes`: see
+    /// [`Ticket::is_stored`].
     #[must_use]
     pub fn is_stored(&self) -> bool {
         self.number.is_some()
@@ -184,7 +185,7 @@ impl<'a, K: ?Sized + Key, V, S: BuildHasher> Ticket<'a, K, V, S> {
     /// Releases the id, like dropping the ticket. Its next delivery is fresh.
     pub fn release(self) {}
 
-    /// Lets the lease end `duration` from now, or when it would end anyway if that is later.
+    /// Extends the lease to `duration` from now. A lease never becomes shorter.
     ///
     /// Call it from time to time during work that takes longer than the lease. An extended claim
     /// takes about 100 bytes more.
@@ -226,8 +227,9 @@ impl<'a, K: ?Sized + Key, V, S: BuildHasher> Ticket<'a, K, V, S> {
         self.map().claimed_key(self.token.as_ref()?)
     }
 
-    /// Returns `false` if the key alone exceeds `max_bytes`. Such an id is not in flight: every
-    /// claim on it is fresh, its lease never expires, and `commit` records nothing.
+    /// Returns `false` if the key is longer than its shard's share of `max_bytes`. Such an id is
+    /// not in flight: every claim on it is fresh, its lease never expires, and `commit` records
+    /// nothing.
     #[must_use]
     pub fn is_stored(&self) -> bool {
         self.token.as_ref().is_some_and(Token::is_stored)
@@ -277,8 +279,7 @@ impl<K: ?Sized + Key, S: BuildHasher> SetTicket<'_, K, S> {
     /// Releases the id, like dropping the ticket. Its next delivery is fresh.
     pub fn release(self) {}
 
-    /// Lets the lease end `duration` from now, or when it would end anyway if that is later: see
-    /// [`Ticket::extend`].
+    /// Extends the lease to `duration` from now: see [`Ticket::extend`].
     ///
     /// # Errors
     ///
@@ -296,7 +297,8 @@ impl<K: ?Sized + Key, S: BuildHasher> SetTicket<'_, K, S> {
         self.0.key()
     }
 
-    /// Returns `false` if the key alone exceeds `max_bytes`: see [`Ticket::is_stored`].
+    /// Returns `false` if the key is longer than its shard's share of `max_bytes`: see
+    /// [`Ticket::is_stored`].
     #[must_use]
     pub fn is_stored(&self) -> bool {
         self.0.is_stored()

@@ -102,12 +102,12 @@ impl<K: ?Sized + Key, S: BuildHasher> DedupSet<K, S> {
     /// [`HashSet::insert`](std::collections::HashSet::insert) does, and `false` if it was recorded
     /// within the ttl or is in flight.
     ///
-    /// Checking and recording are one step: of any number of concurrent calls, exactly one returns
+    /// Checking and recording are one step: exactly one of any number of concurrent calls returns
     /// `true`. At a bound, the oldest ids are evicted, never the new one. Costs about one cache
     /// miss for a new id.
     ///
-    /// Also returns `true` for an id that is new but does not fit into `max_bytes`: it is not
-    /// stored, and counted as rejected. [`record`](Self::record) tells the two apart.
+    /// Every call returns `true` for an id that does not fit into `max_bytes`. Such an id is not
+    /// stored, and counted as rejected. [`record`](Self::record) distinguishes the two cases.
     ///
     /// The id is borrowed, and copied only if it is new: pass `&id`, and clone nothing.
     #[inline]
@@ -123,8 +123,8 @@ impl<K: ?Sized + Key, S: BuildHasher> DedupSet<K, S> {
     /// [`insert`](Self::insert)s many ids. Returns one answer for each. The first of equal ids is
     /// new.
     ///
-    /// Faster than one by one: a lock is taken once for many ids, and the cache misses of up to 32
-    /// overlap.
+    /// This is faster than one call per id, because a lock is taken once for many ids, and the
+    /// cache misses of up to 32 overlap. Other threads may insert between two ids of a batch.
     ///
     /// ```
     /// # use leakproof::DedupSet;
@@ -136,13 +136,15 @@ impl<K: ?Sized + Key, S: BuildHasher> DedupSet<K, S> {
         self.0.insert_batch(keys)
     }
 
-    /// Returns `true` if the id is recorded and live. Refreshes nothing.
+    /// Returns `true` if the id is recorded and live. An id in flight is not recorded, so it
+    /// returns `false`. Refreshes nothing.
     #[must_use]
     pub fn contains(&self, key: &K) -> bool {
         self.0.contains_key(key)
     }
 
-    /// Returns the time since a live id was recorded. Refreshes nothing.
+    /// Returns the time since a live id was recorded, or `None` if the id is not live. Refreshes
+    /// nothing.
     #[must_use]
     pub fn age(&self, key: &K) -> Option<Duration> {
         self.0.age(key)

@@ -167,20 +167,21 @@ impl<K, V, S, T> LruBuilder<K, V, S, T> {
 
     /// Sets the function that returns the weight of an entry, for example in bytes.
     ///
-    /// It is called once per write, while no lock is held. A weight of 0 counts as 1.
+    /// It is called once per write, while no lock is held. A weight of 0 counts as 1. Required if
+    /// `max_weight` is set. A panic in it reaches the caller of the write.
     pub fn weigher(mut self, weigh: impl Fn(&K, &V) -> u32 + Send + Sync + 'static) -> Self {
         self.options.weigher = Weigher::new(weigh);
         self
     }
 
-    /// Sets how long an entry lives after it was last written. Defaults to no limit.
+    /// Sets how long an entry lives after it was last written, above zero. Defaults to no limit.
     pub fn ttl(mut self, ttl: Duration) -> Self {
         self.options.ttl = Some(ttl);
         self
     }
 
     /// Sets how long an entry lives after its last access: a write, or a read that refreshes it.
-    /// Defaults to no limit.
+    /// Must be above zero. Defaults to no limit.
     pub fn idle_timeout(mut self, timeout: Duration) -> Self {
         self.options.idle_timeout = Some(timeout);
         self
@@ -192,23 +193,23 @@ impl<K, V, S, T> LruBuilder<K, V, S, T> {
     /// `insert_checked` returns that entry to its caller instead.
     ///
     /// The thread that caused the removal calls it, while no lock is held, so it may use the cache.
-    /// If it causes further removals, it is called for them within the call in progress; make sure
-    /// that this ends. A panic in the callback is contained and counted in
+    /// If the callback causes further removals, the cache calls it again before the outer call
+    /// returns. Make sure that this ends. A panic in the callback is contained and counted in
     /// [`CacheStats::callback_panics`](crate::CacheStats::callback_panics).
     ///
-    /// # Which thread
+    /// # Thread
     ///
     /// With [`sweep_every`](Self::sweep_every) or a [`Sweeper`](crate::Sweeper), most expired
-    /// entries are removed by a background thread. That thread belongs to no async runtime:
-    /// `tokio::spawn` panics there, and the panic is only counted. Capture a
+    /// entries are removed by a background thread. The background thread belongs to no async
+    /// runtime: `tokio::spawn` panics there, and the panic is only counted. Capture a
     /// `tokio::runtime::Handle` and use `Handle::spawn`, or send the key through a channel.
     ///
-    /// # What is not notified
+    /// # Entries without notification
     ///
     /// Entries that are dropped with the cache are not notified; call `clear` first if they must
-    /// be. An expired entry is notified when it is removed. On a quiet cache that is the next
-    /// sweep, so a session is closed up to `idle_timeout` plus the sweep interval after its last
-    /// access.
+    /// be. An expired entry is notified when it is removed. Without other calls, the next sweep
+    /// removes it, so a session is closed up to `idle_timeout` plus the sweep interval after its
+    /// last access.
     ///
     /// ```
     /// use leakproof::LruCache;
@@ -246,7 +247,8 @@ impl<K, V, S, T> LruBuilder<K, V, S, T> {
     /// Sets the hasher. Defaults to a randomly seeded one. Clones must hash alike.
     ///
     /// With a weak hasher, a call takes time in proportion to the number of entries whose hashes
-    /// collide, as in any hash table. No call moves more than a few dozen entries because of that.
+    /// collide, as in any hash table. No call moves more than 30 entries of the index because of
+    /// that.
     pub fn hasher<R>(self, hasher: R) -> LruBuilder<K, V, R, T> {
         LruBuilder {
             options: self.options,
@@ -278,11 +280,11 @@ impl<K, V, S> LruBuilder<K, V, S> {
         }
     }
 
-    /// Sets the number of independently locked shards.
+    /// Sets the number of independently locked shards, from 1 to 4,096.
     ///
-    /// Defaults to a number that suits the processor, with at least 512 entries per shard. The
-    /// bounds are split exactly among the shards. Each keeps its own recency list, so recency is
-    /// global only with one shard. An empty shard takes about 1 kB.
+    /// Defaults to 8 per core, rounded up to a power of two, at most 256, with at least 512 entries
+    /// per shard. The bounds are split exactly among the shards. Each keeps its own recency list,
+    /// so recency is global only with one shard. An empty shard takes about 1 kB.
     pub fn shards(mut self, shards: usize) -> Self {
         self.own.shards = Some(shards);
         self
@@ -290,7 +292,8 @@ impl<K, V, S> LruBuilder<K, V, S> {
 
     /// Makes a process-wide background thread remove expired entries at this interval.
     ///
-    /// Defaults to off: writes remove them, a few per call. No answer depends on it.
+    /// Defaults to no background thread: writes remove expired entries, a few per call. No answer
+    /// depends on it.
     pub fn sweep_every(mut self, interval: Duration) -> Self {
         self.own.sweep_every = Some(interval);
         self

@@ -24,13 +24,12 @@ use crate::stats::{CacheStats, Usage};
 use crate::sweep::{Sweep, Swept, Watch};
 use crate::sync::Mutex;
 
-/// A cache bounded by size, weight, age and idleness, in any combination that bounds size or
-/// weight.
+/// A cache with a bound on entries, on weight, or on both, and with an optional ttl and idle
+/// timeout.
 ///
-/// It replaces the `HashMap` that only grows, and the `max_size = 1000, max_age = 30 min` that
-/// everyone writes again. All bounds hold after every call. An expired entry is never returned,
-/// independent of any sweep. If the cache is full, expired entries are evicted first, then the
-/// least recently used one.
+/// It replaces a `HashMap` that only grows. All bounds hold after every call. An expired
+/// entry is never returned, independent of any sweep. If the cache is full, expired entries are
+/// evicted first, then the least recently used one.
 ///
 /// `ttl` counts from the last write. `idle_timeout` counts from the last access: a write,
 /// [`get`](Self::get), [`with`](Self::with) or [`get_or_insert_with`](Self::get_or_insert_with).
@@ -42,9 +41,9 @@ use crate::sync::Mutex;
 /// # Cost
 ///
 /// `get`, `insert`, `remove`, an eviction and an expiry take constant time. A heavy entry evicts as
-/// many as it needs room for. The index is resized one bucket per call, and storage grows in
-/// chunks, so no such call moves more than a thousand entries, and only a cache that is still small
-/// moves more than 30. A weak hasher adds time in proportion to the entries that collide.
+/// many as it needs room for. The index is resized one bucket per call, which moves at most 30
+/// entries. Storage grows in chunks: a call that grows the storage of a small shard copies up to
+/// 1,024 entries. A weak hasher adds time in proportion to the entries that collide.
 ///
 /// Reads remove nothing: an expired entry is removed by a later write or a sweep. Calls that visit
 /// many entries take time in proportion: [`clear`](Self::clear), [`retain`](Self::retain),

@@ -30,8 +30,8 @@ impl<K: Hash + Eq, V, S: BuildHasher> LruCache<K, V, S> {
 
     /// Calls `read` with the live value of a key, and makes its entry the most recently used.
     ///
-    /// `read` is called while a shard is locked. It must not call back into the cache, which may
-    /// deadlock.
+    /// `read` is called while a shard is locked. It must not call back into the cache: a call that
+    /// needs the same shard deadlocks.
     #[inline]
     pub fn with<Q, R>(&self, key: &Q, read: impl FnOnce(&V) -> R) -> Option<R>
     where
@@ -82,7 +82,8 @@ impl<K: Hash + Eq, V, S: BuildHasher> LruCache<K, V, S> {
         })
     }
 
-    /// Stores a value, and returns the live value that it replaces.
+    /// Stores a value, and returns the live value that it replaces. Calls the removal callback for
+    /// that value with [`RemovalCause::Replaced`].
     ///
     /// If the shard is full, expired entries are evicted first, then the least recently used one.
     /// An entry that alone exceeds its shard's share of `max_weight` is not stored. It is counted
