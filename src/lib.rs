@@ -85,6 +85,7 @@ mod registry;
 mod removal;
 mod sharded;
 mod stats;
+mod steps;
 mod sweep;
 mod sweeper;
 mod sync;

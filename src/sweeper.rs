@@ -16,6 +16,7 @@ use crate::clock::Clock;
 use crate::events::{self, Reported};
 use crate::limits::{self, BuildError};
 use crate::panic::catch_user_panic;
+use crate::steps::Counted;
 use crate::sweep::{Sweep, Swept, Watch};
 use crate::sync::{Condvar, Mutex};
 
@@ -89,7 +90,7 @@ struct Shared {
 type TaskId = (Arc<str>, u64);
 
 /// The time, a turn that orders equal times first come first served, and the task.
-type Deadline = (Duration, u64, TaskId);
+type Deadline = (Duration, Counted<u64>, TaskId);
 
 #[derive(Default)]
 struct State {
@@ -269,7 +270,8 @@ impl State {
     }
 
     fn push(&mut self, due: Duration, id: TaskId) {
-        self.deadlines.push(Reverse((due, self.next_turn, id)));
+        let turn = Counted(self.next_turn);
+        self.deadlines.push(Reverse((due, turn, id)));
         self.next_turn += 1;
     }
 
@@ -496,7 +498,9 @@ pub(crate) fn run_globally(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::clock::ManualClock;
     use crate::stats::Usage;
+    use crate::steps;
 
     struct Empty;
 
@@ -546,5 +550,57 @@ mod tests {
         }
         let state = sweeper.shared.state.lock();
         assert!(state.deadlines.len() <= 2 * MIN_PURGE);
+    }
+
+    /// Returns a sweeper's state without its thread, with tasks that are all due now. Their names
+    /// are in descending order.
+    fn all_due(collection: &Arc<Empty>, tasks: u64) -> Shared {
+        let time = ManualClock::new();
+        let mut state = State::default();
+        for number in 0..tasks {
+            let task = Task {
+                work: WeakWork::Sweep(collection.downgrade_to_sweep()),
+                every: Duration::from_secs(3600),
+                sweep: None,
+                reported: None,
+            };
+            let name = (u64::MAX - number).to_string();
+            state.add(name.into(), task, Duration::from_secs(3600));
+        }
+        time.advance(Duration::from_secs(3600));
+        Shared {
+            clock: time.clock(),
+            state: Mutex::new(state),
+            changed: Condvar::new(),
+        }
+    }
+
+    #[test]
+    fn next_task_is_found_in_logarithmic_steps() {
+        let collection = Arc::new(Empty);
+        let shared = all_due(&collection, 4_000);
+        let steps = steps::during(|| {
+            for _ in 0..4_000 {
+                let (id, work) = shared.next_due().expect("not stopped");
+                shared.finish_piece(&id, &work, Swept::default());
+            }
+        });
+        // A heap of 4,000 has 12 levels. A linear search compares all.
+        assert!(steps / 4_000 < 60, "{steps} steps");
+    }
+
+    #[test]
+    fn tasks_due_at_the_same_time_run_first_come_first_served() {
+        let collection = Arc::new(Empty);
+        let shared = all_due(&collection, 100);
+        for round in 0..3 {
+            for number in 0..100 {
+                let (id, work) = shared.next_due().expect("not stopped");
+                assert_eq!(id.1, number, "in round {round}");
+                // The first two rounds are pieces of one sweep.
+                let (freed, more) = (0, round < 2);
+                shared.finish_piece(&id, &work, Swept { freed, more });
+            }
+        }
     }
 }

@@ -67,6 +67,8 @@ mod prometheus;
 mod report;
 mod samples;
 mod table;
+#[cfg(test)]
+mod tests;
 mod thresholds;
 mod trend;
 mod watch_list;

@@ -7,7 +7,8 @@ use std::time::Duration;
 
 use super::breaker::CircuitBreaker;
 use super::info::ListenerInfo;
-use super::registry::{Inner, ListenerRegistry, OnRemoval};
+use super::inner::{Inner, OnRemoval};
+use super::registry::ListenerRegistry;
 use super::table::{Limits, Overflow};
 use crate::clock::Clock;
 use crate::config::RegistryConfig;

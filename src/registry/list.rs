@@ -16,6 +16,7 @@ use super::handler::{Handler, Invocation};
 use super::listener::{CallOrder, Listener};
 use super::scope::Generation;
 use crate::clock::Clock;
+use crate::steps;
 use crate::sync::{
     self,
     atomic::{AtomicU8, Ordering},
@@ -213,6 +214,7 @@ impl<E> List<E> {
     /// Removes the listeners at these ascending indices, and moves each listener behind the first
     /// of them once.
     pub(super) fn remove(&mut self, indices: &[usize]) {
+        steps::count(self.len() - indices[0]);
         remove_all(&mut self.handlers, indices);
         remove_all(&mut self.listeners, indices);
         if let Some(capacity) = capacity_after_spike(self.len(), self.listeners.capacity()) {
@@ -223,16 +225,14 @@ impl<E> List<E> {
 }
 
 fn remove_all<T>(items: &mut Vec<T>, indices: &[usize]) {
-    let [first, others @ ..] = indices else {
-        return;
-    };
-    if others.is_empty() {
-        items.remove(*first);
+    let first = indices[0];
+    if indices.len() == 1 {
+        items.remove(first);
         return;
     }
     let mut next_removed = indices.iter().copied().peekable();
-    let mut kept = *first;
-    for at in *first..items.len() {
+    let mut kept = first;
+    for at in first..items.len() {
         if next_removed.next_if_eq(&at).is_none() {
             items.swap(kept, at);
             kept += 1;

@@ -2,18 +2,20 @@
 //!
 //! Modules from low to high: `error`, `handle`, `scope` and `emit_stack` know nothing of listeners.
 //! `listener`, `handler`, `breaker` and `list` describe one listener and one topic, `table` all of
-//! them. `registry` puts the table behind its lock, and `builder`, `register`, `emit` and `queue`
-//! add the operations.
+//! them. `inner` puts the table behind its lock, `registry` is its handle, and `builder`,
+//! `register`, `emit`, `emission` and `queue` add the operations.
 
 mod breaker;
 mod builder;
 mod counters;
+mod emission;
 mod emit;
 mod emit_stack;
 mod error;
 mod handle;
 mod handler;
 mod info;
+mod inner;
 mod list;
 mod listener;
 #[cfg(feature = "queue")]
@@ -27,10 +29,12 @@ mod registry;
 mod scope;
 mod subscription;
 mod table;
+#[cfg(test)]
+mod tests;
 
 pub use breaker::CircuitBreaker;
 pub use builder::RegistryBuilder;
-pub use emit::EmitSummary;
+pub use emission::EmitSummary;
 pub use error::{Limit, RecursionLimit, Rejected};
 pub use handler::HandlerResult;
 pub use info::ListenerInfo;

@@ -2,7 +2,7 @@
 
 use std::env;
 use std::process::{Command, Stdio};
-use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::sync::{Arc, Mutex};
 use std::thread;
@@ -381,43 +381,6 @@ fn sweeper_may_be_dropped_by_a_collection_that_it_sweeps() {
     sweeper.watch("owner", &collection, Duration::from_millis(100));
     *owner.lock().expect("no panic") = Some(sweeper);
     assert_eq!(receiver.recv_timeout(PATIENCE), Ok(()));
-}
-
-/// Returns the time per sweep if a sweeper watches this many collections.
-fn time_per_sweep(collections: u64) -> Duration {
-    let sweeps = Arc::new(AtomicU64::new(0));
-    let count = Arc::clone(&sweeps);
-    let collection = fn_sweep(move || {
-        count.fetch_add(1, Ordering::Relaxed);
-        swept(0, false)
-    });
-    let sweeper = Sweeper::new();
-    for _ in 0..collections {
-        sweeper.watch("one of many", &collection, Duration::from_millis(1));
-    }
-    let clock = Clock::precise();
-    let swept_at = |total: u64| {
-        assert!(wait_until(|| sweeps.load(Ordering::Relaxed) >= total));
-        clock.now()
-    };
-    let before = sweeps.load(Ordering::Relaxed);
-    let start = swept_at(before);
-    let end = swept_at(before + 2 * collections);
-    (end - start) / u32::try_from(2 * collections).expect("few")
-}
-
-#[test]
-fn time_per_sweep_does_not_grow_with_the_number_of_collections() {
-    // A linear search for the next deadline takes eight times as long. Other processes disturb the
-    // measurement, so one good attempt is enough.
-    let ratios: Vec<f64> = (0..5)
-        .map(|_| {
-            let (few, many) = (time_per_sweep(4_000), time_per_sweep(32_000));
-            many.as_secs_f64() / few.as_secs_f64()
-        })
-        .take_while(|ratio| *ratio > 3.5)
-        .collect();
-    assert!(ratios.len() < 5, "{ratios:?}");
 }
 
 #[test]

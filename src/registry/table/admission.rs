@@ -101,10 +101,12 @@ impl<T: Eq, E: 'static> Table<T, E> {
             return Ok(());
         };
         let before = removed.len();
-        match topic.filter(|_| limit == Limit::MaxPerTopic) {
-            Some(topic) => self.remove_dead_of_topic(topic, now, removed),
-            None => self.remove_dead(now, removed),
-        }
+        let checked = match topic.filter(|_| limit == Limit::MaxPerTopic) {
+            Some(topic) => self.next_of_topic(topic),
+            // None has expired: `register` has removed two expired listeners, if there were any.
+            None => self.next_owned(),
+        };
+        self.remove_dead(&checked, now, removed);
         if removed.len() > before {
             return Ok(());
         }
@@ -129,26 +131,17 @@ impl<T: Eq, E: 'static> Table<T, E> {
         }
     }
 
-    fn remove_dead(&mut self, now: Nanos, removed: &mut Vec<RemovedListener<T, E>>) {
-        self.remove_expired(now, CHECKED_PER_REJECTION, removed);
+    /// Returns the listeners to check for a dropped owner, and moves the cursor behind them.
+    fn next_owned(&mut self) -> Vec<u64> {
         let from = self.next_checked;
-        let next = self.remove_orphans(from, CHECKED_PER_REJECTION, now, removed);
-        if next.is_none() && from > 0 {
-            self.next_checked = 0;
-            let before = self.owned.range(..from).take(CHECKED_PER_REJECTION).count();
-            let next = self.remove_orphans(0, before, now, removed);
-            self.next_checked = next.unwrap_or(0);
-        } else {
-            self.next_checked = next.unwrap_or(0);
-        }
+        let owned = self.owned.range(from..).chain(self.owned.range(..from));
+        let checked: Vec<u64> = owned.copied().take(CHECKED_PER_REJECTION).collect();
+        self.next_checked = checked.last().map_or(0, |last| last + 1);
+        checked
     }
 
-    fn remove_dead_of_topic(
-        &mut self,
-        topic: TopicId,
-        now: Nanos,
-        removed: &mut Vec<RemovedListener<T, E>>,
-    ) {
+    /// Returns the listeners of a topic to check, and moves the topic's cursor behind them.
+    fn next_of_topic(&mut self, topic: TopicId) -> Vec<u64> {
         let topic = self.topic_mut(topic).expect("a listener has a topic");
         let list = &topic.list;
         let from = if topic.next_checked < list.len() {
@@ -156,18 +149,11 @@ impl<T: Eq, E: 'static> Table<T, E> {
         } else {
             0
         };
-        let indices = (from..list.len())
-            .chain(0..from)
-            .take(CHECKED_PER_REJECTION);
-        let checked: Vec<u64> = indices.map(|at| list.listeners[at].number()).collect();
-        topic.next_checked = from + checked.len();
-        let is_orphan = |number: &u64| self.records[number].handler.is_orphan();
-        let is_expired = |number: &u64| self.records[number].listener.is_expired(now);
-        let dead: Vec<u64> = checked
-            .into_iter()
-            .filter(|number| is_expired(number) || is_orphan(number))
-            .collect();
-        self.remove_batch(&dead, RemovalCause::OwnerDropped, now, removed);
+        let indices = (from..list.len()).chain(0..from);
+        let checked = indices.take(CHECKED_PER_REJECTION);
+        let checked: Vec<u64> = checked.map(|at| list.listeners[at].number()).collect();
+        topic.next_checked = (from + checked.len()) % list.len();
+        checked
     }
 
     fn refusal(&mut self, limit: Limit, topic: Option<TopicId>) -> Refusal {

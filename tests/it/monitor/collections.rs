@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use leakproof::monitor::{Figure, Kind, Resource, Severity, Thresholds, UseThresholds};
-use leakproof::{CircuitBreaker, Claim, Clock, DedupSet, ListenerRegistry, LruCache, Watch};
+use leakproof::{CircuitBreaker, Claim, DedupSet, ListenerRegistry, LruCache, Watch};
 
 use super::helpers::{Fake, MINUTE, World, count, finding, severity};
 
@@ -454,39 +454,6 @@ fn samples_are_bounded_and_report_takes_none() {
             entries
         );
     }
-}
-
-/// Returns the time of a sample per collection.
-fn time_per_collection(collections: u32) -> Duration {
-    let clock = Clock::precise();
-    let world = World::new();
-    let fakes: Vec<_> = (0..collections)
-        .map(|number| {
-            let fake = Fake::new(|usage| usage.len = 1);
-            world.monitor.watch(&number.to_string(), &fake);
-            fake
-        })
-        .collect();
-    world.time.advance(MINUTE);
-    let start = clock.now();
-    let report = world.monitor.sample();
-    let time = clock.now() - start;
-    assert_eq!(report.collections.len(), fakes.len());
-    time / collections
-}
-
-#[test]
-fn sample_time_per_collection_does_not_grow_with_their_number() {
-    // A linear search for each collection takes eight times as long. Other processes disturb the
-    // measurement, so one good attempt is enough.
-    let ratios: Vec<f64> = (0..5)
-        .map(|_| {
-            let (few, many) = (time_per_collection(1_000), time_per_collection(8_000));
-            many.as_secs_f64() / few.as_secs_f64()
-        })
-        .take_while(|ratio| *ratio > 3.5)
-        .collect();
-    assert!(ratios.len() < 5, "{ratios:?}");
 }
 
 #[test]
