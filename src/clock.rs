@@ -6,7 +6,7 @@
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 /// Nanoseconds since a clock's origin.
 pub(crate) type Nanos = u64;
@@ -47,6 +47,8 @@ enum Source {
 struct Custom {
     latest: AtomicU64,
     now: Box<dyn Fn() -> Duration + Send + Sync>,
+    /// `None` for the clock of the system.
+    wall: Option<Box<dyn Fn() -> Duration + Send + Sync>>,
 }
 
 impl Clock {
@@ -79,10 +81,30 @@ impl Clock {
     /// saturate at 584 years.
     #[must_use]
     pub fn custom(now: impl Fn() -> Duration + Send + Sync + 'static) -> Self {
+        Self::from_custom(Box::new(now), None)
+    }
+
+    /// Like [`custom`](Self::custom), with a wall clock that returns the time since 1970.
+    ///
+    /// Only persistence reads the wall clock, to learn for how long the process was down. All
+    /// other clocks use that of the system.
+    #[must_use]
+    pub fn custom_with_wall(
+        now: impl Fn() -> Duration + Send + Sync + 'static,
+        wall: impl Fn() -> Duration + Send + Sync + 'static,
+    ) -> Self {
+        Self::from_custom(Box::new(now), Some(Box::new(wall)))
+    }
+
+    fn from_custom(
+        now: Box<dyn Fn() -> Duration + Send + Sync>,
+        wall: Option<Box<dyn Fn() -> Duration + Send + Sync>>,
+    ) -> Self {
         Self {
             source: Source::Custom(Arc::new(Custom {
                 latest: AtomicU64::new(0),
-                now: Box::new(now),
+                now,
+                wall,
             })),
         }
     }
@@ -91,6 +113,20 @@ impl Clock {
     #[must_use]
     pub fn now(&self) -> Duration {
         Duration::from_nanos(self.nanos())
+    }
+
+    /// Returns the time since 1970 by the wall clock, which may jump. Zero if the wall clock is set
+    /// to a time before 1970.
+    #[must_use]
+    #[allow(clippy::disallowed_methods, reason = "this is the door")]
+    pub fn wall(&self) -> Duration {
+        if let Source::Custom(custom) = &self.source {
+            if let Some(wall) = &custom.wall {
+                return wall();
+            }
+        }
+        let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
+        since.unwrap_or_default()
     }
 
     #[inline]
@@ -178,31 +214,49 @@ impl fmt::Debug for Clock {
 /// assert!(seen.insert("id"));
 /// # Ok::<(), leakproof::BuildError>(())
 /// ```
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub struct ManualClock {
     time: Arc<AtomicU64>,
+    wall: Arc<AtomicU64>,
 }
 
+/// The time of a new manual clock's wall clock: 2023-11-14.
+const MANUAL_WALL: Nanos = 1_700_000_000 * 1_000_000_000;
+
 impl ManualClock {
-    /// Returns a clock at zero.
+    /// Returns a clock at zero. Its wall clock is in November 2023.
     #[must_use]
     pub fn new() -> Self {
-        Self::default()
+        Self {
+            time: Arc::default(),
+            wall: Arc::new(AtomicU64::new(MANUAL_WALL)),
+        }
     }
 
-    /// Advances the time, saturating at 584 years.
+    /// Advances the time and the wall clock, saturating at 584 years.
     pub fn advance(&self, by: Duration) {
         let by = nanos(by);
-        // `fetch_update` fails only if the closure returns `None`.
-        let _ = self
-            .time
-            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |time| {
+        for time in [&self.time, &self.wall] {
+            // `fetch_update` fails only if the closure returns `None`.
+            let _ = time.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |time| {
                 Some(time.saturating_add(by))
             });
+        }
+    }
+
+    /// Sets the wall clock to a time since 1970. The monotonic time stays as it is.
+    pub fn set_wall(&self, to: Duration) {
+        self.wall.store(nanos(to), Ordering::Relaxed);
+    }
+
+    /// Returns the time of the wall clock since 1970.
+    #[must_use]
+    pub fn wall(&self) -> Duration {
+        Duration::from_nanos(self.wall.load(Ordering::Relaxed))
     }
 
     /// Sets the time since the origin. If it is set back, clocks made from it stay at their latest
-    /// reading.
+    /// reading. The wall clock stays as it is.
     pub fn set(&self, to: Duration) {
         self.time.store(nanos(to), Ordering::Relaxed);
     }
@@ -210,8 +264,16 @@ impl ManualClock {
     /// Returns a [`Clock`] that reads this time.
     #[must_use]
     pub fn clock(&self) -> Clock {
-        let time = Arc::clone(&self.time);
-        Clock::custom(move || Duration::from_nanos(time.load(Ordering::Relaxed)))
+        let (time, wall) = (Arc::clone(&self.time), Arc::clone(&self.wall));
+        let read = |time: &AtomicU64| Duration::from_nanos(time.load(Ordering::Relaxed));
+        Clock::custom_with_wall(move || read(&time), move || read(&wall))
+    }
+}
+
+impl Default for ManualClock {
+    /// Returns [`ManualClock::new`].
+    fn default() -> Self {
+        Self::new()
     }
 }
 

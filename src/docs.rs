@@ -9,6 +9,7 @@ macro_rules! page {
         /// [guide]: crate::docs::guide
         /// [semantics]: crate::docs::semantics
         /// [limitations]: crate::docs::limitations
+        /// [persistence]: crate::docs::persistence
         /// [performance]: crate::docs::performance
         /// [internals]: crate::docs::internals
         ///
@@ -29,6 +30,10 @@ page! {
 page! {
     /// The limits of the promises, and the largest values.
     limitations, "../docs/limitations.md"
+}
+page! {
+    /// Contents that survive a restart, and the format of the files.
+    persistence, "../docs/persistence.md"
 }
 page! {
     /// Measurements, and how they were made.

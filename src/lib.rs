@@ -55,6 +55,7 @@
 //! * `queue`: listeners with a bounded queue, received from with or without async
 //!   ([`ListenerBuilder`]`::queue`).
 //! * `monitor`: `Monitor`.
+//! * `persist`: `persist`, contents that survive a restart.
 //! * `tracing`: [`events`].
 //! * `metrics`: gauges and counters of a `Monitor`, through the facade `metrics`.
 
@@ -81,6 +82,9 @@ mod lru;
 #[cfg_attr(docsrs, doc(cfg(feature = "monitor")))]
 pub mod monitor;
 mod panic;
+#[cfg(feature = "persist")]
+#[cfg_attr(docsrs, doc(cfg(feature = "persist")))]
+pub mod persist;
 mod registry;
 mod removal;
 mod sharded;

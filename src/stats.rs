@@ -80,6 +80,8 @@ pub struct DedupStats {
     pub leases_expired: u64,
     /// Claims that were answered with `Full`.
     pub claims_rejected: u64,
+    /// Ids that were restored after a restart.
+    pub restored: u64,
 }
 
 /// The statistics of an [`LruCache`](crate::LruCache).
@@ -314,7 +316,7 @@ impl DedupStats {
     /// Adds the statistics of another shard.
     pub(crate) fn merge(&mut self, shard: &Self) {
         add_fields!(self, shard, len max_entries high_water bytes in_flight inserted duplicates in_flight_hits expired
-            evicted evicted_by_bytes removed rejected released leases_expired claims_rejected);
+            evicted evicted_by_bytes removed rejected released leases_expired claims_rejected restored);
         self.oldest_entry_age = self.oldest_entry_age.max(shard.oldest_entry_age);
         self.max_bytes = add_bounds(self.max_bytes, shard.max_bytes);
         let windows = [self.shortest_window, shard.shortest_window];
@@ -357,6 +359,7 @@ impl DedupStats {
                 released: "Claims that were released without a commit",
                 leases_expired: "Claims whose lease expired",
                 claims_rejected: "Claims that were rejected because too many were in flight",
+                restored: "Ids that were restored after a restart",
             ],
             ..Usage::default()
         }
@@ -546,7 +549,7 @@ fn as_ms<S: serde::Serializer>(time: &Duration, serializer: S) -> Result<S::Ok, 
 
 #[cfg(feature = "serde")]
 #[allow(clippy::ref_option, reason = "the signature that serde calls")]
-fn optional_ms<S: serde::Serializer>(
+pub(crate) fn optional_ms<S: serde::Serializer>(
     time: &Option<Duration>,
     serializer: S,
 ) -> Result<S::Ok, S::Error> {

@@ -5,18 +5,20 @@
 
 use std::borrow::Borrow;
 use std::collections::VecDeque;
+use std::convert::Infallible;
 use std::time::Duration;
 
 use super::DedupMap;
 use super::core::Cursor;
+use crate::clock::Nanos;
 use crate::key::Key;
 
-/// Entries copied from a shard under one lock.
+/// Entries examined in a shard under one lock.
 const PIECE: usize = 64;
 
 /// The state of one shard: the entries that were copied and not yet visited, oldest first.
 struct Part<K: ?Sized + ToOwned, V> {
-    copied: VecDeque<(K::Owned, V, Duration)>,
+    copied: VecDeque<(K::Owned, V, Nanos)>,
     /// `None` when the shard is exhausted.
     cursor: Option<Cursor>,
 }
@@ -31,6 +33,20 @@ impl<K: ?Sized + Key + ToOwned, V: Clone, S> DedupMap<K, V, S> {
     /// `visit` is called without a lock.
     pub fn for_each(&self, mut visit: impl FnMut(&K, &V, Duration)) {
         let now = self.now();
+        let result: Result<(), Infallible> = self.try_for_each_since(now, |key, value, time| {
+            visit(key, value, Duration::from_nanos(now.saturating_sub(time)));
+            Ok(())
+        });
+        let Ok(()) = result;
+    }
+
+    /// Calls `visit` with every live id, its value and the time at which it was recorded, until it
+    /// returns an error.
+    pub(super) fn try_for_each_since<E>(
+        &self,
+        now: Nanos,
+        mut visit: impl FnMut(&K, &V, Nanos) -> Result<(), E>,
+    ) -> Result<(), E> {
         let mut parts: Vec<Part<K, V>> = self
             .each_shard(|core, _| Part {
                 copied: VecDeque::new(),
@@ -39,31 +55,31 @@ impl<K: ?Sized + Key + ToOwned, V: Clone, S> DedupMap<K, V, S> {
             .collect();
         loop {
             for (shard, part) in parts.iter_mut().enumerate() {
-                if !part.copied.is_empty() {
-                    continue;
-                }
-                let Some(cursor) = &mut part.cursor else {
-                    continue;
-                };
-                let copied = &mut part.copied;
-                self.with_shard(shard, |core, _| {
-                    while copied.len() < PIECE {
-                        let Some((key, value, age)) = core.next_entry(now, cursor) else {
-                            break;
-                        };
-                        copied.push_back((key.to_owned(), value.clone(), age));
+                // A piece may consist of expired entries only.
+                while part.copied.is_empty() {
+                    let Some(cursor) = &mut part.cursor else {
+                        break;
+                    };
+                    let copied = &mut part.copied;
+                    let more = self.with_shard(shard, |core, _| {
+                        core.visit_some(now, cursor, PIECE, |key, value, time| {
+                            copied.push_back((key.to_owned(), value.clone(), time));
+                        })
+                    });
+                    if !more {
+                        part.cursor = None;
                     }
-                });
-                if part.copied.is_empty() {
-                    part.cursor = None;
                 }
             }
-            let age = |part: &Part<K, V>| part.copied.front().map(|&(_, _, age)| age);
-            let oldest = parts.iter_mut().max_by_key(|part| age(part));
-            let Some((key, value, age)) = oldest.and_then(|part| part.copied.pop_front()) else {
-                return;
+            let time = |part: &Part<K, V>| part.copied.front().map(|&(_, _, time)| time);
+            let oldest = parts
+                .iter_mut()
+                .filter(|part| !part.copied.is_empty())
+                .min_by_key(|part| time(part));
+            let Some((key, value, time)) = oldest.and_then(|part| part.copied.pop_front()) else {
+                return Ok(());
             };
-            visit(key.borrow(), &value, age);
+            visit(key.borrow(), &value, time)?;
         }
     }
 }

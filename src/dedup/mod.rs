@@ -10,6 +10,8 @@ mod in_flight;
 mod iter;
 pub(crate) mod log;
 mod map;
+#[cfg(feature = "persist")]
+mod persist;
 mod set;
 pub(crate) mod unsync;
 

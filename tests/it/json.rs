@@ -65,6 +65,7 @@ fn stats_have_exactly_the_fields_of_their_collection() {
         "max_in_flight",
         "released",
         "claims_rejected",
+        "restored",
         "shortest_window_ms",
         "ttl_ms",
     ];

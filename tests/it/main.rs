@@ -13,6 +13,8 @@ mod memory;
 #[cfg(feature = "monitor")]
 mod monitor;
 mod panics;
+#[cfg(feature = "persist")]
+mod persist;
 mod registry;
 mod semantics;
 mod support;

@@ -65,6 +65,7 @@ impl<K: ?Sized + Key, V> Core<K, V> {
             return false;
         };
         self.recorded.push(now, token.hash, key, value);
+        self.newest = now;
         self.count_inserted();
         self.in_flight
             .remove(now, token, hasher, &mut self.drops.in_flight);

@@ -38,6 +38,32 @@ impl<K: ?Sized + Key, V> Core<K, V> {
         }
     }
 
+    /// Visits the next live entries of an iteration with their times. Examines at most `budget`
+    /// entries. Returns `false` at the end.
+    pub(crate) fn visit_some(
+        &self,
+        now: Nanos,
+        cursor: &mut Cursor,
+        budget: usize,
+        mut visit: impl FnMut(&K, &V, Nanos),
+    ) -> bool {
+        let now = self.latest.max(now);
+        for _ in 0..budget {
+            let Some(seq) = self.recorded.next(cursor.next) else {
+                return false;
+            };
+            let time = self.recorded.time(seq);
+            if cursor.is_new(seq, time) {
+                return false;
+            }
+            cursor.next = Some(seq.wrapping_add(1));
+            if self.recorded.is_live(now, seq) {
+                visit(self.recorded.key(seq), self.recorded.value(seq), time);
+            }
+        }
+        true
+    }
+
     /// Returns the next live entry of an iteration.
     pub(crate) fn next_entry(&self, now: Nanos, cursor: &mut Cursor) -> Option<(&K, &V, Duration)> {
         let now = self.latest.max(now);
@@ -52,5 +78,46 @@ impl<K: ?Sized + Key, V> Core<K, V> {
                 return Some((self.recorded.key(seq), self.recorded.value(seq), age));
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::super::in_flight::Permits;
+    use super::super::super::log::columns::KeyColumn;
+    use super::super::Limits;
+    use super::*;
+    use crate::hash::DefaultHashBuilder;
+
+    #[test]
+    fn iteration_examines_at_most_its_budget() {
+        let limits = Limits {
+            ttl: 10,
+            lease: 10,
+            max_entries: 1_000,
+            max_bytes: None,
+        };
+        let mut core = Core::<u32, u32>::new(limits, Permits::new(1));
+        let hasher = DefaultHashBuilder::default();
+        for key in 0..200 {
+            let hash = <u32 as Key>::Column::hash(&hasher, &key);
+            let now = if key < 150 { 1 } else { 5 };
+            core.record(now, hash, &key, &mut Some(key), &hasher);
+        }
+        // At 11, the first 150 have expired, and no write has removed them.
+        let mut cursor = core.cursor(11);
+        let mut pieces = Vec::new();
+        loop {
+            let mut visited = 0;
+            let more = core.visit_some(11, &mut cursor, 64, |_, _, time| {
+                assert_eq!(time, 5);
+                visited += 1;
+            });
+            pieces.push(visited);
+            if !more {
+                break;
+            }
+        }
+        assert_eq!(pieces, [0, 0, 42, 8]);
     }
 }

@@ -6,6 +6,8 @@
 
 mod claims;
 mod cursor;
+#[cfg(feature = "persist")]
+mod restore;
 
 use std::hash::BuildHasher;
 use std::mem::take;
@@ -37,6 +39,8 @@ pub(crate) struct Limits {
 pub(crate) struct Core<K: ?Sized + Key, V> {
     /// The latest time of any write. An earlier reading counts as this one.
     latest: Nanos,
+    /// The time of the entry that was recorded last. No later one may have an earlier time.
+    newest: Nanos,
     counts: Counts,
     recorded: Log<K, V>,
     in_flight: InFlight<K>,
@@ -44,7 +48,7 @@ pub(crate) struct Core<K: ?Sized + Key, V> {
     drops: Drops<K, V>,
 }
 
-#[derive(Default)]
+#[derive(Clone, Default)]
 #[repr(C)]
 struct Counts {
     inserted: u64,
@@ -61,6 +65,7 @@ struct Counts {
     released: u64,
     leases_expired: u64,
     claims_rejected: u64,
+    restored: u64,
 }
 
 /// Removed keys and values, to be dropped after the lock is released.
@@ -95,6 +100,7 @@ impl<K: ?Sized + Key, V> Core<K, V> {
     pub(crate) fn new(limits: Limits, permits: Arc<Permits>) -> Self {
         Self {
             latest: 0,
+            newest: 0,
             counts: Counts {
                 shortest_window: Nanos::MAX,
                 ..Counts::default()
@@ -219,6 +225,7 @@ impl<K: ?Sized + Key, V> Core<K, V> {
             released: counts.released,
             leases_expired: counts.leases_expired + (self.in_flight.len() - in_flight) as u64,
             claims_rejected: counts.claims_rejected,
+            restored: counts.restored,
         }
     }
 
@@ -309,6 +316,7 @@ impl<K: ?Sized + Key, V> Core<K, V> {
             return Outcome::Full;
         }
         self.recorded.push(now, hash, key, value);
+        self.newest = now;
         self.count_inserted();
         Outcome::Fresh(())
     }

@@ -22,6 +22,10 @@ use crate::key::{AsKey, Key};
 use crate::sharded::Sharded;
 use crate::stats::DedupStats;
 
+/// The longest age of an id that can be restored: 146 years. It keeps the readings of a clock that
+/// saturate far away.
+const LONGEST_AGE: Nanos = 1 << 62;
+
 /// Remembers ids for a time, up to a bound, with a value for each.
 ///
 /// It replaces a `HashSet` of message ids that is never pruned. [`DedupSet`](crate::DedupSet) is
@@ -105,6 +109,9 @@ struct Inner<K: ?Sized + Key, V, S> {
     clock: Clock,
     hasher: S,
     limits: Limits,
+    /// Added to every reading of the clock, so that an age up to the ttl can be restored although
+    /// the clock began later.
+    base: Nanos,
 }
 
 impl<K: ?Sized + Key, V, S> Clone for DedupMap<K, V, S> {
@@ -158,8 +165,13 @@ impl<K: ?Sized + Key, V, S> Inner<K, V, S> {
         result
     }
 
+    #[inline]
+    fn now(&self) -> Nanos {
+        self.clock.nanos().saturating_add(self.base)
+    }
+
     fn stats(&self) -> DedupStats {
-        let now = self.clock.nanos();
+        let now = self.now();
         let mut stats = self.with_shard(0, |core, _| core.stats(now));
         for shard in 1..self.shards.len() {
             stats.merge(&self.with_shard(shard, |core, _| core.stats(now)));
@@ -181,12 +193,18 @@ impl<K: ?Sized + Key, V, S> DedupMap<K, V, S> {
                 clock,
                 hasher,
                 limits,
+                base: limits.ttl.min(LONGEST_AGE),
             }),
         }
     }
 
     pub(crate) fn now(&self) -> Nanos {
-        self.inner.clock.nanos()
+        self.inner.now()
+    }
+
+    #[cfg(feature = "persist")]
+    pub(crate) fn clock(&self) -> &Clock {
+        &self.inner.clock
     }
 
     #[inline]
@@ -244,7 +262,11 @@ impl<K: ?Sized + Key, V, S: BuildHasher> DedupMap<K, V, S> {
 
     /// Calls `work` with the time, the key's hash, its shard and the hasher.
     #[inline]
-    fn with_key<R>(&self, key: &K, work: impl FnOnce(Nanos, u64, &mut Core<K, V>, &S) -> R) -> R {
+    pub(crate) fn with_key<R>(
+        &self,
+        key: &K,
+        work: impl FnOnce(Nanos, u64, &mut Core<K, V>, &S) -> R,
+    ) -> R {
         let hash = self.hash(key);
         // The clock is read before the lock, because a custom clock is user code.
         let now = self.now();

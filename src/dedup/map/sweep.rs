@@ -24,7 +24,7 @@ impl<K: ?Sized + Key, V, S: BuildHasher> DedupMap<K, V, S> {
 impl<K: ?Sized + Key, V, S: BuildHasher> Inner<K, V, S> {
     /// Frees up to `budget` entries of one shard under one lock.
     fn sweep_piece(&self, shard: usize, budget: usize) -> Swept {
-        let now = self.clock.nanos();
+        let now = self.now();
         self.with_shard(shard, |core, hasher| core.sweep(now, budget, hasher))
     }
 }

@@ -1,0 +1,179 @@
+//! Snapshots of a map: `save` and `restore`.
+
+use std::borrow::Borrow;
+use std::fs::File;
+use std::hash::BuildHasher;
+use std::io::{self, BufReader, Read, Write};
+use std::path::Path;
+
+use super::{DedupMap, DedupSet};
+use crate::clock::{Nanos, nanos};
+use crate::key::Key;
+use crate::persist::format::{Anchor, Kind, Record, put_insert};
+use crate::persist::snapshot::{self, SnapshotWriter};
+use crate::persist::{Codec, PersistError, RestoreReport, SaveReport, file};
+
+impl<K, V, S> DedupMap<K, V, S>
+where
+    K: ?Sized + Key + Codec,
+    V: Codec<Owned = V> + Clone,
+    S: BuildHasher,
+{
+    /// Saves the live ids with their values and ages to a file, while the map is in use.
+    ///
+    /// The file is replaced as a whole or not at all, also if the process or the machine crashes:
+    /// a temporary file in the same directory is written, synchronised and renamed. Ids that are
+    /// in flight, and ids that are recorded after the call began, are not saved.
+    ///
+    /// Locks a shard for 64 entries at a time, and holds up to 64 copied entries per shard. An id
+    /// that was recorded in the clock step in which the call began may be missed if many ids are
+    /// removed during the call.
+    ///
+    /// # Errors
+    ///
+    /// Returns [`PersistError`] if the file cannot be written or a key or value cannot be encoded.
+    /// The previous file stays as it was.
+    pub fn save(&self, path: impl AsRef<Path>) -> Result<SaveReport, PersistError> {
+        file::replace(path.as_ref(), |writer| self.save_to(writer))
+    }
+
+    /// Saves a snapshot to any writer: see [`save`](Self::save). Writes pieces of about 64 KiB.
+    ///
+    /// # Errors
+    ///
+    /// Returns [`PersistError`] if the writer fails or a key or value cannot be encoded.
+    pub fn save_to(&self, writer: impl Write) -> Result<SaveReport, PersistError> {
+        let anchor = self.anchor();
+        let mut snapshot = SnapshotWriter::new(writer, Kind::DedupSnapshot, anchor)?;
+        self.try_for_each_since(anchor.clock, |key, value, time| {
+            snapshot
+                .add(|out| put_insert(out, time, |out| key.encode(out), |out| value.encode(out)))
+        })?;
+        snapshot.finish()
+    }
+
+    /// Restores a snapshot from a file. The map must not contain any ids.
+    ///
+    /// Each id expires when it would have expired without the restart: its age is kept, and the
+    /// downtime by the wall clock is added. A wall clock that went back makes no id younger. If the
+    /// map's bound is reached, the newest ids are kept. Bounds, hasher and number of shards may
+    /// differ from those of the saved map. Ids that are recorded during the call by other threads
+    /// make restored ids count as younger.
+    ///
+    /// # Errors
+    ///
+    /// Returns [`PersistError::NotFound`] if the file does not exist, and
+    /// [`PersistError::Damaged`] if it is damaged. The ids before the damage are restored then.
+    /// Returns [`PersistError::NotEmpty`] if the map contains ids.
+    pub fn restore(&self, path: impl AsRef<Path>) -> Result<RestoreReport, PersistError> {
+        let path = path.as_ref();
+        let file = File::open(path).map_err(|error| match error.kind() {
+            io::ErrorKind::NotFound => PersistError::NotFound {
+                path: path.to_owned(),
+            },
+            _ => PersistError::io(path, error),
+        })?;
+        self.restore_from(BufReader::new(file))
+            .map_err(|error| error.at(path))
+    }
+
+    /// Restores a snapshot from any reader: see [`restore`](Self::restore). Reads small pieces, so
+    /// pass a buffered reader.
+    ///
+    /// # Errors
+    ///
+    /// Returns [`PersistError`] as [`restore`](Self::restore) does.
+    pub fn restore_from(&self, reader: impl Read) -> Result<RestoreReport, PersistError> {
+        let now = self.anchor();
+        let empty = self
+            .each_shard(|core, hasher| core.prepare_restore(now.clock, hasher))
+            .fold(true, |all, empty| all & empty);
+        if !empty {
+            return Err(PersistError::NotEmpty);
+        }
+        let mut report = RestoreReport::default();
+        snapshot::read(reader, Kind::DedupSnapshot, |anchor, record| {
+            let Record::Insert { time, key, value } = record else {
+                return Err("an unexpected record".to_owned());
+            };
+            let elapsed = report.set_downtime(anchor.elapsed(&now));
+            let age = anchor.clock.saturating_sub(time).saturating_add(elapsed);
+            self.restore_entry(now.clock, age, key, value, &mut report)
+        })?;
+        Ok(report)
+    }
+
+    /// Returns the present time by the map's clock, with its base, and by the wall clock.
+    fn anchor(&self) -> Anchor {
+        Anchor {
+            clock: self.now(),
+            wall: nanos(self.clock().wall()),
+        }
+    }
+
+    /// Records an id of this age, unless it has expired.
+    fn restore_entry(
+        &self,
+        now: Nanos,
+        age: Nanos,
+        key: &[u8],
+        value: &[u8],
+        report: &mut RestoreReport,
+    ) -> Result<(), String> {
+        let wrong = |what: &str, error: io::Error| format!("a {what} cannot be decoded: {error}");
+        let key = K::decode(key).map_err(|error| wrong("key", error))?;
+        let value = V::decode(value).map_err(|error| wrong("value", error))?;
+        let ttl = nanos(self.ttl());
+        if age >= ttl && ttl < Nanos::MAX {
+            report.expired += 1;
+            return Ok(());
+        }
+        let (key, mut value) = (key.borrow(), Some(value));
+        let restored = self.with_key(key, |_, hash, core, hasher| {
+            let time = now.saturating_sub(age);
+            core.restore(now, (time, hash), key, &mut value, hasher)
+        });
+        let added = u64::from(!restored.replaced);
+        report.restored = (report.restored + added).saturating_sub(restored.over_bound);
+        report.over_bound += restored.over_bound;
+        Ok(())
+    }
+}
+
+impl<K: ?Sized + Key + Codec, S: BuildHasher> DedupSet<K, S> {
+    /// Saves the live ids with their ages to a file: see [`DedupMap::save`].
+    ///
+    /// # Errors
+    ///
+    /// Returns [`PersistError`] if the file cannot be written or a key cannot be encoded.
+    pub fn save(&self, path: impl AsRef<Path>) -> Result<SaveReport, PersistError> {
+        self.0.save(path)
+    }
+
+    /// Saves a snapshot to any writer: see [`DedupMap::save_to`].
+    ///
+    /// # Errors
+    ///
+    /// Returns [`PersistError`] if the writer fails or a key cannot be encoded.
+    pub fn save_to(&self, writer: impl Write) -> Result<SaveReport, PersistError> {
+        self.0.save_to(writer)
+    }
+
+    /// Restores a snapshot from a file: see [`DedupMap::restore`].
+    ///
+    /// # Errors
+    ///
+    /// Returns [`PersistError`] as [`DedupMap::restore`] does.
+    pub fn restore(&self, path: impl AsRef<Path>) -> Result<RestoreReport, PersistError> {
+        self.0.restore(path)
+    }
+
+    /// Restores a snapshot from any reader: see [`DedupMap::restore_from`].
+    ///
+    /// # Errors
+    ///
+    /// Returns [`PersistError`] as [`DedupMap::restore`] does.
+    pub fn restore_from(&self, reader: impl Read) -> Result<RestoreReport, PersistError> {
+        self.0.restore_from(reader)
+    }
+}

@@ -1,0 +1,239 @@
+//! `Codec`: the bytes of keys and values in a file.
+
+use std::io;
+use std::sync::Arc;
+
+/// A type that can be stored in a file: `()`, integers, strings, byte vectors, and every type for
+/// which you implement the two methods.
+///
+/// Implement it for a value type of your own, or wrap a type that serde supports into `Serde`.
+/// The bytes of a key must be equal for equal keys. Files do not contain the type: changing it
+/// makes old files unreadable unless `decode` understands both forms.
+///
+/// ```
+/// use leakproof::persist::Codec;
+/// use std::io;
+///
+/// #[derive(Clone, Debug, PartialEq)]
+/// enum Reply {
+///     Text(String),
+///     Silence,
+/// }
+///
+/// impl Codec for Reply {
+///     fn encode(&self, out: &mut Vec<u8>) -> io::Result<()> {
+///         if let Self::Text(text) = self {
+///             out.push(1);
+///             text.encode(out)?;
+///         }
+///         Ok(())
+///     }
+///
+///     fn decode(bytes: &[u8]) -> io::Result<Self> {
+///         match bytes {
+///             [] => Ok(Self::Silence),
+///             [1, text @ ..] => Ok(Self::Text(str::decode(text)?)),
+///             _ => Err(io::ErrorKind::InvalidData.into()),
+///         }
+///     }
+/// }
+/// ```
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` cannot be stored in a file",
+    note = "implement `leakproof::persist::Codec`, or wrap the value into `leakproof::persist::Serde`"
+)]
+pub trait Codec: ToOwned {
+    /// Appends the bytes of the value to `out`, without a length. Leaves what `out` contains.
+    ///
+    /// # Errors
+    ///
+    /// Returns an error if the value has no such form.
+    fn encode(&self, out: &mut Vec<u8>) -> io::Result<()>;
+
+    /// Returns the value that [`encode`](Self::encode) wrote as exactly these bytes.
+    ///
+    /// # Errors
+    ///
+    /// Returns an error if `encode` does not write these bytes.
+    fn decode(bytes: &[u8]) -> io::Result<Self::Owned>;
+}
+
+fn invalid(error: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidData, error)
+}
+
+fn utf8(bytes: &[u8]) -> io::Result<&str> {
+    std::str::from_utf8(bytes).map_err(invalid)
+}
+
+/// Implements `Codec` for types that are a sequence of bytes.
+macro_rules! impl_bytes {
+    ($($Type:ty, $as_bytes:expr, $from_bytes:expr;)+) => {$(
+        impl Codec for $Type {
+            fn encode(&self, out: &mut Vec<u8>) -> io::Result<()> {
+                let as_bytes: fn(&Self) -> &[u8] = $as_bytes;
+                out.extend_from_slice(as_bytes(self));
+                Ok(())
+            }
+
+            fn decode(bytes: &[u8]) -> io::Result<Self::Owned> {
+                let from_bytes: fn(&[u8]) -> io::Result<Self::Owned> = $from_bytes;
+                from_bytes(bytes)
+            }
+        }
+    )+};
+}
+impl_bytes! {
+    str, |text| text.as_bytes(), |bytes| utf8(bytes).map(str::to_owned);
+    String, |text| text.as_bytes(), |bytes| utf8(bytes).map(str::to_owned);
+    Box<str>, |text| text.as_bytes(), |bytes| utf8(bytes).map(Into::into);
+    Arc<str>, |text| text.as_bytes(), |bytes| utf8(bytes).map(Into::into);
+    [u8], |bytes| bytes, |bytes| Ok(bytes.to_vec());
+    Vec<u8>, |bytes| bytes, |bytes| Ok(bytes.to_vec());
+    Box<[u8]>, |bytes| bytes, |bytes| Ok(bytes.into());
+    Arc<[u8]>, |bytes| bytes, |bytes| Ok(bytes.into());
+}
+
+impl Codec for () {
+    fn encode(&self, _: &mut Vec<u8>) -> io::Result<()> {
+        Ok(())
+    }
+
+    fn decode(bytes: &[u8]) -> io::Result<()> {
+        match bytes {
+            [] => Ok(()),
+            _ => Err(invalid("expected no bytes")),
+        }
+    }
+}
+
+impl Codec for bool {
+    fn encode(&self, out: &mut Vec<u8>) -> io::Result<()> {
+        out.push(u8::from(*self));
+        Ok(())
+    }
+
+    fn decode(bytes: &[u8]) -> io::Result<bool> {
+        match bytes {
+            [0] => Ok(false),
+            [1] => Ok(true),
+            _ => Err(invalid("expected one byte, 0 or 1")),
+        }
+    }
+}
+
+/// Integers are stored in little-endian order, `usize` and `isize` with 64 bits.
+macro_rules! impl_integer {
+    ($($Integer:ty as $Stored:ty),+) => {$(
+        impl Codec for $Integer {
+            fn encode(&self, out: &mut Vec<u8>) -> io::Result<()> {
+                out.extend_from_slice(&(*self as $Stored).to_le_bytes());
+                Ok(())
+            }
+
+            fn decode(bytes: &[u8]) -> io::Result<$Integer> {
+                let bytes = bytes.try_into().map_err(invalid)?;
+                <$Integer>::try_from(<$Stored>::from_le_bytes(bytes)).map_err(invalid)
+            }
+        }
+    )+};
+}
+impl_integer!(
+    u8 as u8,
+    u16 as u16,
+    u32 as u32,
+    u64 as u64,
+    u128 as u128,
+    usize as u64,
+    i8 as i8,
+    i16 as i16,
+    i32 as i32,
+    i64 as i64,
+    i128 as i128,
+    isize as i64
+);
+
+/// Stores any type that serde supports, in the format [postcard](https://docs.rs/postcard).
+///
+/// Postcard contains no field names: adding, removing or reordering fields changes the format.
+///
+/// ```
+/// use leakproof::DedupMap;
+/// use leakproof::persist::Serde;
+/// use serde::{Deserialize, Serialize};
+/// use std::time::Duration;
+///
+/// #[derive(Clone, Serialize, Deserialize)]
+/// struct Reply {
+///     text: String,
+///     attempts: u32,
+/// }
+///
+/// let seen = DedupMap::<str, Serde<Reply>>::new(1_000, Duration::from_secs(3600));
+/// seen.record("id", Serde(Reply { text: "hello".into(), attempts: 1 }));
+/// let mut file = Vec::new();
+/// seen.save_to(&mut file)?;
+///
+/// let restarted = DedupMap::<str, Serde<Reply>>::new(1_000, Duration::from_secs(3600));
+/// restarted.restore_from(&file[..])?;
+/// assert_eq!(restarted.get("id").unwrap().text, "hello");
+/// # Ok::<(), leakproof::persist::PersistError>(())
+/// ```
+#[cfg(feature = "serde")]
+#[cfg_attr(docsrs, doc(cfg(feature = "serde")))]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Serde<T>(pub T);
+
+#[cfg(feature = "serde")]
+impl<T: Clone + serde::Serialize + serde::de::DeserializeOwned> Codec for Serde<T> {
+    fn encode(&self, out: &mut Vec<u8>) -> io::Result<()> {
+        postcard::serialize_with_flavor(&self.0, Appended(out)).map_err(invalid)
+    }
+
+    fn decode(bytes: &[u8]) -> io::Result<Self> {
+        match postcard::take_from_bytes(bytes) {
+            Ok((value, [])) => Ok(Self(value)),
+            Ok(_) => Err(invalid("bytes after the value")),
+            Err(error) => Err(invalid(error)),
+        }
+    }
+}
+
+/// Writes a value at the end of a vector.
+#[cfg(feature = "serde")]
+struct Appended<'a>(&'a mut Vec<u8>);
+
+#[cfg(feature = "serde")]
+impl postcard::ser_flavors::Flavor for Appended<'_> {
+    type Output = ();
+
+    fn try_push(&mut self, byte: u8) -> postcard::Result<()> {
+        self.0.push(byte);
+        Ok(())
+    }
+
+    fn try_extend(&mut self, bytes: &[u8]) -> postcard::Result<()> {
+        self.0.extend_from_slice(bytes);
+        Ok(())
+    }
+
+    fn finalize(self) -> postcard::Result<()> {
+        Ok(())
+    }
+}
+
+#[cfg(feature = "serde")]
+impl<T> std::ops::Deref for Serde<T> {
+    type Target = T;
+
+    fn deref(&self) -> &T {
+        &self.0
+    }
+}
+
+#[cfg(feature = "serde")]
+impl<T> From<T> for Serde<T> {
+    fn from(value: T) -> Self {
+        Self(value)
+    }
+}

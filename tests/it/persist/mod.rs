@@ -1,0 +1,4 @@
+//! Snapshots and journals.
+
+mod codec;
+mod snapshot;
