@@ -32,6 +32,11 @@ pub enum BuildError {
         /// The largest allowed value.
         max: usize,
     },
+    /// An option that is a part of something is negative, above 1, or not a number.
+    NoFraction {
+        /// The builder method that sets the option.
+        limit: &'static str,
+    },
     /// `max_weight` is set without a `weigher`.
     NoWeigher,
     /// There are more shards than the bounds can be divided into.
@@ -63,6 +68,7 @@ impl fmt::Display for BuildError {
             Self::TooLarge { limit, value, max } => {
                 write!(f, "`{limit}` must not exceed {max} (got {value})")
             }
+            Self::NoFraction { limit } => write!(f, "`{limit}` must be between 0 and 1"),
             Self::NoWeigher => f.write_str("`max_weight` requires a `weigher`"),
             Self::TooManyShards { shards, max } => {
                 write!(

@@ -10,17 +10,18 @@ use std::hash::{BuildHasher, Hash};
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::attributes::{EntryRules, ExpireAfter, TtlRule, Weigh};
 use super::cache::LruCache;
 use super::core::Limits;
 use super::removal::{OnRemoval, RemovalNotifier};
 use super::unsync;
-use super::weigher::Weigher;
 use crate::clock::{Clock, Nanos, nanos};
 use crate::config::LruConfig;
 use crate::hash::DefaultHashBuilder;
 use crate::limits::{self, BuildError};
 use crate::removal::RemovalCause;
 use crate::sweeper;
+use crate::sync::atomic::AtomicU64;
 
 /// The most entries of one shard: slots have 32 bits.
 pub(super) const MAX_ENTRIES_PER_SHARD: usize = 1 << 31;
@@ -36,7 +37,9 @@ const MIN_SHARD_WEIGHT: usize = 1 << 24;
 struct Options<K, V> {
     max_entries: Option<usize>,
     max_weight: Option<u64>,
-    weigher: Weigher<K, V>,
+    weigher: Option<Box<Weigh<K, V>>>,
+    expire_after: Option<Box<ExpireAfter<K, V>>>,
+    ttl_jitter: f64,
     ttl: Option<Duration>,
     idle_timeout: Option<Duration>,
     on_removal: Option<Arc<OnRemoval<K, V>>>,
@@ -44,10 +47,37 @@ struct Options<K, V> {
 }
 
 impl<K, V> Options<K, V> {
+    /// Validates the options that determine the attributes of entries.
+    fn rules(&mut self) -> Result<EntryRules<K, V>, BuildError> {
+        if !(0.0..=1.0).contains(&self.ttl_jitter) {
+            return Err(BuildError::NoFraction {
+                limit: "ttl_jitter",
+            });
+        }
+        let expire_after = self.expire_after.take();
+        if self.ttl_jitter > 0.0 && self.ttl.is_none() && expire_after.is_none() {
+            return Err(BuildError::Missing {
+                limit: "ttl or expire_after",
+            });
+        }
+        let has_rule = self.ttl_jitter > 0.0 || expire_after.is_some();
+        Ok(EntryRules {
+            weigher: self.weigher.take(),
+            ttl: has_rule.then(|| {
+                Box::new(TtlRule {
+                    expire_after,
+                    jitter: self.ttl_jitter,
+                    jittered: AtomicU64::new(0),
+                    ttl: self.ttl.map_or(Nanos::MAX, nanos),
+                })
+            }),
+        })
+    }
+
     /// Validates the limits of a cache with this number of shards.
     fn limits(&self, shards: usize) -> Result<Limits, BuildError> {
         let most = shards.saturating_mul(MAX_ENTRIES_PER_SHARD);
-        let max_weight = limits::weight(self.max_weight, self.weigher.is_given())?;
+        let max_weight = limits::weight(self.max_weight, self.weigher.is_some())?;
         if self.max_entries.is_none() && max_weight.is_none() {
             return Err(BuildError::Missing {
                 limit: "max_entries or max_weight",
@@ -132,7 +162,9 @@ impl<K, V, T: Default> Default for LruBuilder<K, V, DefaultHashBuilder, T> {
             options: Options {
                 max_entries: None,
                 max_weight: None,
-                weigher: Weigher::none(),
+                weigher: None,
+                expire_after: None,
+                ttl_jitter: 0.0,
                 ttl: None,
                 idle_timeout: None,
                 on_removal: None,
@@ -170,13 +202,64 @@ impl<K, V, S, T> LruBuilder<K, V, S, T> {
     /// It is called once per write, while no lock is held. A weight of 0 counts as 1. Required if
     /// `max_weight` is set. A panic in it reaches the caller of the write.
     pub fn weigher(mut self, weigh: impl Fn(&K, &V) -> u32 + Send + Sync + 'static) -> Self {
-        self.options.weigher = Weigher::new(weigh);
+        self.options.weigher = Some(Box::new(weigh));
         self
     }
 
     /// Sets how long an entry lives after it was last written, above zero. Defaults to no limit.
     pub fn ttl(mut self, ttl: Duration) -> Self {
         self.options.ttl = Some(ttl);
+        self
+    }
+
+    /// Sets a function that returns the ttl of an entry, for example from the `max-age` of a
+    /// response. `None` means that of the cache.
+    ///
+    /// It is called once per write, while no lock is held.
+    /// [`insert_with_ttl`](LruCache::insert_with_ttl), which says more about such entries, does not
+    /// call it.
+    ///
+    /// ```
+    /// use leakproof::{LruCache, ManualClock};
+    /// use std::time::Duration;
+    ///
+    /// #[derive(Clone)]
+    /// struct Response {
+    ///     body: String,
+    ///     max_age: Option<Duration>,
+    /// }
+    ///
+    /// let time = ManualClock::new();
+    /// let responses = LruCache::<String, Response>::builder()
+    ///     .max_entries(10_000)
+    ///     .ttl(Duration::from_secs(60))
+    ///     .expire_after(|_url, response| response.max_age)
+    ///     .clock(&time)
+    ///     .build()?;
+    ///
+    /// let fetch = || Response { body: "hello".to_string(), max_age: Some(Duration::from_secs(5)) };
+    /// responses.get_or_insert_with("/", fetch);
+    /// time.advance(Duration::from_secs(5));
+    /// assert!(responses.get("/").is_none());
+    /// # Ok::<(), leakproof::BuildError>(())
+    /// ```
+    pub fn expire_after(
+        mut self,
+        ttl: impl Fn(&K, &V) -> Option<Duration> + Send + Sync + 'static,
+    ) -> Self {
+        self.options.expire_after = Some(Box::new(ttl));
+        self
+    }
+
+    /// Shortens the ttl of every entry by a random part of up to this fraction of it, so that
+    /// entries that were written together do not expire together. Defaults to 0.
+    ///
+    /// With `ttl_jitter(0.1)` an entry lives for 90% to 100% of its ttl. This applies to the
+    /// [`ttl`](Self::ttl) of the cache and to what [`expire_after`](Self::expire_after) returns.
+    /// Every entry then has a ttl of its own, with the costs that
+    /// [`insert_with_ttl`](LruCache::insert_with_ttl) explains.
+    pub fn ttl_jitter(mut self, fraction: f64) -> Self {
+        self.options.ttl_jitter = fraction;
         self
     }
 
@@ -311,18 +394,19 @@ impl<K, V, S> LruBuilder<K, V, S> {
         S: BuildHasher + Clone + Send + Sync + 'static,
     {
         let Self {
-            options,
+            mut options,
             hasher,
             own,
         } = self;
         let shards = own.shard_count(&options)?;
         let limits = options.limits(shards)?;
+        let rules = options.rules()?;
         let cache = LruCache::with_shards(
             limits,
             shards,
             options.clock,
             hasher,
-            options.weigher,
+            rules,
             RemovalNotifier::new(options.on_removal),
         );
         sweeper::watch_globally("lru", &cache, own.sweep_every)?;
@@ -345,13 +429,17 @@ impl<K, V, S> LruBuilder<K, V, S, ()> {
     /// Returns [`BuildError`] if a bound is missing, zero or too large.
     pub fn build(self) -> Result<unsync::LruCache<K, V, S>, BuildError> {
         let Self {
-            options, hasher, ..
+            mut options,
+            hasher,
+            ..
         } = self;
+        let limits = options.limits(1)?;
+        let rules = options.rules()?;
         Ok(unsync::LruCache::with_limits(
-            options.limits(1)?,
+            limits,
             options.clock,
             hasher,
-            options.weigher,
+            rules,
             RemovalNotifier::new(options.on_removal),
         ))
     }

@@ -2,17 +2,19 @@
 //!
 //! | module | concept |
 //! | --- | --- |
-//! | `slab`, `list`, `index` | data structures |
+//! | `slab`, `list`, `deadlines`, `index` | data structures |
 //! | `core` | entries, bounds and expiry of one cache or shard |
-//! | `weigher` | the weight of an entry |
+//! | `attributes` | the weight and the ttl of an entry |
 //! | `removal` | removed entries, and the callback that is notified of them |
 //! | `unsync`, `cache` | the two public types |
 //! | `single_flight` | computing a missing value once |
 //! | `scan` | walks over a shared cache |
 
+mod attributes;
 mod builder;
 mod cache;
 mod core;
+mod deadlines;
 mod error;
 mod index;
 mod list;
@@ -21,7 +23,6 @@ mod scan;
 mod single_flight;
 mod slab;
 pub(crate) mod unsync;
-mod weigher;
 
 pub use builder::LruBuilder;
 pub use cache::LruCache;

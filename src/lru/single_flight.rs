@@ -341,7 +341,7 @@ struct ComputationGuard<'a, K: Hash + Eq, V: Clone, S: BuildHasher> {
 impl<K: Hash + Eq, V: Clone, S: BuildHasher> ComputationGuard<'_, K, V, S> {
     fn store(self, key: K, value: V) {
         let Self { cache, computation } = &self;
-        let weight = cache.weigh(&key, &value);
+        let attributes = cache.rules().attributes(&key, &value);
         let for_waiting = value.clone();
         let hash = computation.hash;
         let now = cache.now();
@@ -349,7 +349,7 @@ impl<K: Hash + Eq, V: Clone, S: BuildHasher> ComputationGuard<'_, K, V, S> {
         let (stored, _key) = cache.with_shard(cache.shard_of(hash), |shard| {
             let in_flight = shard.in_flight.end(computation);
             let stored = match in_flight {
-                Some(_) => Ok((shard.core).insert(now, hash, key, value, weight, &mut removed)),
+                Some(_) => Ok((shard.core).insert(now, hash, key, value, attributes, &mut removed)),
                 // Superseded. The value is dropped after the lock is released.
                 None => Err((key, value)),
             };

@@ -17,6 +17,11 @@ pub enum Op {
         key: u16,
         weight: u8,
     },
+    InsertWithTtl {
+        key: u16,
+        weight: u8,
+        ttl: u16,
+    },
     Get(u16),
     Peek(u16),
     Compute(u16),
@@ -39,6 +44,15 @@ pub struct Limits {
     pub max_weight: u64,
     pub ttl: u64,
     pub idle_timeout: u64,
+    /// Every fourth key gets a ttl from its weight.
+    pub expire_after: bool,
+}
+
+impl Limits {
+    /// Returns what the cache's `expire_after` returns.
+    fn derived_ttl(&self, key: u16, weight: u8) -> Option<u64> {
+        (self.expire_after && key & 3 == 0).then(|| u64::from(weight) * 10)
+    }
 }
 
 struct Entry {
@@ -46,6 +60,8 @@ struct Entry {
     value: u32,
     weight: u64,
     written: u64,
+    /// Its own ttl.
+    ttl: Option<u64>,
     used: u64,
     /// Orders entries that were written at the same time.
     step: u32,
@@ -73,8 +89,10 @@ impl Reference {
     fn expire(&mut self) {
         let (now, limits) = (self.now, self.limits);
         let cause = |entry: &Entry| {
-            let (by_ttl, by_idle_timeout) =
-                (entry.written + limits.ttl, entry.used + limits.idle_timeout);
+            let (by_ttl, by_idle_timeout) = (
+                entry.written + entry.ttl.unwrap_or(limits.ttl),
+                entry.used + limits.idle_timeout,
+            );
             let cause = if by_ttl <= by_idle_timeout {
                 RemovalCause::Expired
             } else {
@@ -122,10 +140,16 @@ impl Reference {
     }
 
     /// Returns the former value, or `None` if the entry is refused.
-    fn insert(&mut self, key: u16, value: u32, weight: u64) -> Option<u32> {
+    fn insert(&mut self, key: u16, value: u32, weight: u8, ttl: Option<u64>) -> Option<u32> {
+        let ttl = ttl.or(self.limits.derived_ttl(key, weight));
+        let weight = u64::from(weight).max(1);
         let former = self
             .find(key)
             .map(|at| self.remove_at(at, RemovalCause::Replaced));
+        if ttl == Some(0) {
+            self.removals.push((key, value, RemovalCause::Expired));
+            return former;
+        }
         if weight > self.limits.max_weight {
             self.removals.push((key, value, RemovalCause::Rejected));
             return None;
@@ -136,14 +160,19 @@ impl Reference {
             value,
             weight,
             written: self.now,
+            ttl,
             used: self.now,
             step: value,
         });
         former
     }
 
+    /// Entries with their own ttl come after others that were written at the same time.
     fn oldest(&self) -> Option<usize> {
-        (0..self.entries.len()).min_by_key(|&at| (self.entries[at].written, self.entries[at].step))
+        (0..self.entries.len()).min_by_key(|&at| {
+            let entry = &self.entries[at];
+            (entry.written, entry.ttl.is_some(), entry.step)
+        })
     }
 }
 
@@ -158,6 +187,9 @@ pub fn run(limits: Limits, ops: &[Op]) {
         .weigher(|_, value| u32::from(value.1))
         .ttl(Duration::from_nanos(limits.ttl))
         .idle_timeout(Duration::from_nanos(limits.idle_timeout))
+        .expire_after(move |&key, &(_, weight)| {
+            limits.derived_ttl(key, weight).map(Duration::from_nanos)
+        })
         .on_removal(move |key, value, cause| {
             log.lock()
                 .expect("not poisoned")
@@ -179,11 +211,15 @@ pub fn run(limits: Limits, ops: &[Op]) {
         model.expire();
         match *op {
             Op::Insert { key, weight } => {
-                let expected = model.insert(key, value, u64::from(weight).max(1));
-                assert_eq!(
-                    cache.insert(key, (value, weight)).map(|former| former.0),
-                    expected
-                );
+                let expected = model.insert(key, value, weight, None);
+                let former = cache.insert(key, (value, weight));
+                assert_eq!(former.map(|former| former.0), expected);
+            }
+            Op::InsertWithTtl { key, weight, ttl } => {
+                let expected = model.insert(key, value, weight, Some(u64::from(ttl)));
+                let ttl = Duration::from_nanos(u64::from(ttl));
+                let former = cache.insert_with_ttl(key, (value, weight), ttl);
+                assert_eq!(former.map(|former| former.0), expected);
             }
             Op::Get(key) => assert_eq!(cache.get(&key).map(|value| value.0), model.get(key)),
             Op::Peek(key) => {
@@ -193,7 +229,7 @@ pub fn run(limits: Limits, ops: &[Op]) {
             }
             Op::Compute(key) => {
                 let expected = model.get(key).unwrap_or_else(|| {
-                    model.insert(key, value, 3);
+                    model.insert(key, value, 3, None);
                     value
                 });
                 assert_eq!(cache.get_or_insert_with(&key, || (value, 3)).0, expected);

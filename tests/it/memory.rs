@@ -59,6 +59,27 @@ fn memory_of_a_cache_follows_its_length() {
 }
 
 #[test]
+fn own_ttls_take_24_bytes_per_entry_while_they_exist() {
+    let entries = 100_000;
+    let mut cache = unsync::LruCache::<u64, u64>::new(entries as usize, HOUR);
+    (0..2 * entries).for_each(|key| _ = cache.insert(key, key));
+    let keys = || entries..2 * entries;
+    let (with, ()) = allocated_by(|| {
+        keys().for_each(|key| _ = cache.insert_with_ttl(key, key, HOUR * (1 + key as u32 % 9)));
+    });
+    let per_entry = with / entries as f64;
+    assert!((16.0..24.0).contains(&per_entry), "{per_entry} bytes");
+    let (after, ()) = allocated_by(|| keys().for_each(|key| _ = cache.insert(key, key)));
+    assert_eq!(with + after, 0.0, "all of it is freed");
+    let (few, ()) = allocated_by(|| {
+        for at in [0, entries / 2, entries - 1] {
+            cache.insert_with_ttl(entries + at, 0, HOUR);
+        }
+    });
+    assert!(few < 8_000.0, "{few} bytes for three entries of {entries}");
+}
+
+#[test]
 fn cache_returns_memory_after_clear_resize_and_expiry() {
     let entries = 200_000;
     let time = ManualClock::new();

@@ -125,7 +125,7 @@ impl<K, V, S> LruCache<K, V, S> {
     /// Returns [`InvalidLimit`], and changes nothing, if the bound is less than the number of
     /// shards, or the cache has no weigher.
     pub fn set_max_weight(&self, max_weight: u64) -> Result<(), InvalidLimit> {
-        if !self.inner.weigher.is_given() {
+        if self.inner.rules.weigher.is_none() {
             return Err(InvalidLimit::NoWeigher);
         }
         let shards = self.shard_count();

@@ -2,9 +2,12 @@
 
 use std::borrow::Borrow;
 use std::hash::{BuildHasher, Hash};
+use std::time::Duration;
 
 use super::{LruCache, Shard};
+use crate::clock::{Nanos, nanos};
 use crate::hash::hash;
+use crate::lru::attributes::Attributes;
 use crate::lru::core::Order;
 use crate::lru::error::TooHeavy;
 use crate::lru::removal::RemovedEntries;
@@ -91,12 +94,8 @@ impl<K: Hash + Eq, V, S: BuildHasher> LruCache<K, V, S> {
     /// replace is removed. [`insert_checked`](Self::insert_checked) returns it instead.
     #[inline]
     pub fn insert(&self, key: K, value: V) -> Option<V> {
-        self.insert_checked(key, value).unwrap_or_else(|refused| {
-            self.inner
-                .notifier
-                .notify(&refused.key, &refused.value, RemovalCause::Rejected);
-            None
-        })
+        self.insert_checked(key, value)
+            .unwrap_or_else(|refused| self.reject(refused))
     }
 
     /// Does what [`insert`](Self::insert) does, and returns an entry that is too heavy as an error.
@@ -107,14 +106,78 @@ impl<K: Hash + Eq, V, S: BuildHasher> LruCache<K, V, S> {
     /// nevertheless, because it is out of date.
     #[inline]
     pub fn insert_checked(&self, key: K, value: V) -> Result<Option<V>, TooHeavy<K, V>> {
-        let weight = self.weigh(&key, &value);
+        if let Some(ttl) = self.inner.rules.ttl(&key, &value) {
+            return self.store_with_ttl(key, value, ttl);
+        }
+        let attributes = Attributes {
+            weight: self.inner.rules.weight(&key, &value),
+            ttl: None,
+        };
+        self.store(key, value, attributes)
+    }
+
+    /// Stores a value that expires after a `ttl` of its own, and returns the live value that it
+    /// replaces.
+    ///
+    /// The ttl may be shorter or longer than that of the cache, which does not apply to this entry.
+    /// It is exact: jitter does not apply either. With a ttl of zero, the entry expires at once and
+    /// evicts nothing. An idle timeout applies nevertheless. The next write of the key sets a new
+    /// ttl.
+    ///
+    /// Takes up to `O(log n)` steps for `n` entries with an own ttl, as does the removal of such an
+    /// entry. It takes about 20 bytes more than others. Too heavy an entry is handled as by
+    /// [`insert`](Self::insert).
+    ///
+    /// ```
+    /// use leakproof::{LruCache, ManualClock};
+    /// use std::time::Duration;
+    ///
+    /// let time = ManualClock::new();
+    /// let minute = Duration::from_secs(60);
+    /// let tokens = LruCache::<&str, &str>::builder().max_entries(100).ttl(minute).clock(&time).build()?;
+    /// tokens.insert_with_ttl("short", "a", minute / 2);
+    /// tokens.insert("usual", "b");
+    /// tokens.insert_with_ttl("long", "c", 2 * minute);
+    ///
+    /// time.advance(minute / 2);
+    /// assert_eq!(["short", "usual", "long"].map(|key| tokens.get(key)), [None, Some("b"), Some("c")]);
+    /// time.advance(minute / 2);
+    /// assert_eq!(["usual", "long"].map(|key| tokens.get(key)), [None, Some("c")]);
+    /// # Ok::<(), leakproof::BuildError>(())
+    /// ```
+    pub fn insert_with_ttl(&self, key: K, value: V, ttl: Duration) -> Option<V> {
+        let stored = self.store_with_ttl(key, value, nanos(ttl));
+        stored.unwrap_or_else(|refused| self.reject(refused))
+    }
+
+    /// Notifies of an entry that was refused, whose caller does not receive it.
+    fn reject(&self, refused: TooHeavy<K, V>) -> Option<V> {
+        let TooHeavy { key, value, .. } = &refused;
+        self.inner
+            .notifier
+            .notify(key, value, RemovalCause::Rejected);
+        None
+    }
+
+    /// Not inlined: an insert without own ttl would execute 7% more instructions.
+    #[inline(never)]
+    fn store_with_ttl(&self, key: K, value: V, ttl: Nanos) -> Result<Option<V>, TooHeavy<K, V>> {
+        let attributes = Attributes {
+            weight: self.inner.rules.weight(&key, &value),
+            ttl: Some(ttl),
+        };
+        self.store(key, value, attributes)
+    }
+
+    #[inline(always)]
+    fn store(&self, key: K, value: V, attributes: Attributes) -> Result<Option<V>, TooHeavy<K, V>> {
         let hash = self.hash(&key);
         let now = self.now();
         let mut removed = RemovedEntries::new(&self.inner.notifier);
         let (replaced, _superseded) = self.with_shard(self.shard_of(hash), |shard| {
             let superseded = shard.in_flight.supersede(hash, &key);
             let Shard { core, .. } = shard;
-            let replaced = core.insert(now, hash, key, value, weight, &mut removed);
+            let replaced = core.insert(now, hash, key, value, attributes, &mut removed);
             (replaced, superseded)
         });
         let replaced = removed.finish(replaced?, RemovalCause::Replaced);

@@ -1,8 +1,9 @@
 //! Iterators over the entries of a core, and walks that visit a bounded number of entries per call.
 
-use std::iter::Flatten;
+use std::iter::{Enumerate, Flatten};
 use std::{fmt, slice, vec};
 
+use super::own_ttl::OwnTtls;
 use super::{Core, Limits, Node, RECENCY};
 use crate::clock::Nanos;
 use crate::lru::list::Walk;
@@ -22,17 +23,19 @@ impl<K, V> Core<K, V> {
 
     pub(in crate::lru) fn iter_mut(&mut self, now: Nanos) -> IterMut<'_, K, V> {
         IterMut {
-            nodes: self.nodes.iter_mut(),
+            nodes: self.nodes.iter_mut().enumerate(),
             now: self.latest.max(now),
             limits: self.limits,
+            own_ttls: self.own_ttls.as_deref(),
         }
     }
 
     pub(in crate::lru) fn into_live(self, now: Nanos) -> IntoIter<K, V> {
         IntoIter {
-            nodes: self.nodes.into_iter(),
+            nodes: self.nodes.into_iter().enumerate(),
             now: self.latest.max(now),
             limits: self.limits,
+            own_ttls: self.own_ttls,
         }
     }
 
@@ -94,7 +97,10 @@ impl<K, V> Iter<'_, K, V> {
     /// Returns the slot of the next live entry.
     fn next_slot(&mut self) -> Option<Slot> {
         let limits = &self.core.limits;
-        let shortest = limits.ttl.min(limits.idle_timeout);
+        let longest = match self.core.own_ttls {
+            None => limits.ttl.min(limits.idle_timeout),
+            Some(_) => limits.idle_timeout,
+        };
         loop {
             let slot = self.slots.next()?;
             if self.core.expiry_cause(self.now, slot).is_none() {
@@ -102,7 +108,7 @@ impl<K, V> Iter<'_, K, V> {
             }
             // No entry was written after its last access, so this one and all that follow are
             // expired.
-            if self.now - self.core.nodes[slot].accessed.time >= shortest {
+            if self.now - self.core.nodes[slot].accessed.time >= longest {
                 return None;
             }
         }
@@ -161,19 +167,26 @@ impl<'a, K, V> Iterator for Values<'a, K, V> {
     }
 }
 
+/// The elements of the chunks of a slab, with their slots.
+type Slots<C> = Enumerate<Flatten<C>>;
+
 /// The live entries of a cache with mutable values, in no particular order.
 pub struct IterMut<'a, K, V> {
-    nodes: Flatten<slice::IterMut<'a, Vec<Node<K, V>>>>,
+    nodes: Slots<slice::IterMut<'a, Vec<Node<K, V>>>>,
     now: Nanos,
     limits: Limits,
+    own_ttls: Option<&'a OwnTtls>,
 }
 
 impl<'a, K, V> Iterator for IterMut<'a, K, V> {
     type Item = (&'a K, &'a mut V);
 
     fn next(&mut self) -> Option<Self::Item> {
-        let Self { nodes, now, limits } = self;
-        let node = nodes.find(|node| limits.expiry_cause(*now, node).is_none())?;
+        let (now, limits, own_ttls) = (self.now, self.limits, self.own_ttls);
+        let (_, node) = self.nodes.find(|(slot, node)| {
+            let cause = limits.expiry_cause(now, *slot as Slot, node, own_ttls);
+            cause.is_none()
+        })?;
         Some((&node.entry.key, &mut node.entry.value))
     }
 }
@@ -181,17 +194,21 @@ impl<'a, K, V> Iterator for IterMut<'a, K, V> {
 /// The live entries of a cache that was consumed, in no particular order. The removal callback is
 /// not called.
 pub struct IntoIter<K, V> {
-    nodes: Flatten<vec::IntoIter<Vec<Node<K, V>>>>,
+    nodes: Slots<vec::IntoIter<Vec<Node<K, V>>>>,
     now: Nanos,
     limits: Limits,
+    own_ttls: Option<Box<OwnTtls>>,
 }
 
 impl<K, V> Iterator for IntoIter<K, V> {
     type Item = (K, V);
 
     fn next(&mut self) -> Option<(K, V)> {
-        let Self { nodes, now, limits } = self;
-        let node = nodes.find(|node| limits.expiry_cause(*now, node).is_none())?;
+        let (now, limits, own_ttls) = (self.now, self.limits, self.own_ttls.as_deref());
+        let (_, node) = self.nodes.find(|(slot, node)| {
+            let cause = limits.expiry_cause(now, *slot as Slot, node, own_ttls);
+            cause.is_none()
+        })?;
         Some((node.entry.key, node.entry.value))
     }
 }
@@ -252,6 +269,7 @@ mod tests {
     use std::num::NonZeroU32;
 
     use super::*;
+    use crate::lru::attributes::Attributes;
     use crate::lru::removal::RemovalNotifier;
 
     #[test]
@@ -263,9 +281,13 @@ mod tests {
             idle_timeout: Nanos::MAX,
         });
         let notifier = RemovalNotifier::new(None);
+        let attributes = Attributes {
+            weight: NonZeroU32::MIN,
+            ttl: None,
+        };
         for key in 0..1_000_u64 {
             let mut removed = RemovedEntries::new(&notifier);
-            let inserted = core.insert(0, key << 32, key, (), NonZeroU32::MIN, &mut removed);
+            let inserted = core.insert(0, key << 32, key, (), attributes, &mut removed);
             assert!(matches!(inserted, Ok(None)));
         }
         assert_eq!(core.iter(99).count(), 1_000);

@@ -35,6 +35,14 @@ impl<K, V> Core<K, V> {
                 expired.weight += weight(slot);
             }
         }
+        if let Some(own) = &self.own_ttls {
+            own.deadlines.for_each_reached(now, |slot| {
+                if self.expiry_cause(now, slot) == Some(RemovalCause::Expired) {
+                    expired.by_ttl += 1;
+                    expired.weight += weight(slot);
+                }
+            });
+        }
         for slot in self.recency.oldest_first(&self.nodes) {
             if now - self.nodes[slot].accessed.time < self.limits.idle_timeout {
                 break;
@@ -59,16 +67,23 @@ impl<K, V> Core<K, V> {
     pub(in crate::lru) fn stats(&self, now: Nanos) -> CacheStats {
         let now = self.latest.max(now);
         let expired = self.expired(now);
-        let oldest = self
-            .writes
-            .oldest_first(&self.nodes)
-            .find(|&slot| self.expiry_cause(now, slot).is_none());
+        let oldest = [
+            Some(&self.writes),
+            self.own_ttls.as_ref().map(|own| &own.writes),
+        ]
+        .into_iter()
+        .flatten()
+        .filter_map(|writes| {
+            let mut oldest_first = writes.oldest_first(&self.nodes);
+            oldest_first.find(|&slot| self.expiry_cause(now, slot).is_none())
+        })
+        .map(|slot| self.nodes[slot].written.time)
+        .min();
         CacheStats {
             len: self.nodes.len() - expired.by_ttl - expired.by_idle_timeout,
             max_entries: self.limits.reachable_entries(),
             high_water: self.counts.high_water,
-            oldest_entry_age: oldest
-                .map(|at| Duration::from_nanos(now - self.nodes[at].written.time)),
+            oldest_entry_age: oldest.map(|time| Duration::from_nanos(now - time)),
             ttl: self.limits.ttl(),
             idle_timeout: self.limits.idle_timeout(),
             weight: self.weight - expired.weight,
@@ -92,26 +107,22 @@ impl<K, V> Core<K, V> {
     pub(in crate::lru) fn validate(&self) {
         let len = self.nodes.len();
         self.index.validate(len, |slot| self.nodes[slot].entry.hash);
-        self.recency.validate(&self.nodes);
-        self.writes.validate(&self.nodes);
+        let by_recency = self.recency.validate(&self.nodes);
+        assert_eq!(by_recency, len, "every entry is in the recency list");
+        self.validate_writes();
         let slots = || 0..len as Slot;
         let weights = slots().map(|slot| u64::from(self.nodes[slot].entry.weight.get()));
         assert_eq!(weights.sum::<u64>(), self.weight, "the weight");
         for slot in slots() {
-            let by_ttl = self.nodes[slot]
-                .written
-                .time
-                .saturating_add(self.limits.ttl);
-            let by_idle_timeout = self.nodes[slot]
-                .accessed
-                .time
-                .saturating_add(self.limits.idle_timeout);
+            let node = &self.nodes[slot];
+            let ttl_end = self.limits.ttl_end(slot, node, self.own_ttls.as_deref());
+            let idle_end = node.accessed.time.saturating_add(self.limits.idle_timeout);
             assert!(
-                by_ttl.min(by_idle_timeout) >= self.next_expiry,
+                ttl_end.min(idle_end) >= self.next_expiry,
                 "no entry expires before `next_expiry`"
             );
             assert!(
-                self.nodes[slot].written.time <= self.nodes[slot].accessed.time,
+                node.written.time <= node.accessed.time,
                 "a write is an access"
             );
         }

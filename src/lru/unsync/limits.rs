@@ -88,7 +88,7 @@ impl<K, V, S> LruCache<K, V, S> {
     /// Returns [`InvalidLimit`], and changes nothing, if the bound is zero or the cache has no
     /// weigher.
     pub fn set_max_weight(&mut self, max_weight: u64) -> Result<(), InvalidLimit> {
-        if !self.weigher.is_given() {
+        if self.rules.weigher.is_none() {
             return Err(InvalidLimit::NoWeigher);
         }
         InvalidLimit::check("max_weight", max_weight, 1, u64::MAX)?;

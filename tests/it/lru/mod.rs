@@ -3,6 +3,7 @@
 mod bounds;
 mod drops;
 mod model;
+mod own_ttl;
 mod promises;
 mod scans;
 mod threads;

@@ -7,6 +7,8 @@ use proptest::prelude::*;
 fn op(keys: u16) -> impl Strategy<Value = Op> {
     prop_oneof![
         10 => (0..keys, 0..20_u8).prop_map(|(key, weight)| Op::Insert { key, weight }),
+        5 => (0..keys, 0..20_u8, 0..300_u16)
+            .prop_map(|(key, weight, ttl)| Op::InsertWithTtl { key, weight, ttl }),
         6 => (0..keys).prop_map(Op::Get),
         2 => (0..keys).prop_map(Op::Peek),
         2 => (0..keys).prop_map(Op::Compute),
@@ -24,14 +26,22 @@ fn op(keys: u16) -> impl Strategy<Value = Op> {
 }
 
 fn limits() -> impl Strategy<Value = Limits> {
-    (1..400_usize, 1..4000_u64, 1..4000_u64, 1..2000_u64).prop_map(
-        |(max_entries, max_weight, ttl, idle_timeout)| Limits {
-            max_entries,
-            max_weight,
-            ttl,
-            idle_timeout,
-        },
+    (
+        1..400_usize,
+        1..4000_u64,
+        1..4000_u64,
+        1..2000_u64,
+        any::<bool>(),
     )
+        .prop_map(
+            |(max_entries, max_weight, ttl, idle_timeout, expire_after)| Limits {
+                max_entries,
+                max_weight,
+                ttl,
+                idle_timeout,
+                expire_after,
+            },
+        )
 }
 
 proptest! {
