@@ -4,12 +4,19 @@
 //! after 584 years.
 
 use std::fmt;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant, SystemTime};
+
+// Not the one of `crate::sync`: models of a collection do not explore its clock.
+use parking_lot::Mutex;
 
 /// Nanoseconds since a clock's origin.
 pub(crate) type Nanos = u64;
+
+/// A function that is called when a clock reaches a time. Its collection holds it, and clocks and
+/// threads hold it weakly.
+pub(crate) type Alarm = dyn Fn() + Send + Sync;
 
 /// Converts a duration, saturating at [`u64::MAX`]. A limit of that value means "never".
 pub(crate) fn nanos(duration: Duration) -> Nanos {
@@ -49,6 +56,8 @@ struct Custom {
     now: Box<dyn Fn() -> Duration + Send + Sync>,
     /// `None` for the clock of the system.
     wall: Option<Box<dyn Fn() -> Duration + Send + Sync>>,
+    /// Set if the clock is a [`ManualClock`].
+    manual: Option<Arc<ManualTime>>,
 }
 
 impl Clock {
@@ -81,7 +90,7 @@ impl Clock {
     /// saturate at 584 years.
     #[must_use]
     pub fn custom(now: impl Fn() -> Duration + Send + Sync + 'static) -> Self {
-        Self::from_custom(Box::new(now), None)
+        Self::from_custom(Box::new(now), None, None)
     }
 
     /// Like [`custom`](Self::custom), with a wall clock that returns the time since 1970.
@@ -93,20 +102,35 @@ impl Clock {
         now: impl Fn() -> Duration + Send + Sync + 'static,
         wall: impl Fn() -> Duration + Send + Sync + 'static,
     ) -> Self {
-        Self::from_custom(Box::new(now), Some(Box::new(wall)))
+        Self::from_custom(Box::new(now), Some(Box::new(wall)), None)
     }
 
     fn from_custom(
         now: Box<dyn Fn() -> Duration + Send + Sync>,
         wall: Option<Box<dyn Fn() -> Duration + Send + Sync>>,
+        manual: Option<Arc<ManualTime>>,
     ) -> Self {
         Self {
             source: Source::Custom(Arc::new(Custom {
                 latest: AtomicU64::new(0),
                 now,
                 wall,
+                manual,
             })),
         }
+    }
+
+    /// Calls `alarm` when the time of a [`ManualClock`] is set to `at` or later. Returns `false` if
+    /// this is another clock.
+    pub(crate) fn set_manual_alarm(&self, at: Nanos, alarm: &Weak<Alarm>) -> bool {
+        let Source::Custom(custom) = &self.source else {
+            return false;
+        };
+        let Some(manual) = &custom.manual else {
+            return false;
+        };
+        manual.add_alarm(at, alarm);
+        true
     }
 
     /// Returns the time since the clock's origin: its creation, or the origin of a custom source.
@@ -196,6 +220,8 @@ impl fmt::Debug for Clock {
 /// A clock that only moves when it is set, for tests and for replays of logs. Clones share the
 /// time.
 ///
+/// If a lease ends because of `advance` or `set`, that call wakes the callers that wait for it.
+///
 /// ```
 /// use leakproof::{DedupSet, ManualClock};
 /// use std::time::Duration;
@@ -216,8 +242,51 @@ impl fmt::Debug for Clock {
 /// ```
 #[derive(Clone, Debug)]
 pub struct ManualClock {
-    time: Arc<AtomicU64>,
-    wall: Arc<AtomicU64>,
+    shared: Arc<ManualTime>,
+}
+
+struct ManualTime {
+    time: AtomicU64,
+    wall: AtomicU64,
+    alarms: Mutex<Vec<(Nanos, Weak<Alarm>)>>,
+}
+
+impl ManualTime {
+    fn now(&self) -> Nanos {
+        self.time.load(Ordering::Relaxed)
+    }
+
+    fn add_alarm(&self, at: Nanos, alarm: &Weak<Alarm>) {
+        let mut alarms = self.alarms.lock();
+        alarms.retain(|(_, alarm)| alarm.strong_count() > 0);
+        alarms.push((at, Weak::clone(alarm)));
+        drop(alarms);
+        // A thread that set the time before the alarm was added did not find it. The lock orders
+        // its store before this load.
+        self.ring();
+    }
+
+    /// Calls and removes the alarms that are due.
+    fn ring(&self) {
+        let now = self.now();
+        let mut alarms = self.alarms.lock();
+        let (due, later): (Vec<_>, _) = alarms.drain(..).partition(|&(at, _)| at <= now);
+        *alarms = later;
+        drop(alarms);
+        for (_, alarm) in due {
+            if let Some(alarm) = alarm.upgrade() {
+                alarm();
+            }
+        }
+    }
+}
+
+impl fmt::Debug for ManualTime {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ManualTime")
+            .field("now", &Duration::from_nanos(self.now()))
+            .finish_non_exhaustive()
+    }
 }
 
 /// The time of a new manual clock's wall clock: 2023-11-14.
@@ -228,45 +297,53 @@ impl ManualClock {
     #[must_use]
     pub fn new() -> Self {
         Self {
-            time: Arc::default(),
-            wall: Arc::new(AtomicU64::new(MANUAL_WALL)),
+            shared: Arc::new(ManualTime {
+                time: AtomicU64::new(0),
+                wall: AtomicU64::new(MANUAL_WALL),
+                alarms: Mutex::default(),
+            }),
         }
     }
 
     /// Advances the time and the wall clock, saturating at 584 years.
     pub fn advance(&self, by: Duration) {
         let by = nanos(by);
-        for time in [&self.time, &self.wall] {
+        for time in [&self.shared.time, &self.shared.wall] {
             // `fetch_update` fails only if the closure returns `None`.
             let _ = time.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |time| {
                 Some(time.saturating_add(by))
             });
         }
+        self.shared.ring();
     }
 
     /// Sets the wall clock to a time since 1970. The monotonic time stays as it is.
     pub fn set_wall(&self, to: Duration) {
-        self.wall.store(nanos(to), Ordering::Relaxed);
+        self.shared.wall.store(nanos(to), Ordering::Relaxed);
     }
 
     /// Returns the time of the wall clock since 1970.
     #[must_use]
     pub fn wall(&self) -> Duration {
-        Duration::from_nanos(self.wall.load(Ordering::Relaxed))
+        Duration::from_nanos(self.shared.wall.load(Ordering::Relaxed))
     }
 
     /// Sets the time since the origin. If it is set back, clocks made from it stay at their latest
     /// reading. The wall clock stays as it is.
     pub fn set(&self, to: Duration) {
-        self.time.store(nanos(to), Ordering::Relaxed);
+        self.shared.time.store(nanos(to), Ordering::Relaxed);
+        self.shared.ring();
     }
 
     /// Returns a [`Clock`] that reads this time.
     #[must_use]
     pub fn clock(&self) -> Clock {
-        let (time, wall) = (Arc::clone(&self.time), Arc::clone(&self.wall));
-        let read = |time: &AtomicU64| Duration::from_nanos(time.load(Ordering::Relaxed));
-        Clock::custom_with_wall(move || read(&time), move || read(&wall))
+        let (time, wall) = (self.clone(), self.clone());
+        Clock::from_custom(
+            Box::new(move || Duration::from_nanos(time.shared.now())),
+            Some(Box::new(move || wall.wall())),
+            Some(Arc::clone(&self.shared)),
+        )
     }
 }
 

@@ -93,6 +93,7 @@ mod steps;
 mod sweep;
 mod sweeper;
 mod sync;
+mod wait;
 
 pub use clock::{Clock, ManualClock};
 pub use compound_key::{CompoundKey, EmptyPart};

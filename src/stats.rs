@@ -82,6 +82,14 @@ pub struct DedupStats {
     pub claims_rejected: u64,
     /// Ids that were restored after a restart.
     pub restored: u64,
+    /// The number of callers that wait for claims.
+    pub waiting: usize,
+    /// The bound on `waiting`. Zero for a single-threaded map, which has no waiting callers.
+    pub max_waiting: usize,
+    /// Calls that waited for a claim.
+    pub waits: u64,
+    /// Calls that did not wait because `max_waiting` callers did.
+    pub waits_rejected: u64,
 }
 
 /// The statistics of an [`LruCache`](crate::LruCache).
@@ -333,6 +341,7 @@ impl DedupStats {
             ),
             ("max_bytes", self.evicted_by_bytes + self.rejected > 0),
             ("max_in_flight", self.claims_rejected > 0),
+            ("max_waiting", self.waits_rejected > 0),
         ];
         Usage {
             kind: CollectionKind::Dedup,
@@ -360,6 +369,8 @@ impl DedupStats {
                 leases_expired: "Claims whose lease expired",
                 claims_rejected: "Claims that were rejected because too many were in flight",
                 restored: "Ids that were restored after a restart",
+                waits: "Calls that waited for a claim",
+                waits_rejected: "Calls that did not wait because too many did",
             ],
             ..Usage::default()
         }

@@ -14,6 +14,10 @@ pub trait Sweep: Send + Sync + 'static {
 
     /// Returns the present usage.
     fn usage(&self) -> Usage;
+
+    /// Ends the leases of a dedup map that have expired, for callers that wait for them.
+    #[doc(hidden)]
+    fn end_leases(&self) {}
 }
 
 /// The result of [`Sweep::sweep_some`].

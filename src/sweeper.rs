@@ -12,7 +12,7 @@ use std::sync::{Arc, OnceLock, Weak};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
-use crate::clock::Clock;
+use crate::clock::{Alarm, Clock};
 use crate::events::{self, Reported};
 use crate::limits::{self, BuildError};
 use crate::panic::catch_user_panic;
@@ -101,6 +101,10 @@ struct State {
     deadlines: BinaryHeap<Reverse<Deadline>>,
     /// The number of deadlines at which `add` next searches for dead tasks.
     purge_at: usize,
+    /// Calls that are due once, by time and turn.
+    alarms: BTreeMap<(Duration, u64), Weak<Alarm>>,
+    /// The number of alarms at which `add_alarm` next searches for dead ones.
+    purge_alarms_at: usize,
     /// The number of the next task and of the next turn.
     next_number: u64,
     next_turn: u64,
@@ -141,6 +145,12 @@ enum WeakWork {
 enum Work {
     Sweep(Arc<dyn Sweep>),
     Periodic(Arc<dyn Periodic>),
+}
+
+/// Work that is due.
+enum Due {
+    Task(TaskId, Work),
+    Alarm(Arc<Alarm>),
 }
 
 impl Sweeper {
@@ -269,6 +279,26 @@ impl State {
         is_next
     }
 
+    /// Adds an alarm, and returns `true` if it is the next one.
+    fn add_alarm(&mut self, due: Duration, alarm: Weak<Alarm>) -> bool {
+        if self.alarms.len() >= self.purge_alarms_at {
+            self.alarms.retain(|_, alarm| alarm.strong_count() > 0);
+            self.purge_alarms_at = (2 * self.alarms.len()).max(MIN_PURGE);
+        }
+        let next = self.alarms.first_key_value();
+        let is_next = next.is_none_or(|(&(next, _), _)| due < next);
+        self.alarms.insert((due, self.next_turn), alarm);
+        self.next_turn += 1;
+        is_next
+    }
+
+    /// Returns the time at which the thread has something to do.
+    fn next_time(&self) -> Option<Duration> {
+        let task = self.deadlines.peek().map(|Reverse((due, ..))| *due);
+        let alarm = self.alarms.first_key_value().map(|(&(due, _), _)| due);
+        task.into_iter().chain(alarm).min()
+    }
+
     fn push(&mut self, due: Duration, id: TaskId) {
         let turn = Counted(self.next_turn);
         self.deadlines.push(Reverse((due, turn, id)));
@@ -291,7 +321,14 @@ impl State {
 
 impl Shared {
     fn run(&self) {
-        while let Some((id, work)) = self.next_due() {
+        while let Some(due) = self.next_due() {
+            let (id, work) = match due {
+                Due::Task(id, work) => (id, work),
+                Due::Alarm(alarm) => {
+                    self.catch(&("alarm".into(), 0), || alarm());
+                    continue;
+                }
+            };
             let swept = self.catch(&id, || work.run_piece());
             // A sweep that panicked is over until its next deadline.
             self.finish_piece(&id, &work, swept.unwrap_or_default());
@@ -315,25 +352,31 @@ impl Shared {
         result
     }
 
-    /// Sleeps until a task is due and returns it, or `None` if the sweeper is stopped.
-    fn next_due(&self) -> Option<(TaskId, Work)> {
+    /// Sleeps until work is due and returns it, or `None` if the sweeper is stopped.
+    fn next_due(&self) -> Option<Due> {
         let mut state = self.state.lock();
         loop {
             if state.stopped {
                 return None;
             }
             let now = self.clock.now();
-            match state.deadlines.peek() {
+            match state.next_time() {
                 None => {
                     self.changed.wait(&mut state);
                     continue;
                 }
-                Some(Reverse((due, ..))) if *due > now => {
-                    let time_left = *due - now;
-                    self.changed.wait_for(&mut state, time_left);
+                Some(due) if due > now => {
+                    self.changed.wait_for(&mut state, due - now);
                     continue;
                 }
                 Some(_) => {}
+            }
+            // Alarms come first: each is one short call, and callers wait for it.
+            if let Some(entry) = state.alarms.first_entry().filter(|it| it.key().0 <= now) {
+                if let Some(alarm) = entry.remove().upgrade() {
+                    return Some(Due::Alarm(alarm));
+                }
+                continue;
             }
             let Some(Reverse((.., id))) = state.deadlines.pop() else {
                 continue;
@@ -344,7 +387,7 @@ impl Shared {
             let next = now.saturating_add(task.every);
             task.sweep.get_or_insert(SweepInProgress { freed: 0, next });
             match task.work.upgrade() {
-                Some(work) => return Some((id, work)),
+                Some(work) => return Some(Due::Task(id, work)),
                 None => {
                     state.tasks.remove(&id);
                 }
@@ -455,6 +498,22 @@ fn global() -> Result<&'static Sweeper, BuildError> {
     })?;
     // If two threads get here at once, one of the two sweepers is dropped, which stops its thread.
     Ok(SWEEPER.get_or_init(|| started))
+}
+
+/// Calls `alarm` on the process-wide sweeper once, after a delay.
+///
+/// # Errors
+///
+/// Returns an error if the operating system cannot start the thread.
+pub(crate) fn ring_after(delay: Duration, alarm: &Weak<Alarm>) -> Result<(), BuildError> {
+    let shared = &global()?.shared;
+    // A millisecond, so that a clock that does not move cannot keep the thread busy.
+    let delay = delay.max(Duration::from_millis(1));
+    let due = shared.clock.now().saturating_add(delay);
+    if shared.state.lock().add_alarm(due, Weak::clone(alarm)) {
+        shared.changed.notify_one();
+    }
+    Ok(())
 }
 
 /// Sweeps a collection on the process-wide sweeper if its builder's `sweep_every` is set.
@@ -581,7 +640,9 @@ mod tests {
         let shared = all_due(&collection, 4_000);
         let steps = steps::during(|| {
             for _ in 0..4_000 {
-                let (id, work) = shared.next_due().expect("not stopped");
+                let Some(Due::Task(id, work)) = shared.next_due() else {
+                    panic!("a task is due");
+                };
                 shared.finish_piece(&id, &work, Swept::default());
             }
         });
@@ -595,7 +656,9 @@ mod tests {
         let shared = all_due(&collection, 100);
         for round in 0..3 {
             for number in 0..100 {
-                let (id, work) = shared.next_due().expect("not stopped");
+                let Some(Due::Task(id, work)) = shared.next_due() else {
+                    panic!("a task is due");
+                };
                 assert_eq!(id.1, number, "in round {round}");
                 // The first two rounds are pieces of one sweep.
                 let (freed, more) = (0, round < 2);

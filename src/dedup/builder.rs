@@ -20,6 +20,8 @@ use crate::hash::DefaultHashBuilder;
 use crate::key::{ByteKey, Key};
 use crate::limits::{self, BuildError};
 use crate::sharded::{Sharded, share_of_count};
+use crate::sweep::Watch;
+use crate::wait::{DEFAULT_MAX_WAITING, Room};
 
 /// The largest number of entries in a shard. The index tells 2<sup>30</sup> numbers apart, and a
 /// log takes up to 2.3 numbers per entry.
@@ -63,6 +65,7 @@ struct Options {
     max_bytes: Option<usize>,
     lease: Duration,
     max_in_flight: usize,
+    max_waiting: usize,
     clock: Clock,
     shards: Option<usize>,
     sweep_every: Option<Duration>,
@@ -84,6 +87,7 @@ impl Options {
             Some(self.max_in_flight),
             MAX_ENTRIES_PER_SHARD,
         )?;
+        limits::count("max_waiting", Some(self.max_waiting), usize::MAX)?;
         if let Some(max) = self.max_bytes {
             limits::count("max_bytes", Some(max), usize::MAX)?;
         }
@@ -152,6 +156,7 @@ impl<C: Collection> DedupBuilder<C> {
                 max_bytes: None,
                 lease: Duration::from_secs(60),
                 max_in_flight: 10_000,
+                max_waiting: DEFAULT_MAX_WAITING,
                 clock: Clock::default(),
                 shards: None,
                 sweep_every: None,
@@ -175,6 +180,7 @@ impl<C: Collection, S> DedupBuilder<C, S> {
             max_bytes: config.max_bytes.filter(|_| weighs),
             lease: config.lease,
             max_in_flight: config.max_in_flight,
+            max_waiting: self.options.max_waiting,
             clock: self.options.clock,
             shards: config.shards,
             sweep_every: config.sweep_every,
@@ -258,6 +264,13 @@ impl<C: Shared, S> DedupBuilder<C, S> {
         self
     }
 
+    /// Sets the largest number of callers that wait for claims at once, at least 1. Defaults to
+    /// 10,000. Above it, `claim_wait` returns [`Claim::Full`](crate::Claim::Full).
+    pub fn max_waiting(mut self, max: usize) -> Self {
+        self.options.max_waiting = max;
+        self
+    }
+
     /// Lets a process-wide background thread free expired entries at this interval. Defaults to no
     /// background thread: later writes free expired entries, a few per call.
     pub fn sweep_every(mut self, every: Duration) -> Self {
@@ -283,8 +296,10 @@ impl<K: ?Sized + Key, V, S> DedupBuilder<DedupMap<K, V>, S> {
         let permits = Permits::new(self.options.max_in_flight);
         let cores =
             (0..shards).map(|shard| Core::new(limits.share(shard, shards), Arc::clone(&permits)));
-        let map =
-            DedupMap::from_parts(Sharded::new(cores), limits, self.options.clock, self.hasher);
+        let room = Room::new(self.options.max_waiting);
+        let clock = self.options.clock;
+        let map = DedupMap::from_parts(Sharded::new(cores), limits, clock, self.hasher, room);
+        map.keep_leases(map.downgrade_to_sweep());
         crate::sweeper::watch_globally("dedup", &map, self.options.sweep_every)?;
         Ok(map)
     }

@@ -49,8 +49,8 @@ pub enum Claim<T, V> {
         /// The value that was recorded with it.
         value: V,
     },
-    /// `max_in_flight` ids are in flight, or their keys leave no room within `max_bytes`. Shed the
-    /// load, or wait.
+    /// `max_in_flight` ids are in flight, or their keys leave no room within `max_bytes`, or
+    /// `max_waiting` callers wait for claims. Shed the load, or wait.
     Full,
 }
 
@@ -142,6 +142,24 @@ impl<'a, K: ?Sized + Key, V, S: BuildHasher> Ticket<'a, K, V, S> {
             map: Map::Owned(map),
             token: Some(token),
         }
+    }
+
+    /// Returns a ticket of the same claim that owns a handle on the map.
+    pub(super) fn into_owned(mut self) -> Ticket<'static, K, V, S> {
+        let map = match &self.map {
+            Map::Borrowed(map) => DedupMap::clone(map),
+            Map::Owned(map) => map.clone(),
+        };
+        Ticket {
+            map: Map::Owned(map),
+            token: self.token.take(),
+        }
+    }
+
+    /// Returns `true` if the lease has not expired.
+    pub(super) fn is_live(&self) -> bool {
+        let token = self.token.as_ref();
+        token.is_some_and(|token| self.map().is_claimed(token))
     }
 
     /// Records the id as handled, with `value`. Its ttl begins now.

@@ -3,6 +3,9 @@
 //! Claims are kept apart from the recorded ids, so no bound evicts them. Most are in a log whose
 //! time to live is the lease. A claim whose lease was extended ends out of order, so it moves to a
 //! second log that expires nothing by itself, and a map orders the ends of these leases.
+//!
+//! A claim that callers wait for moves there as well. Its lease is renewed for the next claimant
+//! without another copy of the key, and its end is found without a search.
 
 use std::collections::BTreeMap;
 use std::hash::BuildHasher;
@@ -13,10 +16,6 @@ use super::log::{DeferredDrops, Log, Seq};
 use crate::clock::Nanos;
 use crate::key::Key;
 use crate::sync::atomic::{AtomicUsize, Ordering};
-
-/// Extended leases that one call expires. The rest is treated as expired, and removed by the next
-/// calls.
-const EXPIRED: usize = 32;
 
 #[repr(C)]
 pub(super) struct InFlight<K: ?Sized + Key> {
@@ -37,8 +36,18 @@ struct Extended<K: ?Sized + Key> {
 #[derive(Clone, Copy)]
 struct ExtendedClaim {
     number: u64,
+    /// The number that the claim had when it was moved here. Callers that wait for the id know it
+    /// by this number, which stays when the claim is renewed.
+    origin: u64,
     since: Nanos,
     until: Nanos,
+}
+
+/// A claim as its key finds it. Its lease may have ended.
+pub(super) struct Claimed {
+    pub(super) number: u64,
+    pub(super) since: Nanos,
+    pub(super) until: Nanos,
 }
 
 /// The place of a claim.
@@ -131,18 +140,63 @@ impl<K: ?Sized + Key> InFlight<K> {
         )
     }
 
-    /// Returns the time since which the id with this key is in flight.
+    /// Returns the claim on the id with this key.
     #[inline]
-    pub(super) fn find(&self, now: Nanos, hash: u64, key: &K) -> Option<Nanos> {
+    pub(super) fn find(&self, hash: u64, key: &K) -> Option<Claimed> {
         if self.leased.len() > 0 {
             if let Some(seq) = self.leased.find(hash, key) {
-                return Some(self.leased.time(seq));
+                let since = self.leased.time(seq);
+                return Some(Claimed {
+                    number: *self.leased.value(seq),
+                    since,
+                    until: since.saturating_add(self.lease),
+                });
             }
         }
         let extended = self.extended.as_ref()?;
-        let seq = extended.log.find(hash, key)?;
-        let claim = extended.log.value(seq);
-        is_live(claim.until, now).then_some(claim.since)
+        let claim = extended.log.value(extended.log.find(hash, key)?);
+        Some(Claimed {
+            number: claim.number,
+            since: claim.since,
+            until: claim.until,
+        })
+    }
+
+    /// Returns the number by which waiting callers know a claim, if its lease was extended.
+    pub(super) fn origin(&self, token: &Token) -> Option<u64> {
+        let extended = self.extended.as_ref()?;
+        let seq = extended.find(token.hash, token.number?)?;
+        Some(extended.log.value(seq).origin)
+    }
+
+    /// Returns the number that the next claim will have.
+    pub(super) fn next_number(&self) -> u64 {
+        self.next_number
+    }
+
+    /// Gives an extended claim to another claimant: it gets the next number, and its lease begins
+    /// now. Its permit stays.
+    pub(super) fn renew(&mut self, now: Nanos, token: &Token) {
+        let until = now.saturating_add(self.lease);
+        let Some((extended, number)) = self.extended.as_mut().zip(token.number) else {
+            return;
+        };
+        let Some(seq) = extended.find(token.hash, number) else {
+            return;
+        };
+        let claim = extended.log.value_mut(seq);
+        extended.ends.remove(&(claim.until, number));
+        claim.number = self.next_number;
+        claim.since = now;
+        claim.until = until;
+        extended.ends.insert((until, claim.number), token.hash);
+        self.next_number += 1;
+    }
+
+    /// Returns the end of the extended lease that ends first.
+    pub(super) fn first_end(&self) -> Option<Nanos> {
+        let (&(until, _), _) = self.extended.as_ref()?.ends.first_key_value()?;
+        Some(until)
     }
 
     /// Returns the place of a claim whose lease has not expired.
@@ -222,6 +276,7 @@ impl<K: ?Sized + Key> InFlight<K> {
                 let since = self.leased.time(seq);
                 let claim = ExtendedClaim {
                     number,
+                    origin: number,
                     since,
                     until: until.max(since.saturating_add(self.lease)),
                 };
@@ -251,32 +306,36 @@ impl<K: ?Sized + Key> InFlight<K> {
                 .is_some_and(|extended| extended.is_due(now))
     }
 
-    /// Removes claims whose lease has expired, and returns their number. Removes at most 32
-    /// extended ones.
-    ///
-    /// So if more are left, there are at least 32 free permits.
-    pub(super) fn expire(
+    /// Removes the claims whose lease has expired and was never extended, and returns their number.
+    pub(super) fn expire(&mut self, now: Nanos) -> usize {
+        let expired = self.leased.expire(now);
+        self.permits.give_back(expired);
+        expired
+    }
+
+    /// Returns the extended claim whose lease expired first.
+    pub(super) fn next_expired(&self, now: Nanos) -> Option<Token> {
+        let (number, hash) = self.extended.as_ref()?.expired(now).next()?;
+        Some(Token {
+            hash,
+            number: Some(number),
+        })
+    }
+
+    /// Removes an extended claim whose lease has expired.
+    pub(super) fn remove_expired(
         &mut self,
-        now: Nanos,
+        token: &Token,
         hasher: &impl BuildHasher,
         drops: &mut Drops<K>,
-    ) -> usize {
-        let mut expired = self.leased.expire(now);
-        self.permits.give_back(expired);
-        if let Some(extended) = &mut self.extended {
-            for _ in 0..EXPIRED {
-                let Some((number, hash)) = extended.expired(now).next() else {
-                    break;
-                };
-                let Some(seq) = extended.find(hash, number) else {
-                    break;
-                };
-                let _permit = self.permits.taken();
-                expired += 1;
-                extended.remove(hash, seq, hasher, &mut drops.extended);
-            }
+    ) {
+        let Some((extended, number)) = self.extended.as_mut().zip(token.number) else {
+            return;
+        };
+        if let Some(seq) = extended.find(token.hash, number) {
+            let _permit = self.permits.taken();
+            extended.remove(token.hash, seq, hasher, &mut drops.extended);
         }
-        expired
     }
 
     pub(super) fn maintain(&mut self, hasher: &impl BuildHasher, drops: &mut Drops<K>) {
@@ -357,7 +416,7 @@ impl<K: ?Sized + Key> Extended<K> {
 
 /// Returns `true` if a lease that ends at `until` has not expired. A lease until `Nanos::MAX` never
 /// does.
-fn is_live(until: Nanos, now: Nanos) -> bool {
+pub(super) fn is_live(until: Nanos, now: Nanos) -> bool {
     until > now || until == Nanos::MAX
 }
 

@@ -14,6 +14,7 @@ mod map;
 mod persist;
 mod set;
 pub(crate) mod unsync;
+mod wait;
 
 pub use builder::DedupBuilder;
 pub use claim::{Claim, LeaseExpired, Recorded, SetTicket, Ticket, Token};

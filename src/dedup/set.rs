@@ -180,6 +180,35 @@ impl<K: ?Sized + Key, S: BuildHasher> DedupSet<K, S> {
         self.0.claim_owned(key).map(SetTicket)
     }
 
+    /// Claims an id, and waits while it is in flight: see [`DedupMap::claim_wait`].
+    pub async fn claim_wait<'a>(&'a self, key: &K) -> Claim<SetTicket<'a, K, S>, ()> {
+        self.0.claim_wait(key).await.map(SetTicket)
+    }
+
+    /// Like [`claim_wait`](Self::claim_wait), but future and ticket own a handle on the set and a
+    /// copy of the key, for a task that is spawned.
+    pub fn claim_wait_owned(
+        &self,
+        key: &K,
+    ) -> impl Future<Output = Claim<SetTicket<'static, K, S>, ()>> + use<K, S>
+    where
+        K: ToOwned + 'static,
+        S: 'static,
+    {
+        let claim = self.0.claim_wait_owned(key);
+        async move { claim.await.map(SetTicket) }
+    }
+
+    /// Does what [`claim_wait`](Self::claim_wait) does, and blocks the thread for at most
+    /// `timeout`: see [`DedupMap::claim_wait_blocking`].
+    pub fn claim_wait_blocking(
+        &self,
+        key: &K,
+        timeout: Duration,
+    ) -> Claim<SetTicket<'_, K, S>, ()> {
+        self.0.claim_wait_blocking(key, timeout).map(SetTicket)
+    }
+
     /// Removes all recorded ids, in time proportional to their number. Claims stay with their
     /// tickets.
     pub fn clear(&self) {

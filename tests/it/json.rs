@@ -68,6 +68,10 @@ fn stats_have_exactly_the_fields_of_their_collection() {
         "restored",
         "shortest_window_ms",
         "ttl_ms",
+        "waiting",
+        "max_waiting",
+        "waits",
+        "waits_rejected",
     ];
     let of_caches = [
         "max_entries",

@@ -4,3 +4,4 @@
 mod dedup;
 mod lru;
 mod registry;
+mod waiting;

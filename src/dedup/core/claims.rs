@@ -22,7 +22,7 @@ impl<K: ?Sized + Key, V> Core<K, V> {
         hasher: &impl BuildHasher,
     ) -> Outcome<Token> {
         let now = self.prepare_write(now, hasher);
-        if let Some(found) = self.look_up(hash, key) {
+        if let Some(found) = self.look_up(hash, key, hasher) {
             return found;
         }
         let bytes = K::Column::weigh(key);
@@ -45,11 +45,15 @@ impl<K: ?Sized + Key, V> Core<K, V> {
 
     /// Records a claimed id. Returns `false` if its lease has expired. Takes the value if it is
     /// stored.
+    ///
+    /// `copy` is for the clone that waiting callers get. The caller owns it, so that a panic drops
+    /// it without a lock.
     pub(crate) fn commit(
         &mut self,
         now: Nanos,
         token: &Token,
         value: &mut Option<V>,
+        copy: &mut Option<V>,
         hasher: &impl BuildHasher,
     ) -> bool {
         if token.number.is_none() {
@@ -59,6 +63,13 @@ impl<K: ?Sized + Key, V> Core<K, V> {
         if self.in_flight.key(now, token).is_none() {
             return false;
         }
+        let mut awaited = None;
+        if !self.flights.is_empty() {
+            awaited = self.in_flight.origin(token);
+            if let (Some(origin), Some(value)) = (awaited, &*value) {
+                *copy = self.flights.copy(origin, value);
+            }
+        }
         self.make_room(now, 1, 0);
         // The key is looked up once more, because `make_room` needs the whole core.
         let Some(key) = self.in_flight.key(now, token) else {
@@ -67,6 +78,10 @@ impl<K: ?Sized + Key, V> Core<K, V> {
         self.recorded.push(now, token.hash, key, value);
         self.newest = now;
         self.count_inserted();
+        if let (Some(origin), Some(copy)) = (awaited, copy.take()) {
+            self.flights
+                .finish(origin, (copy, now), &mut self.drops.wakers);
+        }
         self.in_flight
             .remove(now, token, hasher, &mut self.drops.in_flight);
         true
@@ -75,6 +90,10 @@ impl<K: ?Sized + Key, V> Core<K, V> {
     /// Releases a claimed id.
     pub(crate) fn release(&mut self, now: Nanos, token: &Token, hasher: &impl BuildHasher) {
         let now = self.expire(now, hasher);
+        if !self.flights.is_empty() && self.is_claimed(now, token) && self.hand_over(token) {
+            self.counts.released += 1;
+            return;
+        }
         let released = self
             .in_flight
             .remove(now, token, hasher, &mut self.drops.in_flight);
@@ -117,6 +136,11 @@ impl<K: ?Sized + Key, V> Core<K, V> {
     /// Counts a claim that was answered with `Full`.
     pub(crate) fn count_claim_rejected(&mut self) {
         self.counts.claims_rejected += 1;
+    }
+
+    /// Returns `true` if the lease of a claim has not expired.
+    pub(crate) fn is_claimed(&self, now: Nanos, token: &Token) -> bool {
+        self.claimed_key(now, token).is_some()
     }
 
     /// Returns the key of a claim whose lease has not expired.

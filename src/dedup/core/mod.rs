@@ -6,6 +6,7 @@
 
 mod claims;
 mod cursor;
+mod leases;
 #[cfg(feature = "persist")]
 mod restore;
 
@@ -18,10 +19,12 @@ use super::claim::Recorded;
 use super::in_flight::{InFlight, Permits};
 use super::log::columns::KeyColumn;
 use super::log::{DeferredDrops, Log, Seq};
+use super::wait::Flights;
 use crate::clock::Nanos;
 use crate::key::Key;
 use crate::stats::DedupStats;
 use crate::sweep::Swept;
+use crate::wait::Wakers;
 
 pub(crate) use cursor::Cursor;
 
@@ -46,6 +49,8 @@ pub(crate) struct Core<K: ?Sized + Key, V> {
     in_flight: InFlight<K>,
     limits: Limits,
     drops: Drops<K, V>,
+    /// The callers that wait for claims.
+    flights: Flights<V>,
 }
 
 #[derive(Clone, Default)]
@@ -68,8 +73,10 @@ struct Counts {
     restored: u64,
 }
 
-/// Removed keys and values, to be dropped after the lock is released.
+/// Removed keys and values to be dropped, and tasks to be woken, after the lock is released.
 pub(crate) struct Drops<K: ?Sized + Key, V> {
+    /// First, so that the tasks are woken even if the drop of a value panics.
+    wakers: Wakers,
     recorded: DeferredDrops<K, V>,
     in_flight: super::in_flight::Drops<K>,
 }
@@ -77,6 +84,7 @@ pub(crate) struct Drops<K: ?Sized + Key, V> {
 impl<K: ?Sized + Key, V> Default for Drops<K, V> {
     fn default() -> Self {
         Self {
+            wakers: Wakers::default(),
             recorded: DeferredDrops::default(),
             in_flight: super::in_flight::Drops::default(),
         }
@@ -109,13 +117,16 @@ impl<K: ?Sized + Key, V> Core<K, V> {
             in_flight: InFlight::new(limits.lease, permits),
             limits,
             drops: Drops::default(),
+            flights: Flights::new(),
         }
     }
 
     /// Returns what was removed since the last call, to be dropped without a lock.
     #[inline]
     pub(crate) fn take_drops(&mut self) -> Option<Drops<K, V>> {
-        let none = self.drops.recorded.is_empty() && self.drops.in_flight.is_empty();
+        let none = self.drops.recorded.is_empty()
+            && self.drops.in_flight.is_empty()
+            && self.drops.wakers.is_empty();
         (!none).then(|| take(&mut self.drops))
     }
 
@@ -226,6 +237,7 @@ impl<K: ?Sized + Key, V> Core<K, V> {
             leases_expired: counts.leases_expired + (self.in_flight.len() - in_flight) as u64,
             claims_rejected: counts.claims_rejected,
             restored: counts.restored,
+            ..DedupStats::default()
         }
     }
 
@@ -257,10 +269,7 @@ impl<K: ?Sized + Key, V> Core<K, V> {
     pub(crate) fn expire(&mut self, now: Nanos, hasher: &impl BuildHasher) -> Nanos {
         self.latest = self.latest.max(now);
         self.counts.expired += self.recorded.expire(self.latest) as u64;
-        let leases = self
-            .in_flight
-            .expire(self.latest, hasher, &mut self.drops.in_flight);
-        self.counts.leases_expired += leases as u64;
+        self.expire_leases(hasher);
         self.latest
     }
 
@@ -284,15 +293,15 @@ impl<K: ?Sized + Key, V> Core<K, V> {
 
     /// Looks an id up among the recorded ones and those in flight.
     #[inline]
-    fn look_up<T>(&mut self, hash: u64, key: &K) -> Option<Outcome<T>> {
+    fn look_up<T>(&mut self, hash: u64, key: &K, hasher: &impl BuildHasher) -> Option<Outcome<T>> {
         if let Some(seq) = self.recorded.find(hash, key) {
             self.counts.duplicates += 1;
             return Some(Outcome::Duplicate(seq));
         }
-        let since = self.in_flight.find(self.latest, hash, key)?;
+        let claim = self.find_claim(hash, key, hasher)?;
         self.counts.in_flight_hits += 1;
         Some(Outcome::InFlight {
-            since: Duration::from_nanos(self.latest - since),
+            since: Duration::from_nanos(self.latest - claim.since),
         })
     }
 
@@ -308,7 +317,7 @@ impl<K: ?Sized + Key, V> Core<K, V> {
         hasher: &impl BuildHasher,
     ) -> Outcome<()> {
         let now = self.prepare_write(now, hasher);
-        if let Some(found) = self.look_up(hash, key) {
+        if let Some(found) = self.look_up(hash, key, hasher) {
             return found;
         }
         if !self.make_room(now, 1, K::Column::weigh(key)) {

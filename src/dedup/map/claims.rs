@@ -82,16 +82,25 @@ impl<K: ?Sized + Key, V, S: BuildHasher> DedupMap<K, V, S> {
         token: &Token,
         work: impl FnOnce(Nanos, &mut Core<K, V>, &S) -> R,
     ) -> R {
+        self.with_hash(token.hash, work)
+    }
+
+    /// Calls `work` with the time, the shard of a hash and the hasher.
+    pub(crate) fn with_hash<R>(
+        &self,
+        hash: u64,
+        work: impl FnOnce(Nanos, &mut Core<K, V>, &S) -> R,
+    ) -> R {
         let now = self.now();
-        self.with_shard(self.inner.shards.shard_of(token.hash), |core, hasher| {
+        self.with_shard(self.inner.shards.shard_of(hash), |core, hasher| {
             work(now, core, hasher)
         })
     }
 
     pub(crate) fn commit(&self, token: &Token, value: V) -> Result<(), LeaseExpired<V>> {
-        let mut value = Some(value);
+        let (mut value, mut copy) = (Some(value), None);
         let in_time = self.with_token(token, |now, core, hasher| {
-            core.commit(now, token, &mut value, hasher)
+            core.commit(now, token, &mut value, &mut copy, hasher)
         });
         match value {
             Some(value) if !in_time => Err(LeaseExpired { value }),
@@ -112,6 +121,10 @@ impl<K: ?Sized + Key, V, S: BuildHasher> DedupMap<K, V, S> {
         } else {
             Err(LeaseExpired { value: () })
         }
+    }
+
+    pub(crate) fn is_claimed(&self, token: &Token) -> bool {
+        self.with_token(token, |now, core, _| core.is_claimed(now, token))
     }
 
     pub(crate) fn claimed_key(&self, token: &Token) -> Option<K::Owned>

@@ -8,7 +8,7 @@ mod sweep;
 
 use std::fmt;
 use std::hash::BuildHasher;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock, Weak};
 use std::time::Duration;
 
 use super::BATCH;
@@ -16,11 +16,14 @@ use super::builder::DedupBuilder;
 use super::claim::Recorded;
 use super::core::{Core, Limits};
 use super::log::columns::KeyColumn;
+use super::wait::Alarm;
 use crate::clock::{Clock, Nanos};
 use crate::hash::DefaultHashBuilder;
 use crate::key::{AsKey, Key};
 use crate::sharded::Sharded;
 use crate::stats::DedupStats;
+use crate::sweep::Sweep;
+use crate::wait::Room;
 
 /// The longest age of an id that can be restored: 146 years. It keeps the readings of a clock that
 /// saturate far away.
@@ -112,6 +115,10 @@ struct Inner<K: ?Sized + Key, V, S> {
     /// Added to every reading of the clock, so that an age up to the ttl can be restored although
     /// the clock began later.
     base: Nanos,
+    /// The callers that wait for claims.
+    room: Room,
+    /// Set by the builder.
+    alarm: OnceLock<Alarm>,
 }
 
 impl<K: ?Sized + Key, V, S> Clone for DedupMap<K, V, S> {
@@ -176,7 +183,23 @@ impl<K: ?Sized + Key, V, S> Inner<K, V, S> {
         for shard in 1..self.shards.len() {
             stats.merge(&self.with_shard(shard, |core, _| core.stats(now)));
         }
-        stats
+        let room = self.room.stats();
+        DedupStats {
+            waiting: room.waiting,
+            max_waiting: room.max_waiting,
+            waits: room.waits,
+            waits_rejected: room.rejected,
+            ..stats
+        }
+    }
+
+    /// Makes the alarm ring when a lease ends that a caller waits for.
+    fn set_alarm(&self, at: Nanos) {
+        // A lease until `Nanos::MAX` never ends.
+        if let Some(alarm) = self.alarm.get().filter(|_| at < Nanos::MAX) {
+            // `at` is in the map's time.
+            alarm.set(&self.clock, at.saturating_sub(self.base));
+        }
     }
 }
 
@@ -186,6 +209,7 @@ impl<K: ?Sized + Key, V, S> DedupMap<K, V, S> {
         limits: Limits,
         clock: Clock,
         hasher: S,
+        room: Room,
     ) -> Self {
         Self {
             inner: Arc::new(Inner {
@@ -194,8 +218,28 @@ impl<K: ?Sized + Key, V, S> DedupMap<K, V, S> {
                 hasher,
                 limits,
                 base: limits.ttl.min(LONGEST_AGE),
+                room,
+                alarm: OnceLock::new(),
             }),
         }
+    }
+
+    /// Lets the ends of leases wake the callers that wait for them.
+    pub(crate) fn keep_leases(&self, weak: Weak<dyn Sweep>) {
+        let ring = move || {
+            if let Some(map) = weak.upgrade() {
+                map.end_leases();
+            }
+        };
+        self.inner.alarm.get_or_init(|| Alarm::new(ring));
+    }
+
+    pub(crate) fn room(&self) -> &Room {
+        &self.inner.room
+    }
+
+    pub(crate) fn set_alarm(&self, at: Nanos) {
+        self.inner.set_alarm(at);
     }
 
     pub(crate) fn now(&self) -> Nanos {

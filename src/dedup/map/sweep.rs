@@ -6,6 +6,7 @@ use std::sync::{Arc, Weak};
 use super::super::log::columns::Column;
 use super::{DedupMap, Inner};
 use crate::key::Key;
+use crate::panic::FirstPanic;
 use crate::stats::Usage;
 use crate::sweep::{Sweep, Swept, Watch};
 
@@ -42,6 +43,27 @@ where
 
     fn usage(&self) -> Usage {
         self.stats().usage()
+    }
+
+    fn end_leases(&self) {
+        let Some(alarm) = self.alarm.get() else {
+            return;
+        };
+        // Before the shards are examined, so that a caller which begins to wait during that sets it
+        // again.
+        alarm.reset();
+        let now = self.now();
+        let mut panics = FirstPanic::default();
+        let next = (0..self.shards.len())
+            .filter_map(|shard| {
+                let end = || self.with_shard(shard, |core, hasher| core.end_leases(now, hasher));
+                panics.catch(end).flatten()
+            })
+            .min();
+        if let Some(next) = next {
+            self.set_alarm(next);
+        }
+        panics.resume();
     }
 }
 

@@ -6,4 +6,6 @@ mod memory;
 mod model;
 mod promises;
 mod threads;
+mod waiting;
+mod waiting_tokio;
 mod work;

@@ -6,4 +6,5 @@ pub mod panicking_types;
 pub mod process;
 #[cfg(all(unix, feature = "metrics", feature = "serde", feature = "tracing"))]
 pub mod prometheus;
+pub mod task;
 pub mod timeout;
