@@ -36,6 +36,10 @@ page! {
     persistence, "../docs/persistence.md"
 }
 page! {
+    /// One window of ids for several instances, in Redis or Valkey.
+    more_than_one_instance, "../docs/more-than-one-instance.md"
+}
+page! {
     /// Measurements, and how they were made.
     ///
     /// The charts are at the top of the page. The text refers to their files.

@@ -13,6 +13,7 @@
 //! | `leakproof::rejected` | warn | a registration is rejected for the first time since one found room, in the topic or in the registry | `limit`, `max`, `location`, `places` (of the present listeners) |
 //! | `leakproof::panic` | warn | callbacks or handlers of a collection have panicked for the first time | `collection`, `code`, `panics` |
 //! | `leakproof::config` | warn | a lenient reader replaces an invalid variable by its default, at each read | `variable`, `value`, `requirement` |
+//! | `leakproof::shared` | warn, info when it recovers | a shared deduplicator changes its state | `namespace`, `change` (`breaker open`, `degraded`, `recovered`, `eviction policy`), `detail` |
 //! | `leakproof::sweep` | debug | a background sweep freed entries | `collection`, `freed` |
 //!
 //! Limits and panics are detected by a sample of a `Monitor` or by a sweep of a
@@ -145,6 +146,13 @@ events! {
             requirement,
             "invalid {variable} replaced by its default"
         );
+    }
+
+    /// Reports that a shared deduplicator lost or regained its server.
+    #[cfg_attr(not(feature = "redis"), allow(dead_code, reason = "only `redis` calls it"))]
+    fn shared_changed(namespace: &str, change: &str, detail: &str) {
+        let level = if change == "recovered" { tracing::Level::INFO } else { tracing::Level::WARN };
+        event!(level, "leakproof::shared", namespace, change, detail, "shared deduplicator: {change}");
     }
 
     /// Reports that a background sweep freed entries.

@@ -46,6 +46,7 @@
 //! * [`docs::guide`]: how to choose limits, and the meaning of each figure.
 //! * [`docs::semantics`]: every promise, and the test that checks it.
 //! * [`docs::limitations`]: clocks, restarts, shards, callbacks, largest numbers.
+//! * [`docs::more_than_one_instance`]: one window of ids for several instances.
 //! * [`docs::performance`] and [`docs::internals`]: measurements and data structures.
 //!
 //! # Features
@@ -56,6 +57,7 @@
 //!   ([`ListenerBuilder`]`::queue`).
 //! * `monitor`: `Monitor`.
 //! * `persist`: `persist`, contents that survive a restart.
+//! * `redis`: `SharedDedup`, for several instances. `redis-tls`: its `rediss` addresses.
 //! * `tracing`: [`events`].
 //! * `metrics`: gauges and counters of a `Monitor`, through the facade `metrics`.
 
@@ -67,6 +69,8 @@
 struct Readme;
 
 mod clock;
+#[cfg(any(feature = "persist", feature = "redis"))]
+mod codec;
 mod compound_key;
 mod config;
 mod dedup;
@@ -85,6 +89,8 @@ mod panic;
 #[cfg(feature = "persist")]
 #[cfg_attr(docsrs, doc(cfg(feature = "persist")))]
 pub mod persist;
+#[cfg(feature = "redis")]
+mod redis;
 mod registry;
 mod removal;
 mod sharded;
@@ -96,6 +102,15 @@ mod sync;
 mod wait;
 
 pub use clock::{Clock, ManualClock};
+#[cfg(any(feature = "persist", feature = "redis"))]
+#[cfg_attr(docsrs, doc(cfg(any(feature = "persist", feature = "redis"))))]
+pub use codec::Codec;
+#[cfg(all(feature = "serde", any(feature = "persist", feature = "redis")))]
+#[cfg_attr(
+    docsrs,
+    doc(cfg(all(feature = "serde", any(feature = "persist", feature = "redis"))))
+)]
+pub use codec::Serde;
 pub use compound_key::{CompoundKey, EmptyPart};
 pub use config::{ConfigError, DedupConfig, LruConfig, RegistryConfig};
 pub use dedup::{
@@ -108,6 +123,13 @@ pub use lru::{ComputeError, Cursor, InvalidCursor, InvalidLimit, LruBuilder, Lru
 #[cfg(feature = "monitor")]
 #[cfg_attr(docsrs, doc(cfg(feature = "monitor")))]
 pub use monitor::Monitor;
+#[cfg(feature = "redis")]
+#[cfg_attr(docsrs, doc(cfg(feature = "redis")))]
+pub use redis::{
+    Command, CommitError, Connection, ConnectionError, Decided, Reply, Sending, SharedDedup,
+    SharedDedupBuilder, SharedDedupSet, SharedError, SharedSetTicket, SharedStats, SharedTicket,
+    Tier, Unavailable, Value,
+};
 pub use registry::{
     CircuitBreaker, DetachError, EmitSummary, Generation, HandlerResult, Limit, ListenerBuilder,
     ListenerId, ListenerInfo, ListenerRegistry, Overflow, RecursionLimit, RegistryBuilder,

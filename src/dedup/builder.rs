@@ -244,7 +244,7 @@ impl<C: Collection, S> DedupBuilder<C, S> {
     }
 
     /// Returns the same options for another collection.
-    fn cast<D>(self) -> DedupBuilder<D, S> {
+    pub(crate) fn cast<D>(self) -> DedupBuilder<D, S> {
         DedupBuilder {
             options: self.options,
             hasher: self.hasher,

@@ -56,7 +56,7 @@ pub enum Claim<T, V> {
 
 impl<T, V> Claim<T, V> {
     /// Returns the same result with another kind of ticket.
-    pub(super) fn map<U>(self, ticket: impl FnOnce(T) -> U) -> Claim<U, V> {
+    pub(crate) fn map<U>(self, ticket: impl FnOnce(T) -> U) -> Claim<U, V> {
         match self {
             Self::Fresh(token) => Claim::Fresh(ticket(token)),
             Self::InFlight { since } => Claim::InFlight { since },

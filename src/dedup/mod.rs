@@ -16,6 +16,8 @@ mod set;
 pub(crate) mod unsync;
 mod wait;
 
+#[cfg(feature = "redis")]
+pub(crate) use builder::Collection;
 pub use builder::DedupBuilder;
 pub use claim::{Claim, LeaseExpired, Recorded, SetTicket, Ticket, Token};
 pub use map::DedupMap;

@@ -33,7 +33,6 @@
 //! serde supports. The page [`docs::persistence`](crate::docs::persistence) describes every byte
 //! of the files.
 
-mod codec;
 mod error;
 pub(crate) mod file;
 #[allow(dead_code, reason = "the journal and the cache use the rest")]
@@ -41,9 +40,9 @@ pub(crate) mod format;
 mod report;
 pub(crate) mod snapshot;
 
-pub use codec::Codec;
+pub use crate::codec::Codec;
 #[cfg(feature = "serde")]
 #[cfg_attr(docsrs, doc(cfg(feature = "serde")))]
-pub use codec::Serde;
+pub use crate::codec::Serde;
 pub use error::PersistError;
 pub use report::{ClockProblem, RestoreReport, SaveReport};

@@ -5,3 +5,4 @@
 pub mod dedup;
 pub mod lru;
 pub mod registry;
+pub mod shared;

@@ -15,6 +15,8 @@ mod monitor;
 mod panics;
 #[cfg(feature = "persist")]
 mod persist;
+#[cfg(all(unix, feature = "redis"))]
+mod redis;
 mod registry;
 mod semantics;
 mod support;

@@ -1,17 +1,17 @@
-//! `Codec`: the bytes of keys and values in a file.
+//! `Codec`: the bytes of keys and values outside of the process.
 
 use std::io;
 use std::sync::Arc;
 
-/// A type that can be stored in a file: `()`, integers, strings, byte vectors, and every type for
-/// which you implement the two methods.
+/// A type that can be stored in a file or on a server: `()`, integers, strings, byte vectors, and
+/// every type for which you implement the two methods.
 ///
 /// Implement it for a value type of your own, or wrap a type that serde supports into `Serde`.
 /// The bytes of a key must be equal for equal keys. Files do not contain the type: changing it
 /// makes old files unreadable unless `decode` understands both forms.
 ///
 /// ```
-/// use leakproof::persist::Codec;
+/// use leakproof::Codec;
 /// use std::io;
 ///
 /// #[derive(Clone, Debug, PartialEq)]
@@ -39,8 +39,8 @@ use std::sync::Arc;
 /// }
 /// ```
 #[diagnostic::on_unimplemented(
-    message = "`{Self}` cannot be stored in a file",
-    note = "implement `leakproof::persist::Codec`, or wrap the value into `leakproof::persist::Serde`"
+    message = "`{Self}` cannot be stored outside of the process",
+    note = "implement `leakproof::Codec`, or wrap the value into `leakproof::Serde`"
 )]
 pub trait Codec: ToOwned {
     /// Appends the bytes of the value to `out`, without a length. Leaves what `out` contains.
@@ -159,7 +159,7 @@ impl_integer!(
 ///
 /// ```
 /// use leakproof::DedupMap;
-/// use leakproof::persist::Serde;
+/// use leakproof::Serde;
 /// use serde::{Deserialize, Serialize};
 /// use std::time::Duration;
 ///
@@ -177,7 +177,7 @@ impl_integer!(
 /// let restarted = DedupMap::<str, Serde<Reply>>::new(1_000, Duration::from_secs(3600));
 /// restarted.restore_from(&file[..])?;
 /// assert_eq!(restarted.get("id").unwrap().text, "hello");
-/// # Ok::<(), leakproof::persist::PersistError>(())
+/// # Ok::<(), leakproof::PersistError>(())
 /// ```
 #[cfg(feature = "serde")]
 #[cfg_attr(docsrs, doc(cfg(feature = "serde")))]

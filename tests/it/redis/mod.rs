@@ -1,0 +1,11 @@
+//! `SharedDedup` on real servers, and the model of its scripts.
+
+mod batch;
+mod faults;
+mod model;
+mod promises;
+mod proxy;
+mod scripts;
+pub mod server;
+mod topology;
+mod unavailable;
