@@ -7,6 +7,7 @@ macro_rules! page {
         $(#[$summary])*
         ///
         /// [guide]: crate::docs::guide
+        /// [coming from]: crate::docs::coming_from
         /// [semantics]: crate::docs::semantics
         /// [limitations]: crate::docs::limitations
         /// [persistence]: crate::docs::persistence
@@ -22,6 +23,10 @@ macro_rules! page {
 page! {
     /// How to choose a collection and its limits, and how to read its figures.
     guide, "../docs/guide.md"
+}
+page! {
+    /// The calls of lru, moka, quick_cache, dashmap and `HashSet`, and their equivalents.
+    coming_from, "../docs/coming-from.md"
 }
 page! {
     /// Every promise with its tests.

@@ -44,6 +44,7 @@
 //! # Pages
 //!
 //! * [`docs::guide`]: how to choose limits, and the meaning of each figure.
+//! * [`docs::coming_from`]: the calls of lru, moka, quick_cache, dashmap and `HashSet`, and ours.
 //! * [`docs::semantics`]: every promise, and the test that checks it.
 //! * [`docs::limitations`]: clocks, restarts, shards, callbacks, largest numbers.
 //! * [`docs::more_than_one_instance`]: one window of ids for several instances.
@@ -119,7 +120,9 @@ pub use dedup::{
 pub use hash::{DefaultHashBuilder, DefaultHasher};
 pub use key::{AsKey, ByteKey, Key};
 pub use limits::BuildError;
-pub use lru::{ComputeError, Cursor, InvalidCursor, InvalidLimit, LruBuilder, LruCache, TooHeavy};
+pub use lru::{
+    ComputeError, Cursor, Drain, InvalidCursor, InvalidLimit, LruBuilder, LruCache, TooHeavy,
+};
 #[cfg(feature = "monitor")]
 #[cfg_attr(docsrs, doc(cfg(feature = "monitor")))]
 pub use monitor::Monitor;
@@ -147,6 +150,6 @@ pub use sweeper::Sweeper;
 pub mod unsync {
     pub use crate::dedup::Token;
     pub use crate::dedup::unsync::{DedupMap, DedupSet};
-    pub use crate::lru::unsync::{LruBuilder, LruCache};
+    pub use crate::lru::unsync::{Entry, LruBuilder, LruCache, OccupiedEntry, VacantEntry};
     pub use crate::lru::{Drain, IntoIter, Iter, IterMut, Keys, Values};
 }

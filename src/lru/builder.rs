@@ -412,6 +412,25 @@ impl<K, V, S> LruBuilder<K, V, S> {
         sweeper::watch_globally("lru", &cache, own.sweep_every)?;
         Ok(cache)
     }
+
+    /// Builds the cache and inserts the entries: `FromIterator` for a type that needs a bound.
+    ///
+    /// # Errors
+    ///
+    /// Returns [`BuildError`] if a bound is missing, zero or too large.
+    pub fn build_from(
+        self,
+        entries: impl IntoIterator<Item = (K, V)>,
+    ) -> Result<LruCache<K, V, S>, BuildError>
+    where
+        K: Hash + Eq + Send + 'static,
+        V: Send + 'static,
+        S: BuildHasher + Clone + Send + Sync + 'static,
+    {
+        let mut cache = self.build()?;
+        cache.extend(entries);
+        Ok(cache)
+    }
 }
 
 /// The builder of an unsync cache.
@@ -442,6 +461,24 @@ impl<K, V, S> LruBuilder<K, V, S, ()> {
             rules,
             RemovalNotifier::new(options.on_removal),
         ))
+    }
+
+    /// Builds the cache and inserts the entries: `FromIterator` for a type that needs a bound.
+    ///
+    /// # Errors
+    ///
+    /// Returns [`BuildError`] if a bound is missing, zero or too large.
+    pub fn build_from(
+        self,
+        entries: impl IntoIterator<Item = (K, V)>,
+    ) -> Result<unsync::LruCache<K, V, S>, BuildError>
+    where
+        K: Hash + Eq,
+        S: BuildHasher,
+    {
+        let mut cache = self.build()?;
+        cache.extend(entries);
+        Ok(cache)
     }
 }
 

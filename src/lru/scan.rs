@@ -169,6 +169,23 @@ impl<K: Clone, V: Clone, S> LruCache<K, V, S> {
 }
 
 impl<K, V, S> LruCache<K, V, S> {
+    /// Calls `visit` with every live entry, in no particular order, in time proportional to the
+    /// number of entries. Refreshes nothing.
+    ///
+    /// `visit` is called while a shard is locked, for up to 256 entries at a time. It must not call
+    /// back into the cache, which would deadlock. An entry that stays in the cache during the call
+    /// is visited, and possibly twice if others are removed.
+    pub fn for_each(&self, mut visit: impl FnMut(&K, &V)) {
+        let now = self.now();
+        for shard in 0..self.shard_count() {
+            let mut from = Some(usize::MAX);
+            while let Some(at) = from {
+                from =
+                    self.with_shard(shard, |shard| shard.core.scan(now, at, PIECE, &mut visit).1);
+            }
+        }
+    }
+
     /// Removes the entries for which `keep` returns `false`, in time proportional to the number of
     /// entries.
     ///

@@ -1,6 +1,7 @@
 //! Integration tests of the whole crate, in one binary.
 #![cfg(not(loom))]
 
+mod coming_from;
 mod config;
 mod dedup;
 #[cfg(feature = "tracing")]

@@ -3,6 +3,7 @@
 //! A method reads the clock and hashes the key, locks the shard, and calls its core. What the core
 //! removed is notified and dropped after the lock is released.
 
+mod in_place;
 mod limits;
 mod operations;
 

@@ -8,7 +8,7 @@ use super::{LruCache, Shard};
 use crate::clock::{Nanos, nanos};
 use crate::hash::hash;
 use crate::lru::attributes::Attributes;
-use crate::lru::core::Order;
+use crate::lru::core::{Drain, Order};
 use crate::lru::error::TooHeavy;
 use crate::lru::removal::RemovedEntries;
 use crate::panic::FirstPanic;
@@ -106,14 +106,10 @@ impl<K: Hash + Eq, V, S: BuildHasher> LruCache<K, V, S> {
     /// nevertheless, because it is out of date.
     #[inline]
     pub fn insert_checked(&self, key: K, value: V) -> Result<Option<V>, TooHeavy<K, V>> {
-        if let Some(ttl) = self.inner.rules.ttl(&key, &value) {
-            return self.store_with_ttl(key, value, ttl);
+        match self.inner.rules.ttl(&key, &value) {
+            None => self.store(key, value, None),
+            Some(ttl) => self.store_with_ttl(key, value, ttl),
         }
-        let attributes = Attributes {
-            weight: self.inner.rules.weight(&key, &value),
-            ttl: None,
-        };
-        self.store(key, value, attributes)
     }
 
     /// Stores a value that expires after a `ttl` of its own, and returns the live value that it
@@ -162,15 +158,15 @@ impl<K: Hash + Eq, V, S: BuildHasher> LruCache<K, V, S> {
     /// Not inlined: an insert without own ttl would execute 7% more instructions.
     #[inline(never)]
     fn store_with_ttl(&self, key: K, value: V, ttl: Nanos) -> Result<Option<V>, TooHeavy<K, V>> {
-        let attributes = Attributes {
-            weight: self.inner.rules.weight(&key, &value),
-            ttl: Some(ttl),
-        };
-        self.store(key, value, attributes)
+        self.store(key, value, Some(ttl))
     }
 
     #[inline(always)]
-    fn store(&self, key: K, value: V, attributes: Attributes) -> Result<Option<V>, TooHeavy<K, V>> {
+    fn store(&self, key: K, value: V, ttl: Option<Nanos>) -> Result<Option<V>, TooHeavy<K, V>> {
+        let attributes = Attributes {
+            weight: self.inner.rules.weight(&key, &value),
+            ttl,
+        };
         let hash = self.hash(&key);
         let now = self.now();
         let mut removed = RemovedEntries::new(&self.inner.notifier);
@@ -256,6 +252,24 @@ impl<K, V, S> LruCache<K, V, S> {
             panics.catch(|| drop(empty()));
         }
         panics.resume();
+    }
+
+    /// Removes all entries, and returns the live ones in no particular order.
+    ///
+    /// The removal callback is called for all of them before this returns. A value whose
+    /// computation is in progress is not stored.
+    pub fn drain(&self) -> Drain<K, V> {
+        let now = self.now();
+        let mut drained = Vec::new();
+        for shard in 0..self.shard_count() {
+            let mut removed = RemovedEntries::new(&self.inner.notifier);
+            let _superseded = self.with_shard(shard, |shard| {
+                shard.core.clear(now, &mut removed);
+                shard.in_flight.supersede_all()
+            });
+            drained.append(&mut removed.finish_all());
+        }
+        Drain(drained.into_iter())
     }
 
     /// Removes the expired entries, and returns how many it removed. It changes no answer.

@@ -11,6 +11,7 @@
 // `#[inline(always)]` marks what `get` and `insert` call for every entry. With `#[inline]` alone
 // the compiler calls some of it, and they execute 8% more instructions (counted by cachegrind).
 
+mod in_place;
 mod iter;
 mod own_ttl;
 mod stats;

@@ -29,6 +29,11 @@ impl<K, V, S> LruCache<K, V, S> {
         Values(self.iter())
     }
 
+    /// Returns the mutable values of the live entries, in no particular order. Refreshes nothing.
+    pub fn values_mut(&mut self) -> impl Iterator<Item = &mut V> {
+        self.iter_mut().map(|(_, value)| value)
+    }
+
     /// Removes all entries, and returns the live ones in no particular order.
     ///
     /// The removal callback is called for all of them before this returns.

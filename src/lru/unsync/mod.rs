@@ -1,7 +1,11 @@
 //! `unsync::LruCache`: a core with a clock, a hasher and notification, behind `&mut self`.
 
+mod entry;
+mod in_place;
 mod iter;
 mod limits;
+
+pub use entry::{Entry, OccupiedEntry, VacantEntry};
 
 use std::borrow::Borrow;
 use std::convert::Infallible;
@@ -236,14 +240,10 @@ impl<K: Hash + Eq, V, S: BuildHasher> LruCache<K, V, S> {
     /// nevertheless, because it is out of date.
     #[inline]
     pub fn insert_checked(&mut self, key: K, value: V) -> Result<Option<V>, TooHeavy<K, V>> {
-        if let Some(ttl) = self.rules.ttl(&key, &value) {
-            return self.store_with_ttl(key, value, ttl);
+        match self.rules.ttl(&key, &value) {
+            None => self.store(key, value, None),
+            Some(ttl) => self.store_with_ttl(key, value, ttl),
         }
-        let attributes = Attributes {
-            weight: self.rules.weight(&key, &value),
-            ttl: None,
-        };
-        self.store(key, value, attributes)
     }
 
     /// Stores a value that expires after a `ttl` of its own, and returns the live value that it
@@ -271,20 +271,15 @@ impl<K: Hash + Eq, V, S: BuildHasher> LruCache<K, V, S> {
         value: V,
         ttl: Nanos,
     ) -> Result<Option<V>, TooHeavy<K, V>> {
-        let attributes = Attributes {
-            weight: self.rules.weight(&key, &value),
-            ttl: Some(ttl),
-        };
-        self.store(key, value, attributes)
+        self.store(key, value, Some(ttl))
     }
 
     #[inline(always)]
-    fn store(
-        &mut self,
-        key: K,
-        value: V,
-        attributes: Attributes,
-    ) -> Result<Option<V>, TooHeavy<K, V>> {
+    fn store(&mut self, key: K, value: V, ttl: Option<Nanos>) -> Result<Option<V>, TooHeavy<K, V>> {
+        let attributes = Attributes {
+            weight: self.rules.weight(&key, &value),
+            ttl,
+        };
         let hash = hash(&self.hasher, &key);
         let now = self.now();
         let mut removed = RemovedEntries::new(&self.notifier);

@@ -2,6 +2,7 @@
 
 mod bounds;
 mod drops;
+mod in_place;
 mod model;
 mod own_ttl;
 mod promises;

@@ -1,0 +1,113 @@
+//! Access to a stored entry by slot, and changes in place.
+
+use std::borrow::Borrow;
+use std::mem::replace;
+use std::num::NonZeroU32;
+
+use super::{Core, Order};
+use crate::clock::Nanos;
+use crate::lru::removal::RemovedEntries;
+use crate::lru::slab::Slot;
+use crate::removal::RemovalCause;
+
+impl<K, V> Core<K, V> {
+    /// Does what [`get`](Self::get) does, and returns the slot of the entry, which is valid until
+    /// the next write.
+    pub(in crate::lru) fn get_slot<Q: ?Sized + Eq>(
+        &mut self,
+        now: Nanos,
+        hash: u64,
+        key: &Q,
+    ) -> Option<Slot>
+    where
+        K: Borrow<Q>,
+    {
+        let Some(slot) = self.find_live(|| now, hash, key) else {
+            self.counts.misses += 1;
+            return None;
+        };
+        self.counts.hits += 1;
+        self.access(slot);
+        Some(slot)
+    }
+
+    /// Returns the slot of the most recently used entry.
+    pub(in crate::lru) fn newest_slot(&self) -> Option<Slot> {
+        self.recency.newest()
+    }
+
+    /// Returns the slot of the entry that [`pop`](Self::pop) would return, and removes the expired
+    /// ones before it.
+    pub(in crate::lru) fn first_slot(
+        &mut self,
+        now: Nanos,
+        order: Order,
+        removed: &mut RemovedEntries<'_, K, V>,
+    ) -> Option<Slot> {
+        Some(self.first_live(now, order, removed)?.0)
+    }
+
+    pub(in crate::lru) fn entry(&self, slot: Slot) -> (&K, &V) {
+        let entry = &self.nodes[slot].entry;
+        (&entry.key, &entry.value)
+    }
+
+    pub(in crate::lru) fn entry_mut(&mut self, slot: Slot) -> (&K, &mut V) {
+        let entry = &mut self.nodes[slot].entry;
+        (&entry.key, &mut entry.value)
+    }
+
+    /// Removes a live entry by its slot.
+    pub(in crate::lru) fn remove_slot(&mut self, slot: Slot) -> (K, V) {
+        self.take(slot, RemovalCause::Removed)
+    }
+
+    /// Changes the live value of a key in place, with `change`, which returns the entry's weight
+    /// too. If the bound on weight is exceeded by that, evicts others, or the entry itself if it is
+    /// too heavy alone.
+    pub(in crate::lru) fn update<Q: ?Sized + Eq, R>(
+        &mut self,
+        now: Nanos,
+        hash: u64,
+        key: &Q,
+        change: impl FnOnce(&K, &mut V) -> (R, NonZeroU32),
+        removed: &mut RemovedEntries<'_, K, V>,
+    ) -> Option<R>
+    where
+        K: Borrow<Q>,
+    {
+        let now = self.prepare_write(now, removed);
+        let slot = self.get_slot(now, hash, key)?;
+        let entry = &mut self.nodes[slot].entry;
+        let (result, weight) = change(&entry.key, &mut entry.value);
+        let former = replace(&mut entry.weight, weight);
+        self.weight = self.weight - u64::from(former.get()) + u64::from(weight.get());
+        if u64::from(weight.get()) > self.limits.max_weight {
+            self.counts.evicted_by_weight += 1;
+            self.remove_entry(slot, RemovalCause::Evicted, removed);
+        }
+        self.evict(usize::MAX, removed);
+        Some(result)
+    }
+
+    /// Removes the live entry of a key if `condition` returns `true`, and returns it.
+    pub(in crate::lru) fn remove_if<Q: ?Sized + Eq>(
+        &mut self,
+        now: Nanos,
+        hash: u64,
+        key: &Q,
+        condition: impl FnOnce(&K, &V) -> bool,
+        removed: &mut RemovedEntries<'_, K, V>,
+    ) -> Option<(K, V)>
+    where
+        K: Borrow<Q>,
+    {
+        let now = self.prepare_write(now, removed);
+        let slot = self.find(hash, key)?;
+        if !self.stays_live(now, slot, removed) {
+            return None;
+        }
+        let (key, value) = self.entry(slot);
+        condition(key, value).then(|| self.remove_slot(slot))
+    }
+}
