@@ -19,6 +19,9 @@ use crate::key::Key;
 /// allocator: with 256 entries a sweep takes four times as long, and an insert 5% longer. Small
 /// enough that one block is a small piece of work.
 pub(crate) const BLOCK: usize = 1024;
+/// Entries after which a block that is moved away releases memory, and for which the block that
+/// takes them reserves it.
+pub(crate) const PIECE: usize = BLOCK / 4;
 const WORD: usize = u64::BITS as usize;
 
 /// The fields that a lookup reads come first. For byte keys they fill one cache line.
@@ -151,7 +154,16 @@ impl<K: ?Sized + Key, V> Block<K, V> {
         self.keys.move_last(from, &mut to.keys, at);
         self.values.move_last(from, &mut to.values, at);
         to.times[at] = self.times[from];
+        self.release_popped();
         at
+    }
+
+    /// Releases the memory of the entries popped from the back, once per [`PIECE`].
+    fn release_popped(&mut self) {
+        if usize::from(self.hi) % PIECE == 0 {
+            self.keys.release_back(self.hi.into());
+            self.values.release_back(self.hi.into());
+        }
     }
 
     /// Removes the newest position, which must be a hole.
@@ -160,6 +172,7 @@ impl<K: ?Sized + Key, V> Block<K, V> {
         self.holes -= 1;
         self.keys.pop_back(self.hi.into());
         self.values.pop_back(self.hi.into());
+        self.release_popped();
     }
 
     /// Removes the oldest position. Returns `true` if an entry was present there.

@@ -7,16 +7,17 @@
 //!
 //! # Bound on holes
 //!
-//! A pass begins when there are more than `live / 6 + 2 * BLOCK` holes. From then on every removal,
-//! and every other write, takes [`STEPS`](super::STEPS) steps, each of which moves an entry, skips
-//! a hole or skips an empty slot. With `n` live entries and `h` holes at the start, the pass ends
-//! after `r` removals if `24 r >= n + h + r + slots`. With `h <= n / 6 + c` and one slot per 1,024
-//! entries this gives `r <= 0.052 n + c / 20`. Holes only appear by removal, so during the pass
-//! there are at most `n / 6 + c + r`, which is `0.23` of the at least `n - r` live entries, plus
-//! `1.1 c`. After the pass, only the `r` holes made during it are left, fewer than begin the next.
-//! So at any time there are at most `0.23 live + 1.1 c` holes, unless entries expire or are
-//! evicted: these raise the ratio without a removal, and then the writes that follow take the
-//! steps.
+//! A pass begins when there are more than `live / 6 + c` holes, where `c` is [`FEW`]. The holes of
+//! the last slot and of the one of `head` do not count if a pass could not move them. From then on
+//! every removal, and every other write, takes [`STEPS`](super::STEPS) steps, each of which moves
+//! an entry, skips a hole or skips an empty slot. With `n` live entries and `h` holes at the start,
+//! the pass ends after `r` removals if `24 r >= n + h + r + slots`. With `h <= n / 6 + c` and one
+//! slot per 1,024 entries this gives `r <= 0.052 n + c / 20`. Holes only appear by removal, so
+//! during the pass there are at most `n / 6 + c + r`, which is `0.23` of the at least `n - r` live
+//! entries, plus `1.1 c`. After the pass, only the `r` holes made during it are left, fewer than
+//! begin the next. So at any time there are at most `0.23 live + 1.1 c` such holes, unless entries
+//! expire or are evicted: these raise the ratio without a removal, and then the writes that follow
+//! take the steps.
 //!
 //! # Bound on numbers
 //!
@@ -36,7 +37,11 @@ use std::ops::Range;
 use super::block::{BLOCK, Block};
 use super::index::Seq;
 use super::ring::Ring;
+use super::slot::Slot;
 use crate::key::Key;
+
+/// Holes that never begin a pass, so that a small map does not begin one after every few removals.
+const FEW: usize = BLOCK / 4;
 
 /// The state of a pass. Both numbers are those of position 0 of a slot.
 #[derive(Clone, Copy)]
@@ -59,13 +64,25 @@ impl<K: ?Sized + Key, V> Ring<K, V> {
     /// Returns `true` if a pass is in progress, or if there are enough holes to begin one.
     #[inline]
     pub(crate) fn is_sparse(&self) -> bool {
-        self.compaction.is_some() || self.holes > self.live / 6 + 2 * BLOCK
+        self.compaction.is_some() || self.movable_holes() > self.live / 6 + FEW
+    }
+
+    /// Returns the number of holes that a pass removes. It removes neither those of the last slot
+    /// nor those above the dead part of the slot in which a pass has ended.
+    fn movable_holes(&self) -> usize {
+        let (head, _) = self.locate(self.head);
+        let two_parts = |slot: &&Slot<K, V>| slot.block.is_some() && slot.packed.is_some();
+        let ended = self.slots.get(head).filter(two_parts);
+        let ended = ended.map_or(0, |slot| slot.parts().map(Block::holes).sum());
+        let last = self.last_block().map_or(0, Block::holes);
+        // The last slot has one part.
+        self.holes - last - ended
     }
 
     /// Returns `true` if a sweep should begin a pass: for fewer holes, because no caller waits for
     /// it.
     pub(crate) fn is_worth_sweeping(&self) -> bool {
-        self.compaction.is_some() || self.holes > self.live / 32 + BLOCK
+        self.compaction.is_some() || self.movable_holes() > self.live / 32 + FEW
     }
 
     /// Returns the next entry to move. Takes a step off `steps` for it, and for everything that it
@@ -90,7 +107,8 @@ impl<K: ?Sized + Key, V> Ring<K, V> {
                 self.leave_target(source, target);
                 continue;
             }
-            let part = self.slots[source].part_to_move(is_target);
+            let slot = &mut self.slots[source];
+            let part = slot.packed_or_block(slot.moves_packed(is_target));
             match part.as_deref().and_then(Block::last) {
                 None => {
                     *part = None;
@@ -118,11 +136,11 @@ impl<K: ?Sized + Key, V> Ring<K, V> {
     /// number.
     pub(crate) fn move_entry(&mut self) -> Seq {
         let (source, target) = self.source_and_target().expect("there is an entry to move");
-        let is_target = source == target;
-        let mut from = self.slots[source]
-            .part_to_move(is_target)
-            .take()
-            .expect("it holds the entry");
+        let slot = &mut self.slots[source];
+        // A dead part may lie below a packed one, so the part goes back to where it was.
+        let packed = slot.moves_packed(source == target);
+        let part = slot.packed_or_block(packed);
+        let mut from = part.take().expect("it holds the entry");
         let last = from.last().expect("it holds the entry");
         let (old, time, bytes) = (self.seq(source, last), from.time(last), from.weight(last));
         let slot = &mut self.slots[target];
@@ -135,7 +153,7 @@ impl<K: ?Sized + Key, V> Ring<K, V> {
         (slot.live, slot.bytes) = (slot.live + 1, slot.bytes + bytes);
         let slot = &mut self.slots[source];
         (slot.live, slot.bytes) = (slot.live - 1, slot.bytes - bytes);
-        *slot.part_to_move(is_target) = Some(from);
+        *slot.packed_or_block(packed) = Some(from);
         let new = self.seq(target, at);
         if old == self.head {
             self.set_head(new);

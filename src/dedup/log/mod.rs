@@ -20,9 +20,9 @@
 //!
 //! Let `n` be the largest number of live entries, and `b` the largest sum of their key bytes,
 //! within the last `n / 4` calls that write. Then a log holds at most `1.25 * (n * (value + 30) +
-//! b)` bytes, plus a constant of six blocks: `6 * BLOCK * (key + value + 15)` and 64 KiB, where
-//! `key` is the longest key, at most 255. For keys of another type than `str` and `[u8]`, `n * key`
-//! takes the place of `b`. A key of more than 255 bytes counts for 24 more.
+//! b)` bytes, plus a constant: `3 * BLOCK * (key + value)` and 64 KiB, where `key` is the longest
+//! key, at most 255. For keys of another type than `str` and `[u8]`, `n * key` takes the place of
+//! `b`. A key of more than 255 bytes counts for 24 more.
 //!
 //! | per live entry | bytes | at most |
 //! | --- | ---: | ---: |
@@ -34,9 +34,21 @@
 //! The sum of the last column is below `1.25 * (value + key + 30)` for every length. Expired and
 //! evicted entries are held until they are freed. Each call frees more of these entries and bytes
 //! than it adds (see `reclaim.rs`), so together with the live ones they never exceed `n` and `b`.
-//! All of them are freed, the index is resized, and holes are compacted within `n / 4` calls. The
-//! constant covers the partly filled blocks: at both ends of the ring, two while it is compacted,
-//! and those of `2.2 * BLOCK` holes. `n` and `b` never exceed the bounds of the map.
+//! All of them are freed, the index is resized, and holes are compacted within `n / 4` calls. `n`
+//! and `b` never exceed the bounds of the map. The constant covers what blocks hold without a live
+//! entry:
+//!
+//! | block | keys | values | why |
+//! | --- | ---: | ---: | --- |
+//! | the last one | 1.25 | 1 | holes and unused capacity: an arena grows by a quarter |
+//! | the one of `head` | 1 | 1 | dead entries, until all of the block are |
+//! | the one moved away | 0.25 | 0.25 | it releases memory once per `PIECE` |
+//! | the one moved to | 0.25 | 0.25 | it reserves memory for a `PIECE` |
+//! | others | 0 | 0.28 | `1.1 * FEW` holes beyond those of the first table |
+//!
+//! These are shares of `BLOCK` entries, and the sums are below 3. A block without entries takes
+//! 10.6 KiB. At most five are partly filled: these four, and the one with which the last compaction
+//! ended. With the smallest index and the deque of slots they stay below 64 KiB.
 
 mod block;
 pub(crate) mod columns;

@@ -61,10 +61,14 @@ impl<K: ?Sized + Key, V> Slot<K, V> {
             .map(|block| &mut **block)
     }
 
-    /// Returns the part whose newest entry compaction moves next. The packed part is newer, unless
-    /// it is being filled.
-    pub(super) fn part_to_move(&mut self, is_target: bool) -> &mut Option<Box<Block<K, V>>> {
-        if self.packed.is_some() && !is_target {
+    /// Returns `true` if the newest entry that compaction moves next is in the packed part. This
+    /// part is newer, unless it is being filled.
+    pub(super) fn moves_packed(&self, is_target: bool) -> bool {
+        self.packed.is_some() && !is_target
+    }
+
+    pub(super) fn packed_or_block(&mut self, packed: bool) -> &mut Option<Box<Block<K, V>>> {
+        if packed {
             &mut self.packed
         } else {
             &mut self.block

@@ -65,11 +65,11 @@ const LONGEST_AGE: Nanos = 1 << 62;
 ///
 /// where `ids` and `bytes` are the largest number of live ids and the largest sum of the lengths of
 /// their keys within the last `ids / 4` calls that write; they never exceed the bounds of the map.
-/// The constant is six blocks of 1,024 entries and 64 KiB per shard: `6,144 × (key + value + 15)`
+/// The constant is three blocks of 1,024 entries and 64 KiB per shard: `3,072 × (key + value)`
 /// bytes, where `key` is the longest key, at most 255. Ids in flight have a constant of their own,
 /// with a value of 8 bytes, and so have ids whose lease was extended, with 24. A key of more than
 /// 255 bytes has an allocation of its own and counts for 24 bytes more. A sweep frees all that can
-/// be freed: it leaves the memory of at most one removed id per 32 live ids, and of 1,024 more.
+/// be freed: it leaves the memory of at most one removed id per 32 live ids, and of 1,280 more.
 ///
 /// An id in flight takes what an id with a value of 8 bytes takes. An empty map takes next to
 /// nothing, and a map with one id about 15 KB, so one map with [`CompoundKey`](crate::CompoundKey)s

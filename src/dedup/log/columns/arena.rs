@@ -5,7 +5,7 @@ use std::hash::BuildHasher;
 use std::mem::take;
 use std::ops::Range;
 
-use super::super::block::BLOCK;
+use super::super::block::{BLOCK, PIECE};
 use super::{Column, KeyColumn};
 use crate::hash::hash;
 
@@ -14,7 +14,7 @@ pub(crate) const LONGEST_INLINE: usize = 255;
 /// Keys whose ends are counted from a common base. 16 bits are enough for the length of 256
 /// inline keys.
 const SECTION: usize = 256;
-const _: () = assert!(SECTION * LONGEST_INLINE <= u16::MAX as usize && BLOCK % SECTION == 0);
+const _: () = assert!(SECTION * LONGEST_INLINE <= u16::MAX as usize && PIECE % SECTION == 0);
 
 /// A column of byte strings.
 ///
@@ -94,6 +94,20 @@ impl ByteArena {
         index.ok().map(|index| (long, index))
     }
 
+    /// Appends bytes. A full arena grows by a quarter, so that little of it is unused.
+    #[inline]
+    fn append(&mut self, bytes: &[u8]) {
+        if self.arena.capacity() - self.arena.len() < bytes.len() {
+            self.grow(bytes.len());
+        }
+        self.arena.extend_from_slice(bytes);
+    }
+
+    #[cold]
+    fn grow(&mut self, least: usize) {
+        self.arena.reserve_exact(least.max(self.arena.len() / 4));
+    }
+
     #[inline]
     fn bytes(&self, at: usize) -> &[u8] {
         match self.find_long(at) {
@@ -150,7 +164,7 @@ impl Column for ByteArena {
     fn move_last(&mut self, from: usize, to: &mut Self, to_at: usize) {
         let extent = self.extent(from);
         to.set_extent(to_at, to.arena.len(), extent.len());
-        to.arena.extend_from_slice(&self.arena[extent]);
+        to.append(&self.arena[extent]);
         if let Some(key) = self.take_long(from) {
             to.long
                 .get_or_insert_default()
@@ -240,6 +254,23 @@ impl Column for ByteArena {
             long.shrink_to_fit();
         }
     }
+
+    fn release_back(&mut self, end: usize) {
+        if self.backwards {
+            // The popped keys lie in front of the others. The last key left was the first of its
+            // section to be written, so only the bases change.
+            let popped = match end.checked_sub(1) {
+                Some(last) => self.extent(last).start,
+                None => self.arena.len(),
+            };
+            self.arena.drain(..popped.min(self.arena.len()));
+            for base in &mut self.bases {
+                // The sections of popped keys are never read again.
+                *base = base.saturating_sub(popped as u32);
+            }
+        }
+        self.arena.shrink_to_fit();
+    }
 }
 
 impl KeyColumn<[u8]> for ByteArena {
@@ -260,7 +291,7 @@ impl KeyColumn<[u8]> for ByteArena {
     fn push_back(&mut self, at: usize, key: &[u8]) {
         if key.len() <= LONGEST_INLINE {
             self.set_extent(at, self.arena.len(), key.len());
-            self.arena.extend_from_slice(key);
+            self.append(key);
         } else {
             self.set_extent(at, self.arena.len(), 0);
             self.long

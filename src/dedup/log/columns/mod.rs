@@ -47,6 +47,9 @@ pub trait Column {
     fn drain(&mut self, until: usize, all: bool, bytes: u64) -> u64;
     /// Releases unused capacity. Nothing is pushed to the back afterwards.
     fn seal(&mut self);
+    /// Releases the memory of items popped from the back. `end` is the position after the last one
+    /// left, and a multiple of [`PIECE`](super::block::PIECE).
+    fn release_back(&mut self, end: usize);
 }
 
 /// A column of keys.

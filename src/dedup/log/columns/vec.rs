@@ -6,7 +6,7 @@ use std::hash::Hash;
 use std::mem::needs_drop;
 use std::ops::Range;
 
-use super::super::block::BLOCK;
+use super::super::block::{BLOCK, PIECE};
 use super::{Column, KeyColumn};
 
 /// A column of `T`s.
@@ -74,12 +74,12 @@ impl<T> Column for VecColumn<T> {
     const WEIGHS: bool = false;
 
     fn new(backwards: bool, previous: Option<&Self>) -> Self {
-        let (bare, owning) =
-            previous.map_or((0, 0), |column| (column.bare.len(), column.owning.len()));
+        // A power of two doubles to the size of a block, and not beyond.
+        let capacity = |len: usize| if len == 0 { 0 } else { len.next_power_of_two() };
         Self {
             lo: if backwards { BLOCK } else { 0 },
-            bare: VecDeque::with_capacity(bare),
-            owning: VecDeque::with_capacity(owning),
+            bare: VecDeque::with_capacity(capacity(previous.map_or(0, |it| it.bare.len()))),
+            owning: VecDeque::with_capacity(capacity(previous.map_or(0, |it| it.owning.len()))),
         }
     }
 
@@ -95,12 +95,8 @@ impl<T> Column for VecColumn<T> {
 
     fn move_last(&mut self, _: usize, to: &mut Self, to_at: usize) {
         to.lo = to_at;
-        if let Some(item) = self.bare.pop_back() {
-            to.bare.push_front(item);
-        }
-        if let Some(item) = self.owning.pop_back() {
-            to.owning.push_front(item);
-        }
+        move_back_to_front(&mut self.bare, &mut to.bare);
+        move_back_to_front(&mut self.owning, &mut to.owning);
     }
 
     fn pop_back(&mut self, _: usize) {
@@ -133,6 +129,19 @@ impl<T> Column for VecColumn<T> {
     fn seal(&mut self) {
         self.bare.shrink_to_fit();
         self.owning.shrink_to_fit();
+    }
+
+    fn release_back(&mut self, _: usize) {
+        self.seal();
+    }
+}
+
+fn move_back_to_front<T>(from: &mut VecDeque<T>, to: &mut VecDeque<T>) {
+    if let Some(item) = from.pop_back() {
+        if to.len() == to.capacity() {
+            to.reserve_exact(PIECE);
+        }
+        to.push_front(item);
     }
 }
 

@@ -223,7 +223,7 @@ impl<K: ?Sized + Key, V> Ring<K, V> {
         seq
     }
 
-    fn last_block(&self) -> Option<&Block<K, V>> {
+    pub(super) fn last_block(&self) -> Option<&Block<K, V>> {
         self.slots.back()?.block.as_deref()
     }
 
