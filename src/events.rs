@@ -9,17 +9,20 @@
 //! | --- | --- | --- | --- |
 //! | `leakproof::limit` | warn, for a cache info | a collection reaches a limit for the first time, once for each limit | `collection`, `limit` (the option, such as `max_bytes`), `entries`, `max_entries`, `stats` |
 //! | `leakproof::finding` | info, warn or error by severity, info when it ends | a finding of a `Monitor` appears, worsens or ends | `change` (`appeared`, `worsened`, `ended`), `collection` (absent for the process), `kind`, `severity`, `text` |
-//! | `leakproof::breaker` | warn, info when it closes | a circuit breaker opens, detaches its listener, or closes after a successful probe | `state` (`silenced`, `detached`, `closed`), `listener`, `label`, `key`, `location`, `failures` |
+//! | `leakproof::breaker` | warn, info when it closes | a circuit breaker opens, detaches its listener, or closes after a successful probe | `state` (`open`, `detached`, `closed`), `listener`, `label`, `key`, `location`, `failures` |
 //! | `leakproof::rejected` | warn | a registration is rejected for the first time since one found room, in the topic or in the registry | `limit`, `max`, `location`, `places` (of the present listeners) |
-//! | `leakproof::panic` | warn | callbacks or handlers of a collection have panicked for the first time | `collection`, `code`, `panics` |
+//! | `leakproof::panic` | warn | user code of a collection, or a sweep of a sweeper, panics for the first time | `collection`, `code` (such as `removal callback`) |
 //! | `leakproof::config` | warn | a lenient reader replaces an invalid variable by its default, at each read | `variable`, `value`, `requirement` |
 //! | `leakproof::shared` | warn, info when it recovers | a shared deduplicator changes its state | `namespace`, `change` (`breaker open`, `degraded`, `recovered`, `eviction policy`), `detail` |
 //! | `leakproof::sweep` | debug | a background sweep freed entries | `collection`, `freed` |
 //!
-//! Limits and panics are detected by a sample of a `Monitor` or by a sweep of a
-//! [`Sweeper`](crate::Sweeper) that watches the collection. `collection` is the name under which it
-//! is watched. Collections that a builder's `sweep_every` watches are named `dedup`, `lru` or
-//! `listeners`, and emit no `leakproof::limit` events, because several collections share each name.
+//! Limits are detected by a sample of a `Monitor` or by a sweep of a [`Sweeper`](crate::Sweeper)
+//! that watches the collection. `collection` is the name under which it is watched. Collections
+//! that a builder's `sweep_every` watches are named `dedup`, `lru` or `listeners`, and emit no
+//! `leakproof::limit` events, because several collections share each name.
+//!
+//! A panic is reported by the collection itself, at once and on every path. A collection does not
+//! know under which name it is watched, so `collection` is `lru` or `listeners` there.
 
 use std::fmt::Display;
 use std::panic::Location;
@@ -76,26 +79,26 @@ events! {
         );
     }
 
-    /// Reports the first panics of user code.
-    fn panicked(collection: &str, code: &str, panics: u64) {
-        tracing::warn!(
-            target: "leakproof::panic",
-            collection,
-            code,
-            panics,
-            "user code panicked: {code}"
-        );
+    /// Reports the first panic of a collection's user code.
+    fn panicked(collection: &str, code: &str) {
+        tracing::warn!(target: "leakproof::panic", collection, code, "user code panicked: {code}");
     }
 
     /// Reports that a finding of a `Monitor` appeared, worsened or ended.
     #[cfg(feature = "monitor")]
-    fn finding_changed(event: &FindingEvent<'_>) {
-        let level = match event.importance {
+    fn finding_changed(
+        importance: Importance,
+        change: &str,
+        collection: Option<&str>,
+        kind: &str,
+        severity: &str,
+        text: &dyn Display,
+    ) {
+        let level = match importance {
             Importance::Info => tracing::Level::INFO,
             Importance::Warn => tracing::Level::WARN,
             Importance::Error => tracing::Level::ERROR,
         };
-        let FindingEvent { change, collection, kind, severity, text, .. } = *event;
         event!(level, "leakproof::finding", change, collection, kind, severity, %text, "finding {change}");
     }
 
@@ -108,7 +111,7 @@ events! {
         location: &Location<'_>,
     ) {
         let (level, state, failures) = match state {
-            BreakerState::Silenced { failures } => (tracing::Level::WARN, "silenced", Some(failures)),
+            BreakerState::Open { failures } => (tracing::Level::WARN, "open", Some(failures)),
             BreakerState::Detached { failures } => (tracing::Level::WARN, "detached", Some(failures)),
             BreakerState::Closed => (tracing::Level::INFO, "closed", None),
         };
@@ -165,7 +168,7 @@ events! {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum BreakerState {
     /// The breaker opened; the listener is not called until a probe.
-    Silenced {
+    Open {
         /// Failures in a row.
         failures: u32,
     },
@@ -178,21 +181,6 @@ pub(crate) enum BreakerState {
     Closed,
 }
 
-/// The fields of an event about a finding.
-#[cfg(feature = "monitor")]
-#[cfg_attr(
-    not(feature = "tracing"),
-    allow(dead_code, reason = "only events read them")
-)]
-pub(crate) struct FindingEvent<'a> {
-    pub(crate) importance: Importance,
-    pub(crate) change: &'a str,
-    pub(crate) collection: Option<&'a str>,
-    pub(crate) kind: &'a str,
-    pub(crate) severity: &'a str,
-    pub(crate) text: &'a dyn Display,
-}
-
 /// The level of an event about a finding.
 #[cfg(feature = "monitor")]
 #[derive(Clone, Copy, Debug)]
@@ -202,63 +190,16 @@ pub(crate) enum Importance {
     Error,
 }
 
-/// The conditions of one collection that events have reported. Each one is reported once.
-#[derive(Clone, Debug)]
-pub(crate) struct Reported {
-    /// The reported limits. `None` if limits of this collection are not reported.
-    limits: Option<Vec<&'static str>>,
-    panics: bool,
-}
+/// The limits of one collection that events have reported. Each one is reported once.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct ReportedLimits(Vec<&'static str>);
 
-/// A condition that is reported for the first time.
-pub(crate) enum Condition {
-    Limit(&'static str),
-    Panics(u64),
-}
-
-impl Reported {
-    /// Reports limits and panics.
-    pub(crate) const fn nothing() -> Self {
-        Self {
-            limits: Some(Vec::new()),
-            panics: false,
-        }
-    }
-
-    /// Reports panics only.
-    pub(crate) const fn without_limits() -> Self {
-        Self {
-            limits: None,
-            panics: false,
-        }
-    }
-
-    /// Marks the conditions that hold as reported, and returns the new ones.
-    pub(crate) fn update(&mut self, usage: &Usage) -> Vec<Condition> {
-        let mut new = Vec::new();
-        if let Some(reported) = &mut self.limits {
-            for &limit in &usage.limits_reached {
-                if !reported.contains(&limit) {
-                    reported.push(limit);
-                    new.push(Condition::Limit(limit));
-                }
-            }
-        }
-        let panics = usage.counter("callback_panics") + usage.counter("panics");
-        if panics > 0 && !self.panics {
-            self.panics = true;
-            new.push(Condition::Panics(panics));
-        }
+impl ReportedLimits {
+    /// Marks the limits that were reached as reported, and returns the new ones.
+    pub(crate) fn update(&mut self, usage: &Usage) -> Vec<&'static str> {
+        let reached = usage.limits_reached.iter().copied();
+        let new: Vec<_> = reached.filter(|limit| !self.0.contains(limit)).collect();
+        self.0.extend(&new);
         new
-    }
-}
-
-impl Condition {
-    /// Emits the event.
-    pub(crate) fn emit(&self, collection: &str, usage: &Usage) {
-        match *self {
-            Self::Limit(limit) => limit_reached(collection, limit, usage),
-            Self::Panics(panics) => panicked(collection, "callback or handler", panics),
-        }
     }
 }

@@ -182,6 +182,8 @@ pub struct RegistryStats {
         serde(rename = "ttl_ms", serialize_with = "optional_ms")
     )]
     pub ttl: Option<Duration>,
+    /// Generations of scopes that have listeners.
+    pub scopes: usize,
     /// Listeners whose circuit breaker is open.
     pub open_breakers: usize,
     /// Listeners that were registered.

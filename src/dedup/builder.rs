@@ -300,7 +300,7 @@ impl<K: ?Sized + Key, V, S> DedupBuilder<DedupMap<K, V>, S> {
         let clock = self.options.clock;
         let map = DedupMap::from_parts(Sharded::new(cores), limits, clock, self.hasher, room);
         map.keep_leases(map.downgrade_to_sweep());
-        crate::sweeper::watch_globally("dedup", &map, self.options.sweep_every)?;
+        crate::sweeper::watch_globally("dedup", &map, "sweep_every", self.options.sweep_every)?;
         Ok(map)
     }
 }

@@ -409,7 +409,7 @@ impl<K, V, S> LruBuilder<K, V, S> {
             rules,
             RemovalNotifier::new(options.on_removal),
         );
-        sweeper::watch_globally("lru", &cache, own.sweep_every)?;
+        sweeper::watch_globally("lru", &cache, "sweep_every", own.sweep_every)?;
         Ok(cache)
     }
 

@@ -8,29 +8,27 @@
 
 use std::sync::Arc;
 
-use crate::panic::catch_user_panic;
+use crate::panic_counter::PanicCounter;
 use crate::removal::RemovalCause;
-use crate::sync::atomic::{AtomicU64, Ordering};
 
 pub(super) type OnRemoval<K, V> = dyn Fn(&K, &V, RemovalCause) + Send + Sync;
 
 /// The removal callback of a cache, and how often it panicked.
 pub(super) struct RemovalNotifier<K, V> {
     on_removal: Option<Arc<OnRemoval<K, V>>>,
-    panics: AtomicU64,
+    panics: PanicCounter,
 }
 
 impl<K, V> RemovalNotifier<K, V> {
     pub(super) fn new(on_removal: Option<Arc<OnRemoval<K, V>>>) -> Self {
         Self {
             on_removal,
-            panics: AtomicU64::new(0),
+            panics: PanicCounter::default(),
         }
     }
 
     pub(super) fn panics(&self) -> u64 {
-        // Relaxed: the count guards no other data.
-        self.panics.load(Ordering::Relaxed)
+        self.panics.get()
     }
 
     /// Calls the callback for one removal. Contains a panic in it, and counts it.
@@ -43,10 +41,8 @@ impl<K, V> RemovalNotifier<K, V> {
 
     #[inline(never)]
     fn call(&self, on_removal: &OnRemoval<K, V>, key: &K, value: &V, cause: RemovalCause) {
-        if catch_user_panic(|| on_removal(key, value, cause)).is_none() {
-            // Relaxed: the count guards no other data.
-            self.panics.fetch_add(1, Ordering::Relaxed);
-        }
+        let call = || on_removal(key, value, cause);
+        self.panics.catch("lru", "removal callback", call);
     }
 }
 

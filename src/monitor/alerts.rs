@@ -12,7 +12,7 @@ use super::Inner;
 use super::finding::{Finding, Kind};
 use super::report::Report;
 use super::thresholds::Severity;
-use crate::events::{self, FindingEvent, Importance};
+use crate::events::{self, Importance};
 
 /// A change of a finding, as the callback of a monitor receives it: once, not with each sample.
 ///
@@ -63,14 +63,14 @@ impl Change {
             (_, Severity::Warning) => Importance::Warn,
             (_, Severity::Critical) => Importance::Error,
         };
-        events::finding_changed(&FindingEvent {
+        events::finding_changed(
             importance,
-            change: self.as_str(),
-            collection: finding.collection.as_deref(),
-            kind: finding.kind.as_str(),
-            severity: finding.severity.as_str(),
-            text: finding,
-        });
+            self.as_str(),
+            finding.collection.as_deref(),
+            finding.kind.as_str(),
+            finding.severity.as_str(),
+            finding,
+        );
     }
 }
 
@@ -180,7 +180,7 @@ impl Inner {
     }
 
     /// Emits events about the collections that reached a limit or panicked, once each.
-    pub(super) fn report_conditions(&self, report: &Report) {
+    pub(super) fn report_limits(&self, report: &Report) {
         if !events::ENABLED {
             return;
         }
@@ -189,8 +189,9 @@ impl Inner {
             let watched = state.watched.by_name_mut(&collection.name);
             let new = watched.map(|watched| watched.reported.update(&collection.usage));
             drop(state);
-            for condition in new.into_iter().flatten() {
-                self.catch(|| condition.emit(&collection.name, &collection.usage));
+            for limit in new.into_iter().flatten() {
+                let (name, usage) = (&collection.name, &collection.usage);
+                self.catch(|| events::limit_reached(name, limit, usage));
             }
         }
     }

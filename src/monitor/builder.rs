@@ -149,7 +149,7 @@ impl MonitorBuilder {
             self.on_change,
             self.clock,
         ));
-        sweeper::run_globally("monitor", &inner, "sample_every", self.sample_every)?;
+        sweeper::watch_globally("monitor", &inner, "sample_every", self.sample_every)?;
         Ok(Monitor { inner })
     }
 }

@@ -78,11 +78,9 @@ use std::fmt;
 use std::sync::Arc;
 
 use crate::clock::Clock;
-use crate::events::Reported;
 use crate::panic::catch_user_panic;
 use crate::stats::Usage;
-use crate::sweep::{Sweep, Watch};
-use crate::sweeper::Periodic;
+use crate::sweep::{Sweep, Swept, Watch};
 use crate::sync::Mutex;
 use crate::sync::atomic::{AtomicU64, Ordering};
 use alerts::Alerts;
@@ -218,7 +216,7 @@ impl Monitor {
         // Watching the same collection again does not repeat its events.
         let same = state.watched.by_name(name);
         let same = same.filter(|watched| watched.collection.ptr_eq(&collection));
-        let reported = same.map_or_else(Reported::nothing, |same| same.reported.clone());
+        let reported = same.map(|same| same.reported.clone()).unwrap_or_default();
         state.watched.insert(Watched {
             name: name.into(),
             collection,
@@ -309,7 +307,7 @@ impl Inner {
         let report = self.evaluate_and_publish(true);
         #[cfg(not(feature = "metrics"))]
         let report = self.evaluate(true);
-        self.report_conditions(&report);
+        self.report_limits(&report);
         self.report_changes();
         report
     }
@@ -381,9 +379,15 @@ impl Inner {
     }
 }
 
-impl Periodic for Inner {
-    fn run(&self) {
+/// A sample is a sweep that frees nothing, so the sweeper's thread takes it at intervals.
+impl Sweep for Inner {
+    fn sweep_some(&self, _: usize) -> Swept {
         self.sample();
+        Swept::default()
+    }
+
+    fn usage(&self) -> Usage {
+        Usage::default()
     }
 }
 

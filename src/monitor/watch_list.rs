@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Weak};
 
 use super::samples::{Sample, Samples};
-use crate::events::Reported;
+use crate::events::ReportedLimits;
 use crate::steps::{self, Counted};
 use crate::sweep::Sweep;
 
@@ -15,7 +15,7 @@ pub(super) struct Watched {
     pub(super) name: Arc<str>,
     pub(super) collection: Weak<dyn Sweep>,
     pub(super) samples: Samples<Sample>,
-    pub(super) reported: Reported,
+    pub(super) reported: ReportedLimits,
 }
 
 /// Every operation takes logarithmic time, amortized.
@@ -118,7 +118,7 @@ mod tests {
             name: name.into(),
             collection: collection.downgrade_to_sweep(),
             samples: Samples::new(1),
-            reported: Reported::nothing(),
+            reported: ReportedLimits::default(),
         });
     }
 

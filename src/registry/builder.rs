@@ -208,7 +208,7 @@ impl<T: Send + Sync + 'static, E: 'static> RegistryBuilder<T, E> {
         let limits = self.validate()?;
         let inner = Arc::new(Inner::new(limits, self.clock, self.on_removal));
         let registry = ListenerRegistry::from_inner(inner);
-        sweeper::watch_globally("listeners", &registry, self.sweep_every)?;
+        sweeper::watch_globally("listeners", &registry, "sweep_every", self.sweep_every)?;
         Ok(registry)
     }
 }

@@ -1,6 +1,6 @@
 //! The counters of a registry, and the containment of user panics that they count.
 
-use crate::panic::catch_user_panic;
+use crate::panic_counter::PanicCounter;
 use crate::removal::RemovalCause;
 use crate::stats::RegistryStats;
 use crate::sync::atomic::{AtomicU64, Ordering};
@@ -16,7 +16,7 @@ pub(super) struct Counters {
     /// one.
     passed_over: AtomicU64,
     dropped: AtomicU64,
-    panics: AtomicU64,
+    panics: PanicCounter,
 }
 
 impl Counters {
@@ -47,18 +47,16 @@ impl Counters {
         // An emit in progress may have counted its skipped calls twice over for an instant.
         stats.calls = stats.calls.saturating_sub(not_called);
         stats.dropped = self.dropped.load(Ordering::Relaxed);
-        stats.panics = self.panics.load(Ordering::Relaxed);
+        stats.panics = self.panics.get();
     }
 }
 
 /// Runs user code. Returns `None` if it panicked, and counts the panic.
 #[inline]
 pub(super) fn contain<R>(counters: &Counters, work: impl FnOnce() -> R) -> Option<R> {
-    let result = catch_user_panic(work);
-    if result.is_none() {
-        counters.panics.fetch_add(1, Ordering::Relaxed);
-    }
-    result
+    counters
+        .panics
+        .catch("listeners", "callback or handler", work)
 }
 
 /// Counters that change under the registry's lock.

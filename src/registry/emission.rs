@@ -294,7 +294,7 @@ impl<'a, T, E: 'static> Emission<'a, T, E> {
         let failures = recorded.failures;
         let state = match recorded.transition {
             Transition::None => None,
-            Transition::Opened => Some(BreakerState::Silenced { failures }),
+            Transition::Opened => Some(BreakerState::Open { failures }),
             Transition::Closed => Some(BreakerState::Closed),
             Transition::Detach => Some(BreakerState::Detached { failures }),
         };

@@ -36,7 +36,7 @@ pub struct ListenerInfo<T> {
     /// Is `true` if the listener is paused.
     pub paused: bool,
     /// Is `true` if the circuit breaker skips the listener until a probe succeeds.
-    pub silenced: bool,
+    pub breaker_open: bool,
     /// The source location of the registration.
     pub location: &'static Location<'static>,
 }
@@ -60,7 +60,7 @@ impl<T> ListenerInfo<T> {
             calls,
             failures: breaker.failures(),
             paused: listener.is_paused(),
-            silenced: breaker.is_open(),
+            breaker_open: breaker.is_open(),
             location: listener.location,
         }
     }
@@ -80,7 +80,7 @@ impl<T: serde::Serialize> serde::Serialize for ListenerInfo<T> {
         map.serialize_entry("calls", &self.calls)?;
         map.serialize_entry("failures", &self.failures)?;
         map.serialize_entry("paused", &self.paused)?;
-        map.serialize_entry("silenced", &self.silenced)?;
+        map.serialize_entry("breaker_open", &self.breaker_open)?;
         map.serialize_entry("location", &format_args!("{}", self.location))?;
         map.end()
     }

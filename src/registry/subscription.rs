@@ -118,6 +118,9 @@ impl Subscription {
     /// [`DetachError::Cycle`] if two handlers, or more in a ring, wait for each other: the last of
     /// them gets the error. Returns [`DetachError::TimedOut`] if a call takes longer than
     /// `timeout`. The listener is detached in any case.
+    ///
+    /// A cycle is found only if every thread in it waits inside of an emit. A thread that waits in
+    /// the drop of a capture, outside of an emit, is not seen: such a cycle ends with the timeout.
     pub fn detach_and_wait(mut self, timeout: Duration) -> Result<(), DetachError> {
         let Some(listener) = self.listener.upgrade() else {
             return Ok(());

@@ -86,7 +86,27 @@ fn forgotten_scope_without_listeners_takes_no_memory() {
         guard.detach();
         mem::forget(scope);
     }
-    assert_eq!(bus.inner.table.lock().scopes(), 0);
+    assert_eq!(bus.stats().scopes, 0);
+}
+
+#[test]
+fn memory_of_ended_scopes_is_returned() {
+    let bus = sized(10_000);
+    let scopes: Vec<_> = (0..10_000)
+        .map(|topic| {
+            let scope = bus.scope();
+            let listener = bus.listen(topic).key("key").scope(&scope);
+            listener.on(|_| ()).unwrap().forget();
+            scope
+        })
+        .collect();
+    assert_eq!(bus.stats().scopes, 10_000);
+    let capacities = || bus.inner.table.lock().capacities();
+    assert!(capacities().iter().all(|&capacity| capacity >= 10_000));
+    drop(scopes);
+    assert_eq!(bus.stats().scopes, 0);
+    let left = capacities();
+    assert!(left.iter().all(|&capacity| capacity <= 64), "{left:?}");
 }
 
 #[test]

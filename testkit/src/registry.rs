@@ -76,7 +76,7 @@ struct Listener {
     deadline: u64,
     calls: u64,
     failures: u32,
-    silenced_until: Option<u64>,
+    open_until: Option<u64>,
     paused: bool,
 }
 
@@ -209,7 +209,7 @@ impl Reference {
         snapshot.sort_by_key(|it| std::cmp::Reverse(it.priority));
         let [mut called, mut failed, mut panicked] = [0; 3];
         for it in &snapshot {
-            let is_silent = it.silenced_until.is_some_and(|until| self.now < until);
+            let is_silent = it.open_until.is_some_and(|until| self.now < until);
             if it.paused || is_silent {
                 continue;
             }
@@ -240,13 +240,13 @@ impl Reference {
                 .expect("a handler of the model removes no listener");
             own.calls += 1;
             if !panic && !fail {
-                (own.failures, own.silenced_until) = (0, None);
+                (own.failures, own.open_until) = (0, None);
                 continue;
             }
             own.failures += 1;
             if own.failures >= limits.failures {
                 match limits.retry_after {
-                    Some(pause) => own.silenced_until = Some(now + pause),
+                    Some(pause) => own.open_until = Some(now + pause),
                     None => self.remove_mark("failed", it.mark),
                 }
             }
@@ -483,7 +483,7 @@ impl Run {
             deadline: age.map_or(u64::MAX, |age| self.model.now + age),
             calls: 0,
             failures: 0,
-            silenced_until: None,
+            open_until: None,
             paused: false,
         };
         let mut listen = self
@@ -581,7 +581,7 @@ impl Run {
                 (it.calls, it.failures, it.paused),
                 "{info:?}"
             );
-            assert_eq!(info.silenced, it.silenced_until.is_some());
+            assert_eq!(info.breaker_open, it.open_until.is_some());
         }
         let stats = self.bus.stats();
         assert_eq!(

@@ -95,6 +95,7 @@ fn stats_have_exactly_the_fields_of_their_collection() {
         "max_listeners",
         "max_per_topic",
         "open_breakers",
+        "scopes",
         "owner_dropped",
         "panics",
         "replaced",
@@ -232,7 +233,7 @@ fn listener_info_and_removal_cause_serialize() {
         ("calls", 1.into()),
         ("failures", 1.into()),
         ("paused", false.into()),
-        ("silenced", false.into()),
+        ("breaker_open", false.into()),
     ] {
         assert_eq!(json[0][name], value, "{name}");
     }

@@ -127,6 +127,30 @@ fn max_calls_across_threads() {
 }
 
 #[test]
+fn last_call_against_detach() {
+    explore(|bus| {
+        let calls = count();
+        let guard = {
+            let calls = Arc::clone(&calls);
+            let listen = bus.listen(1).max_calls(1);
+            listen.on(move |_: &u32| {
+                calls.fetch_add(1, Ordering::SeqCst);
+            })
+        };
+        let guard = guard.unwrap();
+        let emitting = bus.clone();
+        let thread = thread::spawn(move || emitting.emit(&1, &1).unwrap());
+        let was_attached = guard.detach();
+        let emitted = thread.join().unwrap();
+        // Either the emit removed the listener and called it, or `detach` did.
+        assert_eq!(emitted.called, usize::from(!was_attached));
+        assert_eq!(calls.load(Ordering::SeqCst), emitted.called);
+        assert!(bus.is_empty());
+        bus.validate();
+    });
+}
+
+#[test]
 fn scope_end_against_registration() {
     explore(|bus| {
         let other = bus.on(1, |_: &u32| ()).unwrap();

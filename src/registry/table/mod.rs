@@ -152,12 +152,6 @@ impl<T, E: 'static> Table<T, E> {
         self.next
     }
 
-    /// Returns the number of scope generations that have listeners.
-    #[cfg(test)]
-    pub(super) fn scopes(&self) -> usize {
-        self.members.len()
-    }
-
     fn topic(&self, id: TopicId) -> Option<&Topic<T, E>> {
         self.topics.find(id.hash, |topic| topic.id == id)
     }
@@ -209,6 +203,7 @@ impl<T, E: 'static> Table<T, E> {
             max_per_topic: self.limits.max_per_topic,
             oldest_entry_age: oldest.map(age),
             ttl: self.limits.ttl,
+            scopes: self.members.len(),
             open_breakers: self.open_breakers,
             ..RegistryStats::default()
         };

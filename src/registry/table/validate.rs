@@ -6,6 +6,13 @@ use std::sync::Arc;
 use super::{Record, Table};
 
 impl<T, E: 'static> Table<T, E> {
+    /// Returns the capacities of the hash tables: topics, keys, scopes.
+    #[cfg(test)]
+    pub(in crate::registry) fn capacities(&self) -> [usize; 3] {
+        let (topics, keyed) = (self.topics.capacity(), self.keyed.capacity());
+        [topics, keyed, self.members.capacity()]
+    }
+
     /// Checks every invariant.
     ///
     /// # Panics

@@ -5,5 +5,6 @@ mod tracing_capture;
 mod config;
 #[cfg(feature = "monitor")]
 mod monitor;
+mod panics;
 mod registry;
 mod sweeper;

@@ -105,11 +105,11 @@ fn open_breaker_skips_until_a_probe_succeeds() {
         (emitted.called, emitted.failed, emitted.skipped)
     };
     assert_eq!([called(2), called(2)], [(2, 1, 0); 2]);
-    assert!(bus.listeners()[0].silenced);
-    assert_eq!(called(1), (1, 0, 1), "silenced");
+    assert!(bus.listeners()[0].breaker_open);
+    assert_eq!(called(1), (1, 0, 1), "open");
     time.advance(MINUTE);
     assert_eq!(called(2), (2, 1, 0), "the probe fails");
-    assert_eq!(called(1), (1, 0, 1), "silenced anew");
+    assert_eq!(called(1), (1, 0, 1), "open again");
     time.advance(MINUTE - Duration::from_nanos(1));
     assert_eq!(called(1), (1, 0, 1));
     time.advance(Duration::from_nanos(1));
@@ -119,7 +119,7 @@ fn open_breaker_skips_until_a_probe_succeeds() {
         [(2, 1, 0), (2, 0, 0), (2, 1, 0)],
         "failures count from nothing"
     );
-    assert!(guard.is_attached() && !bus.listeners()[0].silenced);
+    assert!(guard.is_attached() && !bus.listeners()[0].breaker_open);
     drop(other);
 }
 

@@ -15,14 +15,14 @@ fn callback_reports_paused_and_open_breakers() {
         retry_after: Some(MINUTE),
     });
     let bus = builder
-        .on_removal(move |info, _| reported.push(format!("{} {}", info.paused, info.silenced)));
+        .on_removal(move |info, _| reported.push(format!("{} {}", info.paused, info.breaker_open)));
     let bus = bus.build().unwrap();
     let paused = bus.on("topic", |_| ()).unwrap();
     assert!(paused.pause());
     drop(paused);
-    let silenced = bus.on("topic", |_| false).unwrap();
+    let failing = bus.on("topic", |_| false).unwrap();
     assert_eq!(bus.emit("topic", &1).unwrap().failed, 1);
-    drop(silenced);
+    drop(failing);
     drop(bus.on("topic", |_| ()).unwrap());
     assert_eq!(log.take(), ["true false", "false true", "false false"]);
 }
