@@ -14,6 +14,7 @@
 //! | `leakproof::panic` | warn | user code of a collection, or a sweep of a sweeper, panics for the first time | `collection`, `code` (such as `removal callback`) |
 //! | `leakproof::config` | warn | a lenient reader replaces an invalid variable by its default, at each read | `variable`, `value`, `requirement` |
 //! | `leakproof::shared` | warn, info when it recovers | a shared deduplicator changes its state | `namespace`, `change` (`breaker open`, `degraded`, `recovered`, `eviction policy`), `detail` |
+//! | `leakproof::journal` | info, warn if it failed | a journal was replayed at `build`, cannot be written, or can be written again | `state` (`replayed`, `failed`, `recovered`), `path`, `report` or `error` |
 //! | `leakproof::sweep` | debug | a background sweep freed entries | `collection`, `freed` |
 //!
 //! Limits are detected by a sample of a `Monitor` or by a sweep of a [`Sweeper`](crate::Sweeper)
@@ -156,6 +157,41 @@ events! {
     fn shared_changed(namespace: &str, change: &str, detail: &str) {
         let level = if change == "recovered" { tracing::Level::INFO } else { tracing::Level::WARN };
         event!(level, "leakproof::shared", namespace, change, detail, "shared deduplicator: {change}");
+    }
+
+    /// Reports that a journal was replayed.
+    #[cfg(feature = "persist")]
+    fn journal_replayed(path: &dyn Display, report: &crate::persist::RestoreReport) {
+        tracing::info!(
+            target: "leakproof::journal",
+            state = "replayed",
+            %path,
+            %report,
+            "journal replayed"
+        );
+    }
+
+    /// Reports that a journal cannot be written.
+    #[cfg(feature = "persist")]
+    fn journal_failed(path: &dyn Display, error: &str) {
+        tracing::warn!(
+            target: "leakproof::journal",
+            state = "failed",
+            %path,
+            error,
+            "journal cannot be written"
+        );
+    }
+
+    /// Reports that a journal can be written again.
+    #[cfg(feature = "persist")]
+    fn journal_recovered(path: &dyn Display) {
+        tracing::info!(
+            target: "leakproof::journal",
+            state = "recovered",
+            %path,
+            "journal can be written again"
+        );
     }
 
     /// Reports that a background sweep freed entries.

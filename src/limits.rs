@@ -58,6 +58,11 @@ pub enum BuildError {
         /// The message of the operating system.
         reason: String,
     },
+    /// The journal cannot be read, or its background thread cannot be started.
+    Journal {
+        /// The message of the error, with file and offset.
+        reason: String,
+    },
 }
 
 impl fmt::Display for BuildError {
@@ -83,6 +88,7 @@ impl fmt::Display for BuildError {
             Self::NoSweeper { reason } => {
                 write!(f, "cannot start the background thread: {reason}")
             }
+            Self::Journal { reason } => write!(f, "cannot use the journal: {reason}"),
         }
     }
 }

@@ -90,6 +90,13 @@ pub struct DedupStats {
     pub waits: u64,
     /// Calls that did not wait because `max_waiting` callers did.
     pub waits_rejected: u64,
+    /// The size of the journal's files. `None` if there is no journal.
+    pub journal_bytes: Option<u64>,
+    /// Failed operations of the journal. Failed writes are repeated.
+    pub journal_errors: u64,
+    /// Records that will never be in the journal, because they could not be encoded or the disk
+    /// failed for too long.
+    pub unsaved: u64,
 }
 
 /// The statistics of an [`LruCache`](crate::LruCache).
@@ -373,6 +380,8 @@ impl DedupStats {
                 restored: "Ids that were restored after a restart",
                 waits: "Calls that waited for a claim",
                 waits_rejected: "Calls that did not wait because too many did",
+                journal_errors: "Failed operations of the journal",
+                unsaved: "Records that will never be in the journal",
             ],
             ..Usage::default()
         }

@@ -13,12 +13,16 @@ use std::time::Duration;
 use super::core::{Core, Limits};
 use super::in_flight::Permits;
 use super::log::columns::Column;
+#[cfg(feature = "persist")]
+use super::map::journal::Attachment;
 use super::{DedupMap, DedupSet, unsync};
 use crate::clock::{Clock, nanos};
 use crate::config::DedupConfig;
 use crate::hash::DefaultHashBuilder;
 use crate::key::{ByteKey, Key};
 use crate::limits::{self, BuildError};
+#[cfg(feature = "persist")]
+use crate::persist::{Codec, Journal};
 use crate::sharded::{Sharded, share_of_count};
 use crate::sweep::Watch;
 use crate::wait::{DEFAULT_MAX_WAITING, Room};
@@ -69,6 +73,8 @@ struct Options {
     clock: Clock,
     shards: Option<usize>,
     sweep_every: Option<Duration>,
+    #[cfg(feature = "persist")]
+    journal: Option<Attachment>,
 }
 
 impl Options {
@@ -160,6 +166,8 @@ impl<C: Collection> DedupBuilder<C> {
                 clock: Clock::default(),
                 shards: None,
                 sweep_every: None,
+                #[cfg(feature = "persist")]
+                journal: None,
             },
             hasher: DefaultHashBuilder::default(),
             built: PhantomData,
@@ -184,6 +192,8 @@ impl<C: Collection, S> DedupBuilder<C, S> {
             clock: self.options.clock,
             shards: config.shards,
             sweep_every: config.sweep_every,
+            #[cfg(feature = "persist")]
+            journal: self.options.journal,
         };
         self
     }
@@ -279,6 +289,36 @@ impl<C: Shared, S> DedupBuilder<C, S> {
     }
 }
 
+#[cfg(feature = "persist")]
+#[cfg_attr(docsrs, doc(cfg(feature = "persist")))]
+impl<K, V, S> DedupBuilder<DedupMap<K, V>, S>
+where
+    K: ?Sized + Key + Codec + 'static,
+    V: Codec<Owned = V> + 'static,
+{
+    /// Keeps the ids in a journal on disk, which survives a crash. Defaults to none.
+    ///
+    /// `build` replays the journal: ids that have not expired are restored with their ages, and
+    /// [`replayed`](DedupMap::replayed) returns a report.
+    pub fn journal(mut self, journal: Journal) -> Self {
+        self.options.journal = Some(Attachment::new::<K, V>(journal));
+        self
+    }
+}
+
+#[cfg(feature = "persist")]
+#[cfg_attr(docsrs, doc(cfg(feature = "persist")))]
+impl<K: ?Sized + Key + Codec + 'static, S> DedupBuilder<DedupSet<K>, S> {
+    /// Keeps the ids in a journal on disk, which survives a crash. Defaults to none.
+    ///
+    /// `build` replays the journal: ids that have not expired are restored with their ages, and
+    /// [`replayed`](DedupSet::replayed) returns a report.
+    pub fn journal(mut self, journal: Journal) -> Self {
+        self.options.journal = Some(Attachment::new::<K, ()>(journal));
+        self
+    }
+}
+
 impl<K: ?Sized + Key, V, S> DedupBuilder<DedupMap<K, V>, S> {
     /// Builds the map. It allocates as it fills.
     ///
@@ -299,6 +339,11 @@ impl<K: ?Sized + Key, V, S> DedupBuilder<DedupMap<K, V>, S> {
         let room = Room::new(self.options.max_waiting);
         let clock = self.options.clock;
         let map = DedupMap::from_parts(Sharded::new(cores), limits, clock, self.hasher, room);
+        #[cfg(feature = "persist")]
+        let map = match self.options.journal {
+            Some(journal) => map.attach(journal)?,
+            None => map,
+        };
         map.keep_leases(map.downgrade_to_sweep());
         crate::sweeper::watch_globally("dedup", &map, "sweep_every", self.options.sweep_every)?;
         Ok(map)

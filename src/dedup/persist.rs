@@ -84,6 +84,9 @@ where
     ///
     /// Returns [`PersistError`] as [`restore`](Self::restore) does.
     pub fn restore_from(&self, reader: impl Read) -> Result<RestoreReport, PersistError> {
+        if self.has_journal() {
+            return Err(PersistError::HasJournal);
+        }
         let now = self.anchor();
         let empty = self
             .each_shard(|core, hasher| core.prepare_restore(now.clock, hasher))
@@ -98,13 +101,19 @@ where
             };
             let elapsed = report.set_downtime(anchor.elapsed(&now));
             let age = anchor.clock.saturating_sub(time).saturating_add(elapsed);
-            self.restore_entry(now.clock, age, key, value, &mut report)
+            let wrong = |what, error: io::Error| format!("a {what} cannot be decoded: {error}");
+            let key = K::decode(key).map_err(|error| wrong("key", error))?;
+            let value = V::decode(value).map_err(|error| wrong("value", error))?;
+            self.restore_entry(now.clock, age, key.borrow(), value, &mut report);
+            Ok(())
         })?;
         Ok(report)
     }
+}
 
+impl<K: ?Sized + Key, V, S: BuildHasher> DedupMap<K, V, S> {
     /// Returns the present time by the map's clock, with its base, and by the wall clock.
-    fn anchor(&self) -> Anchor {
+    pub(crate) fn anchor(&self) -> Anchor {
         Anchor {
             clock: self.now(),
             wall: nanos(self.clock().wall()),
@@ -112,23 +121,20 @@ where
     }
 
     /// Records an id of this age, unless it has expired.
-    fn restore_entry(
+    pub(crate) fn restore_entry(
         &self,
         now: Nanos,
         age: Nanos,
-        key: &[u8],
-        value: &[u8],
+        key: &K,
+        value: V,
         report: &mut RestoreReport,
-    ) -> Result<(), String> {
-        let wrong = |what: &str, error: io::Error| format!("a {what} cannot be decoded: {error}");
-        let key = K::decode(key).map_err(|error| wrong("key", error))?;
-        let value = V::decode(value).map_err(|error| wrong("value", error))?;
+    ) {
         let ttl = nanos(self.ttl());
         if age >= ttl && ttl < Nanos::MAX {
             report.expired += 1;
-            return Ok(());
+            return;
         }
-        let (key, mut value) = (key.borrow(), Some(value));
+        let mut value = Some(value);
         let restored = self.with_key(key, |_, hash, core, hasher| {
             let time = now.saturating_sub(age);
             core.restore(now, (time, hash), key, &mut value, hasher)
@@ -136,7 +142,6 @@ where
         let added = u64::from(!restored.replaced);
         report.restored = (report.restored + added).saturating_sub(restored.over_bound);
         report.over_bound += restored.over_bound;
-        Ok(())
     }
 }
 
@@ -175,5 +180,20 @@ impl<K: ?Sized + Key + Codec, S: BuildHasher> DedupSet<K, S> {
     /// Returns [`PersistError`] as [`DedupMap::restore`] does.
     pub fn restore_from(&self, reader: impl Read) -> Result<RestoreReport, PersistError> {
         self.0.restore_from(reader)
+    }
+
+    /// Returns the report of the replay at `build`, or `None` if the set has no journal.
+    #[must_use]
+    pub fn replayed(&self) -> Option<&RestoreReport> {
+        self.0.replayed()
+    }
+
+    /// Writes all records to the journal and synchronises it: see [`DedupMap::flush`].
+    ///
+    /// # Errors
+    ///
+    /// Returns [`PersistError::Io`] if the journal cannot be written.
+    pub fn flush(&self) -> Result<(), PersistError> {
+        self.0.flush()
     }
 }

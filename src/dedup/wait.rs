@@ -206,6 +206,7 @@ impl<K: ?Sized + Key, V, S: BuildHasher> DedupMap<K, V, S> {
             };
             match waiting.waiter.waiter.wait().await {
                 End::Done((value, at)) => {
+                    self.settle_duplicate(key);
                     let age = Duration::from_nanos(self.now().saturating_sub(at));
                     return Claim::Duplicate { age, value };
                 }

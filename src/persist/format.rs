@@ -68,6 +68,11 @@ impl Header {
         bytes
     }
 
+    /// Returns `true` if the checksum of these bytes matches.
+    pub(crate) fn is_whole(bytes: &[u8; HEADER]) -> bool {
+        word32(&bytes[48..]) == crc32fast::hash(&bytes[..48])
+    }
+
     /// Returns the header, or the reason for which these bytes are none.
     pub(crate) fn decode(bytes: &[u8; HEADER], kind: Kind) -> Result<Self, String> {
         if bytes[..7] != *MAGIC {
@@ -79,7 +84,7 @@ impl Header {
                 "version {version} of the format, expected {VERSION}"
             ));
         }
-        if word32(&bytes[48..]) != crc32fast::hash(&bytes[..48]) {
+        if !Self::is_whole(bytes) {
             return Err("the checksum of the header does not match".to_owned());
         }
         if bytes[8] != kind as u8 {

@@ -1,5 +1,6 @@
-//! Contents that survive a restart: snapshots in a file, with the feature `persist`.
+//! Contents that survive a restart: snapshots and a journal, with the feature `persist`.
 //!
+//! A [`Journal`] keeps the ids of a process that is killed. A snapshot suits planned restarts:
 //! [`DedupMap::save`](crate::DedupMap::save) writes a snapshot and
 //! [`DedupMap::restore`](crate::DedupMap::restore) reads it back. Ages are kept, and the time
 //! between the two counts, so an id expires exactly when it would have expired without the restart.
@@ -35,8 +36,9 @@
 
 mod error;
 pub(crate) mod file;
-#[allow(dead_code, reason = "the journal and the cache use the rest")]
+#[allow(dead_code, reason = "caches use the rest")]
 pub(crate) mod format;
+pub(crate) mod journal;
 mod report;
 pub(crate) mod snapshot;
 
@@ -45,4 +47,5 @@ pub use crate::codec::Codec;
 #[cfg_attr(docsrs, doc(cfg(feature = "serde")))]
 pub use crate::codec::Serde;
 pub use error::PersistError;
+pub use journal::{Journal, OnError, Sync};
 pub use report::{ClockProblem, RestoreReport, SaveReport};

@@ -104,6 +104,15 @@ pub(crate) enum Outcome<T> {
     Full,
 }
 
+impl<T> Outcome<T> {
+    /// Returns `true` if the id is neither recorded nor in flight. A rejected id is new as well: to
+    /// handle it twice is better than to lose it.
+    #[inline]
+    pub(crate) fn is_new(&self) -> bool {
+        matches!(self, Self::Fresh(_) | Self::Full)
+    }
+}
+
 impl<K: ?Sized + Key, V> Core<K, V> {
     pub(crate) fn new(limits: Limits, permits: Arc<Permits>) -> Self {
         Self {
@@ -353,6 +362,12 @@ impl<K: ?Sized + Key, V> Core<K, V> {
         self.counts.removed += 1;
         self.recorded.after_removal(hasher);
         value
+    }
+
+    /// Returns the latest time of any write.
+    #[cfg_attr(not(feature = "persist"), allow(dead_code, reason = "for the journal"))]
+    pub(crate) fn latest(&self) -> Nanos {
+        self.latest
     }
 
     /// Removes all recorded ids. Claims stay in flight.

@@ -2,6 +2,7 @@
 
 use std::hash::BuildHasher;
 
+use super::super::log::Seq;
 use super::super::log::columns::KeyColumn;
 use super::Core;
 use crate::clock::Nanos;
@@ -73,5 +74,60 @@ impl<K: ?Sized + Key, V> Core<K, V> {
             .remove(hash, seq, hasher, &mut self.drops.recorded);
         self.counts.restored = self.counts.restored.saturating_sub(1);
         true
+    }
+
+    /// Removes all ids during a restore.
+    pub(crate) fn clear_restored(&mut self) {
+        self.recorded.clear(&mut self.drops.recorded);
+        self.counts.restored = 0;
+    }
+
+    /// Returns the entry that was recorded last, which must have been by the previous call.
+    pub(crate) fn newest_entry(&self) -> (&K, &V, Nanos) {
+        let seq = self.recorded.end().wrapping_sub(1);
+        (
+            self.recorded.key(seq),
+            self.recorded.value(seq),
+            self.newest,
+        )
+    }
+
+    /// Takes back the id that the previous call recorded, as if there had been no room for it.
+    pub(crate) fn take_back_newest(&mut self, hash: u64, hasher: &impl BuildHasher) -> Option<V>
+    where
+        V: Clone,
+    {
+        let seq = self.recorded.end().wrapping_sub(1);
+        self.take_back_at(hash, seq, hasher)
+    }
+
+    /// Takes back an id that was recorded at `time`, as if there had been no room for it. Returns
+    /// `None` if another call has removed it.
+    pub(crate) fn take_back(
+        &mut self,
+        hash: u64,
+        key: &K,
+        time: Nanos,
+        hasher: &impl BuildHasher,
+    ) -> Option<V>
+    where
+        V: Clone,
+    {
+        let seq = self.recorded.find(hash, key)?;
+        if self.recorded.time(seq) != time {
+            return None;
+        }
+        self.take_back_at(hash, seq, hasher)
+    }
+
+    fn take_back_at(&mut self, hash: u64, seq: Seq, hasher: &impl BuildHasher) -> Option<V>
+    where
+        V: Clone,
+    {
+        let value = self.recorded.take(hash, seq, &mut self.drops.recorded)?;
+        self.counts.inserted -= 1;
+        self.counts.rejected += 1;
+        self.recorded.after_removal(hasher);
+        Some(value)
     }
 }

@@ -4,8 +4,9 @@ use std::hash::BuildHasher;
 use std::time::Duration;
 
 use super::super::claim::{Claim, LeaseExpired, Ticket, Token};
-use super::super::core::Core;
+use super::super::core::{Core, Outcome};
 use super::DedupMap;
+use super::journal::Pending;
 use crate::clock::{Nanos, nanos};
 use crate::key::Key;
 
@@ -70,10 +71,23 @@ impl<K: ?Sized + Key, V, S: BuildHasher> DedupMap<K, V, S> {
     where
         V: Clone,
     {
-        self.with_key(key, |now, hash, core, hasher| {
-            let outcome = core.claim(now, hash, key, hasher);
-            core.claim_result(outcome).map(ticket)
-        })
+        let journal = &self.inner.journal;
+        journal.probe();
+        let (claim, pending) = self.with_key(key, |now, hash, core, hasher| {
+            let mut outcome = core.claim(now, hash, key, hasher);
+            let mut pending = Pending::default();
+            match &outcome {
+                Outcome::Duplicate(_) => pending = journal.found(hash),
+                Outcome::Fresh(token) if journal.refuses() => {
+                    core.release(now, token, hasher);
+                    outcome = Outcome::Full;
+                }
+                _ => {}
+            }
+            (core.claim_result(outcome).map(ticket), pending)
+        });
+        journal.wait(pending);
+        claim
     }
 
     /// Calls `work` with the time, the shard of a claim and the hasher.
@@ -99,9 +113,17 @@ impl<K: ?Sized + Key, V, S: BuildHasher> DedupMap<K, V, S> {
 
     pub(crate) fn commit(&self, token: &Token, value: V) -> Result<(), LeaseExpired<V>> {
         let (mut value, mut copy) = (Some(value), None);
-        let in_time = self.with_token(token, |now, core, hasher| {
-            core.commit(now, token, &mut value, &mut copy, hasher)
+        let journal = &self.inner.journal;
+        let (in_time, pending) = self.with_token(token, |now, core, hasher| {
+            let in_time = core.commit(now, token, &mut value, &mut copy, hasher);
+            let pending = if in_time && token.is_stored() {
+                journal.committed(token.hash, core)
+            } else {
+                Pending::default()
+            };
+            (in_time, pending)
         });
+        journal.wait(pending);
         match value {
             Some(value) if !in_time => Err(LeaseExpired { value }),
             _ => Ok(()),

@@ -4,6 +4,7 @@
 //! what was removed after it has released the lock.
 
 mod claims;
+pub(super) mod journal;
 mod sweep;
 
 use std::fmt;
@@ -24,6 +25,7 @@ use crate::sharded::Sharded;
 use crate::stats::DedupStats;
 use crate::sweep::Sweep;
 use crate::wait::Room;
+use journal::{Hook, Pending};
 
 /// The longest age of an id that can be restored: 146 years. It keeps the readings of a clock that
 /// saturate far away.
@@ -119,6 +121,7 @@ struct Inner<K: ?Sized + Key, V, S> {
     room: Room,
     /// Set by the builder.
     alarm: OnceLock<Alarm>,
+    journal: Hook<K, V>,
 }
 
 impl<K: ?Sized + Key, V, S> Clone for DedupMap<K, V, S> {
@@ -183,6 +186,7 @@ impl<K: ?Sized + Key, V, S> Inner<K, V, S> {
         for shard in 1..self.shards.len() {
             stats.merge(&self.with_shard(shard, |core, _| core.stats(now)));
         }
+        self.journal.add_to(&mut stats);
         let room = self.room.stats();
         DedupStats {
             waiting: room.waiting,
@@ -220,6 +224,7 @@ impl<K: ?Sized + Key, V, S> DedupMap<K, V, S> {
                 base: limits.ttl.min(LONGEST_AGE),
                 room,
                 alarm: OnceLock::new(),
+                journal: Hook::none(),
             }),
         }
     }
@@ -330,10 +335,13 @@ impl<K: ?Sized + Key, V, S: BuildHasher> DedupMap<K, V, S> {
     {
         // Outside of the closure: a value that is not stored is dropped without a lock.
         let mut value = Some(value);
-        self.with_key(key, |now, hash, core, hasher| {
-            let outcome = core.record(now, hash, key, &mut value, hasher);
-            core.recorded_result(&outcome, &mut value)
-        })
+        let journal = &self.inner.journal;
+        let (result, pending) = self.with_key(key, |now, hash, core, hasher| {
+            let mut outcome = core.record(now, hash, key, &mut value, hasher);
+            let pending = journal.recorded(hash, &mut outcome, core, &mut value, hasher);
+            (core.recorded_result(&outcome, &mut value), pending)
+        });
+        self.settled(key, pending, result)
     }
 
     /// Returns `true` if the id is recorded and live. Refreshes nothing.
@@ -370,17 +378,30 @@ impl<K: ?Sized + Key, V, S: BuildHasher> DedupMap<K, V, S> {
     where
         V: Clone,
     {
-        self.with_key(key, |now, hash, core, hasher| {
-            core.remove(now, hash, key, hasher)
-        })
+        let journal = &self.inner.journal;
+        let (removed, pending) = self.with_key(key, |now, hash, core, hasher| {
+            let removed = core.remove(now, hash, key, hasher);
+            let pending = match removed {
+                Some(_) => journal.removed(hash, core.latest(), key),
+                None => Pending::default(),
+            };
+            (removed, pending)
+        });
+        journal.wait(pending);
+        removed
     }
 
     /// Removes all recorded ids, in time proportional to their number. Claims stay with their
     /// tickets.
     pub fn clear(&self) {
         let now = self.now();
-        self.each_shard(|core, hasher| core.clear(now, hasher))
-            .for_each(drop);
+        let shards = self.inner.shards.len();
+        self.inner.journal.clear(shards, |shard, clear_buffer| {
+            self.with_shard(shard, |core, hasher| {
+                core.clear(now, hasher);
+                clear_buffer();
+            });
+        });
     }
 
     /// Checks every invariant in linear time, for tests and fuzzing.
@@ -398,9 +419,19 @@ impl<K: ?Sized + Key, V, S: BuildHasher> DedupMap<K, V, S> {
 impl<K: ?Sized + Key, S: BuildHasher> DedupMap<K, (), S> {
     #[inline]
     pub(crate) fn insert(&self, key: &K) -> bool {
-        self.with_key(key, |now, hash, core, hasher| {
-            core.insert(now, hash, key, hasher)
-        })
+        let journal = &self.inner.journal;
+        let (is_new, pending) = self.with_key(key, |now, hash, core, hasher| {
+            let mut outcome = core.record(now, hash, key, &mut Some(()), hasher);
+            let pending = journal.recorded(hash, &mut outcome, core, &mut Some(()), hasher);
+            (outcome.is_new(), pending)
+        });
+        if is_new {
+            // A rejected id is new as well.
+            self.settled(key, pending, Recorded::New);
+        } else {
+            journal.wait(pending);
+        }
+        is_new
     }
 
     pub(crate) fn insert_batch<Q: AsKey<K>>(&self, keys: impl IntoIterator<Item = Q>) -> Vec<bool> {
@@ -414,6 +445,8 @@ impl<K: ?Sized + Key, S: BuildHasher> DedupMap<K, (), S> {
         // A stable sort: of equal ids, the first is new.
         order.sort_by_key(shard_of);
         let mut answers = vec![false; keys.len()];
+        let journal = &self.inner.journal;
+        let mut pending = vec![Pending::default(); keys.len()];
         for same_shard in order.chunk_by(|a, b| shard_of(a) == shard_of(b)) {
             for batch in same_shard.chunks(BATCH) {
                 let now = self.now();
@@ -421,9 +454,21 @@ impl<K: ?Sized + Key, S: BuildHasher> DedupMap<K, (), S> {
                     core.touch(batch.iter().map(|&at| keys[at].0));
                     for &at in batch {
                         let (hash, key) = &keys[at];
-                        answers[at] = core.insert(now, *hash, key.as_key(), hasher);
+                        let mut outcome =
+                            core.record(now, *hash, key.as_key(), &mut Some(()), hasher);
+                        let none = &mut Some(());
+                        pending[at] = journal.recorded(*hash, &mut outcome, core, none, hasher);
+                        answers[at] = outcome.is_new();
                     }
                 });
+            }
+        }
+        // The drain that the first waits for serves all of them.
+        for (at, pending) in pending.into_iter().enumerate() {
+            if answers[at] {
+                self.settled(keys[at].1.as_key(), pending, Recorded::New);
+            } else {
+                journal.wait(pending);
             }
         }
         answers

@@ -16,9 +16,13 @@ impl<K: ?Sized + Key, V, S: BuildHasher> DedupMap<K, V, S> {
     ///
     /// Locks a shard for a bounded piece of work at a time.
     pub fn sweep(&self) -> usize {
-        self.inner
+        let freed = self
+            .inner
             .shards
-            .sweep_all(|shard, piece| self.inner.sweep_piece(shard, piece))
+            .sweep_all(|shard, piece| self.inner.sweep_piece(shard, piece));
+        let oldest = || self.stats().oldest_entry_age;
+        self.inner.journal.maintain(oldest);
+        freed
     }
 }
 

@@ -1,0 +1,496 @@
+//! The crash protocol, searched exhaustively: every short sequence of steps, with a crash or a
+//! failure at every operation of the disk and at every byte.
+
+use std::collections::BTreeMap;
+use std::io::{self, Cursor, Read};
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex};
+
+use super::super::format::{Anchor, Record, put_clear, put_insert, put_remove};
+use super::super::{PersistError, RestoreReport};
+use super::disk::Disk;
+use super::replay::{Scan, replay};
+use super::writer::{Block, Writer, empty_block};
+use crate::clock::Nanos;
+
+const TTL: Nanos = 100;
+const WALL: Nanos = 1_700_000_000 * 1_000_000_000;
+
+#[derive(Clone, Debug, Default)]
+struct File {
+    content: Vec<u8>,
+    /// The length that survives a crash of the machine.
+    synced: usize,
+}
+
+/// A disk in memory.
+#[derive(Clone, Debug, Default)]
+struct Sim {
+    files: BTreeMap<u64, File>,
+    current: u64,
+    /// Operations until one fails, and the number of its bytes that are written all the same.
+    fuse: Option<(usize, usize)>,
+    /// `true` if all operations fail after the first failure, as after a crash.
+    crashes: bool,
+    operations: usize,
+}
+
+#[derive(Clone, Default)]
+struct SimDisk(Arc<Mutex<Sim>>);
+
+impl SimDisk {
+    fn with<R>(&self, work: impl FnOnce(&mut Sim) -> R) -> R {
+        work(&mut self.0.lock().expect("not poisoned"))
+    }
+
+    /// Counts an operation. Returns the number of bytes to write if it fails.
+    fn operate<R>(&self, work: impl FnOnce(&mut Sim, Option<usize>) -> R) -> io::Result<R> {
+        self.with(|sim| {
+            sim.operations += 1;
+            match &mut sim.fuse {
+                Some((0, bytes)) => {
+                    let bytes = *bytes;
+                    sim.fuse = sim.crashes.then_some((0, 0));
+                    work(sim, Some(bytes));
+                    Err(io::Error::other("the disk fails"))
+                }
+                fuse => {
+                    if let Some((left, _)) = fuse {
+                        *left -= 1;
+                    }
+                    Ok(work(sim, None))
+                }
+            }
+        })
+    }
+
+    /// Returns the disk after a crash of the machine that keeps this many bytes of the last
+    /// segment, of which the last `torn` are zero.
+    fn after_crash(&self, lost: usize, torn: usize) -> Option<Self> {
+        let mut sim = self.with(|sim| sim.clone());
+        sim.fuse = None;
+        if let Some(mut last) = sim.files.last_entry() {
+            let file = last.get_mut();
+            let kept = file.content.len().checked_sub(lost)?;
+            if kept < file.synced || kept - file.synced < torn {
+                return None;
+            }
+            file.content.truncate(kept);
+            let from = kept - torn;
+            file.content[from..].fill(0);
+        } else if lost + torn > 0 {
+            return None;
+        }
+        Some(Self(Arc::new(Mutex::new(sim))))
+    }
+}
+
+impl Disk for SimDisk {
+    fn segments(&self) -> io::Result<Vec<u64>> {
+        Ok(self.with(|sim| sim.files.keys().copied().collect()))
+    }
+
+    fn open(&self, number: u64) -> io::Result<Box<dyn Read>> {
+        let content = self.with(|sim| sim.files.get(&number).map(|file| file.content.clone()));
+        match content {
+            Some(content) => Ok(Box::new(Cursor::new(content))),
+            None => Err(io::ErrorKind::NotFound.into()),
+        }
+    }
+
+    fn create(&mut self, number: u64) -> io::Result<()> {
+        self.operate(|sim, failed| {
+            // The failing operation may have created the file.
+            if failed != Some(0) {
+                sim.files.insert(number, File::default());
+            }
+            if failed.is_none() {
+                sim.current = number;
+            }
+        })
+    }
+
+    fn append(&mut self, bytes: &[u8]) -> io::Result<()> {
+        self.operate(|sim, failed| {
+            let written = failed.map_or(bytes.len(), |bytes_left| bytes_left.min(bytes.len()));
+            let current = sim.current;
+            let file = sim.files.get_mut(&current).expect("a current file");
+            file.content.extend_from_slice(&bytes[..written]);
+        })
+    }
+
+    fn sync(&mut self) -> io::Result<()> {
+        self.operate(|sim, failed| {
+            let current = sim.current;
+            let file = sim.files.get_mut(&current).expect("a current file");
+            if failed.is_none() {
+                file.synced = file.content.len();
+            }
+        })
+    }
+
+    fn cut(&mut self, number: u64, length: u64) -> io::Result<()> {
+        self.operate(|sim, failed| {
+            if failed.is_none() {
+                let file = sim.files.get_mut(&number).expect("a file");
+                file.content.truncate(length as usize);
+                file.synced = file.synced.min(length as usize);
+            }
+        })
+    }
+
+    fn delete(&mut self, number: u64) -> io::Result<()> {
+        self.operate(|sim, failed| {
+            // A crash may come before or after the deletion.
+            if failed != Some(0) {
+                sim.files.remove(&number);
+            }
+        })
+    }
+
+    fn path_of(&self, number: u64) -> PathBuf {
+        PathBuf::from(format!("{number}.segment"))
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Step {
+    Insert(u8),
+    Remove(u8),
+    Clear,
+    /// Writes what was buffered.
+    Drain,
+    /// Lets a third of the ttl pass.
+    Wait,
+}
+
+const STEPS: [Step; 6] = [
+    Step::Insert(0),
+    Step::Insert(1),
+    Step::Remove(0),
+    Step::Clear,
+    Step::Drain,
+    Step::Wait,
+];
+
+/// The ids and the times at which they were recorded, since the first start.
+type Contents = BTreeMap<u8, Nanos>;
+
+/// A process with a map, a buffer and a journal.
+struct Process {
+    disk: SimDisk,
+    writer: Writer,
+    contents: Contents,
+    block: Block,
+    /// The time since the first start, and the same by this process's clock.
+    now: Nanos,
+    clock: Nanos,
+    /// The contents after each block that was, or may have been, written.
+    states: Vec<Contents>,
+    /// The number of leading states of which the newest was acknowledged.
+    acknowledged: usize,
+}
+
+impl Process {
+    /// Starts a process after a restart. Returns an error if the journal is damaged.
+    fn start(disk: SimDisk, sync: bool, now: Nanos) -> Result<(Self, RestoreReport), PersistError> {
+        // Each process has a clock of its own.
+        let clock = 1000 + 7 * now;
+        let anchor = Anchor {
+            clock,
+            wall: WALL + now,
+        };
+        let mut report = RestoreReport::default();
+        let mut reading = disk.clone();
+        let scan = Scan::new(&mut reading, anchor, &mut report)?;
+        let mut contents = Contents::new();
+        let closed = replay(&reading, &scan, clock, |replayed| {
+            match replayed.record {
+                Record::Insert { key, .. } => {
+                    if replayed.age < TTL {
+                        contents.insert(key[0], now - replayed.age);
+                    }
+                }
+                Record::Remove { key, .. } => {
+                    contents.remove(&key[0]);
+                }
+                Record::Clear => contents.clear(),
+                _ => return Err("unexpected".to_owned()),
+            }
+            Ok(())
+        })?;
+        // Segments of a hundred bytes: one or two blocks each.
+        let writer = Writer::new(
+            Box::new(disk.clone()),
+            sync,
+            100,
+            anchor,
+            closed,
+            scan.next_number,
+        );
+        let process = Self {
+            disk,
+            writer,
+            states: vec![contents.clone()],
+            contents,
+            block: empty_block(),
+            now,
+            clock,
+            acknowledged: 1,
+        };
+        Ok((process, report))
+    }
+
+    fn step(&mut self, step: Step) {
+        let key = |key: u8| {
+            move |out: &mut Vec<u8>| {
+                out.push(key);
+                Ok(())
+            }
+        };
+        let bytes = &mut self.block.bytes;
+        self.contents.retain(|_, time| self.now - *time < TTL);
+        match step {
+            Step::Insert(id) => {
+                if self.contents.contains_key(&id) {
+                    return;
+                }
+                self.contents.insert(id, self.now);
+                put_insert(bytes, self.clock, key(id), |_| Ok(())).expect("it fits");
+                self.block.newest = self.clock;
+            }
+            Step::Remove(id) => {
+                if self.contents.remove(&id).is_none() {
+                    return;
+                }
+                put_remove(bytes, self.clock, key(id)).expect("it fits");
+            }
+            Step::Clear => {
+                self.contents.clear();
+                self.block = empty_block();
+                self.writer.drop_pending();
+                put_clear(&mut self.block.bytes);
+                self.block.records = 1;
+                return self.drain();
+            }
+            Step::Drain => return self.drain(),
+            Step::Wait => {
+                self.now += TTL / 3;
+                self.clock += TTL / 3;
+                return;
+            }
+        }
+        self.block.records += 1;
+    }
+
+    fn drain(&mut self) {
+        if self.block.records > 0 {
+            self.writer
+                .push(std::mem::replace(&mut self.block, empty_block()));
+            self.states.push(self.contents.clone());
+        }
+        let anchor = Anchor {
+            clock: self.clock,
+            wall: WALL + self.now,
+        };
+        if self.writer.write(anchor).is_ok() {
+            self.acknowledged = self.states.len();
+            let _ = self.writer.delete_until(self.clock.saturating_sub(TTL));
+        }
+    }
+}
+
+/// Returns all sequences of `length` steps that end with a drain.
+fn sequences(length: u32) -> impl Iterator<Item = Vec<Step>> {
+    (0..STEPS.len().pow(length)).map(move |mut number| {
+        let mut steps = Vec::new();
+        for _ in 0..length {
+            steps.push(STEPS[number % STEPS.len()]);
+            number /= STEPS.len();
+        }
+        steps.push(Step::Drain);
+        steps
+    })
+}
+
+/// Runs steps on an empty disk that fails once or crashes.
+fn run(steps: &[Step], sync: bool, fuse: Option<(usize, usize)>, crashes: bool) -> Process {
+    let disk = SimDisk::default();
+    let (mut process, _) = Process::start(disk.clone(), sync, 0).expect("an empty disk");
+    disk.with(|sim| {
+        sim.fuse = fuse;
+        sim.crashes = crashes;
+        sim.operations = 0;
+    });
+    for &step in steps {
+        process.step(step);
+    }
+    process
+}
+
+/// Checks that a process which starts on this disk finds the contents after one of the blocks from
+/// `at_least` on, and that it can go on.
+fn check_recovery(before: &Process, disk: SimDisk, at_least: usize, sync: bool) {
+    let now = before.now + 5;
+    let (mut process, _) =
+        Process::start(disk.clone(), sync, now).unwrap_or_else(|error| panic!("{error}"));
+    let live = |contents: &Contents| {
+        let mut contents = contents.clone();
+        contents.retain(|_, time| now - *time < TTL);
+        contents
+    };
+    let allowed: Vec<Contents> = before.states[at_least - 1..].iter().map(live).collect();
+    assert!(
+        allowed.contains(&process.contents),
+        "{:?} is none of {allowed:?}",
+        process.contents
+    );
+    // The next process continues in a segment of its own.
+    process.step(Step::Insert(9));
+    process.drain();
+    let expected = process.contents.clone();
+    assert_eq!(process.acknowledged, process.states.len());
+    let (again, report) = Process::start(disk, sync, now).expect("it is whole");
+    assert_eq!((again.contents, report.cut_off), (expected, 0));
+}
+
+#[test]
+fn acknowledged_ids_survive_a_crash_at_every_byte() {
+    let mut crashes = 0;
+    for length in 1..=3 {
+        for steps in sequences(length) {
+            let operations = run(&steps, true, None, false)
+                .disk
+                .with(|sim| sim.operations);
+            for operation in 0..=operations {
+                for bytes in [0, 1, 30, usize::MAX] {
+                    let process = run(&steps, true, Some((operation, bytes)), true);
+                    // The machine loses bytes that are not synchronised, or writes zeros.
+                    for lost in 0..90 {
+                        for torn in [0, 20] {
+                            let Some(disk) = process.disk.after_crash(lost, torn) else {
+                                continue;
+                            };
+                            check_recovery(&process, disk, process.acknowledged, true);
+                            crashes += 1;
+                        }
+                    }
+                }
+            }
+        }
+    }
+    assert!(crashes > 10_000, "{crashes} crashes");
+}
+
+#[test]
+fn crash_of_the_process_loses_nothing_that_was_written() {
+    for sync in [true, false] {
+        for steps in sequences(3) {
+            let operations = run(&steps, sync, None, false)
+                .disk
+                .with(|sim| sim.operations);
+            for operation in 0..=operations {
+                let process = run(&steps, sync, Some((operation, 10)), true);
+                let disk = process.disk.after_crash(0, 0).expect("nothing is lost");
+                check_recovery(&process, disk, process.acknowledged, sync);
+            }
+        }
+    }
+}
+
+#[test]
+fn unsynchronised_blocks_are_lost_from_the_end() {
+    for steps in sequences(3) {
+        let process = run(&steps, false, None, false);
+        for lost in 0..200 {
+            if let Some(disk) = process.disk.after_crash(lost, 0) {
+                check_recovery(&process, disk, 1, false);
+            }
+        }
+    }
+}
+
+#[test]
+fn failure_of_every_operation_is_repaired_by_the_next_drain() {
+    for sync in [true, false] {
+        for steps in sequences(3) {
+            let operations = run(&steps, sync, None, false)
+                .disk
+                .with(|sim| sim.operations);
+            for operation in 0..operations {
+                for bytes in [0, 1, 30, usize::MAX] {
+                    let mut process = run(&steps, sync, Some((operation, bytes)), false);
+                    process.drain();
+                    assert_eq!(process.acknowledged, process.states.len(), "{steps:?}");
+                    let disk = process.disk.after_crash(0, 0).expect("nothing is lost");
+                    check_recovery(&process, disk, process.acknowledged, sync);
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn damage_in_the_middle_names_file_and_offset() {
+    let steps = [
+        Step::Insert(0),
+        Step::Drain,
+        Step::Insert(1),
+        Step::Drain,
+        Step::Insert(2),
+        Step::Drain,
+    ];
+    let process = run(&steps, true, None, false);
+    let whole = process.disk.with(|sim| sim.files.clone());
+    assert_eq!(whole.keys().copied().collect::<Vec<_>>(), [1, 2]);
+    for (&number, file) in &whole {
+        for at in 0..file.content.len() {
+            let disk = SimDisk::default();
+            disk.with(|sim| {
+                sim.files = whole.clone();
+                sim.files.get_mut(&number).expect("a file").content[at] ^= 1;
+            });
+            let result = Process::start(disk, true, 0);
+            // Only the last block of all can be a torn one.
+            if number == 2 && at >= 52 {
+                let (process, report) = result.map_err(|error| error.to_string()).expect("cut");
+                assert_eq!(process.contents.len(), 2);
+                assert_eq!(report.cut_off, file.content.len() as u64 - 52);
+                continue;
+            }
+            let Err(PersistError::Damaged { path, offset, .. }) = result else {
+                panic!("{number} at {at}");
+            };
+            assert_eq!(path, Some(PathBuf::from(format!("{number}.segment"))));
+            assert!(offset as usize <= at);
+        }
+    }
+}
+
+#[test]
+fn ages_are_exact_over_several_processes_and_clock_steps() {
+    let disk = SimDisk::default();
+    let mut now = 0;
+    for id in 0..5 {
+        let (mut process, _) = Process::start(disk.clone(), true, now).expect("whole");
+        process.step(Step::Insert(id));
+        process.drain();
+        // Within a process, only its own clock counts.
+        process.now += 10;
+        process.clock += 10;
+        process.step(Step::Insert(100 + id));
+        process.drain();
+        now = process.now + 3;
+    }
+    let (process, report) = Process::start(disk, true, now).expect("whole");
+    let expected: Contents = (0..5)
+        .flat_map(|id| {
+            [
+                (id, 13 * Nanos::from(id)),
+                (100 + id, 13 * Nanos::from(id) + 10),
+            ]
+        })
+        .collect();
+    assert_eq!(process.contents, expected);
+    assert_eq!(report.downtime.map(|time| time.as_nanos()), Some(3));
+}

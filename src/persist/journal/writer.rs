@@ -1,0 +1,213 @@
+//! `Writer`: appends blocks to segments, and deletes segments.
+//!
+//! The writer knows neither keys nor threads. Its caller passes blocks of records and retries after
+//! an error.
+
+use std::collections::VecDeque;
+use std::io;
+
+use super::super::format::{Anchor, BLOCK_HEADER, HEADER, Header, Kind, seal_block};
+use super::disk::Disk;
+use crate::clock::Nanos;
+
+/// Blocks of this size wait for a disk that fails. Beyond it, the oldest are dropped.
+const MAX_PENDING: usize = 64 << 20;
+
+/// Records that are not on disk yet.
+pub(crate) struct Block {
+    /// Begins with room for the block's header.
+    pub(crate) bytes: Vec<u8>,
+    pub(crate) records: u64,
+    /// The time of the newest record, by the map's clock.
+    pub(crate) newest: Nanos,
+}
+
+/// A segment on disk.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Segment {
+    pub(crate) number: u64,
+    pub(crate) bytes: u64,
+    /// The time at which the newest id in it was recorded, by the map's clock.
+    pub(crate) newest: Nanos,
+    pub(crate) records: u64,
+}
+
+pub(crate) struct Writer {
+    disk: Box<dyn Disk>,
+    /// `true` if blocks are synchronised.
+    sync: bool,
+    segment_bytes: u64,
+    /// The start of this process.
+    start: Anchor,
+    /// The number of its first segment.
+    run: Option<u64>,
+    next_number: u64,
+    closed: VecDeque<Segment>,
+    current: Option<Segment>,
+    /// `true` if bytes behind the current segment's length have to be cut off before a write.
+    torn: bool,
+    pending: VecDeque<Block>,
+    pending_bytes: usize,
+    /// Records that were dropped because the disk failed for too long.
+    pub(crate) dropped: u64,
+}
+
+impl Writer {
+    /// Returns a writer that continues after `closed` segments. Creates no file before the first
+    /// block.
+    pub(crate) fn new(
+        disk: Box<dyn Disk>,
+        sync: bool,
+        segment_bytes: u64,
+        start: Anchor,
+        closed: Vec<Segment>,
+        next_number: u64,
+    ) -> Self {
+        Self {
+            disk,
+            sync,
+            segment_bytes,
+            start,
+            run: None,
+            next_number,
+            closed: closed.into(),
+            current: None,
+            torn: false,
+            pending: VecDeque::new(),
+            pending_bytes: 0,
+            dropped: 0,
+        }
+    }
+
+    /// Adds a block to those that the next [`write`](Self::write) writes.
+    pub(crate) fn push(&mut self, block: Block) {
+        self.pending_bytes += block.bytes.len();
+        self.pending.push_back(block);
+        while self.pending_bytes > MAX_PENDING && self.pending.len() > 1 {
+            if let Some(oldest) = self.pending.pop_front() {
+                self.pending_bytes -= oldest.bytes.len();
+                self.dropped += oldest.records;
+            }
+        }
+    }
+
+    /// Drops the blocks that are not on disk, because all ids are removed.
+    pub(crate) fn drop_pending(&mut self) {
+        self.pending.clear();
+        self.pending_bytes = 0;
+    }
+
+    /// Writes all blocks. After an error, the rest is kept for the next call.
+    pub(crate) fn write(&mut self, now: Anchor) -> io::Result<()> {
+        while let Some(mut block) = self.pending.pop_front() {
+            let written = self.write_block(&mut block, now);
+            if written.is_err() {
+                self.pending.push_front(block);
+                return written;
+            }
+            self.pending_bytes -= block.bytes.len();
+        }
+        Ok(())
+    }
+
+    fn write_block(&mut self, block: &mut Block, now: Anchor) -> io::Result<()> {
+        let mut segment = self.segment()?;
+        seal_block(&mut block.bytes, now);
+        // Until the block is known to be on disk.
+        self.torn = true;
+        self.disk.append(&block.bytes)?;
+        if self.sync {
+            self.disk.sync()?;
+        }
+        self.torn = false;
+        segment.bytes += block.bytes.len() as u64;
+        segment.newest = segment.newest.max(block.newest);
+        segment.records += block.records;
+        self.current = Some(segment);
+        Ok(())
+    }
+
+    /// Returns the segment to append to, in a state that allows it.
+    fn segment(&mut self) -> io::Result<Segment> {
+        if let Some(segment) = self.current {
+            if self.torn {
+                self.disk.cut(segment.number, segment.bytes)?;
+                self.torn = false;
+            }
+            if segment.bytes < self.segment_bytes {
+                return Ok(segment);
+            }
+            if !self.sync {
+                // Only the last segment may end in a torn block.
+                self.disk.sync()?;
+            }
+            self.closed.push_back(segment);
+            self.current = None;
+        }
+        let number = self.next_number;
+        let run = self.run.unwrap_or(number);
+        let header = Header {
+            kind: Kind::Segment,
+            number,
+            run,
+            start: self.start,
+        };
+        // A failure leaves a file that the next attempt replaces.
+        self.disk.create(number)?;
+        self.disk.append(&header.encode())?;
+        self.disk.sync()?;
+        self.torn = false;
+        self.run = Some(run);
+        self.next_number += 1;
+        let segment = Segment {
+            number,
+            bytes: HEADER as u64,
+            newest: 0,
+            records: 0,
+        };
+        self.current = Some(segment);
+        Ok(segment)
+    }
+
+    /// Synchronises what was written without it.
+    pub(crate) fn sync(&mut self) -> io::Result<()> {
+        match self.current {
+            Some(_) if !self.torn => self.disk.sync(),
+            _ => Ok(()),
+        }
+    }
+
+    /// Deletes the oldest segments, as long as all of their ids were recorded at `cutoff` or
+    /// before.
+    ///
+    /// Only a prefix is deleted: the removal of an id is in a later segment than its insertion.
+    pub(crate) fn delete_until(&mut self, cutoff: Nanos) -> io::Result<()> {
+        while let Some(segment) = self.closed.front() {
+            if segment.newest > cutoff {
+                break;
+            }
+            self.disk.delete(segment.number)?;
+            self.closed.pop_front();
+        }
+        Ok(())
+    }
+
+    pub(crate) fn has_closed(&self) -> bool {
+        !self.closed.is_empty()
+    }
+
+    /// Returns the size of all segments.
+    pub(crate) fn bytes(&self) -> u64 {
+        let segments = self.closed.iter().chain(&self.current);
+        segments.map(|segment| segment.bytes).sum()
+    }
+}
+
+/// Returns an empty block.
+pub(crate) fn empty_block() -> Block {
+    Block {
+        bytes: vec![0; BLOCK_HEADER],
+        records: 0,
+        newest: 0,
+    }
+}

@@ -1,0 +1,507 @@
+//! The journal of a map: what survives a restart, and what a failing disk does.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use leakproof::persist::{ClockProblem, Journal, OnError, PersistError, Sync};
+use leakproof::{BuildError, Claim, DedupMap, DedupSet, ManualClock, Recorded};
+
+use crate::support::concurrently::together;
+use crate::support::example::Folder;
+
+const SECOND: Duration = Duration::from_secs(1);
+const TTL: Duration = Duration::from_secs(100);
+
+type Map = DedupMap<str, String>;
+
+fn open(path: &Path, sync: Sync) -> Journal {
+    Journal::open(path).expect("not in use").sync(sync)
+}
+
+fn map(time: &ManualClock, journal: Journal) -> Map {
+    let builder = DedupMap::builder().ttl(TTL).max_entries(100).clock(time);
+    builder.journal(journal).build().expect("whole")
+}
+
+/// Returns the map of a process that starts `downtime` after the previous one ended.
+fn restart(time: &mut ManualClock, path: &Path, sync: Sync, downtime: Duration) -> Map {
+    let wall = time.wall() + downtime;
+    *time = ManualClock::new();
+    time.set_wall(wall);
+    map(time, open(path, sync))
+}
+
+fn segments(path: &Path) -> Vec<PathBuf> {
+    let mut paths: Vec<PathBuf> = fs::read_dir(path)
+        .expect("a directory")
+        .map(|entry| entry.expect("an entry").path())
+        .filter(|path| path.extension().is_some_and(|it| it == "segment"))
+        .collect();
+    paths.sort();
+    paths
+}
+
+#[test]
+fn ids_survive_restarts_until_exactly_their_ttl() {
+    for sync in [Sync::Never, Sync::Every(SECOND), Sync::Always] {
+        let folder = Folder::new("journal-ttl");
+        let path = folder.path().join("seen.d");
+        let mut time = ManualClock::new();
+        let seen = map(&time, open(&path, sync));
+        assert_eq!(seen.replayed().expect("a journal").restored, 0);
+        assert_eq!(seen.record("a", "1".to_owned()), Recorded::New);
+        time.advance(10 * SECOND);
+        assert_eq!(seen.record("b", "2".to_owned()), Recorded::New);
+        drop(seen);
+
+        let seen = restart(&mut time, &path, sync, 20 * SECOND);
+        let report = seen.replayed().expect("a journal").clone();
+        assert_eq!((report.restored, report.expired, report.cut_off), (2, 0, 0));
+        assert_eq!(report.downtime, Some(20 * SECOND));
+        assert_eq!(seen.stats().restored, 2);
+        assert_eq!(
+            (seen.age("a"), seen.age("b")),
+            (Some(30 * SECOND), Some(20 * SECOND))
+        );
+        assert_eq!(seen.get("a").as_deref(), Some("1"));
+        time.advance(5 * SECOND);
+        assert_eq!(seen.record("c", "3".to_owned()), Recorded::New);
+        drop(seen);
+
+        // A clock that went back makes no id younger.
+        time.set_wall(time.wall() - 3600 * SECOND);
+        let seen = restart(&mut time, &path, sync, Duration::ZERO);
+        let report = seen.replayed().expect("a journal");
+        assert_eq!((report.restored, report.clock), (3, ClockProblem::WentBack));
+        assert_eq!(seen.age("a"), Some(35 * SECOND));
+        assert_eq!(seen.age("c"), Some(Duration::ZERO));
+        time.advance(65 * SECOND - Duration::from_nanos(1));
+        assert!(seen.contains_key("a"));
+        time.advance(Duration::from_nanos(1));
+        assert!(!seen.contains_key("a") && seen.contains_key("b"));
+        seen.validate();
+    }
+}
+
+#[test]
+fn removed_cleared_and_claimed_ids_are_as_before_the_restart() {
+    let folder = Folder::new("journal-removed");
+    let mut time = ManualClock::new();
+    let seen = map(&time, open(folder.path(), Sync::Always));
+    for id in ["cleared", "also cleared"] {
+        seen.record(id, String::new());
+    }
+    seen.clear();
+    for id in ["kept", "removed", "again"] {
+        seen.record(id, "first".to_owned());
+    }
+    assert!(seen.remove("removed").is_some() && seen.remove("again").is_some());
+    assert!(seen.remove("never there").is_none());
+    seen.record("again", "second".to_owned());
+    let Claim::Fresh(ticket) = seen.claim("committed") else {
+        panic!("it is new")
+    };
+    ticket.commit("reply".to_owned()).expect("in time");
+    let Claim::Fresh(in_flight) = seen.claim("in flight") else {
+        panic!("it is new")
+    };
+    let Claim::Fresh(released) = seen.claim("released") else {
+        panic!("it is new")
+    };
+    released.release();
+    drop(in_flight);
+    drop(seen);
+
+    let seen = restart(&mut time, folder.path(), Sync::Always, SECOND);
+    let mut ids = Vec::new();
+    seen.for_each(|id, value, _| ids.push((id.to_owned(), value.clone())));
+    ids.sort();
+    let expected = [
+        ("again", "second"),
+        ("committed", "reply"),
+        ("kept", "first"),
+    ];
+    assert_eq!(
+        ids,
+        expected.map(|(id, value)| (id.to_owned(), value.to_owned()))
+    );
+    assert_eq!(seen.replayed().expect("a journal").restored, 3);
+    seen.validate();
+}
+
+#[test]
+fn always_writes_before_the_call_returns() {
+    let folder = Folder::new("journal-always");
+    let copy = Folder::new("journal-always-copy");
+    let time = ManualClock::new();
+    let seen = DedupSet::<str>::builder()
+        .ttl(TTL)
+        .max_entries(100)
+        .clock(&time);
+    let seen = seen
+        .journal(open(folder.path(), Sync::Always))
+        .build()
+        .expect("whole");
+    assert!(seen.insert("a"));
+    assert_eq!(seen.insert_batch(["b", "a", "c"]), [true, false, true]);
+    seen.remove("b");
+    if let Claim::Fresh(ticket) = seen.claim("d") {
+        ticket.commit().expect("in time");
+    }
+    // A process that starts now, because the first one was killed, finds this.
+    for segment in segments(folder.path()) {
+        let name = segment.file_name().expect("a name");
+        fs::copy(&segment, copy.path().join(name)).expect("copied");
+    }
+    let after = DedupSet::<str>::builder()
+        .ttl(TTL)
+        .max_entries(100)
+        .clock(&time);
+    let after = after
+        .journal(open(copy.path(), Sync::Always))
+        .build()
+        .expect("whole");
+    let mut ids = Vec::new();
+    after.for_each(|id, _| ids.push(id.to_owned()));
+    ids.sort();
+    assert_eq!(ids, ["a", "c", "d"]);
+}
+
+#[test]
+fn concurrent_calls_are_replayed_as_they_ended() {
+    let folder = Folder::new("journal-threads");
+    for sync in [Sync::Always, Sync::Every(Duration::from_millis(2))] {
+        let path = folder.path().join(format!("{sync:?}"));
+        let build = || {
+            let builder = DedupMap::<str, u32>::builder()
+                .ttl(TTL)
+                .max_entries(10_000)
+                .shards(4);
+            builder.journal(open(&path, sync)).build().expect("whole")
+        };
+        let seen = build();
+        together(|thread| {
+            for number in 0..100_u32 {
+                // All threads insert and remove the same ids.
+                let id = format!("id {}", number % 10);
+                seen.record(&id, number);
+                if (number as usize + thread) % 3 == 0 {
+                    seen.remove(&id);
+                }
+                seen.record(&format!("own {thread} {number}"), number);
+            }
+        });
+        let contents = |map: &DedupMap<str, u32>| {
+            let mut all = Vec::new();
+            map.for_each(|id, value, _| all.push((id.to_owned(), *value)));
+            all.sort();
+            all
+        };
+        let expected = contents(&seen);
+        assert!(expected.len() >= 800);
+        drop(seen);
+        assert_eq!(contents(&build()), expected);
+    }
+}
+
+#[test]
+fn newest_ids_are_kept_if_the_bound_is_smaller() {
+    let folder = Folder::new("journal-bound");
+    let time = ManualClock::new();
+    let seen = map(&time, open(folder.path(), Sync::Never));
+    for number in 0..10 {
+        time.advance(SECOND);
+        seen.record(&format!("id {number}"), String::new());
+    }
+    drop(seen);
+    let builder = DedupMap::<str, String>::builder()
+        .ttl(TTL)
+        .max_entries(3)
+        .clock(&time);
+    let seen = builder
+        .shards(1)
+        .journal(open(folder.path(), Sync::Never))
+        .build()
+        .expect("whole");
+    let report = seen.replayed().expect("a journal");
+    assert_eq!((report.restored, report.over_bound), (3, 7));
+    assert!(seen.contains_key("id 7") && !seen.contains_key("id 6"));
+}
+
+#[test]
+fn torn_tail_is_cut_off_and_reported() {
+    let folder = Folder::new("journal-torn");
+    let mut time = ManualClock::new();
+    let seen = map(&time, open(folder.path(), Sync::Always));
+    seen.record("a", String::new());
+    let whole = fs::metadata(&segments(folder.path())[0])
+        .expect("a file")
+        .len();
+    seen.record("b", String::new());
+    drop(seen);
+    let segment = &segments(folder.path())[0];
+    let length = fs::metadata(segment).expect("a file").len();
+    fs::OpenOptions::new()
+        .write(true)
+        .open(segment)
+        .and_then(|file| file.set_len(length - 1))
+        .expect("cut");
+    let seen = restart(&mut time, folder.path(), Sync::Always, SECOND);
+    let report = seen.replayed().expect("a journal");
+    assert_eq!((report.restored, report.cut_off), (1, length - 1 - whole));
+    assert!(
+        report
+            .to_string()
+            .contains("bytes of an incomplete write cut off")
+    );
+    assert_eq!(fs::metadata(segment).expect("a file").len(), whole);
+    assert_eq!(seen.record("b", String::new()), Recorded::New);
+}
+
+#[test]
+fn damaged_block_is_an_error_with_file_and_offset() {
+    let folder = Folder::new("journal-damaged");
+    let time = ManualClock::new();
+    let seen = map(&time, open(folder.path(), Sync::Always));
+    seen.record("a", String::new());
+    seen.record("b", String::new());
+    drop(seen);
+    let segment = &segments(folder.path())[0];
+    let mut content = fs::read(segment).expect("a file");
+    content[70] ^= 1;
+    fs::write(segment, content).expect("written");
+    let builder = DedupMap::<str, String>::builder().ttl(TTL).max_entries(100);
+    let error = builder
+        .journal(open(folder.path(), Sync::Always))
+        .build()
+        .unwrap_err();
+    let BuildError::Journal { reason } = &error else {
+        panic!("{error}")
+    };
+    let name = segment
+        .file_name()
+        .expect("a name")
+        .to_str()
+        .expect("UTF-8");
+    assert!(
+        reason.contains(name) && reason.contains("damaged at byte 52"),
+        "{reason}"
+    );
+}
+
+#[test]
+fn directory_is_used_by_one_journal_at_a_time() {
+    let folder = Folder::new("journal-lock");
+    let path = folder.path().join("new/seen.d");
+    let first = open(&path, Sync::Never);
+    let error = Journal::open(&path).unwrap_err();
+    assert!(matches!(error, PersistError::InUse { .. }), "{error}");
+    assert!(
+        error.to_string().contains("is in use by another process"),
+        "{error}"
+    );
+    let seen = map(&ManualClock::new(), first);
+    assert!(Journal::open(&path).is_err());
+    let error = seen.restore_from(&b""[..]).unwrap_err();
+    assert!(matches!(error, PersistError::HasJournal), "{error}");
+    drop(seen);
+    assert!(Journal::open(&path).is_ok());
+}
+
+#[test]
+fn flush_writes_everything() {
+    let folder = Folder::new("journal-flush");
+    let hour = 3600 * SECOND;
+    for sync in [Sync::Never, Sync::Every(hour), Sync::Always] {
+        let path = folder.path().join(format!("{sync:?}"));
+        let seen = map(&ManualClock::new(), open(&path, sync));
+        seen.record("a", String::new());
+        seen.flush().expect("written");
+        let bytes = fs::metadata(&segments(&path)[0]).expect("a file").len();
+        assert_eq!(seen.stats().journal_bytes, Some(bytes));
+    }
+    let without = DedupSet::<str>::new(10, TTL);
+    without.flush().expect("nothing to do");
+    assert!(without.replayed().is_none());
+    assert_eq!(without.stats().journal_bytes, None);
+}
+
+/// A day with one id per second and a ttl of an hour, by a clock that jumps over quiet nights.
+#[test]
+fn disk_use_stays_within_twice_the_window_over_a_week() {
+    const RECORD: u64 = 1 + 8 + 1 + 20 + 1;
+    const SEGMENT: u64 = 64 << 10;
+    let folder = Folder::new("journal-week");
+    let mut time = ManualClock::new();
+    let hour = 3600 * SECOND;
+    let build = |time: &ManualClock, max| {
+        let journal = open(folder.path(), Sync::Never).segment_bytes(SEGMENT);
+        let builder = DedupSet::<str>::builder()
+            .ttl(hour)
+            .max_entries(max)
+            .clock(time);
+        builder.shards(2).journal(journal).build().expect("whole")
+    };
+    let mut seen = build(&time, 100_000);
+    let mut number = 0_u64;
+    for day in 0..7 {
+        for minute in 0..24 * 60 {
+            // At night, a tenth of the messages arrives. From day 4 on, the bound evicts.
+            let per_minute = if minute < 8 * 60 { 6 } else { 60 };
+            for _ in 0..per_minute {
+                time.advance(SECOND * 60 / per_minute);
+                number += 1;
+                assert!(seen.insert(&format!("id {number:017}")));
+            }
+            if minute % 10 == 0 {
+                seen.flush().expect("written");
+                seen.sweep();
+                let live = seen.len() as u64 * RECORD;
+                let bytes = seen.stats().journal_bytes.expect("a journal");
+                let on_disk: u64 = segments(folder.path())
+                    .iter()
+                    .map(|path| fs::metadata(path).expect("a file").len())
+                    .sum();
+                assert_eq!(bytes, on_disk);
+                // Each flush adds the 28 bytes of a block, each segment the 52 of a header.
+                let overhead = 28 * 70 + 52 * (bytes / SEGMENT + 1);
+                assert!(
+                    bytes <= 2 * live + 2 * SEGMENT + overhead,
+                    "{bytes} bytes for {live} on day {day} at minute {minute}"
+                );
+            }
+        }
+        drop(seen);
+        let wall = time.wall();
+        time = ManualClock::new();
+        time.set_wall(wall);
+        seen = build(&time, if day < 3 { 100_000 } else { 1_000 });
+    }
+    assert!(number > 400_000, "{number} ids");
+}
+
+#[test]
+fn ids_are_written_without_a_flush() {
+    let folder = Folder::new("journal-thread");
+    for sync in [Sync::Never, Sync::Every(Duration::from_millis(5))] {
+        let path = folder.path().join(format!("{sync:?}"));
+        let seen = map(&ManualClock::new(), open(&path, sync));
+        seen.record("a", String::new());
+        // The background thread writes it, sooner or later.
+        while seen.stats().journal_bytes == Some(0) {
+            std::thread::yield_now();
+        }
+        assert_eq!(seen.stats().unsaved, 0);
+    }
+}
+
+#[cfg(target_os = "linux")]
+mod full_disk {
+    use super::*;
+
+    use leakproof::persist::Codec;
+
+    /// A value that cannot be encoded if it is zero.
+    #[derive(Clone, Debug, PartialEq)]
+    struct NotZero(u32);
+
+    impl Codec for NotZero {
+        fn encode(&self, out: &mut Vec<u8>) -> std::io::Result<()> {
+            match self.0 {
+                0 => Err(std::io::Error::other("zero has no form")),
+                number => number.encode(out),
+            }
+        }
+
+        fn decode(bytes: &[u8]) -> std::io::Result<Self> {
+            u32::decode(bytes).map(Self)
+        }
+    }
+
+    fn not_zero(path: &Path, on_error: OnError) -> DedupMap<str, NotZero> {
+        let journal = open(path, Sync::Always).on_error(on_error);
+        let builder = DedupMap::builder().ttl(TTL).max_entries(100);
+        builder.journal(journal).build().expect("whole")
+    }
+
+    #[test]
+    fn record_that_cannot_be_encoded_is_counted_or_refused() {
+        let folder = Folder::new("journal-codec");
+        let seen = not_zero(folder.path(), OnError::Continue);
+        assert_eq!(seen.record("a", NotZero(0)), Recorded::New);
+        assert!(seen.contains_key("a"));
+        let stats = seen.stats();
+        assert_eq!(
+            (stats.journal_errors, stats.unsaved, stats.inserted),
+            (1, 1, 1)
+        );
+        drop(seen);
+        let seen = not_zero(folder.path(), OnError::Refuse);
+        let value = NotZero(0);
+        assert_eq!(
+            seen.record("a", value.clone()),
+            Recorded::Rejected { value }
+        );
+        assert!(!seen.contains_key("a"));
+        let stats = seen.stats();
+        assert_eq!((stats.journal_errors, stats.unsaved), (1, 0));
+        assert_eq!((stats.inserted, stats.rejected), (0, 1));
+        assert_eq!(seen.record("a", NotZero(1)), Recorded::New);
+        seen.validate();
+    }
+
+    /// Makes the journal's next segment fail: a directory has its name.
+    fn obstruct(path: &Path) -> PathBuf {
+        let obstacle = path.join(format!("{:020}.segment", 1));
+        fs::create_dir(&obstacle).expect("created");
+        obstacle
+    }
+
+    #[test]
+    fn failing_disk_refuses_new_ids_until_it_works() {
+        let folder = Folder::new("journal-refuse");
+        let path = folder.path().join("seen.d");
+        let journal = open(&path, Sync::Always).on_error(OnError::Refuse);
+        let seen = map(&ManualClock::new(), journal);
+        let obstacle = obstruct(&path);
+        let value = "1".to_owned();
+        let rejected = Recorded::Rejected {
+            value: value.clone(),
+        };
+        assert_eq!(seen.record("a", value.clone()), rejected);
+        assert!(!seen.contains_key("a"));
+        assert!(matches!(seen.claim("b"), Claim::Full));
+        assert!(seen.flush().is_err());
+        assert!(seen.stats().journal_errors >= 2);
+        assert_eq!(seen.stats().in_flight, 0);
+        seen.validate();
+        fs::remove_dir(obstacle).expect("removed");
+        assert_eq!(seen.record("a", value.clone()), Recorded::New);
+        assert!(matches!(seen.claim("b"), Claim::Fresh(_)));
+        drop(seen);
+        let seen = map(&ManualClock::new(), open(&path, Sync::Always));
+        assert_eq!(seen.get("a"), Some(value));
+        assert_eq!(seen.len(), 1);
+    }
+
+    #[test]
+    fn failing_disk_is_counted_and_repaired_if_calls_go_on() {
+        let folder = Folder::new("journal-continue");
+        let path = folder.path().join("seen.d");
+        let seen = map(&ManualClock::new(), open(&path, Sync::Always));
+        let obstacle = obstruct(&path);
+        assert_eq!(seen.record("a", "1".to_owned()), Recorded::New);
+        assert!(seen.contains_key("a"));
+        assert!(seen.stats().journal_errors > 0);
+        fs::remove_dir(obstacle).expect("removed");
+        assert_eq!(seen.record("b", "2".to_owned()), Recorded::New);
+        assert_eq!(seen.stats().unsaved, 0);
+        drop(seen);
+        let seen = map(&ManualClock::new(), open(&path, Sync::Always));
+        assert_eq!(
+            (seen.get("a").as_deref(), seen.get("b").as_deref()),
+            (Some("1"), Some("2"))
+        );
+    }
+}
