@@ -244,7 +244,7 @@ impl<C: Collection, S> DedupBuilder<C, S> {
     /// Sets the hasher. Defaults to [`DefaultHashBuilder`]. Clones must hash alike.
     ///
     /// If a hasher gives many keys one hash, each call takes time in proportion to the number of
-    /// these keys, as with `HashMap`.
+    /// these keys, as with `HashMap`. No call moves more than one of them to a resized index.
     pub fn hasher<T>(self, hasher: T) -> DedupBuilder<C, T> {
         DedupBuilder {
             options: self.options,

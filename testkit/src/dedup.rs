@@ -1,10 +1,10 @@
 //! The reference model of a dedup map, built from std collections, and the operations that drive
 //! both.
 //!
-//! After every step, the answers are compared and the map's structure is validated. Model tests and
-//! the fuzz target share this module.
+//! Every answer is compared. Model tests also compare all entries and validate the map's structure
+//! after every step; the fuzz target does so less often, see [`Check`], and at the end.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::fmt::Debug;
 use std::time::Duration;
 
@@ -67,11 +67,23 @@ struct Ticket {
     number: Option<u64>,
 }
 
+/// The steps after which all entries are compared and the structure is validated. Both take time in
+/// proportion to the number of entries.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Check {
+    EveryStep,
+    /// When the steps since the last check have touched at least an eighth as many entries as there
+    /// are. So the checks take a constant share of the time, and a fuzzer gets more runs out of it.
+    Amortized,
+}
+
 /// The reference: recorded ids in order of arrival, and claims.
 struct Reference<V> {
     limits: Limits,
     now: u64,
-    recorded: Vec<Entry<V>>,
+    recorded: VecDeque<Entry<V>>,
+    /// The bytes of their keys.
+    recorded_bytes: usize,
     in_flight: Vec<Claimed>,
     next_number: u64,
     counts: BTreeMap<&'static str, u64>,
@@ -80,10 +92,12 @@ struct Reference<V> {
 impl<V> Reference<V> {
     fn expire(&mut self) {
         let (now, ttl) = (self.now, self.limits.ttl);
-        let expired = self
-            .recorded
-            .partition_point(|entry| now - entry.time >= ttl);
-        self.recorded.drain(..expired);
+        let is_due = |entry: &Entry<V>| now - entry.time >= ttl;
+        let expired = match self.recorded.front() {
+            Some(oldest) if is_due(oldest) => self.recorded.partition_point(is_due),
+            _ => 0,
+        };
+        self.drop_oldest(expired);
         self.count("expired", expired);
         let before = self.in_flight.len();
         self.in_flight.retain(|claim| claim.until > now);
@@ -91,11 +105,24 @@ impl<V> Reference<V> {
     }
 
     fn count(&mut self, counter: &'static str, by: usize) {
-        *self.counts.entry(counter).or_default() += by as u64;
+        if by > 0 {
+            *self.counts.entry(counter).or_default() += by as u64;
+        }
     }
 
-    fn recorded_bytes(&self) -> usize {
-        self.recorded.iter().map(|entry| entry.key.len()).sum()
+    fn drop_oldest(&mut self, count: usize) {
+        for entry in self.recorded.drain(..count) {
+            self.recorded_bytes -= entry.key.len();
+        }
+    }
+
+    fn push(&mut self, key: String, value: V) {
+        self.recorded_bytes += key.len();
+        self.recorded.push_back(Entry {
+            key,
+            time: self.now,
+            value,
+        });
     }
 
     fn in_flight_bytes(&self) -> usize {
@@ -107,13 +134,13 @@ impl<V> Reference<V> {
         if kept > self.limits.max_bytes {
             return false;
         }
-        let mut bytes = self.recorded_bytes() + kept;
+        let mut bytes = self.recorded_bytes + kept;
         let (mut evicted, mut left) = (0, self.recorded.len());
         while left + entries > self.limits.max_entries || bytes > self.limits.max_bytes {
             bytes -= self.recorded[evicted].key.len();
             (evicted, left) = (evicted + 1, left - 1);
         }
-        self.recorded.drain(..evicted);
+        self.drop_oldest(evicted);
         self.count("evicted", evicted);
         true
     }
@@ -122,11 +149,7 @@ impl<V> Reference<V> {
     fn record_new(&mut self, key: &str, value: V) -> bool {
         let has_room = self.make_room(1, key.len());
         if has_room {
-            self.recorded.push(Entry {
-                key: key.to_owned(),
-                time: self.now,
-                value,
-            });
+            self.push(key.to_owned(), value);
         }
         self.count(if has_room { "inserted" } else { "rejected" }, 1);
         has_room
@@ -155,15 +178,20 @@ pub fn id(number: u8) -> String {
 /// # Panics
 ///
 /// Panics if they differ, or if the map's structure is broken.
-pub fn run(limits: Limits, ops: &[Op]) {
+pub fn run(limits: Limits, ops: &[Op], check: Check) {
     if limits.boxed_values {
-        run_with(limits, ops, |step| Box::new(step as u32));
+        run_with(limits, ops, check, |step| Box::new(step as u32));
     } else {
-        run_with(limits, ops, |step| step as u32);
+        run_with(limits, ops, check, |step| step as u32);
     }
 }
 
-fn run_with<V: Clone + Debug + PartialEq>(limits: Limits, ops: &[Op], value_of: fn(usize) -> V) {
+fn run_with<V: Clone + Debug + PartialEq>(
+    limits: Limits,
+    ops: &[Op],
+    check: Check,
+    value_of: fn(usize) -> V,
+) {
     let time = ManualClock::new();
     let map = DedupMap::<str, V>::builder()
         .ttl(Duration::from_nanos(limits.ttl))
@@ -177,7 +205,8 @@ fn run_with<V: Clone + Debug + PartialEq>(limits: Limits, ops: &[Op], value_of: 
     let model = Reference {
         limits,
         now: 0,
-        recorded: Vec::new(),
+        recorded: VecDeque::new(),
+        recorded_bytes: 0,
         in_flight: Vec::new(),
         next_number: 0,
         counts: BTreeMap::new(),
@@ -188,9 +217,28 @@ fn run_with<V: Clone + Debug + PartialEq>(limits: Limits, ops: &[Op], value_of: 
         time,
         tickets: Vec::new(),
     };
+    let mut touched = 0;
     for (step, op) in ops.iter().enumerate() {
         pair.step(step, op, value_of);
-        pair.compare();
+        pair.compare_stats();
+        touched += op.touched();
+        if check == Check::EveryStep || touched > pair.model.recorded.len() / 8 {
+            pair.compare_entries();
+            touched = 0;
+        }
+    }
+    pair.compare_entries();
+}
+
+impl Op {
+    /// Returns about the number of entries that the operation touches.
+    fn touched(&self) -> usize {
+        match self {
+            Self::Batch(keys) => keys.len(),
+            Self::RecordNew(count) | Self::RemoveMany(_, count) => usize::from(*count) % 4_096,
+            Self::Clear | Self::RemoveAllBut(_) => 4_096,
+            _ => 1,
+        }
     }
 }
 
@@ -218,7 +266,9 @@ impl<V: Clone + Debug + PartialEq> Pair<V> {
                     .recorded
                     .iter()
                     .position(|entry| entry.key == key);
-                let removed = at.map(|at| self.model.recorded.remove(at).value);
+                let removed = at.and_then(|at| self.model.recorded.remove(at));
+                self.model.recorded_bytes -= removed.as_ref().map_or(0, |entry| entry.key.len());
+                let removed = removed.map(|entry| entry.value);
                 self.model.count("removed", usize::from(removed.is_some()));
                 assert_eq!(self.map.remove(&key), removed);
             }
@@ -256,7 +306,7 @@ impl<V: Clone + Debug + PartialEq> Pair<V> {
             Op::Clear => {
                 self.model.expire();
                 self.model.count("removed", self.model.recorded.len());
-                self.model.recorded.clear();
+                self.model.drop_oldest(self.model.recorded.len());
                 self.map.clear();
             }
         }
@@ -286,10 +336,12 @@ impl<V: Clone + Debug + PartialEq> Pair<V> {
         let mut at = 0;
         let map = &mut self.map;
         let before = self.model.recorded.len();
+        let bytes = &mut self.model.recorded_bytes;
         self.model.recorded.retain(|entry| {
             let removed = remove(at);
             at += 1;
             if removed {
+                *bytes -= entry.key.len();
                 assert_eq!(map.remove(&entry.key).as_ref(), Some(&entry.value));
             }
             !removed
@@ -383,12 +435,7 @@ impl<V: Clone + Debug + PartialEq> Pair<V> {
         if let Some(at) = claim {
             model.make_room(1, 0);
             let key = model.in_flight.remove(at).key;
-            let time = model.now;
-            model.recorded.push(Entry {
-                key,
-                time,
-                value: value.clone(),
-            });
+            model.push(key, value.clone());
             model.count("inserted", 1);
         }
         let committed = self.map.commit(ticket.token, value).is_ok();
@@ -423,25 +470,18 @@ impl<V: Clone + Debug + PartialEq> Pair<V> {
         assert_eq!(extended.is_ok(), claim.is_some() || ticket.number.is_none());
     }
 
-    fn compare(&mut self) {
+    /// Compares the sums and counters, in constant time apart from the claims in flight.
+    fn compare_stats(&mut self) {
         let Self { map, model, .. } = self;
         model.expire();
-        let live: Vec<_> = map.iter().collect();
-        let expected: Vec<_> = model
-            .recorded
-            .iter()
-            .map(|entry| {
-                let age = Duration::from_nanos(model.now - entry.time);
-                (entry.key.as_str(), &entry.value, age)
-            })
-            .collect();
-        assert_eq!(live, expected, "the live ids, oldest first");
         let stats = map.stats();
-        assert_eq!((stats.len, map.len()), (expected.len(), expected.len()));
-        let oldest = expected.first().map(|entry| entry.2);
+        let len = model.recorded.len();
+        assert_eq!((stats.len, map.len()), (len, len));
+        let oldest = model.recorded.front();
+        let oldest = oldest.map(|entry| Duration::from_nanos(model.now - entry.time));
         assert_eq!(stats.oldest_entry_age, oldest);
         assert_eq!(stats.in_flight, model.in_flight.len());
-        let bytes = model.recorded_bytes() + model.in_flight_bytes();
+        let bytes = model.recorded_bytes + model.in_flight_bytes();
         assert_eq!(stats.bytes as usize, bytes);
         for (name, count) in [
             ("inserted", stats.inserted),
@@ -458,6 +498,17 @@ impl<V: Clone + Debug + PartialEq> Pair<V> {
             let expected = model.counts.get(name).copied().unwrap_or(0);
             assert_eq!(count, expected, "{name}");
         }
+    }
+
+    /// Compares all entries, and validates the map's structure.
+    fn compare_entries(&mut self) {
+        let Self { map, model, .. } = self;
+        let live = map.iter();
+        let expected = model.recorded.iter().map(|entry| {
+            let age = Duration::from_nanos(model.now - entry.time);
+            (entry.key.as_str(), &entry.value, age)
+        });
+        assert!(live.eq(expected), "the live ids, oldest first");
         map.validate();
     }
 }

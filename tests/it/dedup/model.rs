@@ -1,6 +1,6 @@
 //! Random operations, with clock steps, on the map and on a reference built from std collections.
 
-use leakproof_testkit::dedup::{Limits, Op, run};
+use leakproof_testkit::dedup::{Check, Limits, Op, run};
 use proptest::collection::vec;
 use proptest::prelude::*;
 
@@ -47,12 +47,12 @@ proptest! {
 
     #[test]
     fn map_agrees_with_the_reference((limits, ops) in (limits(), vec(op(200), 0..300))) {
-        run(limits, &ops);
+        run(limits, &ops, Check::EveryStep);
     }
 
     #[test]
     fn map_agrees_for_few_keys((limits, ops) in (limits(), vec(op(8), 0..300))) {
-        run(limits, &ops);
+        run(limits, &ops, Check::EveryStep);
     }
 }
 
@@ -81,6 +81,6 @@ proptest! {
             max_bytes: 100_000,
             boxed_values,
         };
-        run(limits, &ops);
+        run(limits, &ops, Check::EveryStep);
     }
 }

@@ -6,6 +6,7 @@ mod checked;
 use proptest::prelude::*;
 
 use super::block::BLOCK;
+use super::{MOVED, PROBED};
 use checked::{Checked, TTL};
 
 #[test]
@@ -190,6 +191,30 @@ fn compaction_keeps_the_dead_part_of_a_slot() {
     assert!(ring.compaction.is_none() && ring.slots[0].parts().count() == 2);
     push(&mut checked, 330);
     (0..330).for_each(|_| checked.remove(400));
+    checked.check();
+}
+
+/// With one hash for all keys, a moved entry probes all buckets that others took before it.
+#[test]
+fn resize_moves_one_entry_per_call_with_a_constant_hasher() {
+    let mut checked = Checked::starting_at(0);
+    checked.hasher.different = 1;
+    let (mut most_at_first, mut most_later) = (0, 0);
+    for id in 0..3_000 {
+        let before = checked.log.index.mark();
+        checked.push(&id.to_string());
+        let after = checked.log.index.mark();
+        let (Some(before), Some(after)) = (before, after) else {
+            continue;
+        };
+        // The entries moved so far take 64 buckets of 15 words if they are this many.
+        if checked.log.ring.tail() - before > 15 * PROBED as u32 {
+            most_later = most_later.max(before.saturating_sub(after));
+        } else {
+            most_at_first = most_at_first.max(before.saturating_sub(after));
+        }
+    }
+    assert_eq!((most_at_first, most_later), (MOVED as u32, 1));
     checked.check();
 }
 
