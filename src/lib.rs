@@ -122,7 +122,8 @@ pub use hash::{DefaultHashBuilder, DefaultHasher};
 pub use key::{AsKey, ByteKey, Key};
 pub use limits::BuildError;
 pub use lru::{
-    ComputeError, Cursor, Drain, InvalidCursor, InvalidLimit, LruBuilder, LruCache, TooHeavy,
+    ComputeError, Cursor, Drain, InvalidCursor, InvalidLimit, Lookup, LruBuilder, LruCache,
+    Reservation, TooHeavy,
 };
 #[cfg(feature = "monitor")]
 #[cfg_attr(docsrs, doc(cfg(feature = "monitor")))]

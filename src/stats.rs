@@ -159,6 +159,14 @@ pub struct CacheStats {
     pub rejected: u64,
     /// Panics of the removal callback.
     pub callback_panics: u64,
+    /// The number of callers that wait for a computation of another caller.
+    pub waiting: usize,
+    /// The bound on `waiting`. Zero for a single-threaded cache, which has no waiting callers.
+    pub max_waiting: usize,
+    /// Calls that waited for a computation of another caller.
+    pub waits: u64,
+    /// Calls that computed for themselves because `max_waiting` callers waited.
+    pub waits_rejected: u64,
 }
 
 /// The statistics of a [`ListenerRegistry`](crate::ListenerRegistry).
@@ -406,6 +414,7 @@ impl CacheStats {
                 is_full(self.len, self.max_entries) || self.evicted > self.evicted_by_weight,
             ),
             ("max_weight", self.evicted_by_weight + self.rejected > 0),
+            ("max_waiting", self.waits_rejected > 0),
         ];
         Usage {
             kind: CollectionKind::Cache,
@@ -430,6 +439,8 @@ impl CacheStats {
                 removed: "Entries that were removed by a call",
                 rejected: "Entries that were too heavy to be stored",
                 callback_panics: "Panics of the removal callback",
+                waits: "Calls that waited for a computation of another caller",
+                waits_rejected: "Calls that computed for themselves because too many waited",
             ],
             ..Usage::default()
         }

@@ -15,12 +15,12 @@ pub(crate) use parking_lot::{Condvar, Mutex, MutexGuard};
 #[cfg(not(loom))]
 pub(crate) use std::sync::{Arc, atomic};
 #[cfg(not(loom))]
-pub(crate) use std::thread::{ThreadId, current as current_thread};
+pub(crate) use std::thread_local;
 
 #[cfg(loom)]
 pub(crate) use loom::sync::{Arc, atomic};
 #[cfg(loom)]
-pub(crate) use loom::thread::{ThreadId, current as current_thread};
+pub(crate) use loom::thread_local;
 #[cfg(loom)]
 pub(crate) use model::{Condvar, Mutex, MutexGuard};
 

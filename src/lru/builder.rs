@@ -22,6 +22,7 @@ use crate::limits::{self, BuildError};
 use crate::removal::RemovalCause;
 use crate::sweeper;
 use crate::sync::atomic::AtomicU64;
+use crate::wait::{DEFAULT_MAX_WAITING, Room};
 
 /// The most entries of one shard: slots have 32 bits.
 pub(super) const MAX_ENTRIES_PER_SHARD: usize = 1 << 31;
@@ -98,10 +99,21 @@ impl<K, V> Options<K, V> {
 }
 
 /// The options that only a shared cache has.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct SharedOptions {
     shards: Option<usize>,
     sweep_every: Option<Duration>,
+    max_waiting: usize,
+}
+
+impl Default for SharedOptions {
+    fn default() -> Self {
+        Self {
+            shards: None,
+            sweep_every: None,
+            max_waiting: DEFAULT_MAX_WAITING,
+        }
+    }
 }
 
 impl SharedOptions {
@@ -358,6 +370,7 @@ impl<K, V, S> LruBuilder<K, V, S> {
             own: SharedOptions {
                 shards: config.shards,
                 sweep_every: config.sweep_every,
+                ..self.own
             },
             ..self.bounds(config)
         }
@@ -370,6 +383,14 @@ impl<K, V, S> LruBuilder<K, V, S> {
     /// so recency is global only with one shard. An empty shard takes about 1 kB.
     pub fn shards(mut self, shards: usize) -> Self {
         self.own.shards = Some(shards);
+        self
+    }
+
+    /// Sets the largest number of callers that wait for computations of other callers at once, at
+    /// least 1. Defaults to 10,000. Above it, a caller computes for itself, and its value is not
+    /// stored.
+    pub fn max_waiting(mut self, max: usize) -> Self {
+        self.own.max_waiting = max;
         self
     }
 
@@ -399,6 +420,7 @@ impl<K, V, S> LruBuilder<K, V, S> {
             own,
         } = self;
         let shards = own.shard_count(&options)?;
+        let max_waiting = limits::count("max_waiting", Some(own.max_waiting), usize::MAX)?;
         let limits = options.limits(shards)?;
         let rules = options.rules()?;
         let cache = LruCache::with_shards(
@@ -408,6 +430,7 @@ impl<K, V, S> LruBuilder<K, V, S> {
             hasher,
             rules,
             RemovalNotifier::new(options.on_removal),
+            Room::new(max_waiting),
         );
         sweeper::watch_globally("lru", &cache, "sweep_every", own.sweep_every)?;
         Ok(cache)

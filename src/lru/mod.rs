@@ -29,3 +29,4 @@ pub use cache::LruCache;
 pub use core::{Drain, IntoIter, Iter, IterMut, Keys, Values};
 pub use error::{ComputeError, InvalidLimit, TooHeavy};
 pub use scan::{Cursor, InvalidCursor};
+pub use single_flight::{Lookup, Reservation};

@@ -26,7 +26,6 @@ struct State<V, T> {
 
 enum Closed<V> {
     Done(V),
-    #[allow(dead_code, reason = "only computations of cached values are abandoned")]
     Abandoned,
 }
 
@@ -82,14 +81,16 @@ impl<V, T> Flight<V, T> {
         self.close(Closed::Done(value), wakers);
     }
 
-    /// Ends the flight without a value.
-    #[allow(dead_code, reason = "only computations of cached values are abandoned")]
+    /// Ends the flight without a value, unless it has ended.
     pub(crate) fn abandon(&self, wakers: &mut Wakers) {
         self.close(Closed::Abandoned, wakers);
     }
 
     fn close(&self, closed: Closed<V>, wakers: &mut Wakers) {
         let mut state = self.state.lock();
+        if state.closed.is_some() {
+            return;
+        }
         state.closed = Some(closed);
         for waker in std::mem::take(&mut state.waiting).into_values() {
             wakers.extend(waker);
@@ -144,7 +145,6 @@ impl<V, T> Waiter<V, T> {
         self.flight.state.lock()
     }
 
-    #[allow(dead_code, reason = "claims are known by number")]
     pub(crate) fn flight(&self) -> &Arc<Flight<V, T>> {
         &self.flight
     }

@@ -88,6 +88,10 @@ fn stats_have_exactly_the_fields_of_their_collection() {
         "ttl_ms",
         "replaced",
         "weight",
+        "waiting",
+        "max_waiting",
+        "waits",
+        "waits_rejected",
     ];
     let of_listeners = [
         "calls",

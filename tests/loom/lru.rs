@@ -3,7 +3,8 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
-use leakproof::{ComputeError, LruCache, ManualClock};
+use crate::tasks::{Flag, explore, poll, run};
+use leakproof::{ComputeError, Lookup, LruCache, ManualClock, Reservation};
 use loom::sync::atomic::{AtomicU32, Ordering};
 use loom::thread;
 
@@ -133,6 +134,88 @@ fn no_cycle_is_reported_without_one() {
         assert_eq!(
             (first, then, other.join().expect("no panic")),
             (Ok(10), Ok(10), Ok(10))
+        );
+    });
+}
+
+fn reserve(cache: &LruCache<u32, u32>) -> Reservation<u32, u32> {
+    match cache.get_or_reserve(&1) {
+        Lookup::Vacant(reservation) => reservation,
+        Lookup::Hit(value) => panic!("hit: {value}"),
+    }
+}
+
+#[test]
+fn tasks_and_threads_share_one_computation() {
+    explore(|| {
+        let (cache, computed) = (cache(), Arc::new(AtomicU32::new(0)));
+        let (there, count) = (Arc::clone(&cache), Arc::clone(&computed));
+        let other = thread::spawn(move || {
+            there.get_or_insert_with(&1, || count.fetch_add(1, Ordering::SeqCst) + 10)
+        });
+        let compute = async { computed.fetch_add(1, Ordering::SeqCst) + 10 };
+        let here = run(cache.get_or_insert_async(&1, compute));
+        assert_eq!((here, other.join().expect("no panic")), (10, 10));
+        assert_eq!(computed.load(Ordering::SeqCst), 1);
+    });
+}
+
+#[test]
+fn cancelled_leader_hands_over_to_a_caller_that_begins_to_wait() {
+    explore(|| {
+        let cache = cache();
+        let reservation = reserve(&cache);
+        let cancelling = thread::spawn(move || drop(reservation));
+        assert_eq!(run(cache.get_or_insert_async(&1, async { 7 })), 7);
+        cancelling.join().expect("no panic");
+        assert_eq!(cache.stats().waiting, 0);
+    });
+}
+
+#[test]
+fn turn_of_a_cancelled_waiter_reaches_the_other() {
+    explore(|| {
+        let (cache, flag) = (cache(), Arc::<Flag>::default());
+        let reservation = reserve(&cache);
+        let there = Arc::clone(&cache);
+        let mut cancelled = Box::pin(async move { there.get_or_reserve_async(&1).await });
+        assert!(poll(cancelled.as_mut(), &flag).is_pending());
+        let mut other = Box::pin(cache.get_or_insert_async(&1, async { 7 }));
+        assert!(poll(other.as_mut(), &flag).is_pending());
+        let thread = thread::spawn(move || drop(cancelled));
+        drop(reservation);
+        let value = loop {
+            if let std::task::Poll::Ready(value) = poll(other.as_mut(), &flag) {
+                break value;
+            }
+            flag.wait();
+        };
+        assert_eq!(value, 7);
+        thread.join().expect("no panic");
+    });
+}
+
+#[test]
+fn write_during_a_hand_over_reaches_the_waiter() {
+    explore(|| {
+        let cache = cache();
+        let reservation = reserve(&cache);
+        let writing = Arc::clone(&cache);
+        let thread = thread::spawn(move || {
+            writing.insert(1, 20);
+        });
+        let (flag, compute) = (Arc::<Flag>::default(), async { 10 });
+        let mut waiter = Box::pin(cache.get_or_insert_async(&1, compute));
+        if poll(waiter.as_mut(), &flag).is_pending() {
+            drop(reservation);
+            let value = run(waiter);
+            assert!(value == 10 || value == 20);
+        }
+        thread.join().expect("no panic");
+        assert_eq!(
+            cache.peek(&1),
+            Some(20),
+            "the write is later, or superseded it"
         );
     });
 }

@@ -4,4 +4,5 @@
 mod dedup;
 mod lru;
 mod registry;
+mod tasks;
 mod waiting;

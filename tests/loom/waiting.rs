@@ -1,13 +1,12 @@
 //! Callers that wait for claims, in every interleaving of two threads. `src/sync.rs` says how to
 //! run them.
 
-use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll, Wake, Waker};
+use std::task::Poll;
 use std::time::Duration;
 
+use crate::tasks::{Flag, explore, poll, run};
 use leakproof::{Claim, DedupMap, ManualClock, Ticket};
-use loom::sync::{Condvar, Mutex};
 use loom::thread;
 
 type Map = DedupMap<str, u32>;
@@ -26,51 +25,6 @@ fn claimed() -> (Map, Owned) {
         panic!("it is new");
     };
     (seen, ticket)
-}
-
-fn explore(model: impl Fn() + Sync + Send + 'static) {
-    let mut builder = loom::model::Builder::new();
-    builder.preemption_bound = Some(3);
-    builder.check(model);
-}
-
-/// A flag that a waker sets, and that a thread waits for.
-#[derive(Default)]
-struct Flag {
-    is_set: Mutex<bool>,
-    changed: Condvar,
-}
-
-impl Flag {
-    fn wait(&self) {
-        let mut is_set = self.is_set.lock().expect("no panic");
-        while !*is_set {
-            is_set = self.changed.wait(is_set).expect("no panic");
-        }
-        *is_set = false;
-    }
-}
-
-impl Wake for Flag {
-    fn wake(self: Arc<Self>) {
-        *self.is_set.lock().expect("no panic") = true;
-        self.changed.notify_one();
-    }
-}
-
-fn poll<F: Future + ?Sized>(future: Pin<&mut F>, flag: &Arc<Flag>) -> Poll<F::Output> {
-    future.poll(&mut Context::from_waker(&Waker::from(Arc::clone(flag))))
-}
-
-/// Runs a future to its end. Each wake-up has to come.
-fn run<F: Future>(future: F) -> F::Output {
-    let (mut future, flag) = (Box::pin(future), Arc::<Flag>::default());
-    loop {
-        if let Poll::Ready(output) = poll(future.as_mut(), &flag) {
-            return output;
-        }
-        flag.wait();
-    }
 }
 
 #[test]

@@ -16,13 +16,14 @@ use super::attributes::EntryRules;
 use super::builder::LruBuilder;
 use super::core::{Core, Limits};
 use super::removal::{RemovalNotifier, RemovedEntries};
-use super::single_flight::{InFlight, WaitGraph};
+use super::single_flight::InFlight;
 use crate::clock::{Clock, Nanos};
 use crate::hash::DefaultHashBuilder;
 use crate::sharded::Sharded;
 use crate::stats::{CacheStats, Usage};
 use crate::sweep::{Sweep, Swept, Watch};
 use crate::sync::Mutex;
+use crate::wait::Room;
 
 /// A cache with a bound on entries, on weight, or on both, and with an optional ttl and idle
 /// timeout.
@@ -190,7 +191,8 @@ pub struct LruCache<K, V, S = DefaultHashBuilder> {
 /// The state that the handles share. The sweeper holds it weakly.
 struct Inner<K, V, S> {
     shards: Sharded<Shard<K, V>>,
-    wait_graph: WaitGraph<V>,
+    /// The callers that wait for a computation.
+    room: Room,
     /// The limits of the whole cache. It is locked while the shards' shares change, so that all are
     /// of the same limits.
     limits: Mutex<Limits>,
@@ -245,13 +247,14 @@ impl<K, V, S> LruCache<K, V, S> {
         hasher: S,
         rules: EntryRules<K, V>,
         notifier: RemovalNotifier<K, V>,
+        room: Room,
     ) -> Self {
         let inner = Inner {
             shards: Sharded::new((0..shards).map(|shard| Shard {
                 core: Core::new(limits.share(shard, shards)),
                 in_flight: InFlight::new(),
             })),
-            wait_graph: WaitGraph::new(),
+            room,
             limits: Mutex::new(limits),
             clock,
             hasher,
@@ -273,8 +276,8 @@ impl<K, V, S> LruCache<K, V, S> {
         &self.inner.notifier
     }
 
-    pub(super) fn wait_graph(&self) -> &WaitGraph<V> {
-        &self.inner.wait_graph
+    pub(super) fn room(&self) -> &Room {
+        &self.inner.room
     }
 
     #[inline]
@@ -335,8 +338,13 @@ impl<K, V, S> Inner<K, V, S> {
         let of = |shard| self.shards.lock(shard).core.stats(now);
         let mut stats = of(0);
         (1..self.shards.len()).for_each(|shard| stats.merge(&of(shard)));
+        let room = self.room.stats();
         CacheStats {
             callback_panics: self.notifier.panics(),
+            waiting: room.waiting,
+            max_waiting: room.max_waiting,
+            waits: room.waits,
+            waits_rejected: room.rejected,
             ..stats
         }
     }

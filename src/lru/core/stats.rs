@@ -99,6 +99,10 @@ impl<K, V> Core<K, V> {
             rejected: self.counts.rejected,
             evicted_by_weight: self.counts.evicted_by_weight,
             callback_panics: 0,
+            waiting: 0,
+            max_waiting: 0,
+            waits: 0,
+            waits_rejected: 0,
         }
     }
 

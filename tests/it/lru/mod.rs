@@ -2,6 +2,8 @@
 
 mod bounds;
 mod drops;
+mod flights;
+mod flights_tokio;
 mod in_place;
 mod model;
 mod own_ttl;
