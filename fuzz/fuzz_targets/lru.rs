@@ -12,6 +12,7 @@ struct Input {
     max_weight: u16,
     ttl: u16,
     idle_timeout: u16,
+    stale: u16,
     expire_after: bool,
     ops: Vec<Op>,
 }
@@ -22,6 +23,7 @@ fuzz_target!(|input: Input| {
         max_weight: u64::from(input.max_weight) + 1,
         ttl: u64::from(input.ttl) + 1,
         idle_timeout: u64::from(input.idle_timeout) + 1,
+        stale: u64::from(input.stale),
         expire_after: input.expire_after,
     };
     run(limits, &input.ops);

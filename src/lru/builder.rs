@@ -41,6 +41,7 @@ struct Options<K, V> {
     weigher: Option<Box<Weigh<K, V>>>,
     expire_after: Option<Box<ExpireAfter<K, V>>>,
     ttl_jitter: f64,
+    stale: Option<Duration>,
     ttl: Option<Duration>,
     idle_timeout: Option<Duration>,
     on_removal: Option<Arc<OnRemoval<K, V>>>,
@@ -94,6 +95,7 @@ impl<K, V> Options<K, V> {
             max_weight: max_weight.unwrap_or(u64::MAX),
             ttl: time("ttl", self.ttl)?,
             idle_timeout: time("idle_timeout", self.idle_timeout)?,
+            stale: self.stale.map_or(0, nanos),
         })
     }
 }
@@ -177,6 +179,7 @@ impl<K, V, T: Default> Default for LruBuilder<K, V, DefaultHashBuilder, T> {
                 weigher: None,
                 expire_after: None,
                 ttl_jitter: 0.0,
+                stale: None,
                 ttl: None,
                 idle_timeout: None,
                 on_removal: None,
@@ -272,6 +275,20 @@ impl<K, V, S, T> LruBuilder<K, V, S, T> {
     /// [`insert_with_ttl`](LruCache::insert_with_ttl) explains.
     pub fn ttl_jitter(mut self, fraction: f64) -> Self {
         self.options.ttl_jitter = fraction;
+        self
+    }
+
+    /// Sets how long an entry can still be served after its ttl ended. Defaults to not at all.
+    ///
+    /// A stale entry is an expired entry in every respect: `get` does not return it, `len` does not
+    /// count it, and it is evicted before live entries. But writes and sweeps remove it only at the
+    /// end of the window, and `get_or_refresh_async`, `get_or_refresh_with` and `peek_stale` return
+    /// it. An idle timeout that ends before ends the window too.
+    ///
+    /// Stale entries take memory within the bounds, and calls that take a step for every expired
+    /// entry, as `len` does, take one for each of them.
+    pub fn stale(mut self, window: Duration) -> Self {
+        self.options.stale = Some(window);
         self
     }
 

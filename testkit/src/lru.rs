@@ -44,6 +44,8 @@ pub struct Limits {
     pub max_weight: u64,
     pub ttl: u64,
     pub idle_timeout: u64,
+    /// The stale window. It changes no answer that the reference gives.
+    pub stale: u64,
     /// Every fourth key gets a ttl from its weight.
     pub expire_after: bool,
 }
@@ -187,6 +189,7 @@ pub fn run(limits: Limits, ops: &[Op]) {
         .weigher(|_, value| u32::from(value.1))
         .ttl(Duration::from_nanos(limits.ttl))
         .idle_timeout(Duration::from_nanos(limits.idle_timeout))
+        .stale(Duration::from_nanos(limits.stale))
         .expire_after(move |&key, &(_, weight)| {
             limits.derived_ttl(key, weight).map(Duration::from_nanos)
         })
@@ -226,6 +229,8 @@ pub fn run(limits: Limits, ops: &[Op]) {
                 let expected = model.find(key).map(|at| model.entries[at].value);
                 assert_eq!(cache.peek(&key).map(|value| value.0), expected);
                 assert_eq!(cache.contains_key(&key), expected.is_some());
+                let stale = cache.peek_stale(&key).map(|value| value.0);
+                assert!(stale == expected || expected.is_none() && limits.stale > 0);
             }
             Op::Compute(key) => {
                 let expected = model.get(key).unwrap_or_else(|| {
@@ -294,7 +299,11 @@ pub fn run(limits: Limits, ops: &[Op]) {
         }
         compare(&cache, &model);
     }
-    cache.sweep();
+    // A sweep would leave stale entries.
+    while !model.entries.is_empty() {
+        model.remove_at(0, RemovalCause::Removed);
+    }
+    cache.clear();
     let sorted = |mut removals: Vec<Removal>| {
         removals.sort_unstable();
         removals

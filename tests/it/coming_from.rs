@@ -6,7 +6,8 @@ use std::error::Error;
 use std::hash::RandomState;
 use std::time::Duration;
 
-use leakproof::{Claim, Cursor, DedupSet, LruBuilder, LruCache, RemovalCause, unsync};
+use crate::support::task::Task;
+use leakproof::{Claim, Cursor, DedupSet, Lookup, LruBuilder, LruCache, RemovalCause, unsync};
 
 type Result<T = ()> = std::result::Result<T, Box<dyn Error>>;
 
@@ -124,6 +125,16 @@ fn calls_of_users_of_shared_caches_compile() -> Result {
     assert_eq!(cache.get_or_insert_with(&k, f), v);
     assert_eq!(cache.try_get_or_insert_with(&k, try_f)?, v);
     assert_eq!(cache.try_get_or_insert_with(&k, some_f)?, v);
+    let future = std::future::ready(20);
+    let try_future = std::future::ready("20".parse::<u32>());
+    assert_eq!(Task::new(cache.get_or_insert_async(&k, future)).output(), v);
+    let mut task = Task::new(cache.try_get_or_insert_async(&k, try_future));
+    assert_eq!(task.output(), Ok(v));
+    drop(task);
+    assert!(matches!(cache.get_or_reserve(&k), Lookup::Hit(10)));
+    let lookup = Task::new(cache.get_or_reserve_async(&k)).output();
+    assert!(matches!(lookup, Lookup::Hit(10)));
+    drop(lookup);
     assert_eq!(cache.update(&k, change), Some(()));
     cache.retain(keep);
     cache.retain(change_and_keep);
@@ -141,7 +152,7 @@ fn calls_of_users_of_shared_caches_compile() -> Result {
         (cache.ttl(), cache.idle_timeout()),
         (Some(minute), Some(minute))
     );
-    assert_eq!((cache.stats().hits, cache.stats().misses), (6, 0));
+    assert_eq!((cache.stats().hits, cache.stats().misses), (10, 0));
     assert_eq!(cache.remove_if(&k, condition), Some(12));
     assert_eq!(cache.remove(&k), None);
     cache.set_max_weight(1 << 20)?;

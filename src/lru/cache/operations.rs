@@ -70,6 +70,23 @@ impl<K: Hash + Eq, V, S: BuildHasher> LruCache<K, V, S> {
         })
     }
 
+    /// Returns a clone of the live or stale value of a key, as long as the entry is within its
+    /// [`stale`](crate::LruBuilder::stale) window. Refreshes nothing, and counts neither a hit nor
+    /// a miss.
+    #[must_use]
+    pub fn peek_stale<Q>(&self, key: &Q) -> Option<V>
+    where
+        K: Borrow<Q>,
+        Q: ?Sized + Hash + Eq,
+        V: Clone,
+    {
+        let hash = self.hash(key);
+        let now = self.now();
+        self.with_shard(self.shard_of(hash), |shard| {
+            shard.core.peek_or_stale(now, hash, key).cloned()
+        })
+    }
+
     /// Returns `true` if a key has a live entry. Refreshes nothing, and counts neither a hit nor a
     /// miss.
     #[must_use]

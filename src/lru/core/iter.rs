@@ -279,6 +279,7 @@ mod tests {
             max_weight: u64::MAX,
             ttl: 100,
             idle_timeout: Nanos::MAX,
+            stale: 0,
         });
         let notifier = RemovalNotifier::new(None);
         let attributes = Attributes {

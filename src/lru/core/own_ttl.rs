@@ -124,10 +124,16 @@ impl<K, V> Core<K, V> {
         }
         let deadline = now.saturating_add(ttl);
         own.deadlines.set(slot, deadline);
-        // Entries without an own ttl that are written later do not lower `next_expiry`, see
-        // `schedule_expiry`. So it must not be later than they can expire.
-        let earliest = deadline.min(self.limits.earliest_expiry(now));
+        // Entries without an own ttl that are written later do not lower `next_expiry` and
+        // `next_removal`, see `schedule_expiry`. So these must not be later than the ends of such
+        // entries.
+        let limits = &self.limits;
+        let earliest = deadline.min(limits.earliest_expiry(now));
         self.next_expiry = self.next_expiry.min(earliest);
+        let earliest = deadline
+            .saturating_add(limits.stale)
+            .min(limits.earliest_removal(now));
+        self.next_removal = self.next_removal.min(earliest);
     }
 
     /// Does what [`move_to_front`](Self::move_to_front) does, in the write order that has the

@@ -126,6 +126,10 @@ impl<K, V> Core<K, V> {
                 "no entry expires before `next_expiry`"
             );
             assert!(
+                ttl_end.saturating_add(self.limits.stale).min(idle_end) >= self.next_removal,
+                "no entry is removed before `next_removal`"
+            );
+            assert!(
                 node.written.time <= node.accessed.time,
                 "a write is an access"
             );

@@ -75,7 +75,7 @@ impl<K: Hash + Eq, V: Clone, S: BuildHasher> LruCache<K, V, S> {
         K: Borrow<Q>,
         Q: ?Sized + Hash + Eq + ToOwned<Owned = K>,
     {
-        let reservation = match self.look_up_blocking(key)? {
+        let reservation = match self.look_up_blocking(key, false)? {
             Lookup::Hit(value) => return Ok(value),
             Lookup::Vacant(reservation) => reservation,
         };
@@ -167,7 +167,7 @@ impl<K: Hash + Eq, V: Clone, S: BuildHasher> LruCache<K, V, S> {
         Q: ?Sized + Hash + Eq + ToOwned<Owned = K>,
     {
         async move {
-            let reservation = match self.look_up(key).await? {
+            let reservation = match self.look_up(key, false).await? {
                 Lookup::Hit(value) => return Ok(value),
                 Lookup::Vacant(reservation) => reservation,
             };
@@ -179,7 +179,7 @@ impl<K: Hash + Eq, V: Clone, S: BuildHasher> LruCache<K, V, S> {
 
 impl<K, V, S> Reservation<K, V, S> {
     /// Records that the computation in progress, if there is one, needs this one.
-    fn dependency(&self) -> Result<Option<Dependency>, Cycle> {
+    pub(super) fn dependency(&self) -> Result<Option<Dependency>, Cycle> {
         Dependency::enter(&self.leader.computation)
     }
 
@@ -187,7 +187,7 @@ impl<K, V, S> Reservation<K, V, S> {
     ///
     /// It is boxed, because a future that pins another one in itself has twice its size, also on a
     /// hit.
-    async fn run<F: Future>(&self, mut future: Pin<Box<F>>) -> Result<F::Output, Cycle> {
+    pub(super) async fn run<F: Future>(&self, mut future: Pin<Box<F>>) -> Result<F::Output, Cycle> {
         let _dependency = self.dependency()?;
         let run = poll_fn(|context| {
             let _computing = Computing::enter(&self.leader.computation);

@@ -14,10 +14,12 @@
 //! | `table` | the computations of one shard |
 //! | `reservation` | the right to compute, and storing the value |
 //! | `compute` | `get_or_insert_with` and its async forms |
+//! | `refresh` | `get_or_refresh_async` and its blocking form |
 //! | `cycle` | computations that need their own value |
 
 mod compute;
 mod cycle;
+mod refresh;
 mod reservation;
 mod table;
 
@@ -107,14 +109,14 @@ impl<K, V, S> LruCache<K, V, S> {
 
 impl<K: Hash + Eq, V: Clone, S: BuildHasher> LruCache<K, V, S> {
     /// Returns the value of a key, or the right to compute it. Waits while another caller computes.
-    async fn look_up<Q>(&self, key: &Q) -> Result<Lookup<K, V, S>, Cycle>
+    ///
+    /// A call counts as one hit or miss, however often it starts again. It may be counted already.
+    async fn look_up<Q>(&self, key: &Q, mut is_counted: bool) -> Result<Lookup<K, V, S>, Cycle>
     where
         K: Borrow<Q>,
         Q: ?Sized + Hash + Eq + ToOwned<Owned = K>,
     {
         let hash = self.hash(key);
-        // A call counts as one hit or miss, however often it starts again.
-        let mut is_counted = false;
         loop {
             let waiting = match self.next_step(hash, key, is_counted) {
                 Step::Hit(value) => return Ok(Lookup::Hit(value)),
@@ -218,7 +220,7 @@ impl<K: Hash + Eq, V: Clone, S: BuildHasher> LruCache<K, V, S> {
         K: Borrow<Q>,
         Q: ?Sized + Hash + Eq + ToOwned<Owned = K>,
     {
-        Cycle::panic_if_any("get_or_reserve", self.look_up_blocking(key))
+        Cycle::panic_if_any("get_or_reserve", self.look_up_blocking(key, false))
     }
 
     /// Does what [`get_or_reserve`](Self::get_or_reserve) does, and waits without blocking the
@@ -232,15 +234,15 @@ impl<K: Hash + Eq, V: Clone, S: BuildHasher> LruCache<K, V, S> {
         K: Borrow<Q>,
         Q: ?Sized + Hash + Eq + ToOwned<Owned = K>,
     {
-        Cycle::panic_if_any("get_or_reserve_async", self.look_up(key).await)
+        Cycle::panic_if_any("get_or_reserve_async", self.look_up(key, false).await)
     }
 
-    fn look_up_blocking<Q>(&self, key: &Q) -> Result<Lookup<K, V, S>, Cycle>
+    fn look_up_blocking<Q>(&self, key: &Q, is_counted: bool) -> Result<Lookup<K, V, S>, Cycle>
     where
         K: Borrow<Q>,
         Q: ?Sized + Hash + Eq + ToOwned<Owned = K>,
     {
-        let result = block_on(self.look_up(key), None);
+        let result = block_on(self.look_up(key, is_counted), None);
         result.expect("there is no timeout")
     }
 }

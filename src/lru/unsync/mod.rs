@@ -197,6 +197,19 @@ impl<K: Hash + Eq, V, S: BuildHasher> LruCache<K, V, S> {
         self.core.peek(self.now(), hash(&self.hasher, key), key)
     }
 
+    /// Returns the live or stale value of a key, as long as the entry is within its
+    /// [`stale`](crate::LruBuilder::stale) window. Refreshes nothing, and counts neither a hit nor
+    /// a miss.
+    #[must_use]
+    pub fn peek_stale<Q>(&self, key: &Q) -> Option<&V>
+    where
+        K: Borrow<Q>,
+        Q: ?Sized + Hash + Eq,
+    {
+        let hash = hash(&self.hasher, key);
+        self.core.peek_or_stale(self.now(), hash, key)
+    }
+
     /// Returns the live value of a key for modification. Refreshes nothing, and counts neither a
     /// hit nor a miss.
     pub fn peek_mut<Q>(&mut self, key: &Q) -> Option<&mut V>

@@ -9,4 +9,5 @@ mod model;
 mod own_ttl;
 mod promises;
 mod scans;
+mod stale;
 mod threads;

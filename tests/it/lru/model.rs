@@ -26,22 +26,19 @@ fn op(keys: u16) -> impl Strategy<Value = Op> {
 }
 
 fn limits() -> impl Strategy<Value = Limits> {
-    (
-        1..400_usize,
-        1..4000_u64,
-        1..4000_u64,
-        1..2000_u64,
-        any::<bool>(),
-    )
-        .prop_map(
-            |(max_entries, max_weight, ttl, idle_timeout, expire_after)| Limits {
-                max_entries,
-                max_weight,
-                ttl,
-                idle_timeout,
-                expire_after,
-            },
-        )
+    let stale = prop_oneof![Just(0), 1..1000_u64];
+    let times = (1..4000_u64, 1..2000_u64, stale, any::<bool>());
+    (1..400_usize, 1..4000_u64, times).prop_map(|(max_entries, max_weight, times)| {
+        let (ttl, idle_timeout, stale, expire_after) = times;
+        Limits {
+            max_entries,
+            max_weight,
+            ttl,
+            idle_timeout,
+            stale,
+            expire_after,
+        }
+    })
 }
 
 proptest! {
