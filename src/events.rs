@@ -13,7 +13,7 @@
 //! | `leakproof::rejected` | warn | a registration is rejected for the first time since one found room, in the topic or in the registry | `limit`, `max`, `location`, `places` (of the present listeners) |
 //! | `leakproof::panic` | warn | user code of a collection, or a sweep of a sweeper, panics for the first time | `collection`, `code` (such as `removal callback`) |
 //! | `leakproof::config` | warn | a lenient reader replaces an invalid variable by its default, at each read | `variable`, `value`, `requirement` |
-//! | `leakproof::shared` | warn, info when it recovers | a shared deduplicator changes its state | `namespace`, `change` (`breaker open`, `degraded`, `recovered`, `eviction policy`), `detail` |
+//! | `leakproof::shared` | warn, info when it recovers | a shared deduplicator changes its state | `namespace`, `change` (`breaker open`, `degraded`, `refused`, `recovered`, `eviction policy`), `detail` |
 //! | `leakproof::journal` | info, warn if it failed | a journal was replayed at `build`, cannot be written, or can be written again | `state` (`replayed`, `failed`, `recovered`), `path`, `report` or `error` |
 //! | `leakproof::sweep` | debug | a background sweep freed entries | `collection`, `freed` |
 //!

@@ -103,6 +103,13 @@ mod sweeper;
 mod sync;
 mod wait;
 
+#[cfg(feature = "redis")]
+#[cfg_attr(docsrs, doc(cfg(feature = "redis")))]
+pub use crate::redis::{
+    Command, CommitError, Connection, ConnectionError, Decided, Reply, Sending, SharedDedup,
+    SharedDedupBuilder, SharedDedupSet, SharedError, SharedSetTicket, SharedStats, SharedTicket,
+    Tier, Unavailable, Value,
+};
 pub use clock::{Clock, ManualClock};
 #[cfg(any(feature = "persist", feature = "redis"))]
 #[cfg_attr(docsrs, doc(cfg(any(feature = "persist", feature = "redis"))))]
@@ -128,13 +135,6 @@ pub use lru::{
 #[cfg(feature = "monitor")]
 #[cfg_attr(docsrs, doc(cfg(feature = "monitor")))]
 pub use monitor::Monitor;
-#[cfg(feature = "redis")]
-#[cfg_attr(docsrs, doc(cfg(feature = "redis")))]
-pub use redis::{
-    Command, CommitError, Connection, ConnectionError, Decided, Reply, Sending, SharedDedup,
-    SharedDedupBuilder, SharedDedupSet, SharedError, SharedSetTicket, SharedStats, SharedTicket,
-    Tier, Unavailable, Value,
-};
 pub use registry::{
     CircuitBreaker, DetachError, EmitSummary, Generation, HandlerResult, Limit, ListenerBuilder,
     ListenerId, ListenerInfo, ListenerRegistry, Overflow, RecursionLimit, RegistryBuilder,

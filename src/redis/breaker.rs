@@ -22,14 +22,6 @@ enum State {
     Probing,
 }
 
-/// The change that a call made.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Change {
-    None,
-    Opened,
-    Closed,
-}
-
 /// The permission for one call. A call that is cancelled is no failure, but frees the place of the
 /// probe.
 pub(super) struct Permit<'a> {
@@ -70,24 +62,14 @@ impl Breaker {
 }
 
 impl Permit<'_> {
-    pub(super) fn succeed(mut self) -> Change {
-        let mut state = self.breaker.state.lock();
-        match *state {
-            State::Closed { failures: 0 } => Change::None,
-            State::Closed { .. } => {
-                *state = State::Closed { failures: 0 };
-                Change::None
-            }
-            // A call that was admitted before the breaker opened is as good as a probe.
-            State::Open { .. } | State::Probing => {
-                *state = State::Closed { failures: 0 };
-                self.is_probe = false;
-                Change::Closed
-            }
-        }
+    pub(super) fn succeed(mut self) {
+        // A call that was admitted before the breaker opened is as good as a probe.
+        *self.breaker.state.lock() = State::Closed { failures: 0 };
+        self.is_probe = false;
     }
 
-    pub(super) fn fail(mut self) -> Change {
+    /// Counts a failure, and returns `true` if it opened the breaker.
+    pub(super) fn fail(mut self) -> bool {
         let breaker = self.breaker;
         let mut state = breaker.state.lock();
         let until = breaker.clock.nanos().saturating_add(breaker.retry_after);
@@ -96,16 +78,17 @@ impl Permit<'_> {
             State::Probing if self.is_probe => {
                 self.is_probe = false;
                 *state = State::Open { until };
-                return Change::None;
+                return false;
             }
-            State::Open { .. } | State::Probing => return Change::None,
+            State::Open { .. } | State::Probing => return false,
         };
-        if failures < breaker.max_failures {
-            *state = State::Closed { failures };
-            return Change::None;
-        }
-        *state = State::Open { until };
-        Change::Opened
+        let opens = failures >= breaker.max_failures;
+        *state = if opens {
+            State::Open { until }
+        } else {
+            State::Closed { failures }
+        };
+        opens
     }
 }
 
@@ -129,8 +112,8 @@ mod tests {
 
     fn opened(time: &ManualClock) -> Breaker {
         let breaker = Breaker::new(time.clock(), 2, SECOND);
-        assert_eq!(breaker.enter().unwrap().fail(), Change::None);
-        assert_eq!(breaker.enter().unwrap().fail(), Change::Opened);
+        assert!(!breaker.enter().unwrap().fail());
+        assert!(breaker.enter().unwrap().fail());
         assert!(breaker.is_open());
         breaker
     }
@@ -153,10 +136,11 @@ mod tests {
         time.advance(SECOND);
         let probe = breaker.enter().unwrap();
         assert!(breaker.enter().is_none());
-        assert_eq!(probe.fail(), Change::None);
+        assert!(!probe.fail());
         assert!(breaker.enter().is_none());
         time.advance(SECOND);
-        assert_eq!(breaker.enter().unwrap().succeed(), Change::Closed);
+        breaker.enter().unwrap().succeed();
+        assert!(!breaker.is_open());
         assert!(breaker.enter().is_some());
     }
 

@@ -241,7 +241,7 @@ impl<C> SharedDedupBuilder<C> {
             },
         ));
         let counters = Counters::default();
-        let mut is_degraded = false;
+        let mut is_unavailable = false;
         let mut eviction_policy = None;
         match link.connect().await {
             Ok(()) => eviction_policy = link.eviction_policy().await,
@@ -249,7 +249,7 @@ impl<C> SharedDedupBuilder<C> {
                 return Err(failure.into_error());
             }
             Err(failure) => {
-                is_degraded = true;
+                is_unavailable = true;
                 events::shared_changed(&namespace, "degraded", &failure.reason);
             }
         }
@@ -271,7 +271,7 @@ impl<C> SharedDedupBuilder<C> {
             lease: self.lease,
             unavailable: self.unavailable,
             eviction_policy,
-            is_degraded: AtomicBool::new(is_degraded),
+            is_unavailable: AtomicBool::new(is_unavailable),
         })
     }
 }

@@ -173,6 +173,11 @@ impl Client {
     }
 }
 
+/// Returns the hash by which a server knows a script.
+pub(super) fn script_hash(text: &str) -> String {
+    redis::Script::new(text).get_hash().to_owned()
+}
+
 fn cmd(command: &Command) -> Cmd {
     let mut parts = command.parts();
     let mut cmd = Cmd::new();

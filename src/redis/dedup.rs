@@ -7,6 +7,7 @@
 
 use std::fmt;
 use std::future::Future;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
@@ -143,8 +144,8 @@ pub(super) struct Inner<V: Value> {
     pub(super) lease: Duration,
     pub(super) unavailable: Unavailable,
     pub(super) eviction_policy: Option<String>,
-    /// `true` since the first answer without the server, until the server answers.
-    pub(super) is_degraded: std::sync::atomic::AtomicBool,
+    /// `true` since the first call that the server did not answer, until it answers one.
+    pub(super) is_unavailable: AtomicBool,
 }
 
 /// A value in the local tier, with the time until which the server remembers it.
@@ -212,27 +213,28 @@ impl<V: Value> Inner<V> {
     pub(super) fn answered(&self) {
         count(&self.counters.shared);
         // Relaxed: the flag guards no data. A plain load first keeps the cache line shared.
-        if self.is_degraded.load(std::sync::atomic::Ordering::Relaxed) {
-            self.is_degraded
-                .store(false, std::sync::atomic::Ordering::Relaxed);
+        if self.is_unavailable.load(Ordering::Relaxed)
+            && self.is_unavailable.swap(false, Ordering::Relaxed)
+        {
+            events::shared_changed(&self.namespace, "recovered", "");
             self.recovery.start();
         }
     }
 
     /// Lets the local tier decide, or returns the error of the call.
     pub(super) fn degrade(&self, failure: Failure) -> Result<(), SharedError> {
-        if self.unavailable == Unavailable::Refuse {
+        let degrades = self.unavailable == Unavailable::Degrade;
+        if !self.is_unavailable.swap(true, Ordering::Relaxed) {
+            let change = if degrades { "degraded" } else { "refused" };
+            events::shared_changed(&self.namespace, change, &failure.reason);
+        }
+        if degrades {
+            count(&self.counters.degraded);
+            Ok(())
+        } else {
             count(&self.counters.refused);
-            return Err(failure.into_error());
+            Err(failure.into_error())
         }
-        count(&self.counters.degraded);
-        if !self
-            .is_degraded
-            .swap(true, std::sync::atomic::Ordering::Relaxed)
-        {
-            events::shared_changed(&self.namespace, "degraded", &failure.reason);
-        }
-        Ok(())
     }
 
     /// Remembers an id that the server reports as recorded, and returns the answer.

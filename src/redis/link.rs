@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::time::Duration;
 
-use super::breaker::{Breaker, Change};
+use super::breaker::Breaker;
 use super::command::{Command, Connection, ConnectionError, Reply};
 use super::script;
 use crate::clock::Clock;
@@ -186,13 +186,11 @@ impl Link {
         };
         match call.await {
             Ok(reply) => {
-                if permit.succeed() == Change::Closed {
-                    events::shared_changed(&self.options.namespace, "recovered", "");
-                }
+                permit.succeed();
                 Ok(reply)
             }
             Err(failure) => {
-                if permit.fail() == Change::Opened {
+                if permit.fail() {
                     count(&self.counters.breaker_opened);
                     let reason = &failure.reason;
                     events::shared_changed(&self.options.namespace, "breaker open", reason);

@@ -19,6 +19,7 @@
 use std::sync::LazyLock;
 use std::time::Duration;
 
+use super::client;
 use super::command::{Command, Reply};
 
 /// A random number that identifies one claim or record.
@@ -39,7 +40,7 @@ struct Script {
 
 impl Script {
     fn new(text: &'static str) -> Self {
-        let hash = redis::Script::new(text).get_hash().to_owned();
+        let hash = client::script_hash(text);
         Self { text, hash }
     }
 

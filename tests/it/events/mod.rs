@@ -7,4 +7,6 @@ mod config;
 mod monitor;
 mod panics;
 mod registry;
+#[cfg(all(unix, feature = "redis"))]
+mod shared;
 mod sweeper;

@@ -1,5 +1,7 @@
 //! The examples, run as their users run them.
 
+#[cfg(all(unix, feature = "redis"))]
+mod cluster;
 mod dedup;
 mod reconnect;
 mod replay;

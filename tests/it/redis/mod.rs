@@ -1,5 +1,6 @@
 //! `SharedDedup` on real servers, and the model of its scripts.
 
+mod api;
 mod batch;
 mod faults;
 mod model;

@@ -11,12 +11,13 @@ use super::server::{LEASE, Server, TTL, on_server, run};
 
 type Map = SharedDedup<String>;
 
-const SHORT: Duration = Duration::from_millis(60);
+/// A killed server refuses connections at once, so no call waits this long.
+const LONG: Duration = Duration::from_secs(8);
 const RETRY: Duration = Duration::from_millis(20);
 
-/// Returns a builder whose calls give up soon.
+/// Returns a builder whose breaker opens and closes soon.
 fn hasty(server: &Server) -> SharedDedupBuilder<Map> {
-    server.map().timeout(SHORT).circuit_breaker(3, RETRY)
+    server.map().timeout(LONG).circuit_breaker(3, RETRY)
 }
 
 async fn is_duplicate(map: &Map, id: &str) -> bool {
@@ -258,7 +259,7 @@ fn unreachable_server_never_hides_a_message() {
     // No server was ever there: every first delivery is fresh.
     run(async {
         let builder = SharedDedup::<String>::builder().redis("redis://127.0.0.1:1");
-        let builder = builder.namespace("test").ttl(TTL).timeout(SHORT);
+        let builder = builder.namespace("test").ttl(TTL).timeout(LONG);
         let map: Map = builder.build().await.unwrap();
         for at in 0..50 {
             let claim = map.claim(format!("id {at}")).await.unwrap();
