@@ -12,7 +12,7 @@ const TTL: Duration = Duration::from_secs(60);
 #[test]
 fn build_error_names_the_option() {
     let builder = || DedupSet::<str>::builder().ttl(TTL).max_entries(10);
-    let error = |result: Result<DedupSet<str>, BuildError>| result.expect_err("refused");
+    let error = |result: Result<DedupSet<str>, BuildError>| result.expect_err("a limit is invalid");
     let missing = |limit| BuildError::Missing { limit };
     let zero = |limit| BuildError::Zero { limit };
     assert_eq!(
@@ -69,8 +69,9 @@ fn new_panics_with_the_option_name() {
         (TTL, usize::MAX, "max_entries"),
     ] {
         for message in [
-            catch_unwind(|| drop(DedupSet::<str>::new(max, ttl))).expect_err("refused"),
-            catch_unwind(|| drop(unsync::DedupSet::<str>::new(max, ttl))).expect_err("refused"),
+            catch_unwind(|| drop(DedupSet::<str>::new(max, ttl))).expect_err("a limit is invalid"),
+            catch_unwind(|| drop(unsync::DedupSet::<str>::new(max, ttl)))
+                .expect_err("a limit is invalid"),
         ] {
             let message = message.downcast::<String>().expect("a message");
             assert!(message.contains(&format!("`{limit}`")), "{message}");
@@ -89,7 +90,7 @@ fn largest_bounds_allocate_on_demand() {
         .max_bytes(usize::MAX)
         .max_in_flight(1 << 28)
         .build()
-        .expect("sound limits");
+        .expect("the limits are valid");
     assert!(seen.insert("a") && !seen.insert("a"));
     assert_eq!(seen.stats().max_entries, 1 << 28);
 }
@@ -101,7 +102,7 @@ fn shard_bounds_add_up_to_the_bound() {
         .max_entries(1_003)
         .shards(8)
         .build()
-        .expect("sound limits");
+        .expect("the limits are valid");
     for id in 0..100_000_u64 {
         seen.insert(&id);
     }
@@ -128,7 +129,7 @@ fn empty_and_huge_keys_are_stored() {
     seen.validate();
 }
 
-/// A hasher that sends all keys to one place, as an attacker would.
+/// A hasher that sends all keys to one bucket, as an attacker would.
 #[derive(Default)]
 struct Constant;
 
@@ -148,7 +149,7 @@ fn constant_hasher_gives_correct_answers() {
         .clock(time.clock())
         .hasher(BuildHasherDefault::<Constant>::default())
         .build()
-        .expect("sound limits");
+        .expect("the limits are valid");
     let mut expected: HashMap<u64, u64> = HashMap::new();
     for step in 0..3_000_u64 {
         time.set(Duration::from_millis(step * 100));
@@ -184,8 +185,8 @@ fn identity_hasher_spreads_small_numbers() {
             .max_entries(20_000)
             .hasher(BuildHasherDefault::<Identity>::default())
             .build()
-            .expect("sound limits");
-        // Were these to share a line, this would take minutes.
+            .expect("the limits are valid");
+        // With one bucket for all of them, this would take minutes.
         assert!((0..20_000_u64).all(|id| seen.insert(&(id << shift))));
         assert!((0..20_000_u64).all(|id| !seen.insert(&(id << shift))));
     }

@@ -21,7 +21,7 @@ fn map<K: Key + ?Sized, V>(time: &ManualClock, max: usize) -> unsync::DedupMap<K
         .max_entries(max)
         .clock(time.clock())
         .build()
-        .expect("sound limits")
+        .expect("the limits are valid")
 }
 
 #[test]
@@ -130,7 +130,12 @@ fn drop_of_value_may_use_the_map() {
         .ttl(TTL)
         .max_entries(10)
         .shards(1);
-    let seen = Arc::new(builder.clock(time.clock()).build().expect("sound limits"));
+    let seen = Arc::new(
+        builder
+            .clock(time.clock())
+            .build()
+            .expect("the limits are valid"),
+    );
     let calls = Arc::new(AtomicUsize::new(0));
     for id in 0..100 {
         seen.record(&id, Reenters(Arc::clone(&seen), Arc::clone(&calls)));
@@ -196,7 +201,7 @@ fn drop_of_unstored_value_may_use_the_map() {
                 .max_entries(10)
                 .max_bytes(16)
                 .shards(1);
-            let seen = Arc::new(builder.build().expect("sound limits"));
+            let seen = Arc::new(builder.build().expect("the limits are valid"));
             seen.record("stored", Uses(Arc::downgrade(&seen)));
             call(&seen, Uses(Arc::downgrade(&seen)));
         });
@@ -216,7 +221,7 @@ fn drop_after_panicking_key_clone_may_use_the_map() {
         let builder = DedupMap::<Unclonable, Uses<Unclonable>>::builder()
             .ttl(TTL)
             .max_entries(10);
-        let seen = Arc::new(builder.build().expect("sound limits"));
+        let seen = Arc::new(builder.build().expect("the limits are valid"));
         let value = Uses(Arc::downgrade(&seen));
         assert!(catch_unwind(AssertUnwindSafe(|| seen.record(&Unclonable, value))).is_err());
         assert!(seen.is_empty());
@@ -229,7 +234,10 @@ fn panic_in_user_code_leaves_the_map_consistent() {
     let builder = unsync::DedupMap::<Fused, Fused>::builder()
         .ttl(TTL)
         .max_entries(400);
-    let mut seen = builder.clock(time.clock()).build().expect("sound limits");
+    let mut seen = builder
+        .clock(time.clock())
+        .build()
+        .expect("the limits are valid");
     let mut panics = 0;
     for step in 0..30_000_u64 {
         time.advance(Duration::from_millis(if step % 5_000 == 0 {

@@ -14,7 +14,7 @@ fn set(time: &ManualClock, max_entries: usize) -> DedupSet<str> {
         .max_entries(max_entries)
         .clock(time.clock())
         .build()
-        .expect("sound limits")
+        .expect("the limits are valid")
 }
 
 fn map<V: Send + 'static>(time: &ManualClock, max_entries: usize) -> DedupMap<str, V> {
@@ -25,7 +25,7 @@ fn map<V: Send + 'static>(time: &ManualClock, max_entries: usize) -> DedupMap<st
         .max_in_flight(3)
         .clock(time.clock())
         .build()
-        .expect("sound limits")
+        .expect("the limits are valid")
 }
 
 // Promise 1: an id is a duplicate in `[t, t + ttl)` and fresh from `t + ttl` on.
@@ -89,7 +89,10 @@ fn ids_expire_at_ttl_after_others_were_removed() {
         let builder = unsync::DedupSet::<u64>::builder()
             .ttl(Duration::from_secs(10_000))
             .max_entries(10_000);
-        let mut seen = builder.clock(time.clock()).build().expect("sound limits");
+        let mut seen = builder
+            .clock(time.clock())
+            .build()
+            .expect("the limits are valid");
         for id in 0..5_120 {
             time.set(Duration::from_secs(id));
             seen.insert(&id);
@@ -147,7 +150,7 @@ fn max_ttl_never_expires() {
         .max_entries(2)
         .clock(time.clock())
         .build()
-        .expect("sound limits");
+        .expect("the limits are valid");
     seen.insert("a");
     for end in [Duration::from_nanos(u64::MAX - 1), Duration::MAX] {
         time.set(end);
@@ -168,7 +171,10 @@ fn max_lease_never_expires() {
         .ttl(TTL)
         .max_entries(2)
         .lease(Duration::MAX);
-    let seen = builder.clock(time.clock()).build().expect("sound limits");
+    let seen = builder
+        .clock(time.clock())
+        .build()
+        .expect("the limits are valid");
     let Claim::Fresh(ticket) = seen.claim("a") else {
         panic!("fresh")
     };
@@ -348,18 +354,18 @@ fn claim_returns_full_at_max_in_flight() {
     assert!(matches!(seen.claim("d"), Claim::Full));
     drop(tickets);
     let Claim::Fresh(_a) = seen.claim("a") else {
-        panic!("a place is free")
+        panic!("there is room in flight")
     };
     let Claim::Fresh(_b) = seen.claim("b") else {
-        panic!("a place is free")
+        panic!("there is room in flight")
     };
     let Claim::Fresh(_c) = seen.claim("c") else {
-        panic!("a place is free")
+        panic!("there is room in flight")
     };
     time.advance(Duration::from_secs(60));
     assert!(
         matches!(seen.claim("d"), Claim::Fresh(_)),
-        "leases that ran out give their places back"
+        "expired leases free their room in flight"
     );
     assert_eq!(seen.stats().claims_rejected, 1);
 }
@@ -376,7 +382,7 @@ fn expired_leases_of_other_shards_free_their_places() {
         .lease(Duration::from_secs(1))
         .clock(time.clock())
         .build()
-        .expect("sound limits");
+        .expect("the limits are valid");
     let tickets: Vec<_> = (0..16).map(|id| seen.claim(&id)).collect();
     assert!(tickets.iter().all(|claim| matches!(claim, Claim::Fresh(_))));
     assert!(
@@ -461,7 +467,7 @@ fn max_bytes_evicts_the_oldest() {
         .max_entries(100)
         .max_bytes(10)
         .build()
-        .expect("sound limits");
+        .expect("the limits are valid");
     assert!(seen.insert("aaaa") && seen.insert("bbbb") && seen.insert("cc"));
     assert_eq!(seen.stats().bytes, 10);
     assert!(seen.insert("d"), "one more byte");
@@ -487,7 +493,7 @@ fn key_above_max_bytes_is_rejected() {
         .max_entries(100)
         .max_bytes(10)
         .build()
-        .expect("sound limits");
+        .expect("the limits are valid");
     seen.insert(b"kept");
     let long = [7; 11];
     assert!(
@@ -516,7 +522,7 @@ fn key_without_room_beside_claims_is_rejected() {
         .max_entries(100)
         .max_bytes(10)
         .shards(1);
-    let seen = builder.build().expect("sound limits");
+    let seen = builder.build().expect("the limits are valid");
     let Claim::Fresh(ticket) = seen.claim("in flight") else {
         panic!("fresh")
     };
@@ -560,7 +566,7 @@ fn len_counts_live_ids_only() {
     assert_eq!(seen.stats().oldest_entry_age, None);
 }
 
-// Behaviour that users expect from sets and maps.
+// Behavior that users expect of sets and maps.
 
 #[test]
 fn removed_id_is_new_and_frees_its_place() {
@@ -584,7 +590,7 @@ fn old_id_survives_inserts_and_removals_of_others() {
         .max_entries(8)
         .clock(time.clock())
         .build()
-        .expect("sound limits");
+        .expect("the limits are valid");
     assert!(seen.insert("old"));
     for id in 0..200_000 {
         let id = id.to_string();
@@ -622,7 +628,7 @@ fn insert_batch_accepts_the_first_of_equal_ids() {
         .shards(4)
         .clock(time.clock())
         .build();
-    let seen = seen.expect("sound limits");
+    let seen = seen.expect("the limits are valid");
     let ids: Vec<u64> = (0..500).chain(0..500).chain(1_000..1_200).collect();
     let answers = seen.insert_batch(&ids);
     assert!(answers[..500].iter().all(|&new| new) && answers[1_000..].iter().all(|&new| new));
@@ -640,7 +646,7 @@ fn for_each_visits_live_ids_oldest_first_across_shards() {
         .shards(7)
         .clock(time.clock())
         .build();
-    let seen = seen.expect("sound limits");
+    let seen = seen.expect("the limits are valid");
     for id in 0..5_000 {
         time.set(Duration::from_secs(id));
         seen.record(&id, id * 2);
@@ -668,7 +674,10 @@ fn for_each_skips_ids_recorded_during_it() {
                 .ttl(TTL)
                 .max_entries(100_000)
                 .shards(shards);
-            let seen = builder.clock(time.clock()).build().expect("sound limits");
+            let seen = builder
+                .clock(time.clock())
+                .build()
+                .expect("the limits are valid");
             (0..1_000).for_each(|id| assert!(seen.insert(&id)));
             let mut visited = Vec::new();
             seen.for_each(|&id, _| {

@@ -17,7 +17,7 @@ fn concurrent_inserts_return_true_once() {
         .max_entries(100_000)
         .shards(4)
         .build()
-        .expect("sound limits");
+        .expect("the limits are valid");
     let new = together(|thread| {
         // Each thread goes through the same ids, in an order of its own.
         (0..20_000_u64)
@@ -40,7 +40,7 @@ fn concurrent_records_and_batches_return_new_once() {
         .max_entries(100_000)
         .shards(4)
         .build()
-        .expect("sound limits");
+        .expect("the limits are valid");
     let ids: Vec<String> = (0..10_000).map(|id| format!("id-{id}")).collect();
     let new = together(|thread| match thread % 2 {
         0 => ids
@@ -66,7 +66,7 @@ fn concurrent_claims_handle_each_id_once() {
         .lease(Duration::from_secs(3600))
         .max_in_flight(THREADS)
         .build()
-        .expect("sound limits");
+        .expect("the limits are valid");
     let handled = AtomicUsize::new(0);
     let in_flight = AtomicUsize::new(0);
     together(|thread| {
@@ -108,7 +108,10 @@ fn bounds_hold_under_concurrent_writes() {
         .max_entries(1_000)
         .max_bytes(20_000)
         .shards(3);
-    let seen = builder.clock(time.clock()).build().expect("sound limits");
+    let seen = builder
+        .clock(time.clock())
+        .build()
+        .expect("the limits are valid");
     let steps = AtomicU64::new(0);
     together(|thread| {
         for _ in 0..10_000 {

@@ -58,12 +58,12 @@ fn touched<R>(call: impl FnOnce() -> R) -> (usize, R) {
     (TOUCHED.get(), result)
 }
 
-/// The most that single calls touched, and a check that it is not much.
+/// The largest number of entries that one call touched.
 #[derive(Default)]
 struct Most(usize);
 
 impl Most {
-    fn see<R>(&mut self, what: &str, call: impl FnOnce() -> R) -> R {
+    fn check<R>(&mut self, what: &str, call: impl FnOnce() -> R) -> R {
         let (count, result) = touched(call);
         assert!(count <= AT_MOST, "{what} touched {count}");
         self.0 = self.0.max(count);
@@ -77,7 +77,7 @@ fn map(time: &ManualClock, max: usize) -> unsync::DedupMap<Probe, Probe> {
         .max_entries(max)
         .clock(time.clock())
         .build()
-        .expect("sound limits")
+        .expect("the limits are valid")
 }
 
 #[test]
@@ -87,21 +87,21 @@ fn calls_touch_64_entries_while_growing_and_expiring() {
     let mut most = Most::default();
     let entries = 200_000;
     for id in 0..entries {
-        most.see("growing", || seen.record(&Probe(id), Probe(id)));
+        most.check("growing", || seen.record(&Probe(id), Probe(id)));
     }
-    assert!(most.0 > 4, "resizing was seen");
+    assert!(most.0 > 4, "no resize happened");
     time.advance(TTL);
-    assert_eq!(most.see("len", || seen.len()), 0);
-    most.see("stats", || seen.stats());
+    assert_eq!(most.check("len", || seen.len()), 0);
+    most.check("stats", || seen.stats());
     for id in 0..entries / 10 {
-        most.see("all expired at once", || seen.record(&Probe(id), Probe(id)));
+        most.check("all expired at once", || seen.record(&Probe(id), Probe(id)));
     }
     time.advance(TTL);
     for id in 0..entries {
-        most.see("growing again", || seen.record(&Probe(id), Probe(id)));
+        most.check("growing again", || seen.record(&Probe(id), Probe(id)));
     }
     for id in 0..entries {
-        most.see("removing", || seen.remove(&Probe(id * 7_919 % entries)));
+        most.check("removing", || seen.remove(&Probe(id * 7_919 % entries)));
     }
     assert!(seen.is_empty());
     seen.validate();
@@ -118,17 +118,17 @@ fn calls_touch_64_entries_at_bound_and_with_claims() {
         } else {
             0
         }));
-        let claim = most.see("claiming", || seen.claim(&Probe(id)));
+        let claim = most.check("claiming", || seen.claim(&Probe(id)));
         let Claim::Fresh(token) = claim else {
             panic!("fresh")
         };
         match id % 4 {
-            0 => most.see("releasing", || seen.release(token)),
+            0 => most.check("releasing", || seen.release(token)),
             _ => most
-                .see("committing", || seen.commit(token, Probe(id)))
+                .check("committing", || seen.commit(token, Probe(id)))
                 .expect("within the lease"),
         }
-        most.see("looking", || seen.contains_key(&Probe(id)));
+        most.check("contains_key", || seen.contains_key(&Probe(id)));
     }
 }
 
@@ -140,13 +140,16 @@ fn long_key_evicts_many_ids_and_touches_few() {
         .ttl(TTL)
         .max_entries(1 << 20)
         .max_bytes(bytes);
-    let mut seen = builder.clock(time.clock()).build().expect("sound limits");
+    let mut seen = builder
+        .clock(time.clock())
+        .build()
+        .expect("the limits are valid");
     for id in 0..entries {
         time.advance(Duration::from_millis(1));
         seen.record(&format!("{id:08}"), Probe(id));
     }
     let long = "x".repeat(bytes - 8 * 10_000);
-    Most::default().see("a long key", || seen.record(&long, Probe(0)));
+    Most::default().check("a long key", || seen.record(&long, Probe(0)));
     let stats = seen.stats();
     assert_eq!(
         (stats.evicted, stats.len, stats.bytes),
@@ -176,16 +179,19 @@ fn resize_hashes_a_few_keys_per_call() {
         .ttl(TTL)
         .max_entries(1 << 20)
         .hasher(Counting::default());
-    let mut seen = builder.clock(time.clock()).build().expect("sound limits");
+    let mut seen = builder
+        .clock(time.clock())
+        .build()
+        .expect("the limits are valid");
     let mut most = Most::default();
     for id in 0..300_000 {
         let id = id.to_string();
-        most.see("growing", || seen.insert(&id));
+        most.check("growing", || seen.insert(&id));
     }
     time.advance(TTL);
     for id in 0..300_000 {
         let id = id.to_string();
-        most.see("shrinking and growing", || seen.insert(&id));
+        most.check("shrinking and growing", || seen.insert(&id));
     }
     assert!(
         (2..=9).contains(&most.0),
