@@ -8,6 +8,7 @@ macro_rules! page {
         ///
         /// [guide]: crate::docs::guide
         /// [coming from]: crate::docs::coming_from
+        /// [async]: crate::docs::async_code
         /// [semantics]: crate::docs::semantics
         /// [limitations]: crate::docs::limitations
         /// [persistence]: crate::docs::persistence
@@ -27,6 +28,10 @@ page! {
 page! {
     /// The calls of lru, moka, quick_cache, dashmap and `HashSet`, and their equivalents.
     coming_from, "../docs/coming-from.md"
+}
+page! {
+    /// Claims, single flight, listeners, sweeps and callbacks in async code.
+    async_code, "../docs/async.md"
 }
 page! {
     /// Every promise with its tests.

@@ -45,6 +45,7 @@
 //!
 //! * [`docs::guide`]: how to choose limits, and the meaning of each figure.
 //! * [`docs::coming_from`]: the calls of lru, moka, quick_cache, dashmap and `HashSet`, and ours.
+//! * [`docs::async_code`]: claims across `.await`, cancellation, single flight, callbacks.
 //! * [`docs::semantics`]: every promise, and the test that checks it.
 //! * [`docs::limitations`]: clocks, restarts, shards, callbacks, largest numbers.
 //! * [`docs::more_than_one_instance`]: one window of ids for several instances.

@@ -9,6 +9,7 @@
 //!
 //! A part is a function that returns sections of the page. `PARTS` lists them.
 
+mod awaited;
 mod buses;
 mod chart;
 mod child;
@@ -65,6 +66,7 @@ const PARTS: &[(&str, Part)] = &[
     ("lru", lru::sections),
     ("listeners", listeners::sections),
     ("watched", watched::section),
+    ("await", awaited::section),
 ];
 
 fn main() -> io::Result<()> {

@@ -1,5 +1,7 @@
 //! `POST /messages`: handles each message once, however often it is delivered.
 
+use std::time::Duration;
+
 use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
@@ -7,6 +9,7 @@ use axum::http::header::RETRY_AFTER;
 use axum::response::{IntoResponse, Response};
 use leakproof::{Claim, CompoundKey};
 use serde_json::json;
+use tokio::time::timeout;
 
 use crate::service::{Failed, Message, Reply, Service};
 
@@ -14,7 +17,9 @@ use crate::service::{Failed, Message, Reply, Service};
 const PARTS: [&str; 2] = ["chat", "id"];
 /// The most bytes of each part. Without a limit, one id takes as much memory as thousands.
 const MAX_PART: usize = 128;
-/// Seconds after which a sender retries a message that is in flight.
+/// The time for which a redelivery waits for the reply. Senders time out after a few seconds.
+const MAX_WAIT: Duration = Duration::from_secs(2);
+/// Seconds after which a sender retries a message that is still in flight.
 const SOON: &str = "1";
 /// Seconds after which a sender retries a message that was refused.
 const LATER: &str = "10";
@@ -38,17 +43,19 @@ pub(crate) async fn message(
             return error(StatusCode::BAD_REQUEST, &text);
         }
     };
-    // Exactly one of several concurrent deliveries gets the ticket.
-    let ticket = match service.seen.claim_owned(&key) {
-        Claim::Fresh(ticket) => ticket,
-        Claim::Duplicate { value, .. } => return answer(&value, true),
-        Claim::InFlight { .. } => {
+    // Exactly one of several concurrent deliveries gets the ticket. The others wait for its reply.
+    // If their senders hang up, their futures are dropped, which leaves nothing behind.
+    let claim = timeout(MAX_WAIT, service.seen.claim_wait_owned(&key)).await;
+    let ticket = match claim {
+        Ok(Claim::Fresh(ticket)) => ticket,
+        Ok(Claim::Duplicate { value, .. }) => return answer(&value, true),
+        Ok(Claim::InFlight { .. }) | Err(_) => {
             return retry(
                 SOON,
                 error(StatusCode::CONFLICT, "the message is in flight"),
             );
         }
-        Claim::Full => {
+        Ok(Claim::Full) => {
             let text = "too many messages are in flight";
             return retry(LATER, error(StatusCode::SERVICE_UNAVAILABLE, text));
         }

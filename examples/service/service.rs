@@ -58,9 +58,9 @@ pub(crate) enum Topic {
 #[derive(Clone)]
 pub(crate) struct Service {
     /// The replies to handled messages. Ids are unique within a chat only, so a key has both.
-    pub(crate) seen: Arc<DedupMap<[u8], Reply>>,
-    pub(crate) sessions: Arc<LruCache<String, Session>>,
-    pub(crate) bus: Arc<ListenerRegistry<Topic, Message>>,
+    pub(crate) seen: DedupMap<[u8], Reply>,
+    pub(crate) sessions: LruCache<String, Session>,
+    pub(crate) bus: ListenerRegistry<Topic, Message>,
     /// The scope of all handlers of the present connection to the gateway.
     connection: Arc<Mutex<Scope>>,
     lease: Duration,
@@ -73,9 +73,9 @@ pub(crate) struct Service {
 
 impl Service {
     pub(crate) fn new(limits: &Limits, metrics: PrometheusHandle) -> Result<Self, Box<dyn Error>> {
-        let seen = Arc::new(DedupMap::builder().config(&limits.dedup).build()?);
-        let sessions = Arc::new(LruCache::builder().config(&limits.sessions).build()?);
-        let bus = Arc::new(ListenerRegistry::builder().config(&limits.events).build()?);
+        let seen = DedupMap::builder().config(&limits.dedup).build()?;
+        let sessions = LruCache::builder().config(&limits.sessions).build()?;
+        let bus = ListenerRegistry::builder().config(&limits.events).build()?;
         let connection = Arc::new(Mutex::new(bus.scope()));
         let monitor = Arc::new(Self::monitor(&seen, &sessions, &bus)?);
         let service = Self {
@@ -95,14 +95,14 @@ impl Service {
 
     /// Watches every collection. Findings become events.
     fn monitor(
-        seen: &Arc<DedupMap<[u8], Reply>>,
-        sessions: &Arc<LruCache<String, Session>>,
-        bus: &Arc<ListenerRegistry<Topic, Message>>,
+        seen: &DedupMap<[u8], Reply>,
+        sessions: &LruCache<String, Session>,
+        bus: &ListenerRegistry<Topic, Message>,
     ) -> Result<Monitor, BuildError> {
         let monitor = Monitor::builder().sample_every(SAMPLE_EVERY).build()?;
-        monitor.watch("messages", &**seen);
-        monitor.watch("sessions", &**sessions);
-        monitor.watch("handlers", &**bus);
+        monitor.watch("messages", seen);
+        monitor.watch("sessions", sessions);
+        monitor.watch("handlers", bus);
         Ok(monitor)
     }
 
@@ -114,10 +114,11 @@ impl Service {
         let connection = self.connection.lock();
         let mut connection = connection.unwrap_or_else(PoisonError::into_inner);
         let scope = self.bus.scope();
-        let sessions = Arc::clone(&self.sessions);
+        let sessions = self.sessions.clone();
         let count = move |message: &Message| {
-            let session = sessions.get_or_insert_with(&message.chat, Session::default);
-            session.fetch_add(1, Ordering::Relaxed);
+            if let Some(session) = sessions.get(&message.chat) {
+                session.fetch_add(1, Ordering::Relaxed);
+            }
         };
         let log =
             |message: &Message| tracing::debug!(chat = message.chat, id = message.id, "a message");
@@ -157,14 +158,22 @@ impl Service {
         if message.fail {
             return Err(Failed);
         }
+        // Messages of one chat that arrive at once load its session once.
+        let load = load_session(&message.chat);
+        let session = self.sessions.get_or_insert_async(&message.chat, load).await;
         let emitted = self.bus.emit(&Topic::Message, message);
         emitted.map_err(|_| Failed)?;
-        let session = self.sessions.get(&message.chat).unwrap_or_default();
         Ok(Reply {
             text: format!("you said: {}", shortened(&message.text)),
             messages: session.load(Ordering::Relaxed),
         })
     }
+}
+
+/// Loads the session of a chat. A real service would read it from its database.
+async fn load_session(_chat: &str) -> Session {
+    tokio::task::yield_now().await;
+    Session::default()
 }
 
 /// Returns the longest prefix of at most `MAX_QUOTE` bytes.

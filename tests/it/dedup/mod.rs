@@ -7,5 +7,6 @@ mod model;
 mod promises;
 mod threads;
 mod waiting;
+mod waiting_model;
 mod waiting_tokio;
 mod work;
