@@ -23,6 +23,7 @@ mod ours;
 mod pauses;
 mod peers;
 mod report;
+mod restart;
 mod rounds;
 mod sizes;
 mod stream;
@@ -63,6 +64,7 @@ const PARTS: &[(&str, Part)] = &[
     ("growth", growth::section),
     ("pauses", pauses::section),
     ("sweep", sweeping::section),
+    ("restart", restart::section),
     ("lru", lru::sections),
     ("listeners", listeners::sections),
     ("watched", watched::section),

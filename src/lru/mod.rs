@@ -18,6 +18,8 @@ mod deadlines;
 mod error;
 mod index;
 mod list;
+#[cfg(feature = "persist")]
+mod persist;
 mod removal;
 mod scan;
 mod single_flight;

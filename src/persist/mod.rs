@@ -36,7 +36,6 @@
 
 mod error;
 pub(crate) mod file;
-#[allow(dead_code, reason = "caches use the rest")]
 pub(crate) mod format;
 pub(crate) mod journal;
 mod report;

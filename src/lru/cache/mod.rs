@@ -271,6 +271,11 @@ impl<K, V, S> LruCache<K, V, S> {
         self.inner.clock.nanos()
     }
 
+    #[cfg(feature = "persist")]
+    pub(super) fn clock(&self) -> &Clock {
+        &self.inner.clock
+    }
+
     #[inline]
     pub(super) fn notifier(&self) -> &RemovalNotifier<K, V> {
         &self.inner.notifier

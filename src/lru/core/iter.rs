@@ -60,6 +60,39 @@ impl<K, V> Core<K, V> {
         (from - to, (to > 0).then_some(to))
     }
 
+    /// Does what [`scan`](Self::scan) does, and passes the time since the last access, the
+    /// remaining time to live, `Nanos::MAX` if it does not end, and the time since the last write.
+    /// Returns where to continue.
+    #[cfg(feature = "persist")]
+    pub(in crate::lru) fn scan_with_times(
+        &self,
+        now: Nanos,
+        from: usize,
+        budget: usize,
+        mut visit: impl FnMut(&K, &V, [Nanos; 3]),
+    ) -> Option<usize> {
+        let now = self.latest.max(now);
+        let from = from.min(self.nodes.len());
+        let to = from.saturating_sub(budget);
+        for slot in (to..from).rev().map(|slot| slot as Slot) {
+            if self.expiry_cause(now, slot).is_some() {
+                continue;
+            }
+            let node = &self.nodes[slot];
+            let remaining = match self.limits.ttl_end(slot, node, self.own_ttls.as_deref()) {
+                Nanos::MAX => Nanos::MAX,
+                end => end - now,
+            };
+            let times = [
+                now.saturating_sub(node.accessed.time),
+                remaining,
+                now.saturating_sub(node.written.time),
+            ];
+            visit(&node.entry.key, &node.entry.value, times);
+        }
+        (to > 0).then_some(to)
+    }
+
     /// Removes, among the `budget` slots below `from`, the entries that `keep` rejects. Returns
     /// where to continue.
     pub(in crate::lru) fn retain(

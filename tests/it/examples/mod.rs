@@ -5,5 +5,7 @@ mod cluster;
 mod dedup;
 mod reconnect;
 mod replay;
+#[cfg(all(unix, feature = "persist"))]
+mod restart;
 #[cfg(all(unix, feature = "metrics", feature = "serde", feature = "tracing"))]
 mod service;

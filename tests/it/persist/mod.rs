@@ -1,5 +1,6 @@
 //! Snapshots and journals.
 
+mod cache;
 mod codec;
 mod journal;
 #[cfg(unix)]
