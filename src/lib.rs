@@ -45,7 +45,7 @@
 //!
 //! * [`docs::guide`]: how to choose limits, and the meaning of each figure.
 //! * [`docs::coming_from`]: the calls of lru, moka, quick_cache, dashmap and `HashSet`, and ours.
-//! * [`docs::async_code`]: claims across `.await`, cancellation, single flight, callbacks.
+//! * [`docs::async_code`]: claims across `.await`, cancellation, single flight, listeners, sweeps.
 //! * [`docs::semantics`]: every promise, and the test that checks it.
 //! * [`docs::limitations`]: clocks, restarts, shards, callbacks, largest numbers.
 //! * [`docs::more_than_one_instance`]: one window of ids for several instances.
@@ -60,6 +60,7 @@
 //! * `monitor`: `Monitor`.
 //! * `persist`: `persist`, contents that survive a restart.
 //! * `redis`: `SharedDedup`, for several instances. `redis-tls`: its `rediss` addresses.
+//! * `tokio`: `spawn_sweeper`, a sweeper as a task.
 //! * `tracing`: [`events`].
 //! * `metrics`: gauges and counters of a `Monitor`, through the facade `metrics`.
 
@@ -97,6 +98,8 @@ mod redis;
 mod registry;
 mod removal;
 mod sharded;
+#[cfg(feature = "tokio")]
+mod spawn_sweeper;
 mod stats;
 mod steps;
 mod sweep;
@@ -145,6 +148,9 @@ pub use registry::{
 #[cfg_attr(docsrs, doc(cfg(feature = "queue")))]
 pub use registry::{Queue, QueueOverflow};
 pub use removal::RemovalCause;
+#[cfg(feature = "tokio")]
+#[cfg_attr(docsrs, doc(cfg(feature = "tokio")))]
+pub use spawn_sweeper::{SweeperTask, spawn_sweeper};
 pub use stats::{CacheStats, CollectionKind, Counter, DedupStats, RegistryStats, Usage};
 pub use sweep::{Sweep, Swept, Watch};
 pub use sweeper::Sweeper;

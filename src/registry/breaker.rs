@@ -52,6 +52,12 @@ impl BreakerState {
         self.open_until.is_some()
     }
 
+    /// Returns `true` if the breaker is open and its pause has passed.
+    #[cfg(feature = "queue")]
+    pub(super) fn is_half_open(&self, now: Nanos) -> bool {
+        self.open_until.is_some_and(|until| until <= now)
+    }
+
     /// Decides if the listener may be called now. An admitted probe must be
     /// [finished](Self::finish_probe).
     pub(super) fn admit(&mut self, now: Nanos) -> Admission {

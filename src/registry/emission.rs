@@ -6,7 +6,6 @@
 
 use std::sync::Arc;
 
-use super::breaker::Transition;
 use super::counters::{Counters, contain};
 use super::emit_stack::EmitFrame;
 use super::handler::{Handler, Invocation};
@@ -15,7 +14,6 @@ use super::list::{List, Pin, Stop};
 use super::listener::{CallOrder, Listener};
 use super::scope::Generation;
 use super::table::TopicId;
-use crate::events::{self, BreakerState};
 use crate::removal::RemovalCause;
 
 /// The result of an emit.
@@ -178,7 +176,7 @@ impl<'a, T, E: 'static> Emission<'a, T, E> {
                     let last = at.checked_sub(1).filter(|_| at > from);
                     if let Some(last) = last.map(|last| &list.listeners[last]) {
                         if last.is_failing() {
-                            self.record(last, false, Some(false));
+                            self.registry.record(last.number(), false, Some(false));
                         }
                     }
                     return (at, Left::Stale);
@@ -207,13 +205,16 @@ impl<'a, T, E: 'static> Emission<'a, T, E> {
                 self.count_result(invocation);
                 let failed = invocation != Invocation::Completed;
                 if failed || is_probe || held.listener.is_failing() {
-                    self.record(&held.listener, is_probe, Some(failed));
+                    // Filling a queue is no success if its consumer reports results.
+                    let is_unknown = !failed && held.listener.reports_later();
+                    let result = (!is_unknown).then_some(failed);
+                    self.registry.record(number, is_probe, result);
                 }
             }
             Invocation::Skipped => {
                 held.listener.uncount_call();
                 if is_probe {
-                    self.record(&held.listener, true, None);
+                    self.registry.record(number, true, None);
                 }
             }
             Invocation::Expired => self.remove(held, RemovalCause::Expired),
@@ -278,39 +279,6 @@ impl<'a, T, E: 'static> Emission<'a, T, E> {
         self.summary.called += 1;
         self.summary.failed += usize::from(invocation == Invocation::Failed);
         self.summary.panicked += usize::from(invocation == Invocation::Panicked);
-    }
-
-    fn record(&self, listener: &Listener, is_probe: bool, failed: Option<bool>) {
-        let now = self.registry.clock.nanos();
-        let number = listener.number();
-        let recorded = self
-            .registry
-            .table
-            .lock()
-            .record(number, is_probe, failed, now);
-        let Some(recorded) = recorded else {
-            return;
-        };
-        let failures = recorded.failures;
-        let state = match recorded.transition {
-            Transition::None => None,
-            Transition::Opened => Some(BreakerState::Open { failures }),
-            Transition::Closed => Some(BreakerState::Closed),
-            Transition::Detach => Some(BreakerState::Detached { failures }),
-        };
-        if let Some(state) = state {
-            let (label, key) = (&listener.options.label, &listener.options.key);
-            contain(&self.registry.counters, || {
-                events::breaker_turned(
-                    state,
-                    number,
-                    label.as_deref(),
-                    key.as_deref(),
-                    listener.location,
-                );
-            });
-        }
-        self.registry.finish_removals(recorded.removed);
     }
 }
 

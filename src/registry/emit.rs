@@ -13,6 +13,8 @@ use super::inner::Inner;
 use super::list::Stop;
 use super::registry::ListenerRegistry;
 use super::scope::Generation;
+#[cfg(feature = "queue")]
+use super::waiting_sends;
 
 impl<T: Hash + Eq + Send + Sync + 'static, E: 'static> ListenerRegistry<T, E> {
     /// Calls the listeners of a topic, by descending priority and then in order of registration.
@@ -33,6 +35,34 @@ impl<T: Hash + Eq + Send + Sync + 'static, E: 'static> ListenerRegistry<T, E> {
         Q: ?Sized + Hash + Eq,
     {
         self.inner.emit(topic, event, None)
+    }
+
+    /// [Emits](Self::emit), and then waits for room in full queues with
+    /// [`QueueOverflow::Block`](crate::QueueOverflow::Block), without blocking the thread.
+    ///
+    /// The listeners are called in the first poll. Events for full queues are then sent in the
+    /// order of the listeners. If the future is dropped, events that were not sent are dropped and
+    /// counted. Events of several emits that wait at once may overtake each other.
+    ///
+    /// The summary counts such a listener as called. Emits that handlers make in turn wait in the
+    /// same way. Do not wait for this in the only task that empties the queue.
+    ///
+    /// # Errors
+    ///
+    /// Returns [`RecursionLimit`] if 32 emits are in progress on this thread. No listener is called
+    /// then.
+    #[cfg(feature = "queue")]
+    #[cfg_attr(docsrs, doc(cfg(feature = "queue")))]
+    pub async fn emit_async<Q>(&self, topic: &Q, event: &E) -> Result<EmitSummary, RecursionLimit>
+    where
+        T: Borrow<Q>,
+        Q: ?Sized + Hash + Eq,
+    {
+        let (summary, sends) = waiting_sends::collect(|| self.emit(topic, event));
+        for send in sends {
+            send.await;
+        }
+        summary
     }
 
     /// [Emits](Self::emit) on behalf of one generation of a scope.

@@ -8,6 +8,10 @@ pub(super) trait RegistryHandle: Send + Sync {
     /// Pauses or resumes a listener. Returns `false` if the listener is not attached.
     fn set_paused(&self, listener: u64, paused: bool) -> bool;
 
+    /// Reports the result of an event that a queue delivered.
+    #[cfg(feature = "queue")]
+    fn report(&self, listener: u64, failed: bool);
+
     /// Detaches the listeners of a scope's generation. Returns their number.
     fn detach_members(&self, generation: u64) -> usize;
 }

@@ -7,11 +7,13 @@ use std::hash::{BuildHasher, Hash};
 use std::ptr;
 use std::sync::Arc;
 
+use super::breaker::Transition;
 use super::counters::{Counters, contain};
 use super::handle::RegistryHandle;
 use super::info::ListenerInfo;
-use super::table::{Limits, RemovedListener, Table};
+use super::table::{Limits, Recorded, RemovedListener, Table};
 use crate::clock::Clock;
+use crate::events::{self, BreakerState};
 use crate::hash::DefaultHashBuilder;
 use crate::removal::RemovalCause;
 use crate::stats::{RegistryStats, Usage};
@@ -85,6 +87,40 @@ impl<T, E: 'static> Inner<T, E> {
                 contain(&self.counters, move || callback(&info, cause));
             }
         }
+    }
+
+    /// Records that a call failed or succeeded; `None` if its result is not known. Reports a change
+    /// of the listener's circuit breaker.
+    pub(super) fn record(&self, listener: u64, is_probe: bool, failed: Option<bool>) {
+        let now = self.clock.nanos();
+        let recorded = self.table.lock().record(listener, is_probe, failed, now);
+        self.finish_record(recorded);
+    }
+
+    fn finish_record(&self, recorded: Option<Recorded<T, E>>) {
+        let Some(recorded) = recorded else {
+            return;
+        };
+        let (failures, listener) = (recorded.failures, &recorded.listener);
+        let state = match recorded.transition {
+            Transition::None => None,
+            Transition::Opened => Some(BreakerState::Open { failures }),
+            Transition::Closed => Some(BreakerState::Closed),
+            Transition::Detach => Some(BreakerState::Detached { failures }),
+        };
+        if let Some(state) = state {
+            let (label, key) = (&listener.options.label, &listener.options.key);
+            contain(&self.counters, || {
+                events::breaker_turned(
+                    state,
+                    listener.number(),
+                    label.as_deref(),
+                    key.as_deref(),
+                    listener.location,
+                );
+            });
+        }
+        self.finish_removals(recorded.removed);
     }
 
     /// Removes listeners in pieces, one lock each, until `remove` returns `true`. Then drops them
@@ -164,6 +200,14 @@ impl<T: Send + Sync, E: 'static> RegistryHandle for Inner<T, E> {
 
     fn set_paused(&self, listener: u64, paused: bool) -> bool {
         self.table.lock().set_paused(listener, paused)
+    }
+
+    #[cfg(feature = "queue")]
+    fn report(&self, listener: u64, failed: bool) {
+        self.counters.count_emit(usize::from(failed), 0, 0);
+        let now = self.clock.nanos();
+        let recorded = self.table.lock().report(listener, failed, now);
+        self.finish_record(recorded);
     }
 
     fn detach_members(&self, generation: u64) -> usize {

@@ -60,6 +60,9 @@ pub(super) struct Listener {
     state: AtomicU8,
     /// Is `true` if the call that ended last has failed.
     failing: AtomicBool,
+    /// Is `true` if the consumer of the listener's queue reports results, so that a call which
+    /// fills the queue says nothing about them.
+    reports_later: AtomicBool,
     /// The table's sequence number at the removal; `u64::MAX` before it.
     detached_at: AtomicU64,
     /// The thread that removed the listener and has yet to drop the handler; 0 before and after.
@@ -89,6 +92,7 @@ impl Listener {
             topic: AtomicU64::new(0),
             state: AtomicU8::new(DETACHED),
             failing: AtomicBool::new(false),
+            reports_later: AtomicBool::new(false),
             detached_at: AtomicU64::new(u64::MAX),
             dropping_thread: AtomicUsize::new(0),
             extra_calls: AtomicU64::new(0),
@@ -177,7 +181,17 @@ impl Listener {
 
     /// Returns `true` if the call that ended last has failed, so that a success must be recorded.
     pub(super) fn is_failing(&self) -> bool {
-        self.failing.load(Ordering::Acquire)
+        self.failing.load(Ordering::Acquire) && !self.reports_later()
+    }
+
+    /// Notes that results are reported after the calls. The caller holds the registry's lock.
+    #[cfg(feature = "queue")]
+    pub(super) fn set_reports_later(&self) {
+        self.reports_later.store(true, Ordering::Release);
+    }
+
+    pub(super) fn reports_later(&self) -> bool {
+        self.reports_later.load(Ordering::Acquire)
     }
 
     /// Pauses or resumes an attached listener. The caller holds the registry's lock, so a detached

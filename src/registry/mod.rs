@@ -31,6 +31,8 @@ mod subscription;
 mod table;
 #[cfg(test)]
 mod tests;
+#[cfg(feature = "queue")]
+mod waiting_sends;
 
 pub use breaker::CircuitBreaker;
 pub use builder::RegistryBuilder;

@@ -17,9 +17,11 @@ use async_channel::{Receiver, Sender, TrySendError};
 
 use super::counters::Counters;
 use super::error::Rejected;
+use super::handler::HandlerResult;
 use super::listener::ListenerId;
 use super::register::ListenerBuilder;
 use super::subscription::Subscription;
+use super::waiting_sends;
 use crate::sync::Mutex;
 
 const LARGEST_CAPACITY: usize = 1 << 24;
@@ -35,9 +37,9 @@ pub enum QueueOverflow {
     /// Blocks the emitting thread until there is room. If the listener is detached, drops the event
     /// and counts it.
     ///
-    /// Do not use this in a service that emits from async tasks: the emit blocks the executor's
-    /// thread, and if the consumer is a task on the same executor, it may never run. Use one of the
-    /// other two there.
+    /// In async tasks, emit with [`emit_async`](crate::ListenerRegistry::emit_async), which waits
+    /// without blocking. `emit` blocks the executor's thread, and if the consumer is a task on the
+    /// same executor, it may never run.
     ///
     /// An emit on the consumer's own thread would wait for itself. The thread that received the
     /// latest event counts as the consumer: its emit drops the event, counts it, and reports a
@@ -83,7 +85,7 @@ struct QueueSender<E> {
     counters: Arc<Counters>,
 }
 
-impl<E: Clone> QueueSender<E> {
+impl<E: Clone + Send + 'static> QueueSender<E> {
     /// Returns `false` if the event was dropped because this thread is the consumer.
     fn send(&self, event: &E) -> bool {
         let event = event.clone();
@@ -100,6 +102,10 @@ impl<E: Clone> QueueSender<E> {
             }
             QueueOverflow::Block => {
                 if let Err(TrySendError::Full(event)) = self.sender.try_send(event) {
+                    let Err(event) = waiting_sends::add(event, |event| self.send_later(event))
+                    else {
+                        return true;
+                    };
                     if *self.state.consumer.lock() == Some(thread::current().id()) {
                         self.count_dropped();
                         return false;
@@ -113,9 +119,45 @@ impl<E: Clone> QueueSender<E> {
         true
     }
 
+    /// Returns a future that waits for room. The event is counted as dropped if the listener is
+    /// detached or the future is dropped.
+    fn send_later(&self, event: E) -> impl Future<Output = ()> + Send + use<E> {
+        let sender = self.sender.clone();
+        let unsent = Unsent {
+            state: Arc::clone(&self.state),
+            counters: Arc::clone(&self.counters),
+            is_sent: false,
+        };
+        async move {
+            let mut unsent = unsent;
+            unsent.is_sent = sender.send(event).await.is_ok();
+        }
+    }
+
     fn count_dropped(&self) {
-        self.state.dropped.fetch_add(1, Ordering::Relaxed);
-        self.counters.count_dropped();
+        self.state.count_dropped(&self.counters);
+    }
+}
+
+impl QueueState {
+    fn count_dropped(&self, counters: &Counters) {
+        self.dropped.fetch_add(1, Ordering::Relaxed);
+        counters.count_dropped();
+    }
+}
+
+/// Counts an event as dropped, unless it was sent.
+struct Unsent {
+    state: Arc<QueueState>,
+    counters: Arc<Counters>,
+    is_sent: bool,
+}
+
+impl Drop for Unsent {
+    fn drop(&mut self) {
+        if !self.is_sent {
+            self.state.count_dropped(&self.counters);
+        }
     }
 }
 
@@ -192,6 +234,34 @@ impl<E> Queue<E> {
     /// detached and the queue is empty.
     pub fn iter(&self) -> impl Iterator<Item = E> {
         iter::from_fn(|| self.blocking_recv())
+    }
+
+    /// Reports the result of handling a received event to the listener's circuit breaker.
+    ///
+    /// Failures in a row open the breaker, as failed calls do, and a success ends the row. From the
+    /// first report on, filling the queue does not count as a success. Once the pause of an open
+    /// breaker has passed, emits fill the queue again, and the next report closes the breaker or
+    /// starts the pause again. A breaker without `retry_after` detaches the listener. A failure is
+    /// counted in [`RegistryStats::failures`](crate::RegistryStats::failures).
+    ///
+    /// ```
+    /// use leakproof::{CircuitBreaker, ListenerRegistry, QueueOverflow};
+    ///
+    /// let breaker = CircuitBreaker { failures: 2, retry_after: None };
+    /// let bus = ListenerRegistry::<&str, u32>::builder().circuit_breaker(breaker).build()?;
+    /// let queue = bus.listen("message").queue(16, QueueOverflow::DropOldest)?;
+    /// for number in 1..=5 {
+    ///     bus.emit("message", &number)?;
+    /// }
+    /// while let Some(number) = queue.try_recv() {
+    ///     let handled: Result<(), String> = Err(format!("{number} is not a message"));
+    ///     queue.report(&handled);
+    /// }
+    /// assert!(bus.is_empty(), "two failures detached the listener");
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn report<R: HandlerResult>(&self, result: &R) {
+        self.subscription.report(result.is_failure());
     }
 
     /// Returns the number of events in the queue.

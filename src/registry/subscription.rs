@@ -157,6 +157,13 @@ impl Subscription {
         self.set_paused(false)
     }
 
+    #[cfg(feature = "queue")]
+    pub(super) fn report(&self, failed: bool) {
+        if let Some(registry) = self.registry.upgrade() {
+            registry.report(self.id.0, failed);
+        }
+    }
+
     fn set_paused(&self, paused: bool) -> bool {
         self.registry
             .upgrade()

@@ -22,3 +22,5 @@ mod registry;
 mod semantics;
 mod support;
 mod sweeper;
+#[cfg(feature = "tokio")]
+mod sweeper_task;

@@ -24,6 +24,7 @@ pub(in crate::registry) struct Admitted<E> {
 pub(in crate::registry) struct Recorded<T, E> {
     pub(in crate::registry) transition: Transition,
     pub(in crate::registry) failures: u32,
+    pub(in crate::registry) listener: Arc<Listener>,
     pub(in crate::registry) removed: Option<RemovedListener<T, E>>,
 }
 
@@ -102,7 +103,8 @@ impl<T, E: 'static> Table<T, E> {
             Some(true) => record.breaker.record_failure(self.limits.breaker, now),
         };
         let failures = record.breaker.failures();
-        record.listener.set_failing(failures > 0);
+        let listener_of_record = Arc::clone(&record.listener);
+        listener_of_record.set_failing(failures > 0);
         let mut removed = None;
         match transition {
             Transition::None => {}
@@ -114,8 +116,25 @@ impl<T, E: 'static> Table<T, E> {
         Some(Recorded {
             transition,
             failures,
+            listener: listener_of_record,
             removed,
         })
+    }
+
+    /// Records a result that the consumer of a listener's queue reports after the call.
+    ///
+    /// If the breaker's pause has passed, the result counts as that of the probe.
+    #[cfg(feature = "queue")]
+    pub(in crate::registry) fn report(
+        &mut self,
+        listener: u64,
+        failed: bool,
+        now: Nanos,
+    ) -> Option<Recorded<T, E>> {
+        let record = self.records.get(&listener)?;
+        record.listener.set_reports_later();
+        let is_probe = record.breaker.is_half_open(now);
+        self.record(listener, is_probe, Some(failed), now)
     }
 
     /// Pauses or resumes a listener. Returns `false` if it is not in the table.

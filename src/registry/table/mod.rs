@@ -30,6 +30,7 @@ use crate::hash::DefaultHashBuilder;
 use crate::removal::RemovalCause;
 use crate::stats::RegistryStats;
 pub(super) use admission::NewListener;
+pub(super) use dispatch::Recorded;
 
 /// The treatment of a registration at a bound, if no listener has expired or lost its owner.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]

@@ -1,5 +1,7 @@
 //! Tests of `ListenerRegistry`.
 
+#[cfg(feature = "queue")]
+mod async_queues;
 mod breaker;
 mod captures;
 mod detach_and_wait;
