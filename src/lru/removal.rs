@@ -11,6 +11,9 @@ use std::sync::Arc;
 use crate::panic_counter::PanicCounter;
 use crate::removal::RemovalCause;
 
+/// An entry that is no longer in the cache, and why.
+pub(super) type Removal<K, V> = (K, V, RemovalCause);
+
 pub(super) type OnRemoval<K, V> = dyn Fn(&K, &V, RemovalCause) + Send + Sync;
 
 /// The removal callback of a cache, and how often it panicked.
@@ -46,13 +49,29 @@ impl<K, V> RemovalNotifier<K, V> {
     }
 }
 
+/// Returns `true` if what an insert displaced is the entry that it was to store.
+#[inline]
+pub(super) fn is_rejected<K, V>(displaced: &Option<Removal<K, V>>) -> bool {
+    matches!(displaced, Some((_, _, RemovalCause::Rejected)))
+}
+
+/// Returns the value of what an insert displaced, if it was replaced.
+#[inline]
+pub(super) fn replaced_value<K, V>(displaced: Option<Removal<K, V>>) -> Option<V> {
+    match displaced {
+        Some((_, value, RemovalCause::Replaced)) => Some(value),
+        _ => None,
+    }
+}
+
 /// The entries that one call removed. They are notified, and then dropped, with this.
 pub(super) struct RemovedEntries<'a, K, V> {
     notifier: &'a RemovalNotifier<K, V>,
     is_notified: bool,
-    /// Most calls remove one entry at most, which thus costs no allocation.
-    first: Option<(K, V, RemovalCause)>,
-    more: Vec<(K, V, RemovalCause)>,
+    /// Most calls remove one entry at most, which thus costs no allocation. Without it, there are
+    /// no `more`.
+    first: Option<Removal<K, V>>,
+    more: Vec<Removal<K, V>>,
 }
 
 impl<'a, K, V> RemovedEntries<'a, K, V> {
@@ -67,39 +86,43 @@ impl<'a, K, V> RemovedEntries<'a, K, V> {
     }
 
     #[inline]
-    pub(super) fn push(&mut self, (key, value): (K, V), cause: RemovalCause) {
+    pub(super) fn push(&mut self, removal: Removal<K, V>) {
         if self.first.is_none() {
-            self.first = Some((key, value, cause));
+            self.first = Some(removal);
         } else {
-            self.more.push((key, value, cause));
+            self.more.push(removal);
         }
     }
 
-    /// Notifies of all entries, and of `entry`, which the caller of the cache receives. Returns it.
+    /// Notifies of all entries, and of `last`, which it returns.
     ///
     /// The others are dropped after that, because a `Drop` may panic.
     // Takes a reference: to move this right after it was written stalls the processor, which took
     // an eighth of an insert.
     #[inline]
-    pub(super) fn finish(&mut self, entry: Option<(K, V)>, cause: RemovalCause) -> Option<(K, V)> {
-        self.notify();
-        if let Some((key, value)) = &entry {
-            self.notifier.notify(key, value, cause);
+    pub(super) fn finish(&mut self, last: Option<Removal<K, V>>) -> Option<Removal<K, V>> {
+        if self.first.is_some() {
+            self.notify();
         }
-        self.first = None;
-        self.more.clear();
-        entry
+        if let Some((key, value, cause)) = &last {
+            self.notifier.notify(key, value, *cause);
+        }
+        if self.first.is_some() {
+            self.first = None;
+            self.more.clear();
+        }
+        last
     }
 
     /// Notifies of all entries, and returns them.
-    pub(super) fn finish_all(mut self) -> Vec<(K, V, RemovalCause)> {
+    pub(super) fn finish_all(mut self) -> Vec<Removal<K, V>> {
         self.notify();
         let mut all: Vec<_> = self.first.take().into_iter().collect();
         all.append(&mut self.more);
         all
     }
 
-    #[inline]
+    #[cold]
     fn notify(&mut self) {
         if self.notifier.on_removal.is_some() && !self.is_notified {
             self.is_notified = true;
@@ -113,6 +136,8 @@ impl<'a, K, V> RemovedEntries<'a, K, V> {
 impl<K, V> Drop for RemovedEntries<'_, K, V> {
     #[inline]
     fn drop(&mut self) {
-        self.notify();
+        if self.first.is_some() {
+            self.notify();
+        }
     }
 }

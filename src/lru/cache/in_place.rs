@@ -5,7 +5,6 @@ use std::hash::{BuildHasher, Hash};
 
 use super::LruCache;
 use crate::lru::removal::RemovedEntries;
-use crate::removal::RemovalCause;
 
 impl<K: Hash + Eq, V, S: BuildHasher> LruCache<K, V, S> {
     /// Changes the live value of a key in place, and returns what `change` returns.
@@ -64,7 +63,7 @@ impl<K: Hash + Eq, V, S: BuildHasher> LruCache<K, V, S> {
         let entry = self.with_shard(self.shard_of(hash), |shard| {
             (shard.core).remove_if(now, hash, key, condition, &mut removed)
         });
-        let entry = removed.finish(entry, RemovalCause::Removed);
-        entry.map(|(_, value)| value)
+        let (_, value, _) = removed.finish(entry)?;
+        Some(value)
     }
 }

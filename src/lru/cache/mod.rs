@@ -42,9 +42,9 @@ use crate::wait::Room;
 /// # Cost
 ///
 /// `get`, `insert`, `remove`, an eviction and an expiry take constant time. A heavy entry evicts as
-/// many as it needs room for. The index is resized one bucket per call, which moves at most 30
-/// entries. Storage grows in chunks: a call that grows the storage of a small shard copies up to
-/// 1,024 entries. A weak hasher adds time in proportion to the entries that collide.
+/// many as it needs room for. The index is resized one bucket per call, and storage grows in
+/// chunks of 64 entries, so no such call moves more than 64 entries and 30 words of the index. A
+/// weak hasher adds time in proportion to the entries that collide.
 ///
 /// Reads remove nothing: an expired entry is removed by a later write or a sweep. Calls that visit
 /// many entries take time in proportion: [`clear`](Self::clear), [`retain`](Self::retain),
@@ -65,7 +65,7 @@ use crate::wait::Room;
 /// An entry with a ttl of its own ([`insert_with_ttl`](Self::insert_with_ttl), `expire_after`,
 /// `ttl_jitter`) takes about 20 bytes more, and a few such entries up to 1 kB each.
 ///
-/// Below its bound, a cache takes up to a quarter more, at most the storage of 1,024 entries per
+/// Below its bound, a cache takes up to a quarter more, at most the storage of 64 entries per
 /// shard. Its index takes up to 7 bytes per entry more. While the index is resized, the old one and
 /// the new one exist: up to 14 bytes per entry more, for a tenth as many calls as there are
 /// entries. Memory is returned in chunks as entries are removed.

@@ -10,7 +10,7 @@ use crate::hash::hash;
 use crate::lru::attributes::Attributes;
 use crate::lru::core::{Drain, Order};
 use crate::lru::error::TooHeavy;
-use crate::lru::removal::RemovedEntries;
+use crate::lru::removal::{RemovedEntries, replaced_value};
 use crate::panic::FirstPanic;
 use crate::removal::RemovalCause;
 
@@ -187,14 +187,23 @@ impl<K: Hash + Eq, V, S: BuildHasher> LruCache<K, V, S> {
         let hash = self.hash(&key);
         let now = self.now();
         let mut removed = RemovedEntries::new(&self.inner.notifier);
-        let (replaced, _superseded) = self.with_shard(self.shard_of(hash), |shard| {
+        let shard = self.shard_of(hash);
+        let (displaced, _superseded) = self.with_shard(shard, |shard| {
             let superseded = shard.in_flight.supersede(hash, &key);
             let Shard { core, .. } = shard;
-            let replaced = core.insert(now, hash, key, value, attributes, &mut removed);
-            (replaced, superseded)
+            let displaced = core.insert(now, hash, key, value, attributes, &mut removed);
+            (displaced, superseded)
         });
-        let replaced = removed.finish(replaced?, RemovalCause::Replaced);
-        Ok(replaced.map(|(_, value)| value))
+        if let Some((key, value, RemovalCause::Rejected)) = displaced {
+            let limits = *self.inner.limits.lock();
+            return Err(TooHeavy {
+                key,
+                value,
+                weight: attributes.weight.get(),
+                max_weight: limits.share(shard, self.shard_count()).max_weight,
+            });
+        }
+        Ok(replaced_value(removed.finish(displaced)))
     }
 
     /// Removes the live entry of a key, and returns its value. If a value is being computed for the
@@ -213,8 +222,8 @@ impl<K: Hash + Eq, V, S: BuildHasher> LruCache<K, V, S> {
             let superseded = shard.in_flight.supersede(hash, key);
             (shard.core.remove(now, hash, key, &mut taken), superseded)
         });
-        let entry = taken.finish(entry, RemovalCause::Removed);
-        entry.map(|(_, value)| value)
+        let (_, value, _) = taken.finish(entry)?;
+        Some(value)
     }
 }
 
@@ -246,10 +255,9 @@ impl<K, V, S> LruCache<K, V, S> {
                 .min()?;
             let mut removed = RemovedEntries::new(&self.inner.notifier);
             let popped = self.with_shard(shard, |shard| shard.core.pop(now, order, &mut removed));
-            let popped = removed.finish(popped, RemovalCause::Removed);
             // Another thread may have emptied the shard since.
-            if popped.is_some() {
-                return popped;
+            if let Some((key, value, _)) = removed.finish(popped) {
+                return Some((key, value));
             }
         }
     }

@@ -6,7 +6,7 @@ use std::num::NonZeroU32;
 
 use super::{Core, Order};
 use crate::clock::Nanos;
-use crate::lru::removal::RemovedEntries;
+use crate::lru::removal::{Removal, RemovedEntries};
 use crate::lru::slab::Slot;
 use crate::removal::RemovalCause;
 
@@ -58,7 +58,7 @@ impl<K, V> Core<K, V> {
     }
 
     /// Removes a live entry by its slot.
-    pub(in crate::lru) fn remove_slot(&mut self, slot: Slot) -> (K, V) {
+    pub(in crate::lru) fn remove_slot(&mut self, slot: Slot) -> Removal<K, V> {
         self.take(slot, RemovalCause::Removed)
     }
 
@@ -86,7 +86,9 @@ impl<K, V> Core<K, V> {
             self.counts.evicted_by_weight += 1;
             self.remove_entry(slot, RemovalCause::Evicted, removed);
         }
-        self.evict(usize::MAX, removed);
+        if self.is_above_bounds() {
+            self.evict(usize::MAX, removed);
+        }
         Some(result)
     }
 
@@ -98,7 +100,7 @@ impl<K, V> Core<K, V> {
         key: &Q,
         condition: impl FnOnce(&K, &V) -> bool,
         removed: &mut RemovedEntries<'_, K, V>,
-    ) -> Option<(K, V)>
+    ) -> Option<Removal<K, V>>
     where
         K: Borrow<Q>,
     {

@@ -1,14 +1,14 @@
 //! Iterators over the entries of a core, and walks that visit a bounded number of entries per call.
 
-use std::iter::{Enumerate, Flatten};
-use std::{fmt, slice, vec};
+use std::iter::Enumerate;
+use std::{fmt, vec};
 
 use super::own_ttl::OwnTtls;
 use super::{Core, Limits, Node, RECENCY};
 use crate::clock::Nanos;
 use crate::lru::list::Walk;
 use crate::lru::removal::RemovedEntries;
-use crate::lru::slab::Slot;
+use crate::lru::slab::{self, Slot};
 use crate::removal::RemovalCause;
 
 /// Slots are visited downwards: a removal moves an entry from above, where all were visited.
@@ -200,12 +200,9 @@ impl<'a, K, V> Iterator for Values<'a, K, V> {
     }
 }
 
-/// The elements of the chunks of a slab, with their slots.
-type Slots<C> = Enumerate<Flatten<C>>;
-
 /// The live entries of a cache with mutable values, in no particular order.
 pub struct IterMut<'a, K, V> {
-    nodes: Slots<slice::IterMut<'a, Vec<Node<K, V>>>>,
+    nodes: Enumerate<slab::IterMut<'a, Node<K, V>>>,
     now: Nanos,
     limits: Limits,
     own_ttls: Option<&'a OwnTtls>,
@@ -227,7 +224,7 @@ impl<'a, K, V> Iterator for IterMut<'a, K, V> {
 /// The live entries of a cache that was consumed, in no particular order. The removal callback is
 /// not called.
 pub struct IntoIter<K, V> {
-    nodes: Slots<vec::IntoIter<Vec<Node<K, V>>>>,
+    nodes: Enumerate<slab::IntoIter<Node<K, V>>>,
     now: Nanos,
     limits: Limits,
     own_ttls: Option<Box<OwnTtls>>,
@@ -322,7 +319,7 @@ mod tests {
         for key in 0..1_000_u64 {
             let mut removed = RemovedEntries::new(&notifier);
             let inserted = core.insert(0, key << 32, key, (), attributes, &mut removed);
-            assert!(matches!(inserted, Ok(None)));
+            assert!(inserted.is_none());
         }
         assert_eq!(core.iter(99).count(), 1_000);
         let mut iter = core.iter(100);

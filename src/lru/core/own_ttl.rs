@@ -11,9 +11,8 @@ use std::num::NonZeroU32;
 use super::{Core, Limits, Node, WRITES};
 use crate::clock::Nanos;
 use crate::lru::deadlines::Deadlines;
-use crate::lru::error::TooHeavy;
 use crate::lru::list::List;
-use crate::lru::removal::RemovedEntries;
+use crate::lru::removal::{Removal, RemovedEntries, is_rejected};
 use crate::lru::slab::Slot;
 use crate::removal::RemovalCause;
 
@@ -70,16 +69,16 @@ impl<K, V> Core<K, V> {
         value: V,
         (weight, ttl): (NonZeroU32, Nanos),
         removed: &mut RemovedEntries<'_, K, V>,
-    ) -> Result<Option<(K, V)>, TooHeavy<K, V>>
+    ) -> Option<Removal<K, V>>
     where
         K: Eq,
     {
         if ttl > 0 {
-            let replaced = self.write(now, hash, key, value, weight, removed)?;
-            if let Some(slot) = self.recency.newest() {
+            let displaced = self.write(now, hash, key, value, weight, removed);
+            if let Some(slot) = self.recency.newest().filter(|_| !is_rejected(&displaced)) {
                 self.set_own_ttl(slot, ttl);
             }
-            return Ok(replaced);
+            return displaced;
         }
         // The entry expires at once, so it is not stored, and evicts nothing.
         let now = self.prepare_write(now, removed);
@@ -88,8 +87,8 @@ impl<K, V> Core<K, V> {
             .filter(|&slot| self.stays_live(now, slot, removed));
         self.counts.inserted += 1;
         self.counts.count_removal(RemovalCause::Expired);
-        removed.push((key, value), RemovalCause::Expired);
-        Ok(found.map(|slot| self.take(slot, RemovalCause::Replaced)))
+        removed.push((key, value, RemovalCause::Expired));
+        found.map(|slot| self.take(slot, RemovalCause::Replaced))
     }
 
     /// Clears the own ttl that the entry which was just written has from the former entry in its

@@ -78,8 +78,7 @@ impl Index {
             .or_else(|| self.old.as_ref()?.table.find(hash, eq))
     }
 
-    /// Adds an entry, for which [`before_push`](Self::before_push) or
-    /// [`before_replace`](Self::before_replace) made room.
+    /// Adds an entry, for which [`before_push`](Self::before_push) made room.
     #[inline(always)]
     pub(super) fn insert(&mut self, hash: u32, slot: Slot) {
         match &mut self.old {
@@ -112,12 +111,20 @@ impl Index {
         }
     }
 
-    /// Continues a resize, before one entry takes the slot of another.
+    /// Replaces the entry of a slot by one with another hash, and continues a resize before that.
     #[inline(always)]
-    pub(super) fn before_replace(&mut self, hash_of: impl Fn(Slot) -> u32) {
+    pub(super) fn replace(
+        &mut self,
+        old_hash: u32,
+        new_hash: u32,
+        slot: Slot,
+        hash_of: impl Fn(Slot) -> u32,
+    ) {
         if self.old.is_some() {
             self.move_bucket(hash_of);
         }
+        self.remove(old_hash, slot);
+        self.insert(new_hash, slot);
     }
 
     /// Continues a resize after a removal, or starts one if the table has become far too large.

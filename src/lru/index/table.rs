@@ -139,7 +139,20 @@ impl Table {
     pub(super) fn insert(&mut self, hash: u32, slot: Slot) {
         let word = self.word(hash, slot);
         self.entries += 1;
-        let mut at = self.home(hash);
+        let home = self.home(hash);
+        if !self
+            .buckets
+            .get_mut(home)
+            .is_some_and(|home| home.insert(word))
+        {
+            self.insert_further(hash, word, home);
+        }
+    }
+
+    /// Adds a word that its home bucket `at` has no room for, or that is not allocated.
+    #[cold]
+    #[inline(never)]
+    fn insert_further(&mut self, hash: u32, word: u32, mut at: usize) {
         loop {
             if at >= self.buckets.len() {
                 self.buckets.resize(at + 1, Bucket::EMPTY);
@@ -156,6 +169,21 @@ impl Table {
     /// Removes an entry, and returns whether it was there.
     #[inline(always)]
     pub(super) fn remove(&mut self, hash: u32, slot: Slot) -> bool {
+        let word = self.fingerprint(hash) | slot;
+        let home = self.home(hash);
+        let home = self.buckets.get_mut(home);
+        if let Some((bucket, position)) = home.and_then(|it| it.position(word).map(|at| (it, at))) {
+            bucket.remove(position);
+            self.entries -= 1;
+            return true;
+        }
+        self.remove_further(hash, slot)
+    }
+
+    /// Removes an entry that is not in its home bucket, and returns whether it was there.
+    #[cold]
+    #[inline(never)]
+    fn remove_further(&mut self, hash: u32, slot: Slot) -> bool {
         let Some((at, position)) = self.position(hash, slot) else {
             return false;
         };

@@ -4,9 +4,7 @@ use std::fmt;
 use std::hash::{BuildHasher, Hash};
 
 use super::Leader;
-use crate::lru::error::TooHeavy;
 use crate::lru::removal::RemovedEntries;
-use crate::removal::RemovalCause;
 use crate::wait::Wakers;
 
 /// The result of [`LruCache::get_or_reserve`](crate::LruCache::get_or_reserve).
@@ -68,13 +66,8 @@ impl<K: Hash + Eq, V: Clone, S: BuildHasher> Reservation<K, V, S> {
         // Before callbacks are called, which may need what a waiting caller computes from this
         // value.
         drop(wakers);
-        match stored {
-            // A live value is there if another key's computation of this thread stored it.
-            Ok(Ok(replaced)) => drop(removed.finish(replaced, RemovalCause::Replaced)),
-            Ok(Err(TooHeavy { key, value, .. })) => {
-                drop(removed.finish(Some((key, value)), RemovalCause::Rejected));
-            }
-            Err(_) => {}
+        if let Ok(displaced) = stored {
+            drop(removed.finish(displaced));
         }
         drop(removed);
         leader.is_finished = true;

@@ -5,7 +5,6 @@ use std::hash::{BuildHasher, Hash};
 
 use super::LruCache;
 use crate::lru::slab::Slot;
-use crate::removal::RemovalCause;
 
 impl<K: Hash + Eq, V, S: BuildHasher> LruCache<K, V, S> {
     /// Returns the entry of a key for reading or writing.
@@ -150,8 +149,8 @@ impl<'a, K: Hash + Eq, V, S: BuildHasher> OccupiedEntry<'a, K, V, S> {
     /// Removes the entry, and returns its key and its value.
     pub fn remove_entry(self) -> (K, V) {
         let LruCache { core, notifier, .. } = self.cache;
-        let (key, value) = core.remove_slot(self.slot);
-        notifier.notify(&key, &value, RemovalCause::Removed);
+        let (key, value, cause) = core.remove_slot(self.slot);
+        notifier.notify(&key, &value, cause);
         (key, value)
     }
 }

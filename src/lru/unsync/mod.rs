@@ -17,7 +17,7 @@ use super::attributes::{Attributes, EntryRules};
 use super::builder;
 use super::core::{Core, Limits, Order};
 use super::error::TooHeavy;
-use super::removal::{RemovalNotifier, RemovedEntries};
+use super::removal::{Removal, RemovalNotifier, RemovedEntries, replaced_value};
 use crate::clock::{Clock, Nanos, nanos};
 use crate::hash::{DefaultHashBuilder, hash};
 use crate::removal::RemovalCause;
@@ -110,12 +110,17 @@ impl<K, V, S> LruCache<K, V, S> {
     /// removed.
     fn take(
         &mut self,
-        work: impl FnOnce(&mut Core<K, V>, Nanos, &mut RemovedEntries<'_, K, V>) -> Option<(K, V)>,
+        work: impl FnOnce(
+            &mut Core<K, V>,
+            Nanos,
+            &mut RemovedEntries<'_, K, V>,
+        ) -> Option<Removal<K, V>>,
     ) -> Option<(K, V)> {
         let now = self.now();
         let mut removed = RemovedEntries::new(&self.notifier);
         let taken = work(&mut self.core, now, &mut removed);
-        removed.finish(taken, RemovalCause::Removed)
+        let (key, value, _) = removed.finish(taken)?;
+        Some((key, value))
     }
 
     /// Removes and returns the live entry with the oldest access.
@@ -296,11 +301,18 @@ impl<K: Hash + Eq, V, S: BuildHasher> LruCache<K, V, S> {
         let hash = hash(&self.hasher, &key);
         let now = self.now();
         let mut removed = RemovedEntries::new(&self.notifier);
-        let replaced = self
+        let displaced = self
             .core
-            .insert(now, hash, key, value, attributes, &mut removed)?;
-        let replaced = removed.finish(replaced, RemovalCause::Replaced);
-        Ok(replaced.map(|(_, value)| value))
+            .insert(now, hash, key, value, attributes, &mut removed);
+        if let Some((key, value, RemovalCause::Rejected)) = displaced {
+            return Err(TooHeavy {
+                key,
+                value,
+                weight: attributes.weight.get(),
+                max_weight: self.core.limits().max_weight,
+            });
+        }
+        Ok(replaced_value(removed.finish(displaced)))
     }
 
     /// Returns the live value of a key, or stores and returns what `compute` returns.
