@@ -332,3 +332,17 @@ impl KeyColumn<str> for ByteArena {
         KeyColumn::<[u8]>::push_back(self, at, key.as_bytes());
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn full_arena_grows_by_a_quarter() {
+        let mut keys = ByteArena::new(false, None);
+        for at in 0..BLOCK {
+            KeyColumn::<[u8]>::push_back(&mut keys, at, &[7; 45]);
+            assert!(keys.arena.capacity() <= keys.arena.len() * 5 / 4 + 45);
+        }
+    }
+}

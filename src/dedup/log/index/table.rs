@@ -279,6 +279,19 @@ mod tests {
     }
 
     #[test]
+    fn free_some_frees_one_segment_per_call() {
+        let mut table = Table::with_buckets(3 * SEGMENT, Layout::default(), 0);
+        (0..3).for_each(|segment| *table.bucket_mut(segment * SEGMENT) = EMPTY);
+        let mut retired = Table::default();
+        retired.absorb(table);
+        assert_eq!(
+            [(); 4].map(|()| retired.free_some()),
+            [true, true, false, false]
+        );
+        assert!(retired.is_empty());
+    }
+
+    #[test]
     fn overflowed_entry_is_found_after_removals_and_renumbering() {
         let mut table = Table::with_buckets(3, Layout::default(), 100);
         let hash = |bucket: u64, low: u64| ((bucket * 0x6000_0000) << 32) | low;
