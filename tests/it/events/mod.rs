@@ -3,6 +3,8 @@
 mod tracing_capture;
 
 mod config;
+#[cfg(feature = "persist")]
+mod journal;
 #[cfg(feature = "monitor")]
 mod monitor;
 mod panics;
