@@ -13,7 +13,7 @@ use std::time::Duration;
 use super::attributes::{EntryRules, ExpireAfter, TtlRule, Weigh};
 use super::cache::LruCache;
 use super::core::Limits;
-use super::removal::{OnRemoval, RemovalNotifier};
+use super::removal::{OnDiscard, OnRemoval, RemovalNotifier};
 use super::unsync;
 use crate::clock::{Clock, Nanos, nanos};
 use crate::config::LruConfig;
@@ -45,6 +45,7 @@ struct Options<K, V> {
     ttl: Option<Duration>,
     idle_timeout: Option<Duration>,
     on_removal: Option<Arc<OnRemoval<K, V>>>,
+    on_discard: Option<Arc<OnDiscard<K, V>>>,
     clock: Clock,
 }
 
@@ -183,6 +184,7 @@ impl<K, V, T: Default> Default for LruBuilder<K, V, DefaultHashBuilder, T> {
                 ttl: None,
                 idle_timeout: None,
                 on_removal: None,
+                on_discard: None,
                 clock: Clock::default(),
             },
             hasher: DefaultHashBuilder::default(),
@@ -350,6 +352,38 @@ impl<K, V, S, T> LruBuilder<K, V, S, T> {
         self
     }
 
+    /// Sets a callback that takes, by value, every removed entry that no caller receives, with the
+    /// cause.
+    ///
+    /// It is called for what the cache would drop otherwise: entries that are expired, evicted,
+    /// rejected by `insert`, or removed by `clear` and `retain`. It is not called for what
+    /// `insert`, `remove`, `pop_lru`, `drain` and the like return. It is called after
+    /// [`on_removal`](Self::on_removal), under the same conditions.
+    ///
+    /// ```
+    /// use leakproof::LruCache;
+    /// use std::sync::{Arc, Mutex};
+    ///
+    /// let closing = Arc::new(Mutex::new(Vec::new()));
+    /// let queue = Arc::clone(&closing);
+    /// let connections = LruCache::<u32, String>::builder()
+    ///     .max_entries(1)
+    ///     .on_discard(move |_id, connection, _cause| queue.lock().unwrap().push(connection))
+    ///     .build()?;
+    ///
+    /// connections.insert(1, "first".to_string());
+    /// connections.insert(2, "second".to_string());
+    /// assert_eq!(*closing.lock().unwrap(), ["first"]);
+    /// # Ok::<(), leakproof::BuildError>(())
+    /// ```
+    pub fn on_discard(
+        mut self,
+        callback: impl Fn(K, V, RemovalCause) + Send + Sync + 'static,
+    ) -> Self {
+        self.options.on_discard = Some(Arc::new(callback));
+        self
+    }
+
     /// Sets the clock. Defaults to [`Clock::coarse`]. Tests pass a `&ManualClock`.
     pub fn clock(mut self, clock: impl Into<Clock>) -> Self {
         self.options.clock = clock.into();
@@ -446,7 +480,7 @@ impl<K, V, S> LruBuilder<K, V, S> {
             options.clock,
             hasher,
             rules,
-            RemovalNotifier::new(options.on_removal),
+            RemovalNotifier::new(options.on_removal, options.on_discard),
             Room::new(max_waiting),
         );
         sweeper::watch_globally("lru", &cache, "sweep_every", own.sweep_every)?;
@@ -499,7 +533,7 @@ impl<K, V, S> LruBuilder<K, V, S, ()> {
             options.clock,
             hasher,
             rules,
-            RemovalNotifier::new(options.on_removal),
+            RemovalNotifier::new(options.on_removal, options.on_discard),
         ))
     }
 

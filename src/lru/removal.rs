@@ -15,17 +15,23 @@ use crate::removal::RemovalCause;
 pub(super) type Removal<K, V> = (K, V, RemovalCause);
 
 pub(super) type OnRemoval<K, V> = dyn Fn(&K, &V, RemovalCause) + Send + Sync;
+pub(super) type OnDiscard<K, V> = dyn Fn(K, V, RemovalCause) + Send + Sync;
 
-/// The removal callback of a cache, and how often it panicked.
+/// The removal callbacks of a cache, and how often they panicked.
 pub(super) struct RemovalNotifier<K, V> {
     on_removal: Option<Arc<OnRemoval<K, V>>>,
+    on_discard: Option<Arc<OnDiscard<K, V>>>,
     panics: PanicCounter,
 }
 
 impl<K, V> RemovalNotifier<K, V> {
-    pub(super) fn new(on_removal: Option<Arc<OnRemoval<K, V>>>) -> Self {
+    pub(super) fn new(
+        on_removal: Option<Arc<OnRemoval<K, V>>>,
+        on_discard: Option<Arc<OnDiscard<K, V>>>,
+    ) -> Self {
         Self {
             on_removal,
+            on_discard,
             panics: PanicCounter::default(),
         }
     }
@@ -46,6 +52,14 @@ impl<K, V> RemovalNotifier<K, V> {
     fn call(&self, on_removal: &OnRemoval<K, V>, key: &K, value: &V, cause: RemovalCause) {
         let call = || on_removal(key, value, cause);
         self.panics.catch("lru", "removal callback", call);
+    }
+
+    /// Passes an entry that no caller receives to the callback that takes it, or drops it.
+    pub(super) fn discard(&self, (key, value, cause): Removal<K, V>) {
+        if let Some(on_discard) = &self.on_discard {
+            let call = || on_discard(key, value, cause);
+            self.panics.catch("lru", "discard callback", call);
+        }
     }
 }
 
@@ -107,6 +121,9 @@ impl<'a, K, V> RemovedEntries<'a, K, V> {
         if let Some((key, value, cause)) = &last {
             self.notifier.notify(key, value, *cause);
         }
+        if self.notifier.on_discard.is_some() {
+            return self.discard_all_but(last);
+        }
         if self.first.is_some() {
             self.first = None;
             self.more.clear();
@@ -114,12 +131,32 @@ impl<'a, K, V> RemovedEntries<'a, K, V> {
         last
     }
 
-    /// Notifies of all entries, and returns them.
+    /// Discards all entries, and returns `last` if the caller of the cache is to receive it.
+    #[cold]
+    fn discard_all_but(&mut self, last: Option<Removal<K, V>>) -> Option<Removal<K, V>> {
+        let more = std::mem::take(&mut self.more);
+        for removal in self.first.take().into_iter().chain(more) {
+            self.notifier.discard(removal);
+        }
+        match last {
+            Some(evicted @ (_, _, RemovalCause::Evicted)) => {
+                self.notifier.discard(evicted);
+                None
+            }
+            last => last,
+        }
+    }
+
+    /// Notifies of all entries, and returns those that were removed on request.
     pub(super) fn finish_all(mut self) -> Vec<Removal<K, V>> {
         self.notify();
-        let mut all: Vec<_> = self.first.take().into_iter().collect();
-        all.append(&mut self.more);
-        all
+        let more = std::mem::take(&mut self.more);
+        let all = self.first.take().into_iter().chain(more);
+        let (requested, others) = all.partition::<Vec<_>, _>(|it| it.2 == RemovalCause::Removed);
+        for removal in others {
+            self.notifier.discard(removal);
+        }
+        requested
     }
 
     #[cold]
@@ -138,6 +175,9 @@ impl<K, V> Drop for RemovedEntries<'_, K, V> {
     fn drop(&mut self) {
         if self.first.is_some() {
             self.notify();
+            if self.notifier.on_discard.is_some() {
+                self.discard_all_but(None);
+            }
         }
     }
 }

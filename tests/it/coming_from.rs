@@ -111,6 +111,8 @@ fn calls_of_users_of_shared_caches_compile() -> Result {
     let builder = builder.idle_timeout(minute);
     let builder = builder.expire_after(ttl_of);
     let builder = builder.on_removal(callback);
+    let take = |_: u32, _: u32, _: RemovalCause| {};
+    let builder = builder.on_discard(take);
     let builder = builder.hasher(hasher);
     let builder = builder.shards(8);
     let mut cache = builder.build()?;

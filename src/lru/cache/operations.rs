@@ -165,10 +165,10 @@ impl<K: Hash + Eq, V, S: BuildHasher> LruCache<K, V, S> {
 
     /// Notifies of an entry that was refused, whose caller does not receive it.
     fn reject(&self, refused: TooHeavy<K, V>) -> Option<V> {
-        let TooHeavy { key, value, .. } = &refused;
-        self.inner
-            .notifier
-            .notify(key, value, RemovalCause::Rejected);
+        let TooHeavy { key, value, .. } = refused;
+        let notifier = &self.inner.notifier;
+        notifier.notify(&key, &value, RemovalCause::Rejected);
+        notifier.discard((key, value, RemovalCause::Rejected));
         None
     }
 

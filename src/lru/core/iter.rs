@@ -250,10 +250,7 @@ impl<K, V> Iterator for Drain<K, V> {
     type Item = (K, V);
 
     fn next(&mut self) -> Option<(K, V)> {
-        // The others were expired.
-        let (key, value, _) = self
-            .0
-            .find(|&(_, _, cause)| cause == RemovalCause::Removed)?;
+        let (key, value, _) = self.0.next()?;
         Some((key, value))
     }
 }
@@ -311,7 +308,7 @@ mod tests {
             idle_timeout: Nanos::MAX,
             stale: 0,
         });
-        let notifier = RemovalNotifier::new(None);
+        let notifier = RemovalNotifier::new(None, None);
         let attributes = Attributes {
             weight: NonZeroU32::MIN,
             ttl: None,

@@ -67,7 +67,9 @@ impl<K: Hash + Eq, V: Clone, S: BuildHasher> Reservation<K, V, S> {
         // value.
         drop(wakers);
         if let Ok(displaced) = stored {
-            drop(removed.finish(displaced));
+            if let Some(removal) = removed.finish(displaced) {
+                cache.notifier().discard(removal);
+            }
         }
         drop(removed);
         leader.is_finished = true;

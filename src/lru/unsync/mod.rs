@@ -276,8 +276,10 @@ impl<K: Hash + Eq, V, S: BuildHasher> LruCache<K, V, S> {
 
     /// Notifies of an entry that was refused, whose caller does not receive it.
     fn reject(&self, refused: TooHeavy<K, V>) -> Option<V> {
-        let TooHeavy { key, value, .. } = &refused;
-        self.notifier.notify(key, value, RemovalCause::Rejected);
+        let TooHeavy { key, value, .. } = refused;
+        let notifier = &self.notifier;
+        notifier.notify(&key, &value, RemovalCause::Rejected);
+        notifier.discard((key, value, RemovalCause::Rejected));
         None
     }
 

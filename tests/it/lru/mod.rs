@@ -1,6 +1,7 @@
 //! The promises of `LruCache`.
 
 mod bounds;
+mod discard;
 mod drops;
 mod flights;
 mod flights_tokio;
