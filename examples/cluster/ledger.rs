@@ -41,7 +41,6 @@ pub struct Ledger {
     unanswered: u64,
     duplicates_shared: u64,
     duplicates_local: u64,
-    degraded: u64,
     miscounted: Vec<String>,
     pub faults: Counts,
 }
@@ -103,7 +102,6 @@ impl Ledger {
                 });
             }
             ["S", counted, seen] => {
-                self.degraded += counted.parse::<u64>()?;
                 // A late commit that was decided locally is counted, but looks like any late one.
                 if counted.parse::<u64>()? < seen.parse::<u64>()? {
                     let line = format!("{seen} degraded answers were counted as {counted}");
@@ -162,6 +160,11 @@ impl Ledger {
         let late = all()
             .filter_map(|claim| claim.commit.as_ref())
             .filter(|commit| commit.is_late);
+        let is_local_commit = |claim: &&Claim| {
+            let commit = claim.commit.as_ref();
+            claim.is_shared && commit.is_some_and(|commit| commit.is_ok && !commit.is_shared)
+        };
+        let degraded = fresh(false) + all().filter(is_local_commit).count();
         let mut text = String::new();
         let faults = &self.faults;
         let rows = [
@@ -174,7 +177,7 @@ impl Ledger {
             ("duplicates by the local tier", self.duplicates_local),
             ("fresh by the server", fresh(true) as u64),
             ("fresh by the local tier", fresh(false) as u64),
-            ("degraded answers", self.degraded),
+            ("degraded answers", degraded as u64),
             ("late commits", late.count() as u64),
             ("workers killed", faults.killed_workers),
             ("workers frozen", faults.frozen_workers),

@@ -24,6 +24,8 @@ pub(crate) struct Limits {
     pub(crate) sessions: LruConfig,
     /// `SERVICE_EVENTS_MAX_PER_TOPIC` and others, of handlers.
     pub(crate) events: RegistryConfig,
+    /// `SERVICE_REDIS_URL`, of the server that several instances share.
+    pub(crate) redis: Option<String>,
     pub(crate) max_connections: usize,
     /// The time for which the lease of a message in progress is extended.
     pub(crate) max_work: Duration,
@@ -34,11 +36,13 @@ impl Limits {
         let is_strict = env::var("SERVICE_LIMITS").is_ok_and(|value| value == "strict");
         let max_connections = count("SERVICE_MAX_CONNECTIONS", MAX_CONNECTIONS)? as usize;
         let max_work = Duration::from_millis(count("SERVICE_MAX_WORK_MS", MAX_WORK_MS)?);
+        let redis = env::var("SERVICE_REDIS_URL").ok();
         let mut limits = if is_strict {
             Self {
                 dedup: DedupConfig::from_env("SERVICE_DEDUP")?,
                 sessions: LruConfig::from_env("SERVICE_SESSIONS")?,
                 events: RegistryConfig::from_env("SERVICE_EVENTS")?,
+                redis,
                 max_connections,
                 max_work,
             }
@@ -47,6 +51,7 @@ impl Limits {
                 dedup: DedupConfig::from_env_lenient("SERVICE_DEDUP").0,
                 sessions: LruConfig::from_env_lenient("SERVICE_SESSIONS").0,
                 events: RegistryConfig::from_env_lenient("SERVICE_EVENTS").0,
+                redis,
                 max_connections,
                 max_work,
             }

@@ -3,7 +3,7 @@
 //! Prometheus, and limits from the environment.
 //!
 //! ```text
-//! cargo run --release --features metrics,serde,tracing --example service
+//! cargo run --release --features metrics,redis,serde,tracing --example service
 //! curl -H 'content-type: application/json' -d '{"chat":"a","id":"1","text":"hi"}' \
 //!     localhost:8080/messages
 //! curl localhost:8080/health
@@ -12,6 +12,7 @@
 mod limits;
 mod operations;
 mod receive;
+mod seen;
 mod serve;
 mod service;
 
@@ -42,6 +43,8 @@ use service::Service;
 /// Environment: SERVICE_ADDR              Address to listen on [default: 127.0.0.1:8080]. Every
 /// client that can
 ///                             connect can call /admin
+///   SERVICE_REDIS_URL         Redis or Valkey server that instances share; without it, each
+///                             instance handles every message that it receives
 ///   SERVICE_MAX_CONNECTIONS   Connections at a time [default: 1024]
 ///   SERVICE_MAX_WORK_MS       Time for which the lease of a message in progress is extended
 ///                             [default: 300000]
@@ -69,7 +72,7 @@ async fn run() -> Result<()> {
     // First, because an invalid limit is an event.
     tracing_subscriber::fmt().with_writer(io::stderr).init();
     let limits = Limits::from_env()?;
-    let service = Service::new(&limits, PrometheusBuilder::new().install_recorder()?)?;
+    let service = Service::new(&limits, PrometheusBuilder::new().install_recorder()?).await?;
 
     let app = Router::new()
         .route("/messages", post(receive::message))

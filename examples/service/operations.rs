@@ -42,10 +42,10 @@ pub(crate) async fn reconnect(State(service): State<Service>) -> Response {
     }
 }
 
-/// `POST /admin/clear`: removes all messages and sessions, except messages in flight.
+/// `POST /admin/clear`: removes all messages and sessions, except messages in flight and messages
+/// that are shared with other instances.
 pub(crate) async fn clear(State(service): State<Service>) -> Response {
-    let (messages, sessions) = (service.seen.len(), service.sessions.len());
-    service.seen.clear();
+    let (messages, sessions) = (service.seen.clear(), service.sessions.len());
     service.sessions.clear();
     Json(json!({ "messages": messages, "sessions": sessions })).into_response()
 }

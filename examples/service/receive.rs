@@ -45,19 +45,23 @@ pub(crate) async fn message(
     };
     // Exactly one of several concurrent deliveries gets the ticket. The others wait for its reply.
     // If their senders hang up, their futures are dropped, which leaves nothing behind.
-    let claim = timeout(MAX_WAIT, service.seen.claim_wait_owned(&key)).await;
+    let claim = timeout(MAX_WAIT, service.seen.claim_wait(&key)).await;
     let ticket = match claim {
-        Ok(Claim::Fresh(ticket)) => ticket,
-        Ok(Claim::Duplicate { value, .. }) => return answer(&value, true),
-        Ok(Claim::InFlight { .. }) | Err(_) => {
+        Ok(Ok(Claim::Fresh(ticket))) => ticket,
+        Ok(Ok(Claim::Duplicate { value, .. })) => return answer(&value, true),
+        Ok(Ok(Claim::InFlight { .. })) | Err(_) => {
             return retry(
                 SOON,
                 error(StatusCode::CONFLICT, "the message is in flight"),
             );
         }
-        Ok(Claim::Full) => {
+        Ok(Ok(Claim::Full)) => {
             let text = "too many messages are in flight";
             return retry(LATER, error(StatusCode::SERVICE_UNAVAILABLE, text));
+        }
+        Ok(Err(failed)) => {
+            let text = failed.to_string();
+            return retry(LATER, error(StatusCode::SERVICE_UNAVAILABLE, &text));
         }
     };
     // A task of its own, because the request ends if its sender hangs up. The sender gets the reply
@@ -67,7 +71,7 @@ pub(crate) async fn message(
         let reply = service
             .with_lease(&ticket, service.handle(&message))
             .await?;
-        if let Err(expired) = ticket.commit(reply.clone()) {
+        if !ticket.commit(reply.clone()).await {
             // The message was handled, so its reply is recorded even though the lease expired.
             // Another delivery may have been handled as well.
             tracing::warn!(
@@ -75,7 +79,7 @@ pub(crate) async fn message(
                 id = message.id,
                 "handled after its lease expired"
             );
-            service.seen.record(&key, expired.value);
+            service.seen.record(&key, reply.clone()).await;
         }
         Ok::<_, Failed>(reply)
     });

@@ -6,13 +6,14 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use leakproof::{BuildError, DedupMap, ListenerRegistry, LruCache, Monitor, Scope, Ticket};
+use leakproof::{BuildError, ListenerRegistry, LruCache, Monitor, Scope};
 use metrics_exporter_prometheus::PrometheusHandle;
 use serde::{Deserialize, Serialize};
 use tokio::time::{Instant, interval};
 use tokio_util::task::TaskTracker;
 
 use crate::limits::Limits;
+use crate::seen::{InProgress, Seen};
 
 const SAMPLE_EVERY: Duration = Duration::from_secs(10);
 /// The longest time that a message can ask for.
@@ -39,7 +40,7 @@ pub(crate) struct Message {
 }
 
 /// The reply to a message and to each of its redeliveries.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Deserialize, Serialize)]
 pub(crate) struct Reply {
     text: String,
     /// Messages in the session so far.
@@ -57,8 +58,7 @@ pub(crate) enum Topic {
 /// A cheap clone of a handle to everything.
 #[derive(Clone)]
 pub(crate) struct Service {
-    /// The replies to handled messages. Ids are unique within a chat only, so a key has both.
-    pub(crate) seen: DedupMap<[u8], Reply>,
+    pub(crate) seen: Seen,
     pub(crate) sessions: LruCache<String, Session>,
     pub(crate) bus: ListenerRegistry<Topic, Message>,
     /// The scope of all handlers of the present connection to the gateway.
@@ -72,8 +72,11 @@ pub(crate) struct Service {
 }
 
 impl Service {
-    pub(crate) fn new(limits: &Limits, metrics: PrometheusHandle) -> Result<Self, Box<dyn Error>> {
-        let seen = DedupMap::builder().config(&limits.dedup).build()?;
+    pub(crate) async fn new(
+        limits: &Limits,
+        metrics: PrometheusHandle,
+    ) -> Result<Self, Box<dyn Error>> {
+        let seen = Seen::new(limits).await?;
         let sessions = LruCache::builder().config(&limits.sessions).build()?;
         let bus = ListenerRegistry::builder().config(&limits.events).build()?;
         let connection = Arc::new(Mutex::new(bus.scope()));
@@ -95,12 +98,12 @@ impl Service {
 
     /// Watches every collection. Findings become events.
     fn monitor(
-        seen: &DedupMap<[u8], Reply>,
+        seen: &Seen,
         sessions: &LruCache<String, Session>,
         bus: &ListenerRegistry<Topic, Message>,
     ) -> Result<Monitor, BuildError> {
         let monitor = Monitor::builder().sample_every(SAMPLE_EVERY).build()?;
-        monitor.watch("messages", seen);
+        seen.watch(&monitor);
         monitor.watch("sessions", sessions);
         monitor.watch("handlers", bus);
         Ok(monitor)
@@ -135,7 +138,7 @@ impl Service {
     /// ends must not hold its claim forever.
     pub(crate) async fn with_lease<T>(
         &self,
-        ticket: &Ticket<'_, [u8], Reply>,
+        ticket: &InProgress,
         work: impl Future<Output = T>,
     ) -> T {
         let started = Instant::now();
@@ -145,8 +148,7 @@ impl Service {
             tokio::select! {
                 result = &mut work => return result,
                 _ = extend.tick(), if started.elapsed() < self.max_work => {
-                    // `commit` reports an expired lease.
-                    let _ = ticket.extend(self.lease);
+                    ticket.extend(self.lease).await;
                 }
             }
         }

@@ -7,5 +7,11 @@ mod reconnect;
 mod replay;
 #[cfg(all(unix, feature = "persist"))]
 mod restart;
-#[cfg(all(unix, feature = "metrics", feature = "serde", feature = "tracing"))]
+#[cfg(all(
+    unix,
+    feature = "metrics",
+    feature = "redis",
+    feature = "serde",
+    feature = "tracing"
+))]
 mod service;

@@ -627,3 +627,31 @@ fn invalid_limit_is_reported_and_replaced_by_its_default() {
         assert!(log.contains(what), "{log}");
     }
 }
+
+#[test]
+fn instances_share_messages_over_redis() {
+    if !crate::redis::server::is_installed() {
+        return;
+    }
+    let mut server = crate::redis::server::Server::start(&[]);
+    let url = server.url();
+    let instance = || Running::new(&[("SERVICE_REDIS_URL", &url)]);
+    let (one, two) = (instance(), instance());
+    let message = json!({ "chat": "a", "id": "1", "text": "hi" });
+    assert_eq!(one.deliver(message.clone()).reply(), (200, 1, false));
+    for running in [&two, &two, &one] {
+        assert_eq!(running.deliver(message.clone()).reply(), (200, 1, true));
+    }
+    let slow = one.begin("slow", MINUTE);
+    let again = two.deliver(json!({ "chat": "slow", "id": "slow" }));
+    assert_eq!(again.status, 409);
+    drop(slow);
+    server.kill();
+    for running in [&one, &two] {
+        // Each instance decides alone, and no message is lost.
+        let other = json!({ "chat": "b", "id": "2", "text": "hi" });
+        assert_eq!(running.deliver(other.clone()).reply(), (200, 1, false));
+        assert_eq!(running.deliver(other).reply(), (200, 1, true));
+        assert_eq!(running.deliver(message.clone()).reply(), (200, 1, true));
+    }
+}
