@@ -177,7 +177,7 @@ impl_integer!(
 /// let restarted = DedupMap::<str, Serde<Reply>>::new(1_000, Duration::from_secs(3600));
 /// restarted.restore_from(&file[..])?;
 /// assert_eq!(restarted.get("id").unwrap().text, "hello");
-/// # Ok::<(), leakproof::PersistError>(())
+/// # Ok::<(), leakproof::persist::PersistError>(())
 /// ```
 #[cfg(feature = "serde")]
 #[cfg_attr(docsrs, doc(cfg(feature = "serde")))]

@@ -117,7 +117,7 @@ pub enum Unavailable {
 /// match seen.claim("3EB0C767D26A").await?.answer {
 ///     Claim::Fresh(ticket) => {
 ///         let reply = handle().await;
-///         ticket.commit(&reply).await?;
+///         ticket.commit(reply.clone()).await?;
 ///     }
 ///     Claim::Duplicate { value, .. } => println!("answered before: {value}"),
 ///     Claim::InFlight { since } => println!("in progress for {since:?}"),

@@ -74,8 +74,8 @@ impl<V: Value> SharedTicket<V> {
     /// Records the id as handled, with `value`. Its ttl begins now. Takes one round trip, and
     /// returns the tier that recorded it.
     ///
-    /// `value` is a `V` or a `&V`. A claim that the local tier granted is committed there, and is
-    /// pushed to the server later.
+    /// `value` is a `V` or a `&V`. With a `&V`, the error borrows it, so `?` cannot box it. A
+    /// claim that the local tier granted is committed there, and is pushed to the server later.
     ///
     /// # Errors
     ///
