@@ -1,7 +1,6 @@
 //! Queues that async tasks fill and empty.
 
 use std::pin::pin;
-use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
@@ -110,19 +109,15 @@ fn panic_in_topic_hash_leaves_no_async_emit_behind() {
         );
     }));
     assert!(panicked.is_err());
-    // A blocking queue that is full blocks again.
-    let blocking = bus
-        .listen(Topic(false))
-        .queue(1, QueueOverflow::Block)
-        .unwrap();
-    let bus = Arc::new(bus);
-    let emitting = Arc::clone(&bus);
-    bus.emit(&Topic(false), &1).unwrap();
-    let emit = std::thread::spawn(move || emitting.emit(&Topic(false), &2).unwrap());
-    assert_eq!(blocking.blocking_recv(), Some(1));
-    assert_eq!(blocking.blocking_recv(), Some(2));
-    assert_eq!(emit.join().unwrap().called, 2);
-    drop(queue);
+    // An emit on this thread waits for room again, instead of leaving its event to an async emit.
+    let blocking = bus.listen(Topic(false)).queue(1, QueueOverflow::Block);
+    let blocking = blocking.unwrap();
+    let consumer = std::thread::spawn(move || blocking.iter().collect::<Vec<_>>());
+    for event in 1..=10 {
+        assert_eq!(bus.emit(&Topic(false), &event).unwrap().called, 2);
+    }
+    drop((queue, bus));
+    assert_eq!(consumer.join().unwrap(), (1..=10).collect::<Vec<_>>());
 }
 
 fn with_breaker(retry_after: Option<Duration>, time: &ManualClock) -> Bus {
