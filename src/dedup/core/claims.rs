@@ -87,17 +87,24 @@ impl<K: ?Sized + Key, V> Core<K, V> {
         true
     }
 
-    /// Releases a claimed id.
-    pub(crate) fn release(&mut self, now: Nanos, token: &Token, hasher: &impl BuildHasher) {
+    /// Releases a claimed id. If the claim passes to a caller that waits for it, returns the end of
+    /// the new lease, which may be earlier than that of the old one.
+    pub(crate) fn release(
+        &mut self,
+        now: Nanos,
+        token: &Token,
+        hasher: &impl BuildHasher,
+    ) -> Option<Nanos> {
         let now = self.expire(now, hasher);
         if !self.flights.is_empty() && self.is_claimed(now, token) && self.hand_over(token) {
             self.counts.released += 1;
-            return;
+            return Some(now.saturating_add(self.limits.lease));
         }
         let released = self
             .in_flight
             .remove(now, token, hasher, &mut self.drops.in_flight);
         self.counts.released += u64::from(released);
+        None
     }
 
     /// Lets a lease end `duration` from now, or when it would end anyway if that is later. Returns

@@ -98,18 +98,17 @@ impl<K: ?Sized + Key, V> Core<K, V> {
     }
 
     /// Forgets a caller that is no longer in the list of the claim with this origin. Passes on the
-    /// claim that it was given and did not take.
+    /// claim that it was given and did not take, and returns what [`release`](Self::release) does.
     pub(crate) fn leave(
         &mut self,
         now: Nanos,
         origin: u64,
         turn: Option<Token>,
         hasher: &impl BuildHasher,
-    ) {
-        if let Some(token) = turn {
-            self.release(now, &token, hasher);
-        }
+    ) -> Option<Nanos> {
+        let end = turn.and_then(|token| self.release(now, &token, hasher));
         self.flights.remove_if_unattended(origin);
+        end
     }
 
     /// Ends every lease that has expired. Returns the time at which the next lease ends that a

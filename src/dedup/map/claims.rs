@@ -131,7 +131,10 @@ impl<K: ?Sized + Key, V, S: BuildHasher> DedupMap<K, V, S> {
     }
 
     pub(crate) fn release(&self, token: &Token) {
-        self.with_token(token, |now, core, hasher| core.release(now, token, hasher));
+        let end = self.with_token(token, |now, core, hasher| core.release(now, token, hasher));
+        if let Some(end) = end {
+            self.set_alarm(end);
+        }
     }
 
     pub(crate) fn extend(&self, token: &Token, duration: Duration) -> Result<(), LeaseExpired> {

@@ -225,7 +225,9 @@ impl<K: ?Sized + Key, V, S: BuildHasher> DedupMap<K, V, S> {
 
     /// Releases a claimed id. Its next delivery is fresh.
     pub fn release(&mut self, token: Token) {
-        self.with_core(|core, now, hasher| core.release(now, &token, hasher));
+        self.with_core(|core, now, hasher| {
+            core.release(now, &token, hasher);
+        });
     }
 
     /// Lets the lease of a claim end `duration` from now, or when it would end anyway if that is
