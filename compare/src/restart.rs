@@ -125,18 +125,18 @@ fn insert(at: usize, sizes: &Sizes, path: PathBuf) -> Duration {
 }
 
 fn start(at: usize, live: usize, folder: &std::path::Path) -> Duration {
-    let set = filled(if at == 1 { live } else { 0 }, None);
+    let full = (at == 1).then(|| filled(live, None));
     let clock = Clock::precise();
-    let count = match at {
-        0 => {
+    let count = match (at, full) {
+        (0, _) => {
             let journal = Journal::open(folder.join("replay")).expect("a directory");
             let set = builder(live).journal(journal).build().expect("it is whole");
             set.replayed().map_or(0, |report| report.restored)
         }
-        1 => set
+        (_, Some(set)) => set
             .save(folder.join("again"))
             .map_or(0, |report| report.saved),
-        _ => {
+        (_, None) => {
             let set = builder(live).build().expect("bounds are set");
             set.restore(folder.join("snapshot"))
                 .map_or(0, |report| report.restored)
