@@ -75,7 +75,10 @@ impl<K: Hash + Eq, V: Clone, S: BuildHasher> LruCache<K, V, S> {
         K: Borrow<Q>,
         Q: ?Sized + Hash + Eq + ToOwned<Owned = K>,
     {
-        let reservation = match self.look_up_blocking(key, false)? {
+        if let Some(value) = self.get(key) {
+            return Ok(value);
+        }
+        let reservation = match self.look_up_blocking(key)? {
             Lookup::Hit(value) => return Ok(value),
             Lookup::Vacant(reservation) => reservation,
         };
@@ -133,7 +136,11 @@ impl<K: Hash + Eq, V: Clone, S: BuildHasher> LruCache<K, V, S> {
         Q: ?Sized + Hash + Eq + ToOwned<Owned = K>,
     {
         async move {
-            let reservation = match self.get_or_reserve_async(key).await {
+            if let Some(value) = self.get(key) {
+                return value;
+            }
+            let found = self.look_up(key).await;
+            let reservation = match Cycle::panic_if_any("get_or_insert_async", found) {
                 Lookup::Hit(value) => return value,
                 Lookup::Vacant(reservation) => reservation,
             };
@@ -167,7 +174,10 @@ impl<K: Hash + Eq, V: Clone, S: BuildHasher> LruCache<K, V, S> {
         Q: ?Sized + Hash + Eq + ToOwned<Owned = K>,
     {
         async move {
-            let reservation = match self.look_up(key, false).await? {
+            if let Some(value) = self.get(key) {
+                return Ok(value);
+            }
+            let reservation = match self.look_up(key).await? {
                 Lookup::Hit(value) => return Ok(value),
                 Lookup::Vacant(reservation) => reservation,
             };

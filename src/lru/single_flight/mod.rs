@@ -110,20 +110,20 @@ impl<K, V, S> LruCache<K, V, S> {
 impl<K: Hash + Eq, V: Clone, S: BuildHasher> LruCache<K, V, S> {
     /// Returns the value of a key, or the right to compute it. Waits while another caller computes.
     ///
-    /// A call counts as one hit or miss, however often it starts again. It may be counted already.
-    async fn look_up<Q>(&self, key: &Q, mut is_counted: bool) -> Result<Lookup<K, V, S>, Cycle>
+    /// The caller has called `get`, which counted a miss, so this counts nothing. Otherwise a hit
+    /// would pass through the states of this future, and take half as long again as `get`.
+    async fn look_up<Q>(&self, key: &Q) -> Result<Lookup<K, V, S>, Cycle>
     where
         K: Borrow<Q>,
         Q: ?Sized + Hash + Eq + ToOwned<Owned = K>,
     {
         let hash = self.hash(key);
         loop {
-            let waiting = match self.next_step(hash, key, is_counted) {
+            let waiting = match self.next_step(hash, key) {
                 Step::Hit(value) => return Ok(Lookup::Hit(value)),
                 Step::Compute(reservation) => return Ok(Lookup::Vacant(reservation)),
                 Step::Wait(waiting) => waiting,
             };
-            is_counted = true;
             let _dependency = Dependency::enter(waiting.waiter.flight())?;
             match waiting.waiter.wait().await {
                 End::Done(value) => return Ok(Lookup::Hit(value)),
@@ -137,7 +137,7 @@ impl<K: Hash + Eq, V: Clone, S: BuildHasher> LruCache<K, V, S> {
         }
     }
 
-    fn next_step<Q>(&self, hash: u64, key: &Q, is_counted: bool) -> Step<'_, K, V, S>
+    fn next_step<Q>(&self, hash: u64, key: &Q) -> Step<'_, K, V, S>
     where
         K: Borrow<Q>,
         Q: ?Sized + Hash + Eq + ToOwned<Owned = K>,
@@ -145,12 +145,7 @@ impl<K: Hash + Eq, V: Clone, S: BuildHasher> LruCache<K, V, S> {
         let now = self.now();
         self.with_shard(self.shard_of(hash), |shard| {
             let Shard { core, in_flight } = shard;
-            let found = if is_counted {
-                core.get_again(now, hash, key)
-            } else {
-                core.get(|| now, hash, key)
-            };
-            if let Some(value) = found {
+            if let Some(value) = core.get_again(now, hash, key) {
                 return Step::Hit(value.clone());
             }
             let Some(computation) = in_flight.find(hash, key) else {
@@ -220,7 +215,10 @@ impl<K: Hash + Eq, V: Clone, S: BuildHasher> LruCache<K, V, S> {
         K: Borrow<Q>,
         Q: ?Sized + Hash + Eq + ToOwned<Owned = K>,
     {
-        Cycle::panic_if_any("get_or_reserve", self.look_up_blocking(key, false))
+        match self.get(key) {
+            Some(value) => Lookup::Hit(value),
+            None => Cycle::panic_if_any("get_or_reserve", self.look_up_blocking(key)),
+        }
     }
 
     /// Does what [`get_or_reserve`](Self::get_or_reserve) does, and waits without blocking the
@@ -234,15 +232,18 @@ impl<K: Hash + Eq, V: Clone, S: BuildHasher> LruCache<K, V, S> {
         K: Borrow<Q>,
         Q: ?Sized + Hash + Eq + ToOwned<Owned = K>,
     {
-        Cycle::panic_if_any("get_or_reserve_async", self.look_up(key, false).await)
+        match self.get(key) {
+            Some(value) => Lookup::Hit(value),
+            None => Cycle::panic_if_any("get_or_reserve_async", self.look_up(key).await),
+        }
     }
 
-    fn look_up_blocking<Q>(&self, key: &Q, is_counted: bool) -> Result<Lookup<K, V, S>, Cycle>
+    fn look_up_blocking<Q>(&self, key: &Q) -> Result<Lookup<K, V, S>, Cycle>
     where
         K: Borrow<Q>,
         Q: ?Sized + Hash + Eq + ToOwned<Owned = K>,
     {
-        let result = block_on(self.look_up(key, is_counted), None);
+        let result = block_on(self.look_up(key), None);
         result.expect("there is no timeout")
     }
 }

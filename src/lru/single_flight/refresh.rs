@@ -76,7 +76,7 @@ impl<K: Hash + Eq, V: Clone, S: BuildHasher> LruCache<K, V, S> {
             let reservation = match self.begin_refresh(key) {
                 Step::Return(value) => return Ok(value),
                 Step::Refresh(reservation) => reservation,
-                Step::Compute => match self.look_up(key, true).await? {
+                Step::Compute => match self.look_up(key).await? {
                     Lookup::Hit(value) => return Ok(value),
                     Lookup::Vacant(reservation) => reservation,
                 },
@@ -104,7 +104,7 @@ impl<K: Hash + Eq, V: Clone, S: BuildHasher> LruCache<K, V, S> {
         let reservation = match self.begin_refresh(key) {
             Step::Return(value) => return Ok(value),
             Step::Refresh(reservation) => reservation,
-            Step::Compute => match self.look_up_blocking(key, true)? {
+            Step::Compute => match self.look_up_blocking(key)? {
                 Lookup::Hit(value) => return Ok(value),
                 Lookup::Vacant(reservation) => reservation,
             },
