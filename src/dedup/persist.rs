@@ -1,9 +1,8 @@
 //! Snapshots of a map: `save` and `restore`.
 
 use std::borrow::Borrow;
-use std::fs::File;
 use std::hash::BuildHasher;
-use std::io::{self, BufReader, Read, Write};
+use std::io::{self, Read, Write};
 use std::path::Path;
 
 use super::{DedupMap, DedupSet};
@@ -67,13 +66,7 @@ where
     /// Returns [`PersistError::NotEmpty`] if the map contains ids.
     pub fn restore(&self, path: impl AsRef<Path>) -> Result<RestoreReport, PersistError> {
         let path = path.as_ref();
-        let file = File::open(path).map_err(|error| match error.kind() {
-            io::ErrorKind::NotFound => PersistError::NotFound {
-                path: path.to_owned(),
-            },
-            _ => PersistError::io(path, error),
-        })?;
-        self.restore_from(BufReader::new(file))
+        self.restore_from(file::open(path)?)
             .map_err(|error| error.at(path))
     }
 

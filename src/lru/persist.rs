@@ -1,8 +1,7 @@
 //! Snapshots of a cache: `save` and `restore`, for a warm start.
 
-use std::fs::File;
 use std::hash::{BuildHasher, Hash};
-use std::io::{self, BufReader, Read, Write};
+use std::io::{self, Read, Write};
 use std::path::Path;
 use std::time::Duration;
 
@@ -103,13 +102,7 @@ where
     /// restored then.
     pub fn restore(&self, path: impl AsRef<Path>) -> Result<RestoreReport, PersistError> {
         let path = path.as_ref();
-        let file = File::open(path).map_err(|error| match error.kind() {
-            io::ErrorKind::NotFound => PersistError::NotFound {
-                path: path.to_owned(),
-            },
-            _ => PersistError::io(path, error),
-        })?;
-        self.restore_from(BufReader::new(file))
+        self.restore_from(file::open(path)?)
             .map_err(|error| error.at(path))
     }
 

@@ -1,7 +1,7 @@
-//! Atomic files: a file is replaced as a whole or stays as it was.
+//! Files of snapshots. A file is replaced as a whole or stays as it was.
 
 use std::fs::{self, File};
-use std::io::{self, BufWriter, Write};
+use std::io::{self, BufReader, BufWriter, Write};
 use std::path::{Path, PathBuf};
 use std::process;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -71,4 +71,15 @@ pub(crate) fn sync_folder(path: &Path) -> io::Result<()> {
         File::open(path)?.sync_all()?;
     }
     Ok(())
+}
+
+/// Opens a snapshot for reading.
+pub(crate) fn open(path: &Path) -> Result<BufReader<File>, PersistError> {
+    let file = File::open(path).map_err(|error| match error.kind() {
+        io::ErrorKind::NotFound => PersistError::NotFound {
+            path: path.to_owned(),
+        },
+        _ => PersistError::io(path, error),
+    })?;
+    Ok(BufReader::new(file))
 }
