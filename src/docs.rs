@@ -22,7 +22,7 @@ macro_rules! page {
 }
 
 page! {
-    /// How to choose a collection and its limits, and how to read its figures.
+    /// Explains how to choose a collection and its limits, and how to read its figures.
     guide, "../docs/guide.md"
 }
 page! {

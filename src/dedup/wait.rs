@@ -31,7 +31,7 @@ type ClaimFlight<V> = Flight<Committed<V>, Token>;
 pub(super) struct Flights<V> {
     /// Keyed by the claim's origin: see `in_flight.rs`.
     by_origin: BTreeMap<u64, Arc<ClaimFlight<V>>>,
-    /// How to clone a value. Set when the first caller waits, because only waiting needs
+    /// Clones a value. Set when the first caller waits, because only waiting needs
     /// `V: Clone`.
     clone: Option<fn(&V) -> V>,
 }

@@ -1,7 +1,7 @@
 //! `DedupMap`: shards of the core behind `&self`.
 //!
 //! A thin shell: it reads the clock, hashes the key, locks the shard, calls the core, and drops
-//! what was removed after it has released the lock.
+//! the removed entries after it has released the lock.
 
 mod claims;
 pub(super) mod journal;
