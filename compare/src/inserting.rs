@@ -156,25 +156,25 @@ fn targets(entries: &[Entry], rounds: &Rounds, wrong: &[usize]) -> Vec<Target> {
             &format!("insert, unsync, to the fastest bounded peer: {peer}"),
             ours::UNSYNC,
             fastest,
-            0.55,
+            0.6,
         ),
         target(
             "the same, expiring by `ManualClock`",
             ours::UNSYNC_EXPIRING,
             fastest,
-            0.55,
+            0.6,
         ),
         target(
             "insert, shared, to `moka` with ttl and capacity",
             ours::SHARED,
             moka,
-            1.0 / 25.0,
+            0.1,
         ),
         target(
             "the same, expiring by `ManualClock`",
             ours::SHARED_EXPIRING,
             moka,
-            1.0 / 25.0,
+            0.1,
         ),
         Target {
             what: "wrong answers, expiring, unsync and shared".to_owned(),
@@ -234,7 +234,7 @@ fn batches(entries: &[Entry], rounds: &Rounds) -> Section {
         targets: vec![Target {
             what: "`insert_batch` to `insert`, unsync".to_owned(),
             reached: rounds.ratio(at(ours::UNSYNC_BATCH), at(ours::UNSYNC)),
-            at_most: 0.8,
+            at_most: 0.6,
         }],
     }
 }

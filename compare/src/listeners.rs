@@ -187,7 +187,7 @@ fn emitting(sizes: &Sizes) -> Section {
                 thousands(*count as u64)
             ),
             reached: rounds.ratio(OURS, NAIVE),
-            at_most: if *count == 1 { 1.6 } else { 1.15 },
+            at_most: if *count == 1 { 1.3 } else { 1.1 },
         });
     Section {
         title: "Emit",

@@ -18,10 +18,10 @@ use super::event::Key;
 pub(crate) const UNSYNC: &str = "**leakproof** `unsync::LruCache`";
 pub(crate) const UNSYNC_AGELESS: &str = "**leakproof** `unsync::LruCache`, without `ttl`";
 pub(crate) const SHARED: &str = "**leakproof** `LruCache`";
-pub(crate) const LRU: &str = "`lru`";
-pub(crate) const SCHNELLRU: &str = "`schnellru`";
-pub(crate) const HASHLINK: &str = "`hashlink`";
+pub(crate) const MANUAL_TTL: &str = "`schnellru`, manual ttl";
+pub(crate) const TTL_CACHE: &str = "`ttl_cache`";
 pub(crate) const QUICK: &str = "`quick_cache` sync";
+pub(crate) const MINI_MOKA: &str = "`mini-moka`, ttl";
 pub(crate) const MOKA: &str = "`moka`, ttl";
 
 const DAY: Duration = Duration::from_secs(24 * 3600);
@@ -85,7 +85,7 @@ fn ours<K: Key>() -> Vec<Entry<K>> {
 fn unsync_peers<K: Key>() -> Vec<Entry<K>> {
     vec![
         Entry::unsync(
-            LRU,
+            "`lru`",
             traits("`get` or `put`", FOLDHASH, EXACT),
             |capacity| {
                 lru::LruCache::<K, u64>::new(
@@ -98,7 +98,7 @@ fn unsync_peers<K: Key>() -> Vec<Entry<K>> {
             },
         ),
         Entry::unsync(
-            SCHNELLRU,
+            "`schnellru`",
             traits("`get` or `insert`", AHASH, EXACT),
             |capacity| {
                 let length = u32::try_from(capacity).expect("a small capacity");
@@ -110,7 +110,7 @@ fn unsync_peers<K: Key>() -> Vec<Entry<K>> {
             },
         ),
         Entry::unsync(
-            "`schnellru`, manual ttl",
+            MANUAL_TTL,
             traits(
                 "`get` and a check of the age, or `insert`; reads the clock of `coarsetime`",
                 AHASH,
@@ -131,7 +131,7 @@ fn unsync_peers<K: Key>() -> Vec<Entry<K>> {
             },
         ),
         Entry::unsync(
-            HASHLINK,
+            "`hashlink`",
             traits("`raw_entry_mut`, `to_back`", FOLDHASH, EXACT),
             hashlink::LruCache::<K, u64>::new,
             |cache, key: &K, value| match cache.raw_entry_mut().from_key(key) {
@@ -159,7 +159,7 @@ fn unsync_peers<K: Key>() -> Vec<Entry<K>> {
         )
         .learning(),
         Entry::unsync(
-            "`ttl_cache`",
+            TTL_CACHE,
             traits("`get` or `insert`, a ttl of a day", SIPHASH, "FIFO"),
             ttl_cache::TtlCache::<K, u64>::new,
             |cache, key: &K, value| match cache.get(key) {
@@ -212,7 +212,7 @@ fn shared<K: Key>() -> Vec<Entry<K>> {
         )
         .learning(),
         Entry::shared(
-            "`mini-moka`, ttl",
+            MINI_MOKA,
             traits(get_or_insert_ttl, SIPHASH, TINY_LFU),
             |capacity| {
                 let builder = mini_moka::sync::Cache::<K, u64>::builder();

@@ -8,7 +8,7 @@ mod playing;
 mod zipf;
 
 use contestant::Entry;
-use contestants::{HASHLINK, LRU, MOKA, QUICK, SCHNELLRU, SHARED, UNSYNC};
+use contestants::{MANUAL_TTL, MINI_MOKA, MOKA, QUICK, SHARED, TTL_CACHE, UNSYNC};
 use playing::{Course, Played, THREADS, UNIVERSE};
 
 use crate::chart::{Chart, Plot};
@@ -179,22 +179,28 @@ impl Measured {
     fn targets(&self) -> Vec<Target> {
         let capacity = self.capacity();
         let played = &self.numbers;
-        let mut peers = [LRU, SCHNELLRU, HASHLINK];
-        peers.sort_by(|a, b| played.nanos(a, 1).total_cmp(&played.nanos(b, 1)));
         let target = |what: &str, ours, to, threads, at_most| Target {
             what: format!("get or insert, {capacity} entries, {what}"),
             reached: played.ratio(ours, to, threads),
             at_most,
         };
-        let best = format!("unsync with `ttl`, to the best LRU without: {}", peers[0]);
-        let mut targets = vec![target(&best, UNSYNC, peers[0], 1, 1.3)];
-        if self.is_small {
-            targets.push(target("unsync with `ttl`, to `lru`", UNSYNC, LRU, 1, 1.0));
-        }
+        let manual = if self.is_small { 1.2 } else { 1.0 };
+        let mut with_ttl = [TTL_CACHE, MINI_MOKA, MOKA];
+        with_ttl.sort_by(|a, b| played.nanos(a, 1).total_cmp(&played.nanos(b, 1)));
+        let fastest = format!("unsync, to the fastest peer with a ttl: {}", with_ttl[0]);
+        let mut targets = vec![
+            target(
+                "unsync, to `schnellru` with a manual ttl",
+                UNSYNC,
+                MANUAL_TTL,
+                1,
+                manual,
+            ),
+            target(&fastest, UNSYNC, with_ttl[0], 1, 0.4),
+        ];
         for threads in THREADS {
-            let to = |peer: &str| format!("shared with `ttl`, threads: {threads}, to {peer}");
-            targets.push(target(&to(QUICK), SHARED, QUICK, threads, 1.0));
-            targets.push(target(&to(MOKA), SHARED, MOKA, threads, 0.1));
+            let what = format!("shared with `ttl`, threads: {threads}, to {QUICK} without");
+            targets.push(target(&what, SHARED, QUICK, threads, 1.15));
         }
         targets
     }
