@@ -4,17 +4,15 @@ use std::future::ready;
 use std::hint::black_box;
 use std::pin::pin;
 use std::task::{Context, Poll, Waker};
-use std::time::Duration;
 
-use leakproof::{Claim, Clock, DedupSet, LruCache};
+use leakproof::Claim;
 
+use crate::full::{full_cache, full_set};
 use crate::report::{Section, Table, Target, figure};
-use crate::rounds::{Rounds, interleaved};
+use crate::rounds::{Rounds, timed};
 use crate::sizes::Sizes;
 use crate::stream::{Ids, mix};
 use example_support::text::thousands;
-
-const DAY: Duration = Duration::from_secs(24 * 3600);
 
 pub(crate) fn section(sizes: &Sizes) -> Vec<Section> {
     let claims = claims(sizes);
@@ -70,30 +68,9 @@ fn now<F: Future>(future: F) -> F::Output {
     }
 }
 
-fn timed<C>(
-    what: &str,
-    sizes: &Sizes,
-    collections: &[C; 2],
-    mut work: impl FnMut(&C, usize, usize),
-) -> Rounds {
-    let mut done = [0; 2];
-    let clock = Clock::precise();
-    interleaved(what, sizes.rounds, 2, |at| {
-        let start = clock.now();
-        work(&collections[at], at, done[at]);
-        let took = clock.now() - start;
-        done[at] += 1;
-        took.as_nanos() as f64 / sizes.timed as f64
-    })
-}
-
 fn claims(sizes: &Sizes) -> Rounds {
     let ids = Ids::new(sizes.live + sizes.rounds * sizes.timed);
-    let full = || {
-        let set = DedupSet::<str>::new(sizes.live, DAY);
-        (0..sizes.live).for_each(|at| assert!(set.insert(ids.get(at))));
-        set
-    };
+    let full = || full_set(&ids, sizes.live);
     timed("claims", sizes, &[full(), full()], |set, at, round| {
         let first = sizes.live + round * sizes.timed;
         for number in first..first + sizes.timed {
@@ -112,14 +89,7 @@ fn claims(sizes: &Sizes) -> Rounds {
 }
 
 fn gets(sizes: &Sizes) -> Rounds {
-    let full = || {
-        // Shards fill unevenly. With a tenth more room, no shard evicts.
-        let cache = LruCache::<u64, u64>::new(sizes.live * 11 / 10, DAY);
-        for key in 0..sizes.live as u64 {
-            cache.insert(key, key);
-        }
-        cache
-    };
+    let full = || full_cache(sizes.live);
     timed("gets", sizes, &[full(), full()], |cache, at, round| {
         let first = (round * sizes.timed) as u64;
         for number in first..first + sizes.timed as u64 {

@@ -14,6 +14,7 @@ mod buses;
 mod chart;
 mod child;
 mod contestant;
+mod full;
 mod growth;
 mod inserting;
 mod listeners;

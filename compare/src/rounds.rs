@@ -1,5 +1,9 @@
 //! Interleaved rounds and their medians.
 
+use leakproof::Clock;
+
+use crate::sizes::Sizes;
+
 /// The measurements of each round, by contestant.
 pub(crate) struct Rounds {
     /// A row per round.
@@ -29,6 +33,25 @@ pub(crate) fn interleaved(
     }
     eprintln!();
     Rounds { values }
+}
+
+/// Times `work` on each collection in every round. `work` gets the collection, its index and the
+/// round, and makes `sizes.timed` calls.
+pub(crate) fn timed<C>(
+    name: &str,
+    sizes: &Sizes,
+    collections: &[C],
+    mut work: impl FnMut(&C, usize, usize),
+) -> Rounds {
+    let mut done = vec![0; collections.len()];
+    let clock = Clock::precise();
+    interleaved(name, sizes.rounds, collections.len(), |at| {
+        let start = clock.now();
+        work(&collections[at], at, done[at]);
+        let took = clock.now() - start;
+        done[at] += 1;
+        took.as_nanos() as f64 / sizes.timed as f64
+    })
 }
 
 impl Rounds {

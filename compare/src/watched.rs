@@ -4,15 +4,15 @@ use std::hint::black_box;
 use std::thread;
 use std::time::Duration;
 
-use leakproof::{Clock, DedupSet, LruCache, Monitor, Watch};
+use leakproof::{Monitor, Watch};
 
+use crate::full::{full_cache, full_set};
 use crate::report::{Section, Table, figure};
-use crate::rounds::{Rounds, interleaved};
+use crate::rounds::{Rounds, timed};
 use crate::sizes::Sizes;
 use crate::stream::{Ids, mix};
 use example_support::text::thousands;
 
-const DAY: Duration = Duration::from_secs(24 * 3600);
 /// The default is a minute. Even a short run is sampled a dozen times.
 const EVERY: Duration = Duration::from_millis(10);
 /// The same work three times. The two unwatched runs show the noise.
@@ -105,51 +105,23 @@ fn cases<C: Watch>(make: impl Fn() -> C) -> Vec<Case<C>> {
     (0..NAMES.len()).map(case).collect()
 }
 
-fn timed<C>(
-    what: &str,
-    sizes: &Sizes,
-    cases: &[Case<C>],
-    mut work: impl FnMut(&C, usize),
-) -> Rounds {
-    let mut done = vec![0; cases.len()];
-    let clock = Clock::precise();
-    interleaved(what, sizes.rounds, cases.len(), |at| {
-        let start = clock.now();
-        work(&cases[at].collection, done[at]);
-        let took = clock.now() - start;
-        done[at] += 1;
-        took.as_nanos() as f64 / sizes.timed as f64
-    })
-}
-
 fn inserts(sizes: &Sizes) -> Rounds {
     let ids = Ids::new(sizes.live + sizes.rounds * sizes.timed);
-    let full = || {
-        let set = DedupSet::<str>::new(sizes.live, DAY);
-        (0..sizes.live).for_each(|at| assert!(set.insert(ids.get(at))));
-        set
-    };
-    timed("watched, inserts", sizes, &cases(full), |set, round| {
+    let full = || full_set(&ids, sizes.live);
+    timed("watched, inserts", sizes, &cases(full), |case, _, round| {
         let first = sizes.live + round * sizes.timed;
         for at in first..first + sizes.timed {
-            black_box(set.insert(ids.get(at)));
+            black_box(case.collection.insert(ids.get(at)));
         }
     })
 }
 
 fn gets(sizes: &Sizes) -> Rounds {
-    let full = || {
-        // Shards fill unevenly. With a tenth more room, no shard evicts.
-        let cache = LruCache::<u64, u64>::new(sizes.live * 11 / 10, DAY);
-        for key in 0..sizes.live as u64 {
-            cache.insert(key, key);
-        }
-        cache
-    };
-    timed("watched, gets", sizes, &cases(full), |cache, round| {
+    let full = || full_cache(sizes.live);
+    timed("watched, gets", sizes, &cases(full), |case, _, round| {
         let first = (round * sizes.timed) as u64;
         for number in first..first + sizes.timed as u64 {
-            black_box(cache.get(&(mix(number) % sizes.live as u64)));
+            black_box(case.collection.get(&(mix(number) % sizes.live as u64)));
         }
     })
 }
