@@ -57,6 +57,7 @@
 //!   configs `Deserialize`.
 //! * `queue`: listeners with a bounded queue, received from with or without async
 //!   ([`ListenerBuilder`]`::queue`).
+//! * `governor`: `BoundedStateStore`, rate limits for a bounded number of keys.
 //! * `monitor`: `Monitor`.
 //! * `persist`: `persist`, contents that survive a restart.
 //! * `redis`: `SharedDedup`, for several instances. `redis-tls`: its `rediss` addresses.
@@ -81,6 +82,8 @@ mod dedup;
 pub mod docs;
 pub mod events;
 mod format;
+#[cfg(feature = "governor")]
+mod governor;
 mod hash;
 mod key;
 mod limits;
@@ -107,6 +110,9 @@ mod sweeper;
 mod sync;
 mod wait;
 
+#[cfg(feature = "governor")]
+#[cfg_attr(docsrs, doc(cfg(feature = "governor")))]
+pub use crate::governor::{BoundedStateStore, BoundedStateStoreBuilder, WhenFull};
 #[cfg(feature = "redis")]
 #[cfg_attr(docsrs, doc(cfg(feature = "redis")))]
 pub use crate::redis::{
@@ -151,6 +157,9 @@ pub use removal::RemovalCause;
 #[cfg(feature = "tokio")]
 #[cfg_attr(docsrs, doc(cfg(feature = "tokio")))]
 pub use spawn_sweeper::{SweeperTask, spawn_sweeper};
+#[cfg(feature = "governor")]
+#[cfg_attr(docsrs, doc(cfg(feature = "governor")))]
+pub use stats::RateLimitStats;
 pub use stats::{CacheStats, CollectionKind, Counter, DedupStats, RegistryStats, Usage};
 pub use sweep::{Sweep, Swept, Watch};
 pub use sweeper::Sweeper;

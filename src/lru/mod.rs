@@ -3,6 +3,7 @@
 //! | module | concept |
 //! | --- | --- |
 //! | `slab`, `list`, `deadlines`, `index` | data structures |
+//! | `keyed_deadlines` | the same data structures for the keys of rate limits |
 //! | `core` | entries, bounds and expiry of one cache or shard |
 //! | `attributes` | the weight and the ttl of an entry |
 //! | `removal` | removed entries, and the callback that is notified of them |
@@ -17,6 +18,8 @@ mod core;
 mod deadlines;
 mod error;
 mod index;
+#[cfg(feature = "governor")]
+mod keyed_deadlines;
 mod list;
 #[cfg(feature = "persist")]
 mod persist;
@@ -30,5 +33,7 @@ pub use builder::LruBuilder;
 pub use cache::LruCache;
 pub use core::{Drain, IntoIter, Iter, IterMut, Keys, Values};
 pub use error::{ComputeError, InvalidLimit, TooHeavy};
+#[cfg(feature = "governor")]
+pub(crate) use keyed_deadlines::KeyedDeadlines;
 pub use scan::{Cursor, InvalidCursor};
 pub use single_flight::{Lookup, Reservation};

@@ -76,7 +76,10 @@ impl Evaluator<'_> {
 
         let thresholds = self.thresholds;
         let (entries_use, weight_use) = match usage.kind {
-            CollectionKind::Cache => (thresholds.cache_use, thresholds.cache_use),
+            // Full of entries that it replaces, it does its job.
+            CollectionKind::Cache | CollectionKind::RateLimits => {
+                (thresholds.cache_use, thresholds.cache_use)
+            }
             _ => (thresholds.entries_use, thresholds.weight_use),
         };
         let name_of = Some(name);

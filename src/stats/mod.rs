@@ -5,6 +5,8 @@ mod cache;
 mod dedup;
 #[cfg(feature = "serde")]
 mod milliseconds;
+#[cfg(feature = "governor")]
+mod rate_limits;
 mod registry;
 mod usage;
 
@@ -12,5 +14,7 @@ pub use cache::CacheStats;
 pub use dedup::DedupStats;
 #[cfg(feature = "serde")]
 pub(crate) use milliseconds::{ms, optional_ms};
+#[cfg(feature = "governor")]
+pub use rate_limits::RateLimitStats;
 pub use registry::RegistryStats;
 pub use usage::{CollectionKind, Counter, Usage};

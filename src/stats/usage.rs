@@ -17,19 +17,22 @@ pub enum CollectionKind {
     Cache,
     /// A [`ListenerRegistry`](crate::ListenerRegistry).
     Registry,
+    /// A `BoundedStateStore`.
+    RateLimits,
     /// A collection from outside this crate.
     #[default]
     Other,
 }
 
 impl CollectionKind {
-    /// Returns `"dedup"`, `"cache"`, `"registry"` or `"other"`.
+    /// Returns `"dedup"`, `"cache"`, `"registry"`, `"rate_limits"` or `"other"`.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Dedup => "dedup",
             Self::Cache => "cache",
             Self::Registry => "registry",
+            Self::RateLimits => "rate_limits",
             Self::Other => "other",
         }
     }
@@ -130,7 +133,9 @@ impl fmt::Display for Usage {
         let (entries, weight) = match self.kind {
             CollectionKind::Dedup => ("entries", "bytes"),
             CollectionKind::Registry => ("listeners", "weight"),
-            CollectionKind::Cache | CollectionKind::Other => ("entries", "weight"),
+            CollectionKind::Cache | CollectionKind::RateLimits | CollectionKind::Other => {
+                ("entries", "weight")
+            }
         };
         let used = percent(self.len as f64, self.max_entries as f64);
         write!(

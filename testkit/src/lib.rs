@@ -4,5 +4,6 @@
 
 pub mod dedup;
 pub mod lru;
+pub mod rate_limits;
 pub mod registry;
 pub mod shared;

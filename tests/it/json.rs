@@ -125,6 +125,8 @@ fn stats_have_exactly_the_fields_of_their_collection() {
 fn guide_explains_every_field_and_every_finding() {
     const GUIDE: &str = include_str!("../../docs/guide.md");
     let mut names: Vec<String> = stats_of_each().iter().flat_map(fields).collect();
+    #[cfg(feature = "governor")]
+    names.extend(fields(&leakproof::RateLimitStats::default()));
     #[cfg(feature = "monitor")]
     names.extend(reported());
     // Explained names are in the first column of a table.

@@ -7,6 +7,8 @@ mod dedup;
 #[cfg(feature = "tracing")]
 mod events;
 mod examples;
+#[cfg(feature = "governor")]
+mod governor;
 #[cfg(feature = "serde")]
 mod json;
 mod lru;

@@ -3,6 +3,8 @@
 #[cfg(all(unix, feature = "redis"))]
 mod cluster;
 mod dedup;
+#[cfg(feature = "governor")]
+mod rate_limit;
 mod reconnect;
 mod replay;
 #[cfg(all(unix, feature = "persist"))]
