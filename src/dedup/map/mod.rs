@@ -63,17 +63,20 @@ const LONGEST_AGE: Nanos = 1 << 62;
 /// Below its bound, a map's index is larger than necessary: by up to 7 bytes per id, and by up to
 /// 15 while it is resized.
 ///
-/// In the worst case, after any sequence of calls, a map holds at most
+/// In the worst case, after any sequence of calls, a map holds at most the sum of these:
 ///
-/// **`1.25 × (ids × (value + 30) + bytes)` and a constant**
+/// | part | bytes |
+/// | --- | --- |
+/// | per id | 1.25 × (value + 30), and 1.25 × key; for keys of another type, `key` is the size |
+/// | per key of more than 255 bytes | 1.25 × 24 more |
+/// | per shard | 3,072 × (key + value) + 64 KiB, where `key` is the longest key, at most 255 |
+/// | per shard that has had claims | the same with a value of 8 bytes |
+/// | per shard that has had extended leases | the same with a value of 24 bytes |
 ///
-/// where `ids` and `bytes` are the largest number of live ids and the largest sum of the lengths of
-/// their keys within the last `ids / 4` calls that write; they never exceed the bounds of the map.
-/// The constant is three blocks of 1,024 entries and 64 KiB per shard: `3,072 × (key + value)`
-/// bytes, where `key` is the longest key, at most 255. Ids in flight have a constant of their own,
-/// with a value of 8 bytes, and so have ids whose lease was extended, with 24. A key of more than
-/// 255 bytes has an allocation of its own and counts for 24 bytes more. A sweep frees all that can
-/// be freed: it leaves the memory of at most one removed id per 32 live ids, and of 1,280 more.
+/// The number of ids is the largest within the last `ids / 4` calls that write, and never exceeds
+/// `max_entries`. The same holds for the sum of the key lengths and `max_bytes`. A sweep frees all
+/// that can be freed: it leaves the memory of at most one removed id per 32 live ids, and of 1,280
+/// more.
 ///
 /// An id in flight takes what an id with a value of 8 bytes takes. An empty map takes next to
 /// nothing, and a map with one id about 15 KB, so one map with [`CompoundKey`](crate::CompoundKey)s
