@@ -71,7 +71,7 @@ impl CompoundKey {
 
 /// Appends a length as LEB128: seven bits a byte, low bits first, the top bit says that more
 /// follow.
-fn push_length(bytes: &mut Vec<u8>, mut length: usize) {
+pub(crate) fn push_length(bytes: &mut Vec<u8>, mut length: usize) {
     while length >= 0x80 {
         bytes.push(length as u8 | 0x80);
         length >>= 7;
@@ -79,7 +79,7 @@ fn push_length(bytes: &mut Vec<u8>, mut length: usize) {
     bytes.push(length as u8);
 }
 
-fn take_length(bytes: &mut &[u8]) -> Option<usize> {
+pub(crate) fn take_length(bytes: &mut &[u8]) -> Option<usize> {
     let mut length = 0_usize;
     for shift in (0..usize::BITS).step_by(7) {
         let (&byte, rest) = bytes.split_first()?;

@@ -11,6 +11,7 @@ macro_rules! page {
         /// [async]: crate::docs::async_code
         /// [semantics]: crate::docs::semantics
         /// [limitations]: crate::docs::limitations
+        /// [http idempotency]: crate::docs::http_idempotency
         /// [persistence]: crate::docs::persistence
         /// [performance]: crate::docs::performance
         /// [internals]: crate::docs::internals
@@ -48,6 +49,10 @@ page! {
 page! {
     /// One window of ids for several instances, in Redis or Valkey.
     more_than_one_instance, "../docs/more-than-one-instance.md"
+}
+page! {
+    /// A layer that answers a retry of an HTTP request with the first response.
+    http_idempotency, "../docs/http-idempotency.md"
 }
 page! {
     /// Measurements, and how they were made.

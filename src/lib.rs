@@ -49,6 +49,7 @@
 //! * [`docs::semantics`]: every promise, and the test that checks it.
 //! * [`docs::limitations`]: clocks, restarts, shards, callbacks, largest numbers.
 //! * [`docs::more_than_one_instance`]: one window of ids for several instances.
+//! * [`docs::http_idempotency`]: idempotent HTTP requests, and the draft section by section.
 //! * [`docs::performance`] and [`docs::internals`]: measurements and data structures.
 //!
 //! # Features
@@ -58,6 +59,7 @@
 //! * `queue`: listeners with a bounded queue, received from with or without async
 //!   ([`ListenerBuilder`]`::queue`).
 //! * `governor`: `BoundedStateStore`, rate limits for a bounded number of keys.
+//! * `http`: `http::IdempotencyLayer`, idempotent HTTP requests.
 //! * `monitor`: `Monitor`.
 //! * `persist`: `persist`, contents that survive a restart.
 //! * `redis`: `SharedDedup`, for several instances. `redis-tls`: its `rediss` addresses.
@@ -73,7 +75,7 @@
 struct Readme;
 
 mod clock;
-#[cfg(any(feature = "persist", feature = "redis"))]
+#[cfg(any(feature = "http", feature = "persist", feature = "redis"))]
 mod codec;
 mod compound_key;
 mod config;
@@ -85,6 +87,9 @@ mod format;
 #[cfg(feature = "governor")]
 mod governor;
 mod hash;
+#[cfg(feature = "http")]
+#[cfg_attr(docsrs, doc(cfg(feature = "http")))]
+pub mod http;
 mod key;
 mod limits;
 mod lru;
@@ -121,8 +126,11 @@ pub use crate::redis::{
     Tier, Unavailable, Value,
 };
 pub use clock::{Clock, ManualClock};
-#[cfg(any(feature = "persist", feature = "redis"))]
-#[cfg_attr(docsrs, doc(cfg(any(feature = "persist", feature = "redis"))))]
+#[cfg(any(feature = "http", feature = "persist", feature = "redis"))]
+#[cfg_attr(
+    docsrs,
+    doc(cfg(any(feature = "http", feature = "persist", feature = "redis")))
+)]
 pub use codec::Codec;
 #[cfg(all(feature = "serde", any(feature = "persist", feature = "redis")))]
 #[cfg_attr(

@@ -37,6 +37,13 @@ pub enum BuildError {
         /// The builder method that sets the option.
         limit: &'static str,
     },
+    /// A value is not one of those that an option allows.
+    NotAllowed {
+        /// The builder method that sets the option.
+        limit: &'static str,
+        /// The rejected value.
+        value: String,
+    },
     /// `max_weight` is set without a `weigher`.
     NoWeigher,
     /// There are more shards than the bounds can be divided into.
@@ -74,6 +81,9 @@ impl fmt::Display for BuildError {
                 write!(f, "`{limit}` must not exceed {max} (got {value})")
             }
             Self::NoFraction { limit } => write!(f, "`{limit}` must be between 0 and 1"),
+            Self::NotAllowed { limit, value } => {
+                write!(f, "`{limit}` does not allow this value (got {value})")
+            }
             Self::NoWeigher => f.write_str("`max_weight` requires a `weigher`"),
             Self::TooManyShards { shards, max } => {
                 write!(

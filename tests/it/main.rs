@@ -9,6 +9,8 @@ mod events;
 mod examples;
 #[cfg(feature = "governor")]
 mod governor;
+#[cfg(feature = "http")]
+mod http;
 #[cfg(feature = "serde")]
 mod json;
 mod lru;

@@ -302,6 +302,12 @@ impl<K: ?Sized + Key, V, S> DedupMap<K, V, S> {
         Duration::from_nanos(self.inner.limits.ttl)
     }
 
+    /// Returns the time after which a claim expires.
+    #[must_use]
+    pub fn lease(&self) -> Duration {
+        Duration::from_nanos(self.inner.limits.lease)
+    }
+
     /// Returns the present size and the counters. Locks each shard once.
     #[must_use]
     pub fn stats(&self) -> DedupStats {

@@ -1,0 +1,8 @@
+//! `IdempotencyLayer` over real HTTP: servers and clients on the loopback interface.
+
+mod disconnects;
+mod messages;
+mod problems;
+mod promises;
+mod server;
+mod stacks;
