@@ -121,9 +121,9 @@ pub use crate::governor::{BoundedStateStore, BoundedStateStoreBuilder, WhenFull}
 #[cfg(feature = "redis")]
 #[cfg_attr(docsrs, doc(cfg(feature = "redis")))]
 pub use crate::redis::{
-    Command, CommitError, Connection, ConnectionError, Decided, Reply, Sending, SharedDedup,
-    SharedDedupBuilder, SharedDedupSet, SharedError, SharedSetTicket, SharedStats, SharedTicket,
-    Tier, Unavailable, Value,
+    AsValue, Command, CommitError, Connection, ConnectionError, Decided, Reply, Sending,
+    SharedDedup, SharedDedupBuilder, SharedDedupSet, SharedError, SharedSetTicket, SharedStats,
+    SharedTicket, Tier, Unavailable, Value,
 };
 pub use clock::{Clock, ManualClock};
 #[cfg(any(feature = "http", feature = "persist", feature = "redis"))]

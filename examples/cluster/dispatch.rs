@@ -211,7 +211,10 @@ impl Broker<'_> {
             if let Some(id) = id {
                 match words.next() {
                     Some("again") => self.due.push_back(id),
-                    Some(answer) => self.ledger.answered(id, answer, words.next()),
+                    Some(answer) => {
+                        let (tier, value) = (words.next(), words.next());
+                        self.ledger.answered(id, answer, tier, value);
+                    }
                     None => return Err(format!("worker {number}: {line}").into()),
                 }
             }

@@ -1,6 +1,6 @@
 //! The ledger: what the workers did, and the promises that it must show.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fmt::Write;
 use std::time::Duration;
 
@@ -41,6 +41,10 @@ pub struct Ledger {
     unanswered: u64,
     duplicates_shared: u64,
     duplicates_local: u64,
+    /// The claims whose values duplicates had, with their ids.
+    values: BTreeSet<(String, u64)>,
+    /// Degraded answers by worker: those that it saw, and its counter at the last one.
+    degraded: BTreeMap<String, (u64, u64)>,
     miscounted: Vec<String>,
     pub faults: Counts,
 }
@@ -51,7 +55,10 @@ pub struct Report {
 }
 
 impl Ledger {
-    pub fn answered(&mut self, id: u64, answer: &str, tier: Option<&str>) {
+    pub fn answered(&mut self, id: u64, answer: &str, tier: Option<&str>, value: Option<&str>) {
+        if let Some(value) = value {
+            self.values.insert((value.to_owned(), id));
+        }
         let counts = self.answered.entry(id).or_default();
         match (answer, tier) {
             ("duplicate", Some("local")) => self.duplicates_local += 1,
@@ -101,10 +108,24 @@ impl Ledger {
                     is_shared: tier == "shared",
                 });
             }
-            ["S", counted, seen] => {
-                // A late commit that was decided locally is counted, but looks like any late one.
-                if counted.parse::<u64>()? < seen.parse::<u64>()? {
-                    let line = format!("{seen} degraded answers were counted as {counted}");
+            ["D", worker, seen, counted] => {
+                let (seen, counted) = (seen.parse()?, counted.parse()?);
+                if counted < seen {
+                    let line =
+                        format!("worker {worker} counted {counted} of {seen} degraded answers");
+                    self.miscounted.push(line);
+                }
+                // Tasks write in any order.
+                let last = self.degraded.entry(worker.to_owned()).or_default();
+                *last = (last.0.max(seen), last.1.max(counted));
+            }
+            ["S", worker, unknown, counted] => {
+                let (unknown, counted): (u64, u64) = (unknown.parse()?, counted.parse()?);
+                let last = self.degraded.entry(worker.to_owned()).or_default();
+                let seen = last.0;
+                last.1 = last.1.max(counted);
+                if counted < seen || counted > seen + unknown {
+                    let line = format!("worker {worker} counted {counted}, and saw {seen}");
                     self.miscounted.push(line);
                 }
             }
@@ -155,16 +176,16 @@ impl Ledger {
         if self.unanswered > 0 {
             violations.push(format!("{} deliveries had no answer", self.unanswered));
         }
+        for (name, id) in &self.values {
+            self.check_value(name, *id, &mut violations);
+        }
         let all = || self.ids.values().flatten();
         let fresh = |shared| all().filter(|claim| claim.is_shared == shared).count();
         let late = all()
             .filter_map(|claim| claim.commit.as_ref())
             .filter(|commit| commit.is_late);
-        let is_local_commit = |claim: &&Claim| {
-            let commit = claim.commit.as_ref();
-            claim.is_shared && commit.is_some_and(|commit| commit.is_ok && !commit.is_shared)
-        };
-        let degraded = fresh(false) + all().filter(is_local_commit).count();
+        let seen: u64 = self.degraded.values().map(|&(seen, _)| seen).sum();
+        let counted: u64 = self.degraded.values().map(|&(_, counted)| counted).sum();
         let mut text = String::new();
         let faults = &self.faults;
         let rows = [
@@ -177,7 +198,8 @@ impl Ledger {
             ("duplicates by the local tier", self.duplicates_local),
             ("fresh by the server", fresh(true) as u64),
             ("fresh by the local tier", fresh(false) as u64),
-            ("degraded answers", degraded as u64),
+            ("degraded answers", seen),
+            ("degraded answers in the statistics", counted),
             ("late commits", late.count() as u64),
             ("workers killed", faults.killed_workers),
             ("workers frozen", faults.frozen_workers),
@@ -188,12 +210,30 @@ impl Ledger {
             ("broken promises", violations.len() as u64),
         ];
         for (name, number) in rows {
-            let _ = writeln!(text, "{name:<34}{number:>10}");
+            let _ = writeln!(text, "{name:<36}{number:>10}");
         }
         for violation in violations.iter().take(20) {
             let _ = writeln!(text, "broken: {violation}");
         }
         Report { text, violations }
+    }
+}
+
+impl Ledger {
+    /// Checks that the value of a duplicate is that of a claim of its id, and not of one that was
+    /// answered that its commit was late and had changed nothing.
+    fn check_value(&self, name: &str, id: u64, violations: &mut Vec<String>) {
+        let Some((of, at)) = self.by_name.get(name) else {
+            violations.push(format!("m{id} has the value of an unknown claim {name}"));
+            return;
+        };
+        if *of != format!("m{id}") {
+            violations.push(format!("m{id} has the value of {of}"));
+        }
+        let commit = self.ids[of][*at].commit.as_ref();
+        if commit.is_some_and(|commit| commit.is_late) {
+            violations.push(format!("{of} was changed by the late commit of {name}"));
+        }
     }
 }
 

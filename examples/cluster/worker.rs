@@ -6,8 +6,11 @@
 //! | `H claim` | the handler has done its work |
 //! | `C claim asked answered result tier` | a commit was answered: `ok`, `late` or `failed` |
 //! | `R claim asked` | a claim is released |
-//! | `A delivery handled`, `A delivery duplicate tier`, `A delivery again` | a delivery is answered |
-//! | `S degraded seen` | the counter at the end, and the degraded answers that the tasks saw |
+//! | `A delivery handled`, `A delivery duplicate tier claim`, `A delivery again` | a delivery is answered; a duplicate names the claim that is its value |
+//! | `D worker seen counted` | a degraded answer: how many the tasks have seen, and the counter of the statistics |
+//! | `S worker unknown counted` | at the end: answers that may have been degraded, and the counter |
+//!
+//! A line is one write to a pipe, so a killed worker loses none that it has written.
 
 use std::io::{BufRead, stdin};
 use std::sync::Arc;
@@ -41,6 +44,8 @@ struct Worker {
     claims: AtomicU64,
     /// Answers that were decided without the server.
     degraded: AtomicU64,
+    /// Failed commits, of which it cannot be seen whether the server decided them.
+    unknown: AtomicU64,
 }
 
 pub fn run(options: &Options, number: u64) -> Result<()> {
@@ -80,6 +85,7 @@ async fn serve(options: &Options, number: u64) -> Result<()> {
         number,
         claims: AtomicU64::new(0),
         degraded: AtomicU64::new(0),
+        unknown: AtomicU64::new(0),
     });
     let (sender, receiver) = mpsc::channel(options.tasks);
     let receiver = Arc::new(Mutex::new(receiver));
@@ -111,12 +117,20 @@ async fn serve(options: &Options, number: u64) -> Result<()> {
     while worker.seen.stats().recovery_len > 0 {
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
-    let seen = worker.degraded.load(Ordering::Relaxed);
-    println!("S {} {seen}", worker.seen.stats().degraded);
+    let unknown = worker.unknown.load(Ordering::Relaxed);
+    let counted = worker.seen.stats().degraded;
+    println!("S {number} {unknown} {counted}");
     Ok(())
 }
 
 impl Worker {
+    /// Writes that the server did not decide an answer.
+    fn note_degraded(&self) {
+        let seen = self.degraded.fetch_add(1, Ordering::Relaxed) + 1;
+        let counted = self.seen.stats().degraded;
+        println!("D {} {seen} {counted}", self.number);
+    }
+
     async fn deliver(&self, delivery: &str, id: &str) {
         let asked = now();
         let decided = match self.seen.claim(id).await {
@@ -130,11 +144,12 @@ impl Worker {
                 let name = format!("{}.{claim}", self.number);
                 println!("F {delivery} {id} {name} {asked} {} {by}", now());
                 let is_degraded = ticket.tier() == Tier::Local;
-                self.degraded
-                    .fetch_add(u64::from(is_degraded), Ordering::Relaxed);
+                if is_degraded {
+                    self.note_degraded();
+                }
                 self.handle(delivery, &name, ticket, is_degraded).await;
             }
-            Claim::Duplicate { .. } => println!("A {delivery} duplicate {by}"),
+            Claim::Duplicate { value, .. } => println!("A {delivery} duplicate {by} {value}"),
             Claim::InFlight { .. } | Claim::Full => println!("A {delivery} again"),
         }
     }
@@ -153,11 +168,11 @@ impl Worker {
             _ => Duration::from_millis(dice % 20),
         };
         if dice < 2 {
-            let _ = ticket.extend(2 * LEASE).await.inspect(|&by| {
-                let degraded = by == Tier::Local && !is_degraded;
-                self.degraded
-                    .fetch_add(u64::from(degraded), Ordering::Relaxed);
-            });
+            match ticket.extend(2 * LEASE).await {
+                Ok(Tier::Local) if !is_degraded => self.note_degraded(),
+                Ok(_) => {}
+                Err(_) => _ = self.unknown.fetch_add(1, Ordering::Relaxed),
+            }
         }
         tokio::time::sleep(work).await;
         if dice % 20 == 7 {
@@ -177,9 +192,11 @@ impl Worker {
             Err(CommitError::LeaseExpired { .. }) => ("late", "none"),
             Err(CommitError::Failed { .. }) => ("failed", "none"),
         };
-        let is_local = matches!(committed, Ok(Tier::Local)) && !is_degraded;
-        self.degraded
-            .fetch_add(u64::from(is_local), Ordering::Relaxed);
+        match &committed {
+            Ok(Tier::Local) if !is_degraded => self.note_degraded(),
+            Ok(_) => {}
+            Err(_) => _ = self.unknown.fetch_add(1, Ordering::Relaxed),
+        }
         println!("C {name} {asked} {} {result} {by}", now());
         match committed {
             Ok(_) => println!("A {delivery} handled"),

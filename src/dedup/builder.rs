@@ -253,6 +253,13 @@ impl<C: Collection, S> DedupBuilder<C, S> {
         }
     }
 
+    /// Returns `true` if a journal is set. A journal has the codecs of the collection for which it
+    /// was set, so it must not be `cast`.
+    #[cfg(all(feature = "persist", feature = "redis"))]
+    pub(crate) fn has_journal(&self) -> bool {
+        self.options.journal.is_some()
+    }
+
     /// Returns the same options for another collection.
     pub(crate) fn cast<D>(self) -> DedupBuilder<D, S> {
         DedupBuilder {

@@ -6,14 +6,18 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
+use super::answer::Unavailable;
 use super::client::{Address, Client};
 use super::command::Connection;
-use super::dedup::{Inner, Known, SharedDedup, Unavailable, Value};
+use super::dedup::{SharedDedup, Value};
 use super::error::SharedError;
+use super::inner::{Inner, Known};
 use super::link::{Link, Options, Wait};
 use super::recovery::Recovery;
 use super::set::SharedDedupSet;
 use super::stats::Counters;
+use tokio::runtime::Handle;
+
 use crate::clock::Clock;
 use crate::dedup::{Collection, DedupBuilder, DedupMap};
 use crate::events;
@@ -126,9 +130,10 @@ impl<C> SharedDedupBuilder<C> {
     }
 
     /// Sets the options of the local tier: its bounds, shards and sweeps. Its ttl, lease and clock
-    /// are those of this builder. Defaults to 100,000 ids.
+    /// are those of this builder. It has no journal. Defaults to 100,000 ids.
     ///
-    /// Its `max_in_flight` bounds the claims of this instance.
+    /// Its `max_in_flight` bounds the claims of this instance, and the ids of other instances'
+    /// claims for which callers of this one wait. Its `max_waiting` bounds these callers.
     pub fn local<L: Collection<Key = [u8]>>(mut self, local: DedupBuilder<L>) -> Self {
         self.local = local.cast();
         self
@@ -223,6 +228,11 @@ impl<C> SharedDedupBuilder<C> {
                 Arc::new(client)
             }
         };
+        #[cfg(feature = "persist")]
+        if self.local.has_journal() {
+            let reason = "the local tier of a shared deduplicator has no journal".to_owned();
+            return Err(BuildError::Journal { reason }.into());
+        }
         let local = self
             .local
             .ttl(ttl)
@@ -243,8 +253,13 @@ impl<C> SharedDedupBuilder<C> {
         let counters = Counters::default();
         let mut is_unavailable = false;
         let mut eviction_policy = None;
-        match link.connect().await {
+        let prefix = format!("{namespace}:").into_bytes();
+        match link.connect(&prefix).await {
             Ok(()) => eviction_policy = link.eviction_policy().await,
+            Err(failure) if failure.is_denied => {
+                let reason = failure.reason;
+                return Err(SharedError::Denied { reason });
+            }
             Err(failure) if self.unavailable == Unavailable::Refuse => {
                 return Err(failure.into_error());
             }
@@ -265,7 +280,8 @@ impl<C> SharedDedupBuilder<C> {
             local,
             counters,
             clock: self.clock,
-            prefix: format!("{namespace}:").into_bytes(),
+            runtime: Handle::current(),
+            prefix,
             namespace,
             ttl,
             lease: self.lease,
@@ -285,8 +301,13 @@ impl<V: Value> SharedDedupBuilder<SharedDedup<V>> {
     /// # Errors
     ///
     /// Returns [`SharedError::Build`] or [`SharedError::Address`] if an option is missing or
-    /// invalid. Returns [`SharedError::Unavailable`] if the server is unavailable and
-    /// [`Unavailable::Refuse`] is set.
+    /// invalid. Returns [`SharedError::Denied`] if the server rejects the credentials, or if they
+    /// lack the permission for a script. Returns [`SharedError::Unavailable`] if the server is
+    /// unavailable and [`Unavailable::Refuse`] is set.
+    ///
+    /// # Panics
+    ///
+    /// Panics if it is polled outside of a tokio runtime.
     pub async fn build(self) -> Result<SharedDedup<V>, SharedError> {
         self.inner().await.map(SharedDedup::from_inner)
     }
@@ -298,6 +319,10 @@ impl SharedDedupBuilder<SharedDedupSet> {
     /// # Errors
     ///
     /// Returns the same errors as the `build` of a [`SharedDedup`].
+    ///
+    /// # Panics
+    ///
+    /// Panics if it is polled outside of a tokio runtime.
     pub async fn build(self) -> Result<SharedDedupSet, SharedError> {
         let inner = self.inner().await?;
         Ok(SharedDedupSet(SharedDedup::from_inner(inner)))

@@ -13,7 +13,8 @@ use redis::cluster::ClusterClient;
 use redis::cluster_async::ClusterConnection;
 use redis::io::tcp::{TcpSettings, socket2::TcpKeepalive};
 use redis::sentinel::{Sentinel, SentinelNodeConnectionInfo};
-use redis::{AsyncConnectionConfig, Cmd, ConnectionInfo, IntoConnectionInfo, Pipeline, Value};
+use redis::{AsyncConnectionConfig, Cmd, ConnectionInfo, ErrorKind, IntoConnectionInfo};
+use redis::{Pipeline, Value};
 
 use super::command::{Command, Connection, ConnectionError, Reply, Sending};
 
@@ -60,8 +61,21 @@ pub(super) struct Client {
 }
 
 fn failed(error: impl std::fmt::Display) -> ConnectionError {
-    ConnectionError {
-        reason: error.to_string(),
+    ConnectionError::new(error.to_string())
+}
+
+/// Returns the error of a connection that was not made.
+fn not_connected(error: redis::RedisError) -> ConnectionError {
+    let text = error.to_string();
+    // The client of a cluster has the error of a node only as text.
+    let is_denied = error.kind() == ErrorKind::AuthenticationFailed
+        || ["NOAUTH", "WRONGPASS", "authentication failed"]
+            .iter()
+            .any(|denied| text.contains(denied));
+    if is_denied {
+        ConnectionError::denied(text)
+    } else {
+        ConnectionError::new(text)
     }
 }
 
@@ -148,7 +162,7 @@ impl Client {
         let client = match &self.target {
             Target::Single(client) => client.clone(),
             Target::Cluster(client) => {
-                let connection = client.get_async_connection().await.map_err(failed)?;
+                let connection = client.get_async_connection().await.map_err(not_connected)?;
                 return Ok(Link::Cluster(connection));
             }
             Target::Sentinel {
@@ -158,11 +172,11 @@ impl Client {
             } => {
                 let mut sentinel = sentinel.lock().await;
                 let master = sentinel.async_master_for(service, Some(node)).await;
-                master.map_err(failed)?
+                master.map_err(not_connected)?
             }
         };
         let connection = client.get_multiplexed_async_connection_with_config(&config);
-        Ok(Link::Single(connection.await.map_err(failed)?))
+        Ok(Link::Single(connection.await.map_err(not_connected)?))
     }
 
     fn link(&self) -> Result<Link, ConnectionError> {

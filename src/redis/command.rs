@@ -99,6 +99,13 @@ pub enum Reply {
 }
 
 impl Reply {
+    /// Returns `true` if the server rejects the credentials, or if they lack a permission.
+    pub(super) fn is_denied(&self) -> bool {
+        ["NOAUTH", "WRONGPASS", "NOPERM"]
+            .iter()
+            .any(|code| self.is_error(code))
+    }
+
     /// Returns `true` if the reply is an error with this code.
     pub(super) fn is_error(&self, code: &str) -> bool {
         matches!(self, Self::Error(text) if text.split(' ').next() == Some(code))
@@ -107,9 +114,29 @@ impl Reply {
 
 /// The error of a [`Connection`] that has no reply.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct ConnectionError {
     /// The reason, for logs.
     pub reason: String,
+    /// `true` if the server rejects the credentials. The first connection of a deduplicator fails
+    /// with [`SharedError::Denied`](crate::SharedError::Denied) then.
+    pub is_denied: bool,
+}
+
+impl ConnectionError {
+    /// Returns an error with a reason.
+    pub fn new(reason: impl Into<String>) -> Self {
+        let reason = reason.into();
+        let is_denied = false;
+        Self { reason, is_denied }
+    }
+
+    /// Returns the error of a server that rejects the credentials.
+    pub fn denied(reason: impl Into<String>) -> Self {
+        let reason = reason.into();
+        let is_denied = true;
+        Self { reason, is_denied }
+    }
 }
 
 impl fmt::Display for ConnectionError {

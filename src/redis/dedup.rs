@@ -4,83 +4,73 @@
 //! trip. For any other id it grants a claim, which is held while the server is asked. So within one
 //! instance the local tier always has the last word, and an answer without the server is exact per
 //! instance, whatever is on the way to the server at that moment.
+//!
+//! [`DedupMap`]: crate::DedupMap
 
 use std::fmt;
-use std::future::Future;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
+use super::answer::Decided;
+#[cfg(doc)]
+use super::answer::Unavailable;
 use super::builder::SharedDedupBuilder;
 use super::command::Reply;
 use super::error::SharedError;
-use super::link::{Failure, Link, count};
-use super::recovery::{Committed, Recovery};
+use super::inner::Inner;
+use super::link::{Failure, count};
+use super::recovery::Committed;
 use super::script::{self, Held};
-use super::stats::{Counters, SharedStats, read};
-use super::ticket::SharedTicket;
-use crate::clock::{Clock, Nanos, nanos};
+use super::stats::SharedStats;
+use super::ticket::{Asked, SharedTicket};
 use crate::codec::Codec;
-use crate::dedup::{Claim, DedupMap, Recorded, Ticket};
-use crate::events;
-use crate::stats::Usage;
-use crate::sweep::{Sweep, Swept, Watch};
-
-/// Ids per write of a batch.
-const BATCH: usize = 1_000;
-/// The pauses of `claim_wait`.
-const FIRST_PAUSE: Duration = Duration::from_millis(5);
-const LAST_PAUSE: Duration = Duration::from_millis(250);
+use crate::dedup::{Claim, Recorded};
+use crate::sweep::{Sweep, Watch};
 
 /// A value of a [`SharedDedup`]: every [`Codec`] that is `Clone + Send + Sync + 'static`.
 pub trait Value: Codec<Owned = Self> + Clone + Send + Sync + 'static {}
 impl<V: Codec<Owned = V> + Clone + Send + Sync + 'static> Value for V {}
 
-/// The tier that decided an answer.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Tier {
-    /// The server decided, for all instances.
-    Shared,
-    /// This instance decided alone: it knew the answer, or the server was unavailable.
-    Local,
+/// A `V` or a `&V`, for [`SharedTicket::commit`]. An error gives a `V` back, and no reference, so
+/// `?` can box it.
+pub trait AsValue<V> {
+    /// The type that an error gives back.
+    type Returned;
+
+    /// Returns the value.
+    fn as_value(&self) -> &V;
+
+    /// Returns the part that an error gives back.
+    fn into_returned(self) -> Self::Returned;
 }
 
-/// An answer, and the tier that decided it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Decided<T> {
-    /// The answer.
-    pub answer: T,
-    /// The tier that decided it.
-    pub tier: Tier,
-}
+impl<V> AsValue<V> for V {
+    type Returned = V;
 
-impl<T> Decided<T> {
-    fn shared(answer: T) -> Self {
-        let tier = Tier::Shared;
-        Self { answer, tier }
+    fn as_value(&self) -> &V {
+        self
     }
 
-    fn local(answer: T) -> Self {
-        let tier = Tier::Local;
-        Self { answer, tier }
+    fn into_returned(self) -> V {
+        self
     }
 }
 
-/// The decision about an id if the server is unavailable.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Unavailable {
-    /// The local tier decides: exactly for each instance, so each of several instances may handle
-    /// the id. No message is lost.
-    #[default]
-    Degrade,
-    /// The call fails with [`SharedError::Unavailable`].
-    Refuse,
+impl<V> AsValue<V> for &V {
+    type Returned = ();
+
+    fn as_value(&self) -> &V {
+        self
+    }
+
+    fn into_returned(self) {}
 }
 
 /// Remembers ids for a time, for all instances of a service, with a value for each.
 ///
-/// The ids are in Redis 6.2 or later, or in Valkey, one key per id. A bounded [`DedupMap`] in
-/// front of it knows the ids that this instance has seen. Handles are clones of one another.
+/// The ids are in Redis 6.2 or later, or in Valkey, one key per id. A bounded
+/// [`DedupMap`](crate::DedupMap) in front of it knows the ids that this instance has seen. Handles
+/// are clones of one another.
 ///
 /// Ids are bytes: pass a `&str`, a `&[u8]`, or a [`CompoundKey`](crate::CompoundKey).
 ///
@@ -127,165 +117,13 @@ pub enum Unavailable {
 /// # }
 /// ```
 pub struct SharedDedup<V: Value> {
-    inner: Arc<Inner<V>>,
+    pub(super) inner: Arc<Inner<V>>,
 }
-
-/// The state that all handles and tickets share.
-pub(super) struct Inner<V: Value> {
-    pub(super) link: Arc<Link>,
-    pub(super) local: DedupMap<[u8], Known<V>>,
-    pub(super) recovery: Arc<Recovery>,
-    pub(super) counters: Counters,
-    pub(super) clock: Clock,
-    /// The beginning of each key, with its colon.
-    pub(super) prefix: Vec<u8>,
-    pub(super) namespace: String,
-    pub(super) ttl: Duration,
-    pub(super) lease: Duration,
-    pub(super) unavailable: Unavailable,
-    pub(super) eviction_policy: Option<String>,
-    /// `true` since the first call that the server did not answer, until it answers one.
-    pub(super) is_unavailable: AtomicBool,
-}
-
-/// A value in the local tier, with the time until which the server remembers it.
-///
-/// The local tier has one ttl for all ids. An id that another instance recorded has less time left.
-#[derive(Clone)]
-pub(super) struct Known<V> {
-    value: V,
-    pub(super) until: Nanos,
-}
-
-/// The local tier's part of a claim. `None` if it has no room for the claim.
-type LocalTicket<V> = Option<Ticket<'static, [u8], Known<V>>>;
 
 impl<V: Value> Clone for SharedDedup<V> {
     fn clone(&self) -> Self {
         Self {
             inner: Arc::clone(&self.inner),
-        }
-    }
-}
-
-impl<V: Value> Inner<V> {
-    pub(super) fn key(&self, id: &[u8]) -> Vec<u8> {
-        [&self.prefix, id].concat()
-    }
-
-    /// Returns a value with the time until which it is remembered, counted from now.
-    pub(super) fn known(&self, value: V, remaining: Duration) -> Known<V> {
-        let until = self.clock.nanos().saturating_add(nanos(remaining));
-        Known { value, until }
-    }
-
-    fn age(&self, remaining: Duration) -> Duration {
-        self.ttl.saturating_sub(remaining)
-    }
-
-    /// Claims an id in the local tier. Returns an answer if the local tier knows one.
-    fn claim_locally(&self, id: &[u8]) -> Claim<Ticket<'static, [u8], Known<V>>, V> {
-        loop {
-            match self.local.claim_owned(id) {
-                Claim::Duplicate { value: known, .. } => {
-                    let now = self.clock.nanos();
-                    if known.until > now {
-                        count(&self.counters.local_hits);
-                        let remaining = Duration::from_nanos(known.until - now);
-                        let (age, value) = (self.age(remaining), known.value);
-                        return Claim::Duplicate { age, value };
-                    }
-                    // The server has forgotten it. Another task may do the same here, or may have
-                    // recorded it anew, which only costs a round trip.
-                    self.local.remove(id);
-                }
-                Claim::InFlight { since } => {
-                    count(&self.counters.local_hits);
-                    return Claim::InFlight { since };
-                }
-                Claim::Fresh(ticket) => return Claim::Fresh(ticket),
-                Claim::Full => return Claim::Full,
-            }
-        }
-    }
-
-    /// Counts an answer of the server.
-    pub(super) fn answered(&self) {
-        count(&self.counters.shared);
-        // Relaxed: the flag guards no data. A plain load first keeps the cache line shared.
-        if self.is_unavailable.load(Ordering::Relaxed)
-            && self.is_unavailable.swap(false, Ordering::Relaxed)
-        {
-            events::shared_changed(&self.namespace, "recovered", "");
-            self.recovery.start();
-        }
-    }
-
-    /// Lets the local tier decide, or returns the error of the call.
-    pub(super) fn degrade(&self, failure: Failure) -> Result<(), SharedError> {
-        let degrades = self.unavailable == Unavailable::Degrade;
-        if !self.is_unavailable.swap(true, Ordering::Relaxed) {
-            let change = if degrades { "degraded" } else { "refused" };
-            events::shared_changed(&self.namespace, change, &failure.reason);
-        }
-        if degrades {
-            count(&self.counters.degraded);
-            Ok(())
-        } else {
-            count(&self.counters.refused);
-            Err(failure.into_error())
-        }
-    }
-
-    /// Remembers an id that the server reports as recorded, and returns the answer.
-    fn remember(
-        &self,
-        local: LocalTicket<V>,
-        remaining: Option<Duration>,
-        encoded: &[u8],
-        asked_at: Nanos,
-    ) -> Result<(Duration, V), SharedError> {
-        let value = V::decode(encoded).map_err(|error| SharedError::value(&error))?;
-        let remaining = remaining.unwrap_or(self.ttl);
-        if let Some(local) = local {
-            // The time on the way counts as passed, so that the local tier forgets first.
-            let until = asked_at.saturating_add(nanos(remaining.min(self.ttl)));
-            let value = value.clone();
-            // An error means that the round trip took longer than the lease.
-            let _ = local.commit(Known { value, until });
-        }
-        Ok((self.age(remaining), value))
-    }
-
-    fn stats(&self) -> SharedStats {
-        let counters = &self.counters;
-        let link = &self.link.counters;
-        SharedStats {
-            local: self.local.stats(),
-            shared: read(&counters.shared),
-            local_hits: read(&counters.local_hits),
-            degraded: read(&counters.degraded),
-            refused: read(&counters.refused),
-            late_commits: read(&counters.late_commits),
-            round_trips: read(&link.round_trips),
-            repeated: read(&link.repeated),
-            timeouts: read(&link.timeouts),
-            reconnects: read(&link.reconnects),
-            breaker_opened: read(&link.breaker_opened),
-            breaker_open: self.link.is_open(),
-            recovery_len: self.recovery.len(),
-            recovered: read(&self.recovery.recovered),
-            recovery_dropped: read(&self.recovery.dropped),
-            conflicts: read(&self.recovery.conflicts),
-            eviction_policy: self.eviction_policy.clone(),
-        }
-    }
-}
-
-impl Failure {
-    pub(super) fn into_error(self) -> SharedError {
-        SharedError::Unavailable {
-            reason: self.reason,
         }
     }
 }
@@ -323,54 +161,9 @@ impl<V: Value> SharedDedup<V> {
             }
             Claim::Full => return Ok(Decided::local(Claim::Full)),
         };
-        let mut ticket = SharedTicket::new(inner, id, Some(local));
-        let asked_at = inner.clock.nanos();
-        let reply = match ticket.ask().await {
-            Ok(reply) => reply,
-            Err(failure) => {
-                inner.degrade(failure)?;
-                return Ok(Decided::local(Claim::Fresh(ticket)));
-            }
-        };
-        inner.answered();
-        let answer = match Held::read(reply) {
-            Some(Held::Mine) => Claim::Fresh(ticket),
-            Some(Held::InFlight { since }) => {
-                drop(ticket.refused());
-                Claim::InFlight { since }
-            }
-            Some(Held::Done { remaining, value }) => {
-                let local = ticket.refused();
-                let (age, value) = inner.remember(local, remaining, &value, asked_at)?;
-                Claim::Duplicate { age, value }
-            }
-            None => return Err(SharedError::ForeignKey),
-        };
-        Ok(Decided::shared(answer))
-    }
-
-    /// Claims an id, and waits while it is in flight: until it is committed or released, or its
-    /// lease expires. Never returns [`Claim::InFlight`].
-    ///
-    /// Asks again after pauses of 5 ms, doubled up to 250 ms, because a server does not report that
-    /// a key has expired. For a bound on the time, use `tokio::time::timeout`.
-    ///
-    /// # Errors
-    ///
-    /// Returns the same errors as [`claim`](Self::claim).
-    pub async fn claim_wait(
-        &self,
-        id: impl AsRef<[u8]>,
-    ) -> Result<Decided<Claim<SharedTicket<V>, V>>, SharedError> {
-        let id = id.as_ref();
-        let mut pause = FIRST_PAUSE;
-        loop {
-            let decided = self.claim(id).await?;
-            if !matches!(decided.answer, Claim::InFlight { .. }) {
-                return Ok(decided);
-            }
-            tokio::time::sleep(pause).await;
-            pause = (2 * pause).min(LAST_PAUSE);
+        match SharedTicket::new(inner, id, local).ask().await? {
+            Asked::Decided(decided) => Ok(decided),
+            Asked::Elsewhere { since, .. } => Ok(Decided::shared(Claim::InFlight { since })),
         }
     }
 
@@ -409,7 +202,7 @@ impl<V: Value> SharedDedup<V> {
         let held = match inner.link.write(&command).await {
             Ok(reply) => Held::read(reply).ok_or(SharedError::ForeignKey)?,
             Err(failure) => {
-                inner.degrade(failure)?;
+                inner.degrade(failure, 1)?;
                 let until = known.until;
                 let answer = match local {
                     Some(local) => {
@@ -470,7 +263,7 @@ impl<V: Value> SharedDedup<V> {
                 inner.answered();
                 Ok(Decided::shared(reply == Reply::Bytes(b"D".to_vec())))
             }
-            Err(failure) => inner.degrade(failure).map(|()| Decided::local(false)),
+            Err(failure) => inner.degrade(failure, 1).map(|_| Decided::local(false)),
         }
     }
 
@@ -518,105 +311,6 @@ impl<V: Value> SharedDedup<V> {
     }
 }
 
-impl SharedDedup<()> {
-    pub(super) async fn insert_batch<Q: AsRef<[u8]>>(
-        &self,
-        ids: impl IntoIterator<Item = Q>,
-    ) -> Result<Vec<Decided<bool>>, SharedError> {
-        let mut answers = Vec::new();
-        let mut ids = ids.into_iter();
-        loop {
-            let batch: Vec<Q> = ids.by_ref().take(BATCH).collect();
-            if batch.is_empty() {
-                return Ok(answers);
-            }
-            self.insert_some(&batch, &mut answers).await?;
-        }
-    }
-
-    /// Inserts ids with one write. Each id is claimed in the local tier first, so the second of
-    /// equal ids is in flight.
-    async fn insert_some<Q: AsRef<[u8]>>(
-        &self,
-        ids: &[Q],
-        answers: &mut Vec<Decided<bool>>,
-    ) -> Result<(), SharedError> {
-        let inner = &self.inner;
-        let first_answer = answers.len();
-        let (mut asked, mut first, mut again) = (Vec::new(), Vec::new(), Vec::new());
-        for (at, id) in ids.iter().enumerate() {
-            answers.push(Decided::local(false));
-            let local = match inner.claim_locally(id.as_ref()) {
-                Claim::Fresh(ticket) => Some(ticket),
-                Claim::Full => None,
-                Claim::InFlight { .. } | Claim::Duplicate { .. } => continue,
-            };
-            let (key, token) = (inner.key(id.as_ref()), script::token());
-            first.push(script::record_if_absent(&key, &token, inner.ttl));
-            again.push(script::record(&key, &token, inner.ttl, b""));
-            asked.push((first_answer + at, local, key, token));
-        }
-        if asked.is_empty() {
-            return Ok(());
-        }
-        let known = inner.known((), inner.ttl);
-        let replies = inner.link.write_all(first, again).await;
-        if let Err(failure) = replies {
-            inner.degrade(failure)?;
-            for (at, local, key, token) in asked {
-                let id = ids[at - first_answer].as_ref();
-                let is_new = match local {
-                    Some(local) => local.commit(known.clone()).is_ok(),
-                    None => inner.local.record(id, known.clone()) == Recorded::New,
-                };
-                answers[at] = Decided::local(is_new);
-                if is_new {
-                    inner.recovery.add(Committed {
-                        key,
-                        token,
-                        value: Vec::new(),
-                        until: known.until,
-                    });
-                }
-            }
-            return Ok(());
-        }
-        for ((at, local, ..), reply) in asked.into_iter().zip(replies.unwrap_or_default()) {
-            let is_new = match reply {
-                // The reply of a first attempt.
-                Reply::Bytes(_) => true,
-                Reply::Nil => false,
-                reply => Held::read(reply).ok_or(SharedError::ForeignKey)? == Held::Mine,
-            };
-            inner.answered();
-            answers[at] = Decided::shared(is_new);
-            if let (true, Some(local)) = (is_new, local) {
-                let _ = local.commit(known.clone());
-            }
-        }
-        Ok(())
-    }
-}
-
-impl<V: PartialEq> PartialEq for Known<V> {
-    fn eq(&self, other: &Self) -> bool {
-        self.until == other.until && self.value == other.value
-    }
-}
-
-impl<V: Value> Sweep for Inner<V> {
-    fn sweep_some(&self, budget: usize) -> Swept {
-        match self.local.downgrade_to_sweep().upgrade() {
-            Some(local) => local.sweep_some(budget),
-            None => Swept::default(),
-        }
-    }
-
-    fn usage(&self) -> Usage {
-        self.stats().usage()
-    }
-}
-
 impl<V: Value> Watch for SharedDedup<V> {
     fn downgrade_to_sweep(&self) -> Weak<dyn Sweep> {
         let weak: Weak<Inner<V>> = Arc::downgrade(&self.inner);
@@ -631,12 +325,4 @@ impl<V: Value> fmt::Debug for SharedDedup<V> {
             .field("stats", &self.stats())
             .finish_non_exhaustive()
     }
-}
-
-/// Asserts at compile time that a future can be spawned.
-#[allow(dead_code, reason = "only compiled")]
-fn assert_futures_are_send(seen: &SharedDedup<String>) {
-    fn is_send<T: Send>(_: impl Future<Output = T> + Send) {}
-    is_send(seen.claim("id"));
-    is_send(seen.record("id", String::new()));
 }

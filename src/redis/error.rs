@@ -18,6 +18,11 @@ pub enum SharedError {
         /// The reason.
         reason: String,
     },
+    /// The server rejects the credentials, or they lack the permission for a command.
+    Denied {
+        /// The error of the server.
+        reason: String,
+    },
     /// The server did not answer in time, or refused. Whether it executed the call is unknown.
     Unavailable {
         /// The last failure.
@@ -37,6 +42,7 @@ impl fmt::Display for SharedError {
         match self {
             Self::Build(error) => error.fmt(f),
             Self::Address { reason } => write!(f, "invalid address: {reason}"),
+            Self::Denied { reason } => write!(f, "the server denies access: {reason}"),
             Self::Unavailable { reason } => write!(f, "the server is unavailable: {reason}"),
             Self::ForeignKey => {
                 f.write_str("the key holds a value of other software; choose another namespace")
@@ -62,15 +68,16 @@ impl SharedError {
     }
 }
 
-/// The error of [`SharedTicket::commit`](crate::SharedTicket::commit). It gives the value back.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// The error of [`SharedTicket::commit`](crate::SharedTicket::commit). It gives the value back,
+/// unless the caller passed a reference and still has it: `V` is `()` then.
+#[derive(Clone, PartialEq, Eq)]
 pub enum CommitError<V> {
     /// The lease has expired. Nothing was changed.
     LeaseExpired {
         /// The value that was to be recorded.
         value: V,
     },
-    /// The call failed, and the id is released. Whether it was recorded before is unknown.
+    /// The call failed, and the id is released. It is unknown whether it was recorded before.
     Failed {
         /// The value that was to be recorded.
         value: V,
@@ -88,6 +95,18 @@ impl<V> CommitError<V> {
     }
 }
 
+impl<V> fmt::Debug for CommitError<V> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::LeaseExpired { .. } => f.debug_struct("LeaseExpired").finish_non_exhaustive(),
+            Self::Failed { error, .. } => f
+                .debug_struct("Failed")
+                .field("error", error)
+                .finish_non_exhaustive(),
+        }
+    }
+}
+
 impl<V> fmt::Display for CommitError<V> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -99,4 +118,4 @@ impl<V> fmt::Display for CommitError<V> {
     }
 }
 
-impl<V: fmt::Debug> Error for CommitError<V> {}
+impl<V> Error for CommitError<V> {}

@@ -12,6 +12,7 @@ use std::time::Duration;
 
 use super::breaker::Breaker;
 use super::command::{Command, Connection, ConnectionError, Reply};
+use super::error::SharedError;
 use super::script;
 use crate::clock::Clock;
 use crate::events;
@@ -77,6 +78,8 @@ pub(super) struct Failure {
     pub(super) reason: String,
     /// `true` if the server may have executed the command.
     pub(super) was_sent: bool,
+    /// `true` if the server rejects the credentials.
+    pub(super) is_denied: bool,
 }
 
 enum Attempt<T> {
@@ -182,6 +185,7 @@ impl Link {
             return Err(Failure {
                 reason: "the circuit breaker is open".to_owned(),
                 was_sent: false,
+                is_denied: false,
             });
         };
         match call.await {
@@ -292,11 +296,8 @@ impl Link {
     async fn replace_connection(self: &Arc<Self>, generation: u64) -> Result<(), ConnectionError> {
         let link = Arc::clone(self);
         let task = tokio::spawn(async move { link.reconnect(generation).await });
-        task.await.unwrap_or_else(|_| {
-            Err(ConnectionError {
-                reason: "the runtime shuts down".to_owned(),
-            })
-        })
+        task.await
+            .unwrap_or_else(|_| Err(ConnectionError::new("the runtime shuts down")))
     }
 
     async fn reconnect(&self, generation: u64) -> Result<(), ConnectionError> {
@@ -306,8 +307,10 @@ impl Link {
         }
         self.connection.reconnect().await?;
         // Some clients connect without the credentials that the server requires.
-        if let Reply::Error(reason) = self.connection.call(&Command::new("PING")).await? {
-            return Err(ConnectionError { reason });
+        let reply = self.connection.call(&Command::new("PING")).await?;
+        let is_denied = reply.is_denied();
+        if let Reply::Error(reason) = reply {
+            return Err(ConnectionError { reason, is_denied });
         }
         count(&self.counters.reconnects);
         self.timeouts.store(0, Ordering::Relaxed);
@@ -315,13 +318,33 @@ impl Link {
         Ok(())
     }
 
-    /// Connects for the first time.
-    pub(super) async fn connect(self: &Arc<Self>) -> Result<(), Failure> {
+    /// Connects for the first time, and tries a script on a key of the namespace.
+    pub(super) async fn connect(self: &Arc<Self>, key: &[u8]) -> Result<(), Failure> {
+        // A script that changes nothing. Only a missing permission is of interest.
+        let try_script = script::extend(key, &script::token(), Duration::ZERO);
         self.guarded(async {
+            let connect = async {
+                self.replace_connection(0).await?;
+                self.send(&try_script).await
+            };
             let limit = self.options.timeout.max(Duration::from_secs(1));
-            match tokio::time::timeout(limit, self.replace_connection(0)).await {
-                Ok(Ok(())) => Ok(()),
-                Ok(Err(error)) => Err(Failure::sent(error.reason)),
+            match tokio::time::timeout(limit, connect).await {
+                Ok(Ok(reply)) => {
+                    let is_denied = reply.is_denied();
+                    match reply {
+                        Reply::Error(reason) if is_denied => Err(Failure {
+                            reason,
+                            was_sent: true,
+                            is_denied,
+                        }),
+                        _ => Ok(()),
+                    }
+                }
+                Ok(Err(error)) => Err(Failure {
+                    reason: error.reason,
+                    was_sent: true,
+                    is_denied: error.is_denied,
+                }),
                 Err(_) => Err(self.timed_out()),
             }
         })
@@ -378,6 +401,13 @@ impl Failure {
         Self {
             reason,
             was_sent: true,
+            is_denied: false,
+        }
+    }
+
+    pub(super) fn into_error(self) -> SharedError {
+        SharedError::Unavailable {
+            reason: self.reason,
         }
     }
 

@@ -15,6 +15,11 @@
 //! A claim expires at the end of its lease and a record at the end of its ttl, both by `PX`. So a
 //! claim of a crashed process needs no recovery, and only the server's clock decides. Ages follow
 //! from the remaining time to live.
+//!
+//! There is no fingerprint of the payload. A caller that must reject one id with two payloads
+//! stores a hash of the payload in its value and compares it, as it would with a local map. A claim
+//! would have to carry the hash too if the rejection should not wait for the commit, which costs
+//! every id 8 bytes and every claim an argument, and most users have no payload to compare.
 
 use std::sync::LazyLock;
 use std::time::Duration;
@@ -81,6 +86,8 @@ fn millis(time: Duration) -> u64 {
     let millis = time.as_nanos().div_ceil(1_000_000);
     u64::try_from(millis).map_or(MAX_MILLIS, |millis| millis.clamp(1, MAX_MILLIS))
 }
+
+const MILLISECOND: Duration = Duration::from_millis(1);
 
 /// About 300 years. Redis adds the time to the present one, which must not overflow.
 const MAX_MILLIS: u64 = 1 << 53;
@@ -161,7 +168,11 @@ pub(super) enum Held {
     /// The id belongs to the caller.
     Mine,
     /// The id is claimed with another token.
-    InFlight { since: Duration },
+    InFlight {
+        since: Duration,
+        /// Until the server has expired the claim.
+        remaining: Duration,
+    },
     /// The id is recorded.
     Done {
         /// `None` if the key does not expire, because other software wrote it.
@@ -180,9 +191,13 @@ impl Held {
         let mut parts = parts.into_iter();
         match (parts.next()?, parts.next(), parts.next()) {
             (Reply::Integer(0), ..) => Some(Self::Mine),
-            (Reply::Integer(1), Some(Reply::Integer(since)), _) => Some(Self::InFlight {
-                since: millis(since)?,
-            }),
+            (Reply::Integer(1), Some(Reply::Integer(since)), Some(Reply::Integer(left))) => {
+                let since = millis(since)?;
+                // A key has expired when its time has passed. Without a lease, other software
+                // wrote it.
+                let remaining = millis(left).map_or(Duration::MAX, |left| left + MILLISECOND);
+                Some(Self::InFlight { since, remaining })
+            }
             (Reply::Integer(2), Some(Reply::Integer(left)), Some(Reply::Bytes(value))) => {
                 let remaining = millis(left);
                 Some(Self::Done { remaining, value })

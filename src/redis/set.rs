@@ -4,8 +4,9 @@ use std::fmt;
 use std::sync::Weak;
 use std::time::Duration;
 
+use super::answer::{Decided, Tier};
 use super::builder::SharedDedupBuilder;
-use super::dedup::{Decided, SharedDedup, Tier};
+use super::dedup::SharedDedup;
 use super::error::{CommitError, SharedError};
 use super::stats::SharedStats;
 use super::ticket::SharedTicket;

@@ -1,23 +1,25 @@
 //! `SharedTicket`: a claim on an id, held in both tiers.
 
-use std::borrow::Borrow;
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::answer::{Decided, Tier};
 use super::command::Reply;
-use super::dedup::{Inner, Known, Tier, Value};
+use super::dedup::{AsValue, Value};
 use super::error::{CommitError, SharedError};
+use super::inner::{Inner, Known, LocalTicket};
 use super::link::{Failure, count};
 use super::recovery::Committed;
-use super::script::{self, Token};
-use crate::dedup::Ticket;
+use super::script::{self, Held, Token};
+use crate::dedup::Claim;
 
 /// A claim on an id in a [`SharedDedup`](crate::SharedDedup). Commit it when the id has been
 /// handled.
 ///
 /// It owns what it needs and can move to another task. A ticket that is dropped without a commit
-/// releases the id, in a task that the drop spawns. If no tokio runtime is there, the id stays in
+/// releases the id, in a task that the drop spawns: on the runtime of the caller or, outside of a
+/// runtime, on the one on which the deduplicator was built. If that one has ended, the id stays in
 /// flight until its lease expires.
 #[must_use = "a ticket releases its id when it is dropped"]
 pub struct SharedTicket<V: Value> {
@@ -26,43 +28,77 @@ pub struct SharedTicket<V: Value> {
     token: Token,
     tier: Tier,
     /// The claim in the local tier, which keeps other tasks of this instance from the id.
-    local: Option<Ticket<'static, [u8], Known<V>>>,
+    local: Option<LocalTicket<V>>,
     /// `true` if the server may have a claim with this token.
     is_shared: bool,
 }
 
+/// The answer to a claim that the local tier has granted.
+pub(super) enum Asked<V: Value> {
+    Decided(Decided<Claim<SharedTicket<V>, V>>),
+    /// Another instance holds the claim. The ticket holds the one of the local tier.
+    Elsewhere {
+        ticket: SharedTicket<V>,
+        since: Duration,
+        /// The rest of the lease.
+        remaining: Duration,
+    },
+}
+
 impl<V: Value> SharedTicket<V> {
-    pub(super) fn new(
-        inner: &Arc<Inner<V>>,
-        id: &[u8],
-        local: Option<Ticket<'static, [u8], Known<V>>>,
-    ) -> Self {
+    pub(super) fn new(inner: &Arc<Inner<V>>, id: &[u8], local: LocalTicket<V>) -> Self {
         Self {
             inner: Arc::clone(inner),
             key: inner.key(id),
             token: script::token(),
             tier: Tier::Shared,
-            local,
+            local: Some(local),
             is_shared: false,
         }
     }
 
     /// Asks the server for the id. Until the answer is known, a drop releases the claim.
-    pub(super) async fn ask(&mut self) -> Result<Reply, Failure> {
-        let command = script::claim(&self.key, &self.token, self.inner.lease);
+    pub(super) async fn ask(mut self) -> Result<Asked<V>, SharedError> {
+        let inner = Arc::clone(&self.inner);
+        let asked_at = inner.clock.nanos();
+        let command = script::claim(&self.key, &self.token, inner.lease);
         self.is_shared = true;
-        let reply = self.inner.link.write(&command).await;
-        if let Err(failure) = &reply {
-            self.is_shared = failure.was_sent;
-            self.tier = Tier::Local;
-        }
-        reply
+        let reply = match inner.link.write(&command).await {
+            Ok(reply) => reply,
+            Err(failure) => {
+                self.is_shared = failure.was_sent;
+                self.tier = Tier::Local;
+                inner.degrade(failure, 1)?;
+                return Ok(Asked::Decided(Decided::local(Claim::Fresh(self))));
+            }
+        };
+        inner.answered();
+        let answer = match Held::read(reply) {
+            Some(Held::Mine) => Claim::Fresh(self),
+            Some(Held::InFlight { since, remaining }) => {
+                self.is_shared = false;
+                let ticket = self;
+                return Ok(Asked::Elsewhere {
+                    ticket,
+                    since,
+                    remaining,
+                });
+            }
+            Some(Held::Done { remaining, value }) => {
+                self.is_shared = false;
+                let local = self.local.take();
+                let (age, value) = inner.remember(local, remaining, &value, asked_at)?;
+                Claim::Duplicate { age, value }
+            }
+            None => return Err(SharedError::ForeignKey),
+        };
+        Ok(Asked::Decided(Decided::shared(answer)))
     }
 
-    /// Gives up the claim that the server has refused, and returns the one in the local tier.
-    pub(super) fn refused(mut self) -> Option<Ticket<'static, [u8], Known<V>>> {
-        self.is_shared = false;
-        self.local.take()
+    /// Lets the lease in the local tier begin anew. Returns `false` if it has expired.
+    pub(super) fn renew(&self) -> bool {
+        let local = self.local.as_ref();
+        local.is_some_and(|local| local.extend(self.inner.lease).is_ok())
     }
 
     /// Returns the tier that granted the claim.
@@ -74,26 +110,49 @@ impl<V: Value> SharedTicket<V> {
     /// Records the id as handled, with `value`. Its ttl begins now. Takes one round trip, and
     /// returns the tier that recorded it.
     ///
-    /// `value` is a `V` or a `&V`. With a `&V`, the error borrows it, so `?` cannot box it. A
-    /// claim that the local tier granted is committed there, and is pushed to the server later.
+    /// `value` is a `V`, which an error gives back, or a `&V`. A claim that the local tier granted
+    /// is committed there, and is pushed to the server later.
+    ///
+    /// ```no_run
+    /// use leakproof::{Claim, SharedDedup};
+    /// use std::error::Error;
+    ///
+    /// # async fn handle(_: &str) -> Result<String, std::io::Error> { Ok(String::new()) }
+    /// async fn deliver(
+    ///     seen: &SharedDedup<String>,
+    ///     id: &str,
+    /// ) -> Result<Option<String>, Box<dyn Error + Send + Sync>> {
+    ///     let Claim::Fresh(ticket) = seen.claim(id).await?.answer else {
+    ///         return Ok(None);
+    ///     };
+    ///     let reply = handle(id).await?;
+    ///     ticket.commit(&reply).await?;
+    ///     Ok(Some(reply))
+    /// }
+    /// ```
     ///
     /// # Errors
     ///
     /// Returns [`CommitError::LeaseExpired`] if the lease has expired. Nothing is changed then: if
     /// the work was done, [`record`](crate::SharedDedup::record) its value. Returns
-    /// [`CommitError::Failed`] if the server is unavailable and
-    /// [`Unavailable::Refuse`](crate::Unavailable::Refuse) is set, or if the value cannot be
-    /// encoded. The id is released then.
-    pub async fn commit<B: Borrow<V>>(mut self, value: B) -> Result<Tier, CommitError<B>> {
+    /// [`CommitError::Failed`] if the value cannot be encoded, or if the server is unavailable and
+    /// [`Unavailable::Refuse`](crate::Unavailable::Refuse) is set. With
+    /// [`Unavailable::Degrade`](crate::Unavailable::Degrade), it returns that error only if the
+    /// lease has expired as well, because the server may have recorded the id before.
+    pub async fn commit<B: AsValue<V>>(
+        mut self,
+        value: B,
+    ) -> Result<Tier, CommitError<B::Returned>> {
         let mut encoded = Vec::new();
-        if let Err(error) = value.borrow().encode(&mut encoded) {
-            let error = SharedError::value(&error);
+        if let Err(error) = value.as_value().encode(&mut encoded) {
+            let (value, error) = (value.into_returned(), SharedError::value(&error));
             return Err(CommitError::Failed { value, error });
         }
         let inner = Arc::clone(&self.inner);
-        let known = inner.known(value.borrow().clone(), inner.ttl);
+        let known = inner.known(value.as_value().clone(), inner.ttl);
+        let value = value.into_returned();
         if self.tier == Tier::Local {
-            return self.commit_locally(value, known, encoded);
+            return self.commit_locally(value, known, encoded, None);
         }
         let command = script::commit(&self.key, &self.token, inner.ttl, &encoded);
         match inner.link.write(&command).await {
@@ -116,24 +175,35 @@ impl<V: Value> SharedTicket<V> {
                 let error = SharedError::ForeignKey;
                 Err(CommitError::Failed { value, error })
             }
-            Err(failure) => match inner.degrade(failure) {
-                Ok(()) => self.commit_locally(value, known, encoded),
+            Err(failure) => match inner.degrade(failure, 1) {
+                Ok(failure) => self.commit_locally(value, known, encoded, Some(failure)),
                 Err(error) => Err(CommitError::Failed { value, error }),
             },
         }
     }
 
-    fn commit_locally<B>(
+    /// Commits in the local tier. `failure` is that of the server, if it was asked.
+    fn commit_locally<R>(
         mut self,
-        value: B,
+        value: R,
         known: Known<V>,
         encoded: Vec<u8>,
-    ) -> Result<Tier, CommitError<B>> {
+        failure: Option<Failure>,
+    ) -> Result<Tier, CommitError<R>> {
         let until = known.until;
         let local = self.local.take();
         if local.is_some_and(|local| local.commit(known).is_err()) {
-            count(&self.inner.counters.late_commits);
-            return Err(CommitError::LeaseExpired { value });
+            return Err(match failure.filter(|failure| failure.was_sent) {
+                // The server may have recorded the id, so the claim is not void for certain.
+                Some(failure) => {
+                    let error = failure.into_error();
+                    CommitError::Failed { value, error }
+                }
+                None => {
+                    count(&self.inner.counters.late_commits);
+                    CommitError::LeaseExpired { value }
+                }
+            });
         }
         self.is_shared = false;
         self.inner.recovery.add(Committed {
@@ -177,9 +247,9 @@ impl<V: Value> SharedTicket<V> {
                 inner.answered();
                 expired
             }
-            Err(failure) => match inner.degrade(failure) {
-                Ok(()) if extended_locally => Ok(Tier::Local),
-                Ok(()) => expired,
+            Err(failure) => match inner.degrade(failure, 1) {
+                Ok(_) if extended_locally => Ok(Tier::Local),
+                Ok(_) => expired,
                 Err(error) => Err(CommitError::Failed { value: (), error }),
             },
         }
@@ -208,12 +278,16 @@ impl<V: Value> Drop for SharedTicket<V> {
         if !self.is_shared {
             return;
         }
-        if let Ok(runtime) = tokio::runtime::Handle::try_current() {
-            let command = script::release(&self.key, &self.token);
-            let link = Arc::clone(&self.inner.link);
+        let command = script::release(&self.key, &self.token);
+        let link = Arc::clone(&self.inner.link);
+        // Kept until the server has answered, so that the next caller in the local tier finds the
+        // id free there. Not if the server is unavailable: nothing would be gained by the wait.
+        let local = self.local.take().filter(|_| self.tier == Tier::Shared);
+        self.inner.runtime().spawn(async move {
             // A failure leaves the id in flight until its lease ends.
-            runtime.spawn(async move { link.write(&command).await.map(drop) });
-        }
+            let _ = link.write(&command).await;
+            drop(local);
+        });
     }
 }
 

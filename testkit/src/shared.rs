@@ -9,7 +9,7 @@
 use std::collections::{HashSet, VecDeque};
 
 /// A claim's random token.
-pub type Token = u8;
+pub type Token = u16;
 
 /// The state of a key on the server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -118,6 +118,8 @@ enum Client {
     Idle,
     /// Waits for the reply to a claim.
     Asking { token: Token },
+    /// Waits for the claim of another client, to ask again with the same token.
+    Waiting { token: Token },
     /// Handles the message, under a claim of the server.
     Holding { token: Token },
     /// Handles the message, because the server was unreachable.
@@ -255,6 +257,13 @@ impl World {
                     reply,
                 } => {
                     lossy.receive(client, request, reply);
+                    if let (Request::Claim { token }, Client::Idle) =
+                        (request, lossy.clients[client])
+                    {
+                        let mut waiting = lossy.clone();
+                        waiting.clients[client] = Client::Waiting { token };
+                        next.push(waiting);
+                    }
                     next.push(lossy);
                 }
             }
@@ -293,6 +302,20 @@ impl World {
                     world.clients[client] = Client::Degraded { token };
                     spend(&mut world.faults.crashes)
                 });
+                // A cancelled call.
+                step(&|world| {
+                    world.clients[client] = Client::Finished;
+                    world.send(request(Request::Release { token }));
+                    spend(&mut world.faults.crashes)
+                });
+                step(&crash);
+            }
+            Client::Waiting { token } => {
+                step(&|world| {
+                    world.clients[client] = Client::Asking { token };
+                    world.send(request(Request::Claim { token }));
+                    spend(&mut world.faults.claims)
+                });
                 step(&crash);
             }
             Client::Holding { token } => {
@@ -301,7 +324,7 @@ impl World {
                     world.clients[client] = Client::Committing { token };
                     world.send(request(Request::Commit {
                         token,
-                        value: token,
+                        value: value_of(token),
                     }));
                     true
                 });
@@ -322,7 +345,7 @@ impl World {
                     world.clients[client] = Client::Finished;
                     world.send(request(Request::Push {
                         token,
-                        value: token,
+                        value: value_of(token),
                     }));
                     true
                 });
@@ -336,7 +359,7 @@ impl World {
                 step(&|world| {
                     world.send(request(Request::Commit {
                         token,
-                        value: token,
+                        value: value_of(token),
                     }));
                     spend(&mut world.faults.retries)
                 });
@@ -457,6 +480,11 @@ impl World {
             self.drop_unawaited();
         }
     }
+}
+
+/// Returns the value with which the claim of a token is committed.
+fn value_of(token: Token) -> u8 {
+    token.to_le_bytes()[0]
 }
 
 /// Returns `true` if a client waits for the reply to a request.

@@ -37,6 +37,12 @@ fn only_one_private_file_names_the_client_crate() {
             assert!(source.lines().any(names_the_client));
             let is_public = |line: &str| line.trim_start().starts_with("pub ");
             assert!(!source.lines().any(is_public));
+            // A trait for a type of the client, or with it, would be public as well.
+            let of_others = |line: &&str| {
+                let is_ours = ["impl Client {", "impl Connection for Client {"].contains(line);
+                line.starts_with("impl") && !is_ours
+            };
+            assert_eq!(source.lines().find(of_others), None);
         } else {
             let named = source.lines().find(|line| names_the_client(line));
             assert_eq!(named, None, "{}", path.display());

@@ -2,6 +2,9 @@
 
 mod api;
 mod batch;
+mod blocking;
+mod deadline;
+mod fake;
 mod faults;
 mod model;
 mod promises;
@@ -10,3 +13,4 @@ mod scripts;
 pub mod server;
 mod topology;
 mod unavailable;
+mod waiting;

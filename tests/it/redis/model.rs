@@ -28,6 +28,19 @@ fn scripts_keep_their_promises_with_data_loss() {
     assert!(states > 50_000, "{states} states");
 }
 
+#[test]
+fn scripts_keep_their_promises_for_a_client_that_asks_again() {
+    let faults = Faults {
+        retries: 1,
+        expiries: 1,
+        crashes: 1,
+        losses: 0,
+        claims: 3,
+    };
+    let states = search(faults, Key::apply).unwrap_or_else(|violation| panic!("{violation}"));
+    assert!(states > 50_000, "{states} states");
+}
+
 /// Scripts that each lack one check. The search finds every one of them.
 #[test]
 fn search_finds_every_broken_script() {

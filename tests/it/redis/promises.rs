@@ -113,18 +113,6 @@ fn cancelled_claim_frees_its_id() {
 }
 
 #[test]
-fn ticket_dropped_without_runtime_stays_until_its_lease_ends() {
-    on_server(async |server| {
-        let map = server.map().build().await.unwrap();
-        let ticket = fresh(&map, "id").await;
-        std::thread::spawn(move || drop(ticket)).join().unwrap();
-        assert!(is_in_flight(&map, "id").await);
-        server.text("PEXPIRE test:id 1");
-        drop(wait_until_fresh(&map, "id").await);
-    });
-}
-
-#[test]
 fn late_commit_or_drop_changes_nothing() {
     on_server(async |server| {
         let one = server.map().build().await.unwrap();
@@ -415,6 +403,20 @@ fn build_error_names_the_option() {
             .timeout(Duration::from_secs(1));
         let error = build(slow.wait_replicas(1, Duration::from_secs(1))).await;
         assert!(error.contains("wait_replicas"), "{error}");
+        #[cfg(feature = "persist")]
+        {
+            let folder =
+                std::env::temp_dir().join(format!("leakproof-local-{}", std::process::id()));
+            let journal = leakproof::persist::Journal::open(&folder).unwrap();
+            let local = leakproof::DedupMap::<[u8], String>::builder().max_entries(10);
+            let journaled = builder()
+                .namespace("a")
+                .ttl(TTL)
+                .local(local.journal(journal));
+            let error = build(journaled).await;
+            assert!(error.contains("no journal"), "{error}");
+            let _ = std::fs::remove_dir_all(folder);
+        }
         let refuse = builder().namespace("a").ttl(TTL);
         let error = build(refuse.when_unavailable(Unavailable::Refuse)).await;
         assert!(error.contains("unavailable"), "{error}");

@@ -6,13 +6,13 @@ use proptest::test_runner::TestRunner;
 
 use super::server::{Server, is_installed};
 
-const CLAIM: &str = include_str!("../../../src/redis/claim.lua");
-const COMMIT: &str = include_str!("../../../src/redis/commit.lua");
-const EXTEND: &str = include_str!("../../../src/redis/extend.lua");
-const RELEASE: &str = include_str!("../../../src/redis/release.lua");
+pub const CLAIM: &str = include_str!("../../../src/redis/claim.lua");
+pub const COMMIT: &str = include_str!("../../../src/redis/commit.lua");
+pub const EXTEND: &str = include_str!("../../../src/redis/extend.lua");
+pub const RELEASE: &str = include_str!("../../../src/redis/release.lua");
 
 fn request() -> impl Strategy<Value = Option<Request>> {
-    let (token, value) = (1..4_u8, 0..4_u8);
+    let (token, value) = (1..4_u16, 0..4_u8);
     prop_oneof![
         1 => Just(None),
         4 => token.clone().prop_map(|token| Some(Request::Claim { token })),
@@ -28,7 +28,7 @@ fn request() -> impl Strategy<Value = Option<Request>> {
 }
 
 fn send(server: &Server, request: Request) -> String {
-    let token = |token: u8| [token; 16];
+    let token = |token: u16| [token.to_le_bytes()[0]; 16];
     let eval = |script: &str, args: &[&[u8]]| {
         let call = [b"EVAL".as_slice(), script.as_bytes(), b"1", b"key"];
         server.command(&[&call, args].concat())
@@ -62,9 +62,9 @@ fn agrees(request: Request, expected: Reply, reply: &str) -> bool {
 
 /// Returns `true` if the stored bytes are those of the model's state.
 fn holds(key: Key, stored: &str) -> bool {
-    let starts = |state: u8, token: u8| {
+    let starts = |state: u8, token: u16| {
         let bytes = stored.as_bytes();
-        bytes[0] == state && bytes[1..17].iter().all(|&byte| byte == token)
+        bytes[0] == state && bytes[1..17].iter().all(|&byte| u16::from(byte) == token)
     };
     match key {
         Key::Absent => stored == "nil",
@@ -108,4 +108,52 @@ fn scripts_answer_and_store_like_the_model() {
         Ok(())
     });
     outcome.unwrap_or_else(|error| panic!("{error}"));
+}
+
+/// The commands of the scripts and of `src/redis`.
+const COMMANDS: [&str; 12] = [
+    "get",
+    "getrange",
+    "set",
+    "del",
+    "pttl",
+    "pexpire",
+    "time",
+    "eval",
+    "evalsha",
+    "ping",
+    "wait",
+    "config|get",
+];
+
+#[test]
+fn commands_are_as_old_as_the_oldest_supported_server() {
+    // The options of `SET` that are used, `NX` and `PX`, are from 2.6.12.
+    for script in [CLAIM, COMMIT, EXTEND, RELEASE] {
+        for call in script.split("redis.call('").skip(1) {
+            let name = call.split('\'').next().unwrap_or_default().to_lowercase();
+            assert!(COMMANDS.contains(&name.as_str()), "{name}");
+        }
+    }
+    if !is_installed() {
+        return;
+    }
+    let server = Server::start(&[]);
+    for name in COMMANDS {
+        let docs = server.text(&format!("COMMAND DOCS {name}"));
+        if docs.starts_with("ERR") {
+            println!("skipped: a server before version 7 has no table of versions");
+            return;
+        }
+        let since = docs
+            .split("since ")
+            .nth(1)
+            .and_then(|rest| rest.split(' ').next());
+        let parts: Vec<u32> = since
+            .unwrap_or_default()
+            .split('.')
+            .map_while(|part| part.parse().ok())
+            .collect();
+        assert!(parts.len() == 3 && parts <= vec![6, 2, 0], "{name}: {docs}");
+    }
 }

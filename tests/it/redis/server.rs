@@ -16,7 +16,7 @@ pub const LEASE: Duration = Duration::from_secs(60);
 /// Enough for a server that answers, on a machine under load.
 const LONG: Duration = Duration::from_secs(8);
 
-/// A running `redis-server`.
+/// A running server.
 pub struct Server {
     child: Option<Child>,
     args: Vec<String>,
@@ -30,12 +30,18 @@ pub fn free_port() -> u16 {
     listener.local_addr().expect("it is bound").port()
 }
 
-/// Returns `false`, and says so, if there is no `redis-server`.
+/// Returns the server that the tests start: another one than `redis-server` to test with Valkey or
+/// another version.
+pub fn binary() -> String {
+    std::env::var("LEAKPROOF_REDIS_SERVER").unwrap_or_else(|_| "redis-server".to_owned())
+}
+
+/// Returns `false`, and says so, if there is no server to start.
 pub fn is_installed() -> bool {
-    let version = Command::new("redis-server").arg("--version").output();
+    let version = Command::new(binary()).arg("--version").output();
     let installed = version.is_ok_and(|output| output.status.success());
     if !installed {
-        println!("skipped: no redis-server on the path");
+        println!("skipped: no {} on the path", binary());
     }
     installed
 }
@@ -82,12 +88,12 @@ impl Server {
                 return server;
             }
         }
-        panic!("redis-server does not start");
+        panic!("the server does not start");
     }
 
     #[allow(clippy::disallowed_methods, reason = "a server needs time to start")]
     fn launch(&mut self) -> bool {
-        let mut command = Command::new("redis-server");
+        let mut command = Command::new(binary());
         if self.args.iter().any(|arg| arg == "--sentinel") {
             // A sentinel keeps its state in its configuration file.
             let config = self.folder.join("sentinel.conf");
@@ -102,7 +108,7 @@ impl Server {
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(Stdio::null());
-        let mut child = command.spawn().expect("redis-server is on the path");
+        let mut child = command.spawn().expect("the server is on the path");
         for _attempt in 0..200 {
             if TcpStream::connect(("127.0.0.1", self.port)).is_ok() {
                 self.child = Some(child);

@@ -12,20 +12,80 @@ const RETRY: Duration = Duration::from_millis(50);
 fn password_and_database_of_the_address_are_used() {
     on_server(async |server| {
         server.text("CONFIG SET requirepass secret");
-        let builder = || SharedDedup::<String>::builder().namespace("test").ttl(TTL);
-        let refuse = |builder: leakproof::SharedDedupBuilder<_>| {
-            builder.when_unavailable(Unavailable::Refuse)
-        };
-        let denied = refuse(builder().redis(server.url())).build().await;
-        assert!(
-            matches!(denied, Err(SharedError::Unavailable { .. })),
-            "{denied:?}"
-        );
         let url = format!("redis://:secret@127.0.0.1:{}/3", server.port);
-        let map = refuse(builder().redis(&url)).build().await.unwrap();
+        let builder = || {
+            server
+                .map()
+                .when_unavailable(Unavailable::Refuse)
+                .redis(&url)
+        };
+        let map = builder().build().await.unwrap();
         map.record("id", String::new()).await.unwrap();
         assert!(map.contains("id").await.unwrap().answer);
-        assert!(!format!("{:?} {map:?}", builder().redis(url)).contains("secret"));
+        assert!(!format!("{:?} {map:?}", builder()).contains("secret"));
+    });
+}
+
+#[test]
+fn rejected_credentials_fail_the_build_in_both_modes() {
+    on_server(async |server| {
+        server.text("CONFIG SET requirepass secret");
+        let nodes = [server.url()];
+        for unavailable in [Unavailable::Degrade, Unavailable::Refuse] {
+            let builder = || server.map().when_unavailable(unavailable);
+            let port = server.port;
+            for builder in [
+                builder(),
+                builder().redis(format!("redis://:wrong@127.0.0.1:{port}")),
+                builder().redis(format!("redis://user:wrong@127.0.0.1:{port}")),
+                builder().cluster(nodes.clone()),
+                builder().cluster([format!("redis://:wrong@127.0.0.1:{port}")]),
+            ] {
+                let denied = builder.build().await;
+                assert!(
+                    matches!(denied, Err(SharedError::Denied { .. })),
+                    "{denied:?}"
+                );
+            }
+        }
+    });
+}
+
+/// The permissions that the guide names.
+const PERMISSIONS: &str = "+evalsha +eval +get +getrange +set +del +pttl +pexpire +time +ping";
+
+#[test]
+fn named_permissions_suffice_and_a_missing_one_fails_the_build() {
+    on_server(async |server| {
+        let guide = include_str!("../../../docs/more-than-one-instance.md");
+        assert!(guide.contains(PERMISSIONS));
+        server.text(&format!("ACL SETUSER app on >secret ~test:* {PERMISSIONS}"));
+        server.text("ACL SETUSER less on >secret ~test:* +ping +get");
+        server.text("ACL SETUSER other on >secret ~other:* +@all");
+        let url = |user| format!("redis://{user}:secret@127.0.0.1:{}", server.port);
+        for user in ["less", "other"] {
+            let denied = server.set().redis(url(user)).build().await;
+            assert!(
+                matches!(denied, Err(SharedError::Denied { .. })),
+                "{denied:?}"
+            );
+        }
+        let refuse = Unavailable::Refuse;
+        let set = server.set().redis(url("app")).when_unavailable(refuse);
+        let set = set.build().await.unwrap();
+        assert!(set.insert("id").await.unwrap().answer);
+        assert!(set.contains("id").await.unwrap().answer);
+        assert!(set.remove("id").await.unwrap());
+        assert!(set.insert_batch(["id", "other"]).await.unwrap()[0].answer);
+        let Claim::Fresh(ticket) = set.claim("claimed").await.unwrap().answer else {
+            panic!("it is new");
+        };
+        ticket.extend(TTL).await.unwrap();
+        ticket.commit().await.unwrap();
+        let Claim::Fresh(ticket) = set.claim_wait("released").await.unwrap().answer else {
+            panic!("it is new");
+        };
+        ticket.release().await.unwrap();
     });
 }
 
@@ -133,8 +193,13 @@ fn cluster_of_three_nodes_holds_ids_of_all_slots() {
         let nodes: Vec<_> = (0..3)
             .map(|_| Server::start(&["--cluster-enabled", "yes", "--cluster-node-timeout", "2000"]))
             .collect();
-        for (node, slots) in nodes.iter().zip(["0 5460", "5461 10922", "10923 16383"]) {
-            assert_eq!(node.text(&format!("CLUSTER ADDSLOTSRANGE {slots}")), "OK");
+        for (node, slots) in nodes.iter().zip([0..5461, 5461..10_923, 10_923..16_384]) {
+            // `ADDSLOTSRANGE` is newer than 6.2.
+            let slots: Vec<_> = slots.map(|slot: u32| slot.to_string()).collect();
+            assert_eq!(
+                node.text(&format!("CLUSTER ADDSLOTS {}", slots.join(" "))),
+                "OK"
+            );
             assert_eq!(
                 node.text(&format!("CLUSTER MEET 127.0.0.1 {}", nodes[0].port)),
                 "OK"
