@@ -1,7 +1,7 @@
 //! Waiting for a claim: `claim_wait` and its blocking form.
 //!
-//! A caller that finds its id in flight joins the flight of that claim. `commit` finishes the
-//! flight with the value. A release and the end of a lease pass the claim itself to the first
+//! A caller that finds its id in flight joins the flight of that claim. `commit` takes the flight
+//! under the lock of the shard, and finishes it with the value afterwards: see [`Landed`]. A release and the end of a lease pass the claim itself to the first
 //! waiter, under the lock of the shard: the id stays in flight, so no other caller overtakes, and
 //! the new lease begins at once. If that lease ends before the waiter is polled, the claim passes
 //! on to the next one, and the late waiter starts again.
@@ -34,6 +34,24 @@ pub(super) struct Flights<V> {
     /// Clones a value. Set when the first caller waits, because only waiting needs
     /// `V: Clone`.
     clone: Option<fn(&V) -> V>,
+}
+
+/// A flight whose claim was committed. Dropping it gives the value to the waiting callers.
+///
+/// The committing call drops it without the shard's lock, and after the record is on disk if the
+/// journal's options require that.
+#[must_use = "dropping it early acknowledges the id"]
+pub(crate) struct Landed<V> {
+    flight: Arc<ClaimFlight<V>>,
+    committed: Option<Committed<V>>,
+}
+
+impl<V> Drop for Landed<V> {
+    fn drop(&mut self) {
+        if let Some(committed) = self.committed.take() {
+            self.flight.finish(committed, &mut Wakers::default());
+        }
+    }
 }
 
 /// A place in the list of a claim.
@@ -75,11 +93,13 @@ impl<V> Flights<V> {
         self.by_origin.contains_key(&origin).then(|| clone(value))
     }
 
-    /// Ends the flight of a claim with its value.
-    pub(super) fn finish(&mut self, origin: u64, committed: Committed<V>, wakers: &mut Wakers) {
-        if let Some(flight) = self.by_origin.remove(&origin) {
-            flight.finish(committed, wakers);
-        }
+    /// Takes the flight of a claim that was committed.
+    pub(super) fn land(&mut self, origin: u64, committed: Committed<V>) -> Option<Landed<V>> {
+        let flight = self.by_origin.remove(&origin)?;
+        Some(Landed {
+            flight,
+            committed: Some(committed),
+        })
     }
 
     /// Forgets the flight of a claim if no caller waits for it.
@@ -209,7 +229,6 @@ impl<K: ?Sized + Key, V, S: BuildHasher> DedupMap<K, V, S> {
             };
             match waiting.waiter.waiter.wait().await {
                 End::Done((value, at)) => {
-                    self.settle_duplicate(key);
                     let age = Duration::from_nanos(self.now().saturating_sub(at));
                     return Claim::Duplicate { age, value };
                 }

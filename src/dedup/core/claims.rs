@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use super::super::claim::{Claim, Token};
 use super::super::log::columns::KeyColumn;
+use super::super::wait::Landed;
 use super::{Core, Outcome};
 use crate::clock::Nanos;
 use crate::key::Key;
@@ -46,14 +47,15 @@ impl<K: ?Sized + Key, V> Core<K, V> {
     /// Records a claimed id. Returns `false` if its lease has expired. Takes the value if it is
     /// stored.
     ///
-    /// `copy` is for the clone that waiting callers get. The caller owns it, so that a panic drops
-    /// it without a lock.
+    /// `copy` is for the clone that waiting callers get, and `landed` for their flight. The caller
+    /// owns them, so that a panic drops them without a lock.
     pub(crate) fn commit(
         &mut self,
         now: Nanos,
         token: &Token,
         value: &mut Option<V>,
         copy: &mut Option<V>,
+        landed: &mut Option<Landed<V>>,
         hasher: &impl BuildHasher,
     ) -> bool {
         if token.number.is_none() {
@@ -79,8 +81,7 @@ impl<K: ?Sized + Key, V> Core<K, V> {
         self.newest = now;
         self.count_inserted();
         if let (Some(origin), Some(copy)) = (awaited, copy.take()) {
-            self.flights
-                .finish(origin, (copy, now), &mut self.drops.wakers);
+            *landed = self.flights.land(origin, (copy, now));
         }
         self.in_flight
             .remove(now, token, hasher, &mut self.drops.in_flight);

@@ -86,8 +86,11 @@ impl<K: ?Sized + Key, V, S: BuildHasher> DedupMap<K, V, S> {
             }
             (core.claim_result(outcome).map(ticket), pending)
         });
-        journal.wait(pending);
-        claim
+        if self.settle(key, pending, &mut None) {
+            claim
+        } else {
+            Claim::Full
+        }
     }
 
     /// Calls `work` with the time, the shard of a claim and the hasher.
@@ -112,10 +115,10 @@ impl<K: ?Sized + Key, V, S: BuildHasher> DedupMap<K, V, S> {
     }
 
     pub(crate) fn commit(&self, token: &Token, value: V) -> Result<(), LeaseExpired<V>> {
-        let (mut value, mut copy) = (Some(value), None);
+        let (mut value, mut copy, mut landed) = (Some(value), None, None);
         let journal = &self.inner.journal;
         let (in_time, pending) = self.with_token(token, |now, core, hasher| {
-            let in_time = core.commit(now, token, &mut value, &mut copy, hasher);
+            let in_time = core.commit(now, token, &mut value, &mut copy, &mut landed, hasher);
             let pending = if in_time && token.is_stored() {
                 journal.committed(token.hash, core)
             } else {
@@ -124,6 +127,8 @@ impl<K: ?Sized + Key, V, S: BuildHasher> DedupMap<K, V, S> {
             (in_time, pending)
         });
         journal.wait(pending);
+        // The callers that wait for the claim get the value.
+        drop(landed);
         match value {
             Some(value) if !in_time => Err(LeaseExpired { value }),
             _ => Ok(()),

@@ -12,7 +12,6 @@ mod absent {
     use std::time::Duration;
 
     use crate::clock::Nanos;
-    use crate::dedup::claim::Recorded;
     use crate::dedup::core::{Core, Outcome};
     use crate::dedup::map::DedupMap;
     use crate::key::Key;
@@ -82,14 +81,11 @@ mod absent {
 
     impl<K: ?Sized + Key, V, S: BuildHasher> DedupMap<K, V, S> {
         #[inline]
-        pub(crate) fn settle_duplicate(&self, _: &K) {}
-
-        #[inline]
-        pub(crate) fn settled(&self, _: &K, _: Pending, result: Recorded<V>) -> Recorded<V>
+        pub(crate) fn settle(&self, _: &K, _: Pending, _: &mut Option<V>) -> bool
         where
             V: Clone,
         {
-            result
+            true
         }
     }
 }
@@ -105,7 +101,6 @@ mod present {
     use std::time::Duration;
 
     use crate::clock::Nanos;
-    use crate::dedup::claim::Recorded;
     use crate::dedup::core::{Core, Outcome};
     use crate::dedup::map::DedupMap;
     use crate::events;
@@ -200,6 +195,18 @@ mod present {
         drain: Drain,
         /// The time of the recorded id.
         time: Nanos,
+        /// `true` if another call recorded the id.
+        is_duplicate: bool,
+    }
+
+    impl Pending {
+        fn until(drain: Drain, time: Nanos) -> Self {
+            Self {
+                drain,
+                time,
+                is_duplicate: false,
+            }
+        }
     }
 
     impl<K: ?Sized + Key, V> Hook<K, V> {
@@ -269,7 +276,7 @@ mod present {
             let remove = attached.codecs.remove;
             let shared = &attached.handle.shared;
             match shared.append(hash, time, |out| remove(out, time, key)) {
-                Buffered::Wait(drain) => Pending { drain, time },
+                Buffered::Wait(drain) => Pending::until(drain, time),
                 Buffered::Refused => {
                     shared.count_unsaved();
                     Pending::default()
@@ -281,7 +288,11 @@ mod present {
         #[inline]
         pub(crate) fn found(&self, hash: u64) -> Pending {
             let drain = self.shared().map_or(0, |shared| shared.pending(hash));
-            Pending { drain, time: 0 }
+            Pending {
+                drain,
+                time: 0,
+                is_duplicate: true,
+            }
         }
 
         /// Returns `true` if no new id may be claimed, because the journal cannot be written.
@@ -298,14 +309,21 @@ mod present {
             }
         }
 
-        /// Waits until a record is on disk, if the options require it. Returns `false` if the call
-        /// fails.
+        /// Waits until a record is on disk, if the options require it. Returns `false` if it
+        /// cannot be written.
         #[inline]
         pub(crate) fn wait(&self, pending: Pending) -> bool {
-            pending.drain == 0
-                || self
-                    .shared()
-                    .is_none_or(|shared| shared.wait(pending.drain) || !shared.fails_calls())
+            let drain = pending.drain;
+            drain == 0 || self.shared().is_none_or(|shared| shared.wait(drain))
+        }
+
+        fn is_written(&self, pending: Pending) -> bool {
+            let drain = pending.drain;
+            self.shared().is_none_or(|shared| shared.is_written(drain))
+        }
+
+        fn fails_calls(&self) -> bool {
+            self.shared().is_some_and(Shared::fails_calls)
         }
 
         /// Calls `clear` with each shard, and a function that it calls under the shard's lock.
@@ -336,42 +354,61 @@ mod present {
             let insert = self.codecs.insert;
             let shared = &self.handle.shared;
             match shared.append(hash, time, |out| insert(out, time, key, value)) {
-                Buffered::Wait(drain) => Some(Pending { drain, time }),
+                Buffered::Wait(drain) => Some(Pending::until(drain, time)),
                 Buffered::Refused => None,
             }
         }
     }
 
     impl<K: ?Sized + Key, V, S: BuildHasher> DedupMap<K, V, S> {
-        /// Waits until a duplicate is on disk, if the options require it.
+        /// Waits until the id that a call recorded or found is on disk, if the options require it.
+        /// Returns `false` if the id is refused because it cannot be written.
+        ///
+        /// A recorded id is taken out of the map then, and its value is put back into `value`.
         #[inline]
-        pub(crate) fn settle_duplicate(&self, key: &K) {
-            if self.has_journal() {
-                let pending = self.inner.journal.found(self.hash(key));
-                self.inner.journal.wait(pending);
-            }
-        }
-
-        /// Waits for the journal after a record. If that fails and the options say so, the id is
-        /// taken out of the map again, and the result is that of a rejected id.
-        #[inline]
-        pub(crate) fn settled(&self, key: &K, pending: Pending, result: Recorded<V>) -> Recorded<V>
+        pub(crate) fn settle(&self, key: &K, pending: Pending, value: &mut Option<V>) -> bool
         where
             V: Clone,
         {
-            if self.inner.journal.wait(pending) || !matches!(result, Recorded::New) {
-                return result;
+            pending.drain == 0 || self.settle_slowly(key, pending, value)
+        }
+
+        fn settle_slowly(&self, key: &K, pending: Pending, value: &mut Option<V>) -> bool
+        where
+            V: Clone,
+        {
+            let journal = &self.inner.journal;
+            let written = journal.wait(pending);
+            if !journal.fails_calls() {
+                return true;
             }
-            let value = self.with_key(key, |_, hash, core, hasher| {
-                let value = core.take_back(hash, key, pending.time, hasher)?;
+            if pending.is_duplicate {
+                // The call that recorded the id may have taken it out again: then both are refused,
+                // because otherwise neither would handle the message.
+                let is_written = written && self.contains_key(key);
+                if !is_written {
+                    // The next call may succeed.
+                    journal.probe();
+                }
+                return is_written;
+            }
+            if written {
+                return true;
+            }
+            let taken = self.with_key(key, |_, hash, core, hasher| {
+                // A later drain may have written it, and another call answered with a duplicate.
+                // That call looks the id up under this lock as well.
+                if journal.is_written(pending) {
+                    return None;
+                }
+                let taken = core.take_back(hash, key, pending.time, hasher)?;
                 // The record may still be written later.
-                self.inner.journal.removed(hash, pending.time, key);
-                Some(value)
+                journal.removed(hash, pending.time, key);
+                Some(taken)
             });
-            match value {
-                Some(value) => Recorded::Rejected { value },
-                None => result,
-            }
+            let is_refused = taken.is_some();
+            *value = taken.or(value.take());
+            !is_refused
         }
 
         /// Replays a journal into a new map, and journals every call from there on.

@@ -352,7 +352,13 @@ impl<K: ?Sized + Key, V, S: BuildHasher> DedupMap<K, V, S> {
             let pending = journal.recorded(hash, &mut outcome, core, &mut value, hasher);
             (core.recorded_result(&outcome, &mut value), pending)
         });
-        self.settled(key, pending, result)
+        if self.settle(key, pending, &mut value) {
+            return result;
+        }
+        match value {
+            Some(value) => Recorded::Rejected { value },
+            None => result,
+        }
     }
 
     /// Returns `true` if the id is recorded and live. Refreshes nothing.
@@ -436,13 +442,8 @@ impl<K: ?Sized + Key, S: BuildHasher> DedupMap<K, (), S> {
             let pending = journal.recorded(hash, &mut outcome, core, &mut Some(()), hasher);
             (outcome.is_new(), pending)
         });
-        if is_new {
-            // A rejected id is new as well.
-            self.settled(key, pending, Recorded::New);
-        } else {
-            journal.wait(pending);
-        }
-        is_new
+        // A refused id is new as well.
+        !self.settle(key, pending, &mut Some(())) || is_new
     }
 
     pub(crate) fn insert_batch<Q: AsKey<K>>(&self, keys: impl IntoIterator<Item = Q>) -> Vec<bool> {
@@ -476,11 +477,7 @@ impl<K: ?Sized + Key, S: BuildHasher> DedupMap<K, (), S> {
         }
         // The drain that the first waits for serves all of them.
         for (at, pending) in pending.into_iter().enumerate() {
-            if answers[at] {
-                self.settled(keys[at].1.as_key(), pending, Recorded::New);
-            } else {
-                journal.wait(pending);
-            }
+            answers[at] |= !self.settle(keys[at].1.as_key(), pending, &mut Some(()));
         }
         answers
     }

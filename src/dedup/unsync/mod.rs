@@ -215,8 +215,9 @@ impl<K: ?Sized + Key, V, S: BuildHasher> DedupMap<K, V, S> {
     /// Returns [`LeaseExpired`] with the value if the lease has expired. Nothing is changed then.
     pub fn commit(&mut self, token: Token, value: V) -> Result<(), LeaseExpired<V>> {
         let mut value = Some(value);
-        let in_time = self
-            .with_core(|core, now, hasher| core.commit(now, &token, &mut value, &mut None, hasher));
+        let in_time = self.with_core(|core, now, hasher| {
+            core.commit(now, &token, &mut value, &mut None, &mut None, hasher)
+        });
         match value {
             Some(value) if !in_time => Err(LeaseExpired { value }),
             _ => Ok(()),

@@ -74,9 +74,10 @@ pub(crate) struct Shared {
     drained: Condvar,
     /// Locked by the thread for which `State::running` is set.
     writer: Mutex<Writer>,
-    /// The number of drains that have begun and ended, read without the lock.
+    /// The numbers of the last drain that has begun, and of the last that wrote everything, read
+    /// without the lock.
     begun: AtomicU64,
-    ended: AtomicU64,
+    written: AtomicU64,
     /// `true` if the last drain failed.
     failing: AtomicBool,
     /// `true` if a record was buffered since the background thread last drained.
@@ -124,7 +125,7 @@ impl Shared {
             state: Mutex::default(),
             drained: Condvar::new(),
             begun: AtomicU64::new(0),
-            ended: AtomicU64::new(0),
+            written: AtomicU64::new(0),
             failing: AtomicBool::new(false),
             dirty: AtomicBool::new(false),
             wake: Mutex::default(),
@@ -225,12 +226,13 @@ impl Shared {
         let buffer = self.buffers[choose(hash, self.buffers.len())].lock();
         let after = buffer.durable_after;
         drop(buffer);
+        if self.is_written(after) { 0 } else { after }
+    }
+
+    /// Returns `true` if all records are on disk that the drain of this number was to write.
+    pub(crate) fn is_written(&self, drain: Drain) -> bool {
         // Acquire: see `finish`.
-        if self.ended.load(Ordering::Acquire) >= after {
-            0
-        } else {
-            after
-        }
+        self.written.load(Ordering::Acquire) >= drain
     }
 
     /// Waits until a drain has ended, and runs it if no other thread does. Returns `true` if all
@@ -270,9 +272,9 @@ impl Shared {
         state.ended = state.begun;
         if written {
             state.written = state.begun;
+            // Release: a caller that reads it may answer without the lock.
+            self.written.store(state.written, Ordering::Release);
         }
-        // Release: a caller that reads it may answer without the lock.
-        self.ended.store(state.ended, Ordering::Release);
         self.drained.notify_all();
     }
 

@@ -1,7 +1,12 @@
 //! The journal of a map: what survives a restart, and what a failing disk does.
 
 use std::fs;
+use std::future::Future;
 use std::path::{Path, PathBuf};
+use std::pin::pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::{Context, Poll, Wake};
 use std::time::Duration;
 
 use leakproof::persist::{ClockProblem, Journal, OnError, PersistError, Sync};
@@ -166,6 +171,38 @@ fn always_writes_before_the_call_returns() {
     after.for_each(|id, _| ids.push(id.to_owned()));
     ids.sort();
     assert_eq!(ids, ["a", "c", "d"]);
+}
+
+#[test]
+fn waiter_is_woken_after_the_record_is_on_disk() {
+    /// Notes if the id is in a segment when it is woken.
+    struct Reading(PathBuf, AtomicBool);
+    impl Wake for Reading {
+        fn wake(self: Arc<Self>) {
+            let is_in = |path: &PathBuf| {
+                let content = fs::read(path).expect("a file");
+                content.windows(6).any(|bytes| bytes == b"the id")
+            };
+            self.1
+                .store(segments(&self.0).iter().any(is_in), Ordering::Relaxed);
+        }
+    }
+    let folder = Folder::new("journal-waiter");
+    let seen = map(&ManualClock::new(), open(folder.path(), Sync::Always));
+    let Claim::Fresh(ticket) = seen.claim("the id") else {
+        panic!("it is new")
+    };
+    let woken = Arc::new(Reading(folder.path().to_owned(), AtomicBool::new(false)));
+    let waker = Arc::clone(&woken).into();
+    let mut context = Context::from_waker(&waker);
+    let mut waiting = pin!(seen.claim_wait("the id"));
+    assert!(waiting.as_mut().poll(&mut context).is_pending());
+    ticket.commit("reply".to_owned()).expect("in time");
+    assert!(woken.1.load(Ordering::Relaxed), "woken too early");
+    let Poll::Ready(Claim::Duplicate { value, .. }) = waiting.poll(&mut context) else {
+        panic!("it was committed")
+    };
+    assert_eq!(value, "reply");
 }
 
 #[test]
@@ -483,6 +520,32 @@ mod full_disk {
         let seen = map(&ManualClock::new(), open(&path, Sync::Always));
         assert_eq!(seen.get("a"), Some(value));
         assert_eq!(seen.len(), 1);
+    }
+
+    #[test]
+    fn duplicate_that_is_not_on_disk_is_refused_until_it_is() {
+        let folder = Folder::new("journal-unwritten");
+        let path = folder.path().join("seen.d");
+        let journal = open(&path, Sync::Always).on_error(OnError::Refuse);
+        let seen = map(&ManualClock::new(), journal);
+        let Claim::Fresh(ticket) = seen.claim("a") else {
+            panic!("it is new")
+        };
+        let obstacle = obstruct(&path);
+        // The message was handled, so the commit succeeds.
+        ticket.commit("1".to_owned()).expect("in time");
+        let value = "2".to_owned();
+        let rejected = Recorded::Rejected {
+            value: value.clone(),
+        };
+        assert_eq!(seen.record("a", value.clone()), rejected);
+        assert!(matches!(seen.claim("a"), Claim::Full));
+        fs::remove_dir(obstacle).expect("removed");
+        assert_eq!(seen.record("a", value.clone()), rejected);
+        let again = seen.record("a", value);
+        assert!(matches!(again, Recorded::Duplicate { value, .. } if value == "1"));
+        assert!(matches!(seen.claim("a"), Claim::Duplicate { .. }));
+        seen.validate();
     }
 
     #[test]
