@@ -18,6 +18,13 @@ pub trait Sweep: Send + Sync + 'static {
     /// Ends the leases of a dedup map that have expired, for callers that wait for them.
     #[doc(hidden)]
     fn end_leases(&self) {}
+
+    /// Returns the ids of a dedup map with a journal.
+    #[cfg(feature = "persist")]
+    #[doc(hidden)]
+    fn journaled(&self) -> Option<&dyn crate::persist::journal::Contents> {
+        None
+    }
 }
 
 /// The result of [`Sweep::sweep_some`].

@@ -2,13 +2,13 @@
 
 use std::borrow::Borrow;
 use std::hash::BuildHasher;
-use std::io::{self, Read, Write};
+use std::io::{Read, Write};
 use std::path::Path;
 
 use super::{DedupMap, DedupSet};
 use crate::clock::{Nanos, nanos};
 use crate::key::Key;
-use crate::persist::format::{Anchor, Kind, Record, put_insert};
+use crate::persist::format::{Anchor, Kind, Record, decode, put_insert};
 use crate::persist::snapshot::{self, SnapshotWriter};
 use crate::persist::{Codec, PersistError, RestoreReport, SaveReport, file};
 
@@ -94,9 +94,7 @@ where
             };
             let elapsed = report.set_downtime(anchor.elapsed(&now));
             let age = anchor.clock.saturating_sub(time).saturating_add(elapsed);
-            let wrong = |what, error: io::Error| format!("a {what} cannot be decoded: {error}");
-            let key = K::decode(key).map_err(|error| wrong("key", error))?;
-            let value = V::decode(value).map_err(|error| wrong("value", error))?;
+            let (key, value) = (decode::<K>("key", key)?, decode::<V>("value", value)?);
             self.restore_entry(now.clock, age, key.borrow(), value, &mut report);
             Ok(())
         })?;
@@ -107,10 +105,7 @@ where
 impl<K: ?Sized + Key, V, S: BuildHasher> DedupMap<K, V, S> {
     /// Returns the present time by the map's clock, with its base, and by the wall clock.
     pub(crate) fn anchor(&self) -> Anchor {
-        Anchor {
-            clock: self.now(),
-            wall: nanos(self.clock().wall()),
-        }
+        Anchor::now(self.clock(), self.base())
     }
 
     /// Records an id of this age, unless it has expired.

@@ -1,10 +1,11 @@
 //! Waiting for a claim: `claim_wait` and its blocking form.
 //!
 //! A caller that finds its id in flight joins the flight of that claim. `commit` takes the flight
-//! under the lock of the shard, and finishes it with the value afterwards: see [`Landed`]. A release and the end of a lease pass the claim itself to the first
-//! waiter, under the lock of the shard: the id stays in flight, so no other caller overtakes, and
-//! the new lease begins at once. If that lease ends before the waiter is polled, the claim passes
-//! on to the next one, and the late waiter starts again.
+//! under the lock of the shard, and finishes it with the value afterwards: see [`Landed`]. A
+//! release and the end of a lease pass the claim itself to the first waiter, under that lock: the
+//! id stays in flight, so no other caller overtakes, and the new lease begins at once. If that
+//! lease ends before the waiter is polled, the claim passes on to the next one, and the late
+//! waiter starts again.
 //!
 //! An end of a lease is noticed by any call on the shard, and at the latest by an alarm: see
 //! [`Alarm`].

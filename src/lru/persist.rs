@@ -1,13 +1,13 @@
 //! Snapshots of a cache: `save` and `restore`, for a warm start.
 
 use std::hash::{BuildHasher, Hash};
-use std::io::{self, Read, Write};
+use std::io::{Read, Write};
 use std::path::Path;
 use std::time::Duration;
 
 use super::cache::LruCache;
 use crate::clock::{Nanos, nanos};
-use crate::persist::format::{Anchor, Kind, Record, put_cached};
+use crate::persist::format::{Anchor, Kind, Record, decode, put_cached};
 use crate::persist::snapshot::{self, SnapshotWriter};
 use crate::persist::{Codec, PersistError, RestoreReport, SaveReport, file};
 
@@ -65,7 +65,7 @@ where
     ///
     /// Returns [`PersistError`] if the writer fails or a key or value cannot be encoded.
     pub fn save_to(&self, writer: impl Write) -> Result<SaveReport, PersistError> {
-        let anchor = self.anchor();
+        let anchor = Anchor::now(self.clock(), 0);
         let mut snapshot = SnapshotWriter::new(writer, Kind::CacheSnapshot, anchor)?;
         let mut copied = Vec::new();
         for shard in 0..self.shard_count() {
@@ -116,7 +116,7 @@ where
         if !self.is_empty() {
             return Err(PersistError::NotEmpty);
         }
-        let now = self.anchor();
+        let now = Anchor::now(self.clock(), 0);
         let idle_timeout = self.idle_timeout().map_or(Nanos::MAX, nanos);
         let mut report = RestoreReport::default();
         let mut entries = Vec::new();
@@ -131,9 +131,7 @@ where
             else {
                 return Err("an unexpected record".to_owned());
             };
-            let wrong = |what, error: io::Error| format!("a {what} cannot be decoded: {error}");
-            let key = K::decode(key).map_err(|error| wrong("key", error))?;
-            let value = V::decode(value).map_err(|error| wrong("value", error))?;
+            let (key, value) = (decode::<K>("key", key)?, decode::<V>("value", value)?);
             let elapsed = report.set_downtime(anchor.elapsed(&now));
             let idle = idle.saturating_add(elapsed);
             let left = remaining.saturating_sub(elapsed);
@@ -170,12 +168,5 @@ where
         report.restored = self.len().min(kept) as u64;
         report.over_bound = (surplus + kept) as u64 - report.restored;
         Ok(report)
-    }
-
-    fn anchor(&self) -> Anchor {
-        Anchor {
-            clock: self.now(),
-            wall: nanos(self.clock().wall()),
-        }
     }
 }

@@ -11,7 +11,8 @@
 
 use std::io::{self, Read};
 
-use crate::clock::Nanos;
+use crate::clock::{Clock, Nanos, nanos};
+use crate::codec::Codec;
 
 const MAGIC: &[u8; 7] = b"LEAKPRF";
 const VERSION: u8 = 1;
@@ -41,9 +42,22 @@ pub(crate) struct Anchor {
     pub(crate) wall: Nanos,
 }
 
+impl Anchor {
+    /// Returns the present moment. `base` is added to the reading of `clock`.
+    pub(crate) fn now(clock: &Clock, base: Nanos) -> Self {
+        Self {
+            clock: clock.nanos().saturating_add(base),
+            wall: nanos(clock.wall()),
+        }
+    }
+}
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Header {
     pub(crate) kind: Kind,
+    /// `true` if the blocks of a segment are not synchronised one by one, so that a crash of the
+    /// machine may lose any of the last ones.
+    pub(crate) is_unsynchronised: bool,
     /// The number of a segment, and of the first segment that its process wrote.
     pub(crate) number: u64,
     pub(crate) run: u64,
@@ -57,6 +71,7 @@ impl Header {
         bytes[..7].copy_from_slice(MAGIC);
         bytes[7] = VERSION;
         bytes[8] = self.kind as u8;
+        bytes[9] = u8::from(self.is_unsynchronised);
         for (at, word) in [self.number, self.run, self.start.clock, self.start.wall]
             .into_iter()
             .enumerate()
@@ -96,6 +111,7 @@ impl Header {
         let word = |at: usize| word64(&bytes[16 + 8 * at..]);
         Ok(Self {
             kind,
+            is_unsynchronised: bytes[9] != 0,
             number: word(0),
             run: word(1),
             start: Anchor {
@@ -305,6 +321,11 @@ pub(crate) fn take_record(mut bytes: &[u8]) -> Option<(Record<'_>, &[u8])> {
         _ => return None,
     };
     Some((record, bytes))
+}
+
+/// Decodes a key or a value. The error is the reason for which that is impossible.
+pub(crate) fn decode<T: ?Sized + Codec>(what: &str, bytes: &[u8]) -> Result<T::Owned, String> {
+    T::decode(bytes).map_err(|error| format!("a {what} cannot be decoded: {error}"))
 }
 
 fn take_word(bytes: &mut &[u8]) -> Option<u64> {

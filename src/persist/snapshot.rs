@@ -62,6 +62,7 @@ impl<W: Write> SnapshotWriter<W> {
     pub(crate) fn new(mut writer: W, kind: Kind, anchor: Anchor) -> Result<Self, PersistError> {
         let header = Header {
             kind,
+            is_unsynchronised: false,
             number: 0,
             run: 0,
             start: anchor,

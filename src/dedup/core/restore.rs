@@ -82,6 +82,20 @@ impl<K: ?Sized + Key, V> Core<K, V> {
         self.counts.restored = 0;
     }
 
+    /// Adds the numbers of live entries that were recorded after each of these times.
+    pub(crate) fn add_live_after(&self, now: Nanos, times: &[Nanos], live: &mut [u64]) {
+        let now = self.latest.max(now);
+        for (&time, live) in times.iter().zip(live) {
+            *live += self.recorded.live_after(now, time) as u64;
+        }
+    }
+
+    /// Returns the time at which a live entry was recorded.
+    pub(crate) fn recorded_at(&self, now: Nanos, hash: u64, key: &K) -> Option<Nanos> {
+        let (seq, _) = self.find(now, hash, key)?;
+        Some(self.recorded.time(seq))
+    }
+
     /// Returns the entry that was recorded last, which must have been by the previous call.
     pub(crate) fn newest_entry(&self) -> (&K, &V, Nanos) {
         let seq = self.recorded.end().wrapping_sub(1);

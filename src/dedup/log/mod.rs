@@ -144,6 +144,13 @@ impl<K: ?Sized + Key, V> Log<K, V> {
         (live, bytes, oldest.map(|time| now.saturating_sub(time)))
     }
 
+    /// Returns the number of entries that are live at `now` and arrived after `time`.
+    #[cfg(feature = "persist")]
+    pub(crate) fn live_after(&self, now: Nanos, time: Nanos) -> usize {
+        let cutoff = self.cutoff(now).map_or(time, |cutoff| cutoff.max(time));
+        self.ring.after(cutoff).0
+    }
+
     /// Returns `true` if a call that writes at `now` has to [`expire`](Self::expire) and
     /// [`maintain`](Self::maintain) first.
     #[inline]

@@ -261,6 +261,11 @@ impl<K: ?Sized + Key, V, S> DedupMap<K, V, S> {
         &self.inner.clock
     }
 
+    #[cfg(feature = "persist")]
+    pub(crate) fn base(&self) -> Nanos {
+        self.inner.base
+    }
+
     #[inline]
     pub(crate) fn with_shard<R>(
         &self,

@@ -7,6 +7,8 @@ use super::super::log::columns::Column;
 use super::{DedupMap, Inner};
 use crate::key::Key;
 use crate::panic::FirstPanic;
+#[cfg(feature = "persist")]
+use crate::persist::journal::Contents;
 use crate::stats::Usage;
 use crate::sweep::{Sweep, Swept, Watch};
 
@@ -20,8 +22,7 @@ impl<K: ?Sized + Key, V, S: BuildHasher> DedupMap<K, V, S> {
             .inner
             .shards
             .sweep_all(|shard, piece| self.inner.sweep_piece(shard, piece));
-        let oldest = || self.stats().oldest_entry_age;
-        self.inner.journal.maintain(oldest);
+        self.inner.maintain_journal();
         freed
     }
 }
@@ -47,6 +48,11 @@ where
 
     fn usage(&self) -> Usage {
         self.stats().usage()
+    }
+
+    #[cfg(feature = "persist")]
+    fn journaled(&self) -> Option<&dyn Contents> {
+        Some(self)
     }
 
     fn end_leases(&self) {

@@ -16,7 +16,7 @@ pub(crate) trait Disk: Send {
     /// Returns the numbers of the segments in ascending order.
     fn segments(&self) -> io::Result<Vec<u64>>;
     /// Opens a segment for reading.
-    fn open(&self, number: u64) -> io::Result<Box<dyn Read>>;
+    fn open(&self, number: u64) -> io::Result<Box<dyn Read + Send>>;
     /// Creates an empty segment, which becomes the current one. Its name is durable afterwards.
     fn create(&mut self, number: u64) -> io::Result<()>;
     /// Appends to the current segment.
@@ -25,17 +25,29 @@ pub(crate) trait Disk: Send {
     fn sync(&mut self) -> io::Result<()>;
     /// Shortens a segment.
     fn cut(&mut self, number: u64, length: u64) -> io::Result<()>;
+    /// Deletes a segment. It stays deleted after a crash.
     fn delete(&mut self, number: u64) -> io::Result<()>;
+    /// Begins a new form of a segment, instead of one that was begun before.
+    fn rewrite(&mut self, number: u64) -> io::Result<()>;
+    /// Appends to the new form.
+    fn append_rewritten(&mut self, bytes: &[u8]) -> io::Result<()>;
+    /// Makes the new form durable, and lets it take the place of the segment in one step.
+    fn replace(&mut self, number: u64) -> io::Result<()>;
+    /// Deletes the new form.
+    fn discard_rewritten(&mut self) -> io::Result<()>;
     /// Returns the path of a segment, for errors.
     fn path_of(&self, number: u64) -> PathBuf;
 }
 
 const EXTENSION: &str = "segment";
+/// The name of a segment's new form.
+const REWRITTEN: &str = "rewritten.tmp";
 
 /// A directory that is locked by this process.
 pub(crate) struct Folder {
     path: PathBuf,
     current: Option<File>,
+    rewritten: Option<File>,
     /// The lock ends when the file is closed.
     _lock: File,
 }
@@ -57,12 +69,16 @@ impl Folder {
             },
             TryLockError::Error(reason) => error(reason),
         })?;
-        sync_folder(path).map_err(error)?;
-        Ok(Self {
+        let mut folder = Self {
             path: path.to_owned(),
             current: None,
+            rewritten: None,
             _lock: lock,
-        })
+        };
+        // After a crash, there may be one.
+        folder.discard_rewritten().map_err(error)?;
+        sync_folder(path).map_err(error)?;
+        Ok(folder)
     }
 
     pub(crate) fn path(&self) -> &Path {
@@ -89,7 +105,7 @@ impl Disk for Folder {
         Ok(numbers)
     }
 
-    fn open(&self, number: u64) -> io::Result<Box<dyn Read>> {
+    fn open(&self, number: u64) -> io::Result<Box<dyn Read + Send>> {
         Ok(Box::new(File::open(self.path_of(number))?))
     }
 
@@ -124,14 +140,46 @@ impl Disk for Folder {
     }
 
     fn delete(&mut self, number: u64) -> io::Result<()> {
-        match fs::remove_file(self.path_of(number)) {
-            // An operator may have been faster.
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
-            result => result,
-        }
+        remove(&self.path_of(number))?;
+        // A later segment may have the removals of the ids in this one. If that is deleted and this
+        // one comes back, the ids do as well.
+        sync_folder(&self.path)
+    }
+
+    fn rewrite(&mut self, _: u64) -> io::Result<()> {
+        self.rewritten = Some(File::create(self.path.join(REWRITTEN))?);
+        Ok(())
+    }
+
+    fn append_rewritten(&mut self, bytes: &[u8]) -> io::Result<()> {
+        let missing = || io::Error::other("no segment is rewritten");
+        self.rewritten
+            .as_mut()
+            .ok_or_else(missing)?
+            .write_all(bytes)
+    }
+
+    fn replace(&mut self, number: u64) -> io::Result<()> {
+        let missing = || io::Error::other("no segment is rewritten");
+        self.rewritten.take().ok_or_else(missing)?.sync_all()?;
+        fs::rename(self.path.join(REWRITTEN), self.path_of(number))?;
+        sync_folder(&self.path)
+    }
+
+    fn discard_rewritten(&mut self) -> io::Result<()> {
+        self.rewritten = None;
+        remove(&self.path.join(REWRITTEN))
     }
 
     fn path_of(&self, number: u64) -> PathBuf {
         self.path.join(format!("{number:020}.{EXTENSION}"))
+    }
+}
+
+/// Removes a file, unless an operator was faster.
+fn remove(path: &Path) -> io::Result<()> {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        result => result,
     }
 }

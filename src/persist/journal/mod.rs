@@ -41,6 +41,8 @@
 //! reading of both clocks. So ages within one process are exact, whatever the wall clock does, and
 //! the wall clock only bridges the time between two processes: see `replay`.
 
+mod background;
+mod compact;
 mod disk;
 mod replay;
 mod shared;
@@ -52,10 +54,11 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+pub(crate) use background::Handle;
+pub(crate) use compact::Contents;
 use disk::Folder;
 pub(crate) use replay::{Scan, replay};
-pub(crate) use shared::{Buffered, Drain, Handle, Shared};
-use writer::Segment;
+pub(crate) use shared::{Buffered, Drain, Shared};
 pub(crate) use writer::Writer;
 
 use super::PersistError;
@@ -165,8 +168,8 @@ impl Journal {
 
     /// Sets the size at which a segment file is complete, at least 4 KiB. Defaults to 16 MiB.
     ///
-    /// A segment is deleted when all of its ids have expired, so the journal takes up to one
-    /// segment more than its live ids.
+    /// A segment is deleted when all of its ids have expired. The journal takes at most twice the
+    /// bytes of its live ids, and two segments.
     pub fn segment_bytes(mut self, bytes: u64) -> Self {
         self.segment_bytes = bytes.max(MIN_SEGMENT);
         self

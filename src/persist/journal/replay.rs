@@ -13,8 +13,8 @@ use super::super::format::{
     read_full, take_record,
 };
 use super::super::{PersistError, RestoreReport};
-use super::Segment;
 use super::disk::Disk;
+use super::writer::{Inserts, Segment};
 use crate::clock::Nanos;
 
 /// Blocks that begin after a damaged one are searched for at this many marks.
@@ -162,7 +162,8 @@ fn scan(
         };
         drop(reader);
         let tail = read_tail(&*disk, number, scanned.bytes)?;
-        if !is_last || contains_block(&tail) {
+        // Without synchronisation, the system writes blocks in any order.
+        if !is_last || (!header.is_unsynchronised && contains_block(&tail)) {
             return Err(damaged(scanned.bytes, reason));
         }
         report.cut_off += tail.len() as u64;
@@ -227,20 +228,20 @@ pub(crate) fn replay(
         };
         let mut segment = Segment {
             number: scanned.number,
+            run: scanned.run,
             bytes: scanned.bytes,
-            newest: 0,
-            records: 0,
+            inserts: Inserts::default(),
+            checked: 0,
         };
         let path = disk.path_of(scanned.number);
         let age_of = |time: Nanos| {
             let in_run = run.end.clock.saturating_sub(time);
             in_run.saturating_add(run.since)
         };
-        replay_segment(disk, scanned, |time, record| {
-            segment.records += 1;
+        replay_segment(disk, scanned, |time, record, bytes| {
             let age = age_of(time);
             if matches!(record, Record::Insert { .. }) {
-                segment.newest = segment.newest.max(now.saturating_sub(age));
+                segment.inserts.add(now.saturating_sub(age), bytes);
             }
             apply(&Replayed { age, record })
         })
@@ -253,7 +254,7 @@ pub(crate) fn replay(
 fn replay_segment(
     disk: &dyn Disk,
     scanned: &Scanned,
-    mut apply: impl FnMut(Nanos, Record<'_>) -> Result<(), String>,
+    mut apply: impl FnMut(Nanos, Record<'_>, usize) -> Result<(), String>,
 ) -> Result<(), PersistError> {
     let mut reader = BufReader::new(disk.open(scanned.number)?.take(scanned.bytes));
     io::copy(&mut reader.by_ref().take(HEADER as u64), &mut io::sink())?;
@@ -270,22 +271,23 @@ fn replay_segment(
                 ));
             }
         }
-        let mut records: Vec<(Nanos, Record<'_>)> = Vec::new();
+        let mut records: Vec<(Nanos, Record<'_>, usize)> = Vec::new();
         let mut rest = &payload[..];
         while let Some((record, after)) = take_record(rest) {
+            let bytes = rest.len() - after.len();
             rest = after;
             let time = match record {
                 Record::Insert { time, .. } | Record::Remove { time, .. } => time,
                 // The first record of its block.
                 _ => 0,
             };
-            records.push((time, record));
+            records.push((time, record, bytes));
         }
         // Each shard's records are ordered, but a block has those of all shards. A stable sort
         // keeps the order of the records of one id.
-        records.sort_by_key(|&(time, _)| time);
-        for (time, record) in records {
-            apply(time, record).map_err(|reason| damaged(offset, reason))?;
+        records.sort_by_key(|&(time, ..)| time);
+        for (time, record, bytes) in records {
+            apply(time, record, bytes).map_err(|reason| damaged(offset, reason))?;
         }
         offset += (BLOCK_HEADER + payload.len()) as u64;
     }

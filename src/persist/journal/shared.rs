@@ -1,18 +1,17 @@
 //! `Shared`: the buffers of all shards, and the drain that empties them.
 
 use std::io;
+use std::mem::{replace, take};
 use std::path::PathBuf;
-use std::sync::{Arc, Weak};
-use std::thread::{self, JoinHandle};
-use std::time::Duration;
+use std::sync::{OnceLock, Weak};
 
 use crossbeam_utils::CachePadded;
 
 use super::super::PersistError;
 use super::super::format::{Anchor, MAX_BLOCK, put_clear};
-use super::writer::{Writer, empty_block};
+use super::writer::{Inserts, Writer, empty_block};
 use super::{OnError, Sync};
-use crate::clock::{Clock, Nanos, nanos};
+use crate::clock::{Clock, Nanos};
 use crate::events;
 use crate::hash::choose;
 use crate::panic::catch_user_panic;
@@ -25,10 +24,6 @@ use crate::sync::{Condvar, Mutex};
 const MAX_BUFFERED: usize = 16 << 20;
 /// A single buffer may always hold this many.
 const MIN_BUFFERED: usize = 64 << 10;
-/// The interval at which records are handed to the operating system with [`Sync::Never`].
-const NEVER_SYNCED: Duration = Duration::from_millis(100);
-/// The longest time between two searches for expired segments.
-const MAINTENANCE: Duration = Duration::from_secs(60);
 
 /// A number of a drain. Zero means that there is nothing to wait for.
 pub(crate) type Drain = u64;
@@ -38,7 +33,7 @@ pub(crate) type Drain = u64;
 struct Buffer {
     bytes: Vec<u8>,
     records: u64,
-    newest: Nanos,
+    inserts: Inserts,
     /// The drain after which all records of this shard are on disk.
     durable_after: Drain,
 }
@@ -56,24 +51,24 @@ struct State {
 
 /// The state of the background thread.
 #[derive(Default)]
-struct Wake {
-    stopped: bool,
+pub(super) struct Wake {
+    pub(super) stopped: bool,
 }
 
 pub(crate) struct Shared {
     buffers: Box<[CachePadded<Mutex<Buffer>>]>,
     /// The bytes at which a caller writes the buffers itself.
     max_buffered: usize,
-    sync: Sync,
+    pub(super) sync: Sync,
     on_error: OnError,
     clock: Clock,
     /// Added to readings of the clock, as in the map.
     base: Nanos,
-    ttl: Nanos,
+    pub(super) ttl: Nanos,
     state: Mutex<State>,
     drained: Condvar,
     /// Locked by the thread for which `State::running` is set.
-    writer: Mutex<Writer>,
+    pub(super) writer: Mutex<Writer>,
     /// The numbers of the last drain that has begun, and of the last that wrote everything, read
     /// without the lock.
     begun: AtomicU64,
@@ -81,9 +76,13 @@ pub(crate) struct Shared {
     /// `true` if the last drain failed.
     failing: AtomicBool,
     /// `true` if a record was buffered since the background thread last drained.
-    dirty: AtomicBool,
-    wake: Mutex<Wake>,
-    woken: Condvar,
+    pub(super) dirty: AtomicBool,
+    /// `true` if there may be something to compact.
+    pub(super) untidy: AtomicBool,
+    /// The map, for the compaction.
+    pub(super) map: OnceLock<Weak<dyn Sweep>>,
+    pub(super) wake: Mutex<Wake>,
+    pub(super) woken: Condvar,
     /// `false` if writing began to fail, and `true` if it succeeds again, until it is reported.
     changed: Mutex<Option<bool>>,
     last_error: Mutex<String>,
@@ -128,6 +127,8 @@ impl Shared {
             written: AtomicU64::new(0),
             failing: AtomicBool::new(false),
             dirty: AtomicBool::new(false),
+            untidy: AtomicBool::new(false),
+            map: OnceLock::new(),
             wake: Mutex::default(),
             woken: Condvar::new(),
             changed: Mutex::default(),
@@ -172,13 +173,14 @@ impl Shared {
         }
     }
 
-    /// Buffers a record of an id with this hash, which `put` appends. The caller holds the lock of
-    /// the id's shard, so that records of one id are in order.
+    /// Buffers a record of an id with this hash, which `put` appends. `inserted` is the time of an
+    /// insert record. The caller holds the lock of the id's shard, so that records of one id are in
+    /// order.
     #[inline]
     pub(crate) fn append(
         &self,
         hash: u64,
-        time: Nanos,
+        inserted: Option<Nanos>,
         put: impl FnOnce(&mut Vec<u8>) -> io::Result<()>,
     ) -> Buffered {
         let always = self.sync == Sync::Always;
@@ -187,6 +189,7 @@ impl Shared {
             return Buffered::Refused;
         }
         let mut buffer = self.buffers[choose(hash, self.buffers.len())].lock();
+        let before = buffer.bytes.len();
         if put(&mut buffer.bytes).is_err() {
             drop(buffer);
             self.count_error();
@@ -197,7 +200,10 @@ impl Shared {
             return Buffered::Wait(0);
         }
         buffer.records += 1;
-        buffer.newest = buffer.newest.max(time);
+        if let Some(time) = inserted {
+            let bytes = buffer.bytes.len() - before;
+            buffer.inserts.add(time, bytes);
+        }
         // A drain that has begun may have taken this buffer already. The next one takes it. It
         // counts itself before it locks the first buffer, so either the count that is read here is
         // up to date, or the drain finds the record.
@@ -254,6 +260,7 @@ impl Shared {
             drop(state);
             let written = self.drain();
             self.finish(written);
+            self.compact_piece();
             self.report();
             state = self.state.lock();
         }
@@ -309,12 +316,11 @@ impl Shared {
                 continue;
             }
             if block.bytes.len() + buffer.bytes.len() > MAX_BLOCK {
-                writer.push(std::mem::replace(&mut block, empty_block()));
+                writer.push(replace(&mut block, empty_block()));
             }
             block.bytes.append(&mut buffer.bytes);
-            block.records += buffer.records;
-            block.newest = block.newest.max(buffer.newest);
-            buffer.records = 0;
+            block.records += take(&mut buffer.records);
+            block.inserts.merge(take(&mut buffer.inserts));
         }
         if block.records > 0 {
             writer.push(block);
@@ -332,15 +338,20 @@ impl Shared {
                 self.note(writer.delete_until(cutoff));
             }
         }
-        self.bytes.store(writer.bytes(), Ordering::Relaxed);
+        self.store_figures(writer);
         if self.failing.swap(!written, Ordering::Relaxed) == written {
             *self.changed.lock() = Some(written);
         }
         written
     }
 
+    pub(super) fn store_figures(&self, writer: &Writer) {
+        self.bytes.store(writer.bytes(), Ordering::Relaxed);
+        self.untidy.store(writer.is_untidy(), Ordering::Relaxed);
+    }
+
     /// Counts an error. Returns `true` if there is none.
-    fn note(&self, result: io::Result<()>) -> bool {
+    pub(super) fn note(&self, result: io::Result<()>) -> bool {
         if let Err(error) = &result {
             self.count_error();
             *self.last_error.lock() = error.to_string();
@@ -353,7 +364,7 @@ impl Shared {
     }
 
     /// Emits an event if writing began to fail or to succeed. The caller holds no lock.
-    fn report(&self) {
+    pub(super) fn report(&self) {
         let Some(written) = self.changed.lock().take() else {
             return;
         };
@@ -368,15 +379,12 @@ impl Shared {
         });
     }
 
-    fn now(&self) -> Nanos {
+    pub(super) fn now(&self) -> Nanos {
         self.clock.nanos().saturating_add(self.base)
     }
 
     fn anchor(&self) -> Anchor {
-        Anchor {
-            clock: self.now(),
-            wall: nanos(self.clock.wall()),
-        }
+        Anchor::now(&self.clock, self.base)
     }
 
     /// Removes everything. `clear` clears the map's shard of a number, whose buffer is emptied
@@ -394,6 +402,7 @@ impl Shared {
                 let mut buffer = buffer.lock();
                 buffer.bytes.clear();
                 buffer.records = 0;
+                buffer.inserts = Inserts::default();
             });
         }
         writer.drop_pending();
@@ -408,113 +417,5 @@ impl Shared {
         drop(writer);
         self.finish(written);
         self.report();
-    }
-
-    /// Deletes segments whose ids have all expired, were evicted or removed.
-    /// `oldest` returns the age of the oldest live id.
-    pub(crate) fn maintain(&self, oldest: impl FnOnce() -> Option<Duration>) {
-        if !self.writer.lock().has_closed() {
-            return;
-        }
-        // Read before the map: an entry that is recorded in between is not in a closed segment.
-        let now = self.now();
-        let oldest = oldest();
-        let oldest = now.saturating_sub(oldest.map_or(0, nanos));
-        let Some(cutoff) = oldest.checked_sub(1) else {
-            return;
-        };
-        let mut writer = self.writer.lock();
-        self.note(writer.delete_until(cutoff));
-        self.bytes.store(writer.bytes(), Ordering::Relaxed);
-        drop(writer);
-        self.report();
-    }
-
-    /// Runs the background thread until it is stopped.
-    fn run(&self, map: &Weak<dyn Sweep>, every: Duration) {
-        // Real time, as in the sweeper.
-        let clock = Clock::coarse();
-        let maintenance = MAINTENANCE
-            .min(Duration::from_nanos(self.ttl / 16))
-            .max(every);
-        let mut maintained = clock.now();
-        let mut wake = self.wake.lock();
-        loop {
-            while !wake.stopped && !self.dirty.load(Ordering::Relaxed) {
-                let idle = clock.now() - maintained;
-                if idle >= maintenance {
-                    break;
-                }
-                self.woken.wait_for(&mut wake, maintenance - idle);
-            }
-            if wake.stopped {
-                return;
-            }
-            drop(wake);
-            // Cleared before the drain: a record that follows wakes the thread again.
-            let begun = clock.now();
-            if self.dirty.swap(false, Ordering::Relaxed) && !self.flush() {
-                self.dirty.store(true, Ordering::Relaxed);
-            }
-            if begun - maintained >= maintenance {
-                maintained = begun;
-                if let Some(map) = map.upgrade() {
-                    self.maintain(|| map.usage().oldest_entry_age);
-                }
-            }
-            wake = self.wake.lock();
-            // A record waits for at most this interval and one synchronisation.
-            while !wake.stopped {
-                let passed = clock.now() - begun;
-                if passed >= every {
-                    break;
-                }
-                self.woken.wait_for(&mut wake, every - passed);
-            }
-        }
-    }
-}
-
-/// Owns the background thread, if there is one. Dropping it writes everything.
-pub(crate) struct Handle {
-    pub(crate) shared: Arc<Shared>,
-    thread: Mutex<Option<JoinHandle<()>>>,
-}
-
-impl Handle {
-    pub(crate) fn new(shared: Shared) -> Self {
-        Self {
-            shared: Arc::new(shared),
-            thread: Mutex::default(),
-        }
-    }
-
-    /// Starts the background thread, which holds the map weakly.
-    pub(crate) fn start(&self, map: Weak<dyn Sweep>) -> io::Result<()> {
-        let every = match self.shared.sync {
-            Sync::Always => return Ok(()),
-            Sync::Never => NEVER_SYNCED,
-            Sync::Every(every) => every.max(Duration::from_millis(1)),
-        };
-        let shared = Arc::clone(&self.shared);
-        let thread = thread::Builder::new()
-            .name("leakproof-journal".into())
-            .spawn(move || shared.run(&map, every))?;
-        *self.thread.lock() = Some(thread);
-        Ok(())
-    }
-}
-
-impl Drop for Handle {
-    fn drop(&mut self) {
-        self.shared.wake.lock().stopped = true;
-        self.shared.woken.notify_one();
-        if let Some(thread) = self.thread.lock().take() {
-            // The thread may hold the last handle on the map, and cannot wait for itself.
-            if thread.thread().id() != thread::current().id() {
-                drop(thread.join());
-            }
-        }
-        self.shared.flush();
     }
 }

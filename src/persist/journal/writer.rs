@@ -6,50 +6,87 @@
 use std::collections::VecDeque;
 use std::io;
 
-use super::super::format::{Anchor, BLOCK_HEADER, HEADER, Header, Kind, seal_block};
+use super::super::format::{Anchor, HEADER, Header, Kind, new_block, seal_block};
+use super::compact::{PER_BYTE, Pass, Rewriting};
 use super::disk::Disk;
 use crate::clock::Nanos;
 
 /// Blocks of this size wait for a disk that fails. Beyond it, the oldest are dropped.
 const MAX_PENDING: usize = 64 << 20;
 
+/// The insert records of a block or segment.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Inserts {
+    pub(crate) count: u64,
+    pub(crate) bytes: u64,
+    /// The time at which the newest id was recorded, by the map's clock. Zero if there is none.
+    pub(crate) newest: Nanos,
+}
+
+impl Inserts {
+    pub(crate) fn add(&mut self, time: Nanos, bytes: usize) {
+        self.merge(Self {
+            count: 1,
+            bytes: bytes as u64,
+            newest: time,
+        });
+    }
+
+    pub(crate) fn merge(&mut self, other: Self) {
+        self.count += other.count;
+        self.bytes += other.bytes;
+        self.newest = self.newest.max(other.newest);
+    }
+}
+
 /// Records that are not on disk yet.
 pub(crate) struct Block {
     /// Begins with room for the block's header.
     pub(crate) bytes: Vec<u8>,
     pub(crate) records: u64,
-    /// The time of the newest record, by the map's clock.
-    pub(crate) newest: Nanos,
+    pub(crate) inserts: Inserts,
 }
 
 /// A segment on disk.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Segment {
     pub(crate) number: u64,
+    /// The number of the first segment that the same process wrote.
+    pub(crate) run: u64,
     pub(crate) bytes: u64,
-    /// The time at which the newest id in it was recorded, by the map's clock.
-    pub(crate) newest: Nanos,
-    pub(crate) records: u64,
+    pub(crate) inserts: Inserts,
+    /// The segment up to which this one is checked: see `compact`. Zero if it is not.
+    pub(crate) checked: u64,
 }
 
 pub(crate) struct Writer {
-    disk: Box<dyn Disk>,
+    pub(super) disk: Box<dyn Disk>,
     /// `true` if blocks are synchronised.
     sync: bool,
-    segment_bytes: u64,
+    pub(super) segment_bytes: u64,
     /// The start of this process.
-    start: Anchor,
+    pub(super) start: Anchor,
     /// The number of its first segment.
-    run: Option<u64>,
+    pub(super) run: Option<u64>,
     next_number: u64,
-    closed: VecDeque<Segment>,
-    current: Option<Segment>,
+    pub(super) closed: VecDeque<Segment>,
+    pub(super) current: Option<Segment>,
     /// `true` if bytes behind the current segment's length have to be cut off before a write.
     torn: bool,
     pending: VecDeque<Block>,
     pending_bytes: usize,
     /// Records that were dropped because the disk failed for too long.
     pub(crate) dropped: u64,
+    /// `true` if a segment was closed since the last plan.
+    pub(super) unplanned: bool,
+    /// Removals that were written since the last plan.
+    pub(super) removals: u64,
+    pub(super) pass: Option<Pass>,
+    pub(super) rewriting: Option<Rewriting>,
+    /// Bytes to be read because others were appended during a pass.
+    pub(super) debt: u64,
+    /// The garbage that the last pass left, or less.
+    pub(super) kept_garbage: u64,
 }
 
 impl Writer {
@@ -76,6 +113,12 @@ impl Writer {
             pending: VecDeque::new(),
             pending_bytes: 0,
             dropped: 0,
+            unplanned: true,
+            removals: 0,
+            pass: None,
+            rewriting: None,
+            debt: 0,
+            kept_garbage: 0,
         }
     }
 
@@ -111,7 +154,7 @@ impl Writer {
     }
 
     fn write_block(&mut self, block: &mut Block, now: Anchor) -> io::Result<()> {
-        let mut segment = self.segment()?;
+        let mut segment = self.segment(block.bytes.len() as u64)?;
         seal_block(&mut block.bytes, now);
         // Until the block is known to be on disk.
         self.torn = true;
@@ -121,20 +164,25 @@ impl Writer {
         }
         self.torn = false;
         segment.bytes += block.bytes.len() as u64;
-        segment.newest = segment.newest.max(block.newest);
-        segment.records += block.records;
+        segment.inserts.merge(block.inserts);
+        self.removals += block.records - block.inserts.count;
         self.current = Some(segment);
+        if self.pass.is_some() {
+            self.debt += PER_BYTE * block.bytes.len() as u64;
+        }
         Ok(())
     }
 
-    /// Returns the segment to append to, in a state that allows it.
-    fn segment(&mut self) -> io::Result<Segment> {
+    /// Returns the segment to append a block of this size to, in a state that allows it.
+    fn segment(&mut self, bytes: u64) -> io::Result<Segment> {
         if let Some(segment) = self.current {
             if self.torn {
                 self.disk.cut(segment.number, segment.bytes)?;
                 self.torn = false;
             }
-            if segment.bytes < self.segment_bytes {
+            // A block that is larger than a segment has one of its own.
+            let is_empty = segment.bytes == HEADER as u64;
+            if is_empty || segment.bytes + bytes <= self.segment_bytes {
                 return Ok(segment);
             }
             if !self.sync {
@@ -143,11 +191,13 @@ impl Writer {
             }
             self.closed.push_back(segment);
             self.current = None;
+            self.unplanned = true;
         }
         let number = self.next_number;
         let run = self.run.unwrap_or(number);
         let header = Header {
             kind: Kind::Segment,
+            is_unsynchronised: !self.sync,
             number,
             run,
             start: self.start,
@@ -161,9 +211,10 @@ impl Writer {
         self.next_number += 1;
         let segment = Segment {
             number,
+            run,
             bytes: HEADER as u64,
-            newest: 0,
-            records: 0,
+            inserts: Inserts::default(),
+            checked: 0,
         };
         self.current = Some(segment);
         Ok(segment)
@@ -178,12 +229,12 @@ impl Writer {
     }
 
     /// Deletes the oldest segments, as long as all of their ids were recorded at `cutoff` or
-    /// before.
+    /// before, and so are not live.
     ///
     /// Only a prefix is deleted: the removal of an id is in a later segment than its insertion.
     pub(crate) fn delete_until(&mut self, cutoff: Nanos) -> io::Result<()> {
         while let Some(segment) = self.closed.front() {
-            if segment.newest > cutoff {
+            if segment.inserts.newest > cutoff {
                 break;
             }
             self.disk.delete(segment.number)?;
@@ -196,6 +247,17 @@ impl Writer {
         !self.closed.is_empty()
     }
 
+    /// Returns `true` if so much has changed that a [`plan`](Self::plan) may find garbage.
+    pub(crate) fn is_unplanned(&self) -> bool {
+        let inserts = self.closed.iter().map(|segment| segment.inserts.count);
+        self.unplanned || (self.removals > 16 && self.removals > inserts.sum::<u64>() / 16)
+    }
+
+    /// Returns `true` if there may be something to [`compact`](Self::compact).
+    pub(crate) fn is_untidy(&self) -> bool {
+        self.pass.is_some() || self.is_unplanned()
+    }
+
     /// Returns the size of all segments.
     pub(crate) fn bytes(&self) -> u64 {
         let segments = self.closed.iter().chain(&self.current);
@@ -206,8 +268,8 @@ impl Writer {
 /// Returns an empty block.
 pub(crate) fn empty_block() -> Block {
     Block {
-        bytes: vec![0; BLOCK_HEADER],
+        bytes: new_block(),
         records: 0,
-        newest: 0,
+        inserts: Inserts::default(),
     }
 }

@@ -418,6 +418,124 @@ fn disk_use_stays_within_twice_the_window_over_a_week() {
     assert!(number > 400_000, "{number} ids");
 }
 
+/// Returns the bytes of all files in a directory.
+fn bytes_on_disk(path: &Path) -> u64 {
+    let entries = fs::read_dir(path).expect("a directory");
+    entries
+        .map(|entry| {
+            entry
+                .and_then(|entry| entry.metadata())
+                .expect("a file")
+                .len()
+        })
+        .sum()
+}
+
+/// A week in which ids are removed in every way. The bound is exact here: block headers, segment
+/// headers and files that are being rewritten are included.
+#[test]
+fn disk_use_stays_within_twice_the_window_with_removed_ids() {
+    const RECORD: u64 = 1 + 8 + 1 + 20 + 1;
+    const SEGMENT: u64 = 16 << 10;
+    const AT_ONCE: usize = 50;
+    let folder = Folder::new("journal-removing");
+    let mut time = ManualClock::new();
+    let build = |time: &ManualClock, day: u32| {
+        // The background thread writes once, and then the flushes below do, and compact.
+        let journal = open(folder.path(), Sync::Every(24 * 3600 * SECOND));
+        let journal = journal.segment_bytes(SEGMENT);
+        // On the last day, the bound evicts most ids, in the order of their times.
+        let (max, shards) = if day < 6 { (100_000, 4) } else { (500, 1) };
+        let builder = DedupSet::<str>::builder().ttl(4 * 3600 * SECOND);
+        let builder = builder.max_entries(max).shards(shards).clock(time);
+        builder.journal(journal).build().expect("whole")
+    };
+    let mut random = 1_u64;
+    let mut next = |below: usize| {
+        random = random.wrapping_mul(6_364_136_223_846_793_005) + 1;
+        (random >> 33) as usize % below
+    };
+    let (mut number, mut removed, mut largest) = (0_u64, 0, 0.0_f64);
+    for day in 0..7 {
+        let mut seen = build(&time, day);
+        let mut ids: Vec<String> = Vec::new();
+        seen.for_each(|id, _| ids.push(id.to_owned()));
+        for minute in (0..24 * 60).step_by(5) {
+            for _ in 0..AT_ONCE {
+                time.advance(SECOND * 300 / AT_ONCE as u32);
+                let id = match day {
+                    // The same hundred ids are recorded and removed again and again.
+                    2 => format!("again {:014}", next(100)),
+                    _ => {
+                        number += 1;
+                        format!("id {number:017}")
+                    }
+                };
+                let is_new = seen.insert(&id);
+                let remove = match day {
+                    0 => next(10) < 6,
+                    1 => true,
+                    2 => next(2) == 0,
+                    3 => next(100) < 98,
+                    _ => false,
+                };
+                if remove {
+                    // At random, or at once.
+                    let at = next(ids.len() + 1);
+                    let id = ids.get(at).filter(|_| day != 1).unwrap_or(&id).clone();
+                    removed += u32::from(seen.remove(&id));
+                }
+                if is_new {
+                    ids.push(id);
+                }
+            }
+            if minute % 200 == 0 {
+                ids.retain(|id| seen.contains(id));
+            }
+            if day == 4 && minute % 300 == 0 {
+                for (at, id) in ids.drain(..).enumerate() {
+                    removed += u32::from(seen.remove(&id));
+                    // Records that are written at once are one block, which is never split.
+                    if at % 200 == 0 {
+                        seen.flush().expect("written");
+                    }
+                }
+            }
+            if day == 5 && minute % 300 == 0 {
+                seen.clear();
+            }
+            seen.flush().expect("written");
+            if minute == 0 {
+                // The thread may not have compacted yet what it wrote.
+                seen.sweep();
+            }
+            if minute % 60 == 0 {
+                let (live, bytes) = (seen.len() as u64 * RECORD, bytes_on_disk(folder.path()));
+                assert!(
+                    bytes <= 2 * live + 2 * SEGMENT,
+                    "{bytes} bytes for {live} on day {day} at minute {minute}"
+                );
+                largest = largest.max(bytes as f64 / (2 * live + 2 * SEGMENT) as f64);
+            }
+        }
+        let mut expected = Vec::new();
+        seen.for_each(|id, age| expected.push((id.to_owned(), age)));
+        drop(seen);
+        let wall = time.wall();
+        time = ManualClock::new();
+        time.set_wall(wall);
+        seen = build(&time, day);
+        let mut found = Vec::new();
+        seen.for_each(|id, age| found.push((id.to_owned(), age)));
+        expected.sort();
+        found.sort();
+        assert!(found == expected, "on day {day}");
+        seen.validate();
+    }
+    println!("{removed} ids removed, at most {largest:.2} of the bound used");
+    assert!(removed > 30_000);
+}
+
 #[test]
 fn ids_are_written_without_a_flush() {
     let folder = Folder::new("journal-thread");

@@ -1,0 +1,51 @@
+//! The ids of a map, as the compaction of its journal asks for them.
+
+use std::hash::BuildHasher;
+use std::time::Duration;
+
+use crate::clock::Nanos;
+use crate::dedup::log::columns::KeyColumn;
+use crate::dedup::map::Inner;
+use crate::key::Key;
+use crate::panic::catch_user_panic;
+use crate::persist::journal::Contents;
+
+impl<K: ?Sized + Key, V, S: BuildHasher> Inner<K, V, S> {
+    /// Frees the space of ids that are not live.
+    pub(crate) fn maintain_journal(&self) {
+        if let Some(shared) = self.journal.shared() {
+            shared.maintain_all(self);
+        }
+    }
+}
+
+impl<K: ?Sized + Key, V, S: BuildHasher> Contents for Inner<K, V, S> {
+    fn live_after(&self, times: &[Nanos]) -> Vec<u64> {
+        let now = self.now();
+        let mut live = vec![0; times.len()];
+        for shard in 0..self.shards.len() {
+            self.with_shard(shard, |core, _| core.add_live_after(now, times, &mut live));
+        }
+        live
+    }
+
+    fn recorded_at(&self, key: &[u8]) -> Result<Option<Nanos>, String> {
+        let Some(attached) = &self.journal.attached else {
+            return Err("there is no journal".to_owned());
+        };
+        let mut time = None;
+        let decoded = catch_user_panic(|| {
+            (attached.codecs.with_key)(key, &mut |key| {
+                let hash = K::Column::hash(&self.hasher, key);
+                let (now, shard) = (self.now(), self.shards.shard_of(hash));
+                time = self.with_shard(shard, |core, _| core.recorded_at(now, hash, key));
+            })
+        });
+        decoded.unwrap_or_else(|| Err("a codec panicked".to_owned()))?;
+        Ok(time)
+    }
+
+    fn oldest_age(&self) -> Option<Duration> {
+        self.stats().oldest_entry_age
+    }
+}
