@@ -9,6 +9,8 @@ use std::time::Duration;
 
 use super::record::StoredResponse;
 use crate::dedup::{Claim, DedupMap, Recorded, Ticket};
+#[cfg(feature = "redis")]
+use crate::redis::{CommitError, Decided, SharedDedup, SharedTicket};
 
 /// A store of the responses of an [`IdempotencyLayer`](super::IdempotencyLayer).
 ///
@@ -108,5 +110,53 @@ where
 
     fn each_record(&self, f: &mut dyn FnMut(&StoredResponse)) {
         self.for_each(|_, record, _| f(record));
+    }
+}
+
+#[cfg(feature = "redis")]
+impl sealed::Store for SharedDedup<StoredResponse> {
+    type Ticket = SharedTicket<StoredResponse>;
+
+    fn lease(&self) -> Duration {
+        self.lease()
+    }
+
+    async fn claim(&self, key: &[u8], wait: Option<Duration>) -> Answer<Self::Ticket> {
+        let waited = match wait {
+            Some(limit) => tokio::time::timeout(limit, self.claim_wait(key)).await.ok(),
+            None => None,
+        };
+        let decided = match waited {
+            // Too many callers wait, or the time is up.
+            None
+            | Some(Ok(Decided {
+                answer: Claim::Full,
+                ..
+            })) => self.claim(key).await,
+            Some(decided) => decided,
+        };
+        // An error is never a duplicate. The layer answers it with 503.
+        decided.map(|it| it.answer).map_err(|_| Unavailable)
+    }
+
+    async fn extend(&self, ticket: &Self::Ticket, lease: Duration) {
+        let _ = ticket.extend(lease).await;
+    }
+
+    async fn commit(&self, ticket: Self::Ticket, key: &[u8], record: StoredResponse) -> bool {
+        match ticket.commit_or_keep(record).await {
+            Ok(_) => true,
+            Err(CommitError::LeaseExpired { value }) => {
+                let recorded = self.record(key, value).await;
+                recorded.is_ok_and(|it| matches!(it.answer, Recorded::New))
+            }
+            // The handler has run. The key stays in flight until the lease ends, because a release
+            // would let a retry run it again.
+            Err(CommitError::Failed { .. }) => false,
+        }
+    }
+
+    fn each_record(&self, _: &mut dyn FnMut(&StoredResponse)) {
+        // A new instance has no records in memory.
     }
 }

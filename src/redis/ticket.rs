@@ -31,6 +31,8 @@ pub struct SharedTicket<V: Value> {
     local: Option<LocalTicket<V>>,
     /// `true` if the server may have a claim with this token.
     is_shared: bool,
+    /// `true` if a drop leaves the claim on the server until its lease ends.
+    is_kept: bool,
 }
 
 /// The answer to a claim that the local tier has granted.
@@ -54,6 +56,7 @@ impl<V: Value> SharedTicket<V> {
             tier: Tier::Shared,
             local: Some(local),
             is_shared: false,
+            is_kept: false,
         }
     }
 
@@ -182,6 +185,14 @@ impl<V: Value> SharedTicket<V> {
         }
     }
 
+    /// Records the id like [`commit`](Self::commit). If that fails, the id stays in flight until
+    /// its lease ends: its work was done, and a release would let the next delivery do it again.
+    #[cfg(feature = "http")]
+    pub(crate) async fn commit_or_keep(mut self, value: V) -> Result<Tier, CommitError<V>> {
+        self.is_kept = true;
+        self.commit(value).await
+    }
+
     /// Commits in the local tier. `failure` is that of the server, if it was asked.
     fn commit_locally<R>(
         mut self,
@@ -275,7 +286,7 @@ impl<V: Value> SharedTicket<V> {
 
 impl<V: Value> Drop for SharedTicket<V> {
     fn drop(&mut self) {
-        if !self.is_shared {
+        if !self.is_shared || self.is_kept {
             return;
         }
         let command = script::release(&self.key, &self.token);

@@ -318,11 +318,11 @@ fn body_that_fails_half_way_releases_the_key() {
                 .with_state(runs.clone());
             let address = serve(app.layer(layer.clone())).await;
             let mut client = Client::connect(address, version).await;
-            let response = client.start(payment("a", "")).await.expect("a head");
-            assert!(
-                Answer::read(response).await.is_err(),
-                "the client sees the error"
-            );
+            // The error may come before the server has sent the head.
+            if let Ok(response) = client.start(payment("a", "")).await {
+                let read = Answer::read(response).await;
+                assert!(read.is_err(), "the client sees the error");
+            }
             assert_eq!(layer.store().stats().released, 1);
             let mut client = Client::connect(address, version).await;
             assert_eq!(client.send(payment("a", "")).await.text(), "whole");

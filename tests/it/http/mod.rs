@@ -5,4 +5,6 @@ mod messages;
 mod problems;
 mod promises;
 mod server;
+#[cfg(all(unix, feature = "redis"))]
+mod shared;
 mod stacks;
