@@ -1,12 +1,10 @@
 //! The emits in progress on this thread, one frame each.
 //!
-//! Owns the limit on nested emits, which counts across registries. Also knows which handlers a
-//! thread keeps from being dropped, so that `detach_and_wait` returns an error if it would wait for
-//! its own thread, directly or through others.
+//! Owns the limit on nested emits, which counts across registries. Also knows which handlers the
+//! emits of a thread keep from being dropped: see [`wait_for`](super::wait_for).
 
 use std::cell::Cell;
 use std::ptr;
-use std::sync::{Mutex, PoisonError};
 
 /// The largest number of nested emits on a thread.
 pub(super) const MAX_DEPTH: usize = 32;
@@ -49,7 +47,7 @@ impl Frame {
 
 /// The handlers that a frame holds.
 #[derive(Clone, Copy)]
-struct Hold {
+pub(super) struct Hold {
     registry: usize,
     running: Option<u64>,
     topic: u64,
@@ -57,7 +55,7 @@ struct Hold {
 }
 
 impl Hold {
-    fn contains(&self, handler: HandlerRef) -> bool {
+    pub(super) fn contains(&self, handler: HandlerRef) -> bool {
         // A pinned list contains the listeners that were registered before the pin and not removed
         // before it.
         let is_in_pinned_list = self.topic == handler.topic
@@ -152,6 +150,14 @@ impl Drop for EmitFrame {
     }
 }
 
+/// Returns what the emits in progress on this thread hold.
+pub(super) fn holds() -> Vec<Hold> {
+    STACK.with(|stack| {
+        let frames = &stack.frames[..stack.depth.get()];
+        frames.iter().map(Frame::hold).collect()
+    })
+}
+
 /// Identifies a handler to the frames that may hold it.
 #[derive(Clone, Copy)]
 pub(super) struct HandlerRef {
@@ -160,82 +166,4 @@ pub(super) struct HandlerRef {
     pub(super) number: u64,
     /// The table's sequence number at the removal; `u64::MAX` before it.
     pub(super) detached_at: u64,
-}
-
-/// A thread that waits until a handler is dropped, and the handlers that its emits hold.
-struct Waiter {
-    thread: usize,
-    holds: Vec<Hold>,
-    target: HandlerRef,
-}
-
-impl Waiter {
-    fn holds(&self, handler: HandlerRef) -> bool {
-        self.holds.iter().any(|hold| hold.contains(handler))
-    }
-}
-
-/// The threads of the process that wait. Not loom's, because no model lets threads meet in it.
-static WAITERS: Mutex<Vec<Waiter>> = Mutex::new(Vec::new());
-
-/// Why a thread must not wait for a handler.
-pub(super) enum WaitError {
-    /// An emit on this thread holds the handler.
-    Inside,
-    /// An emit on another thread holds the handler, and that thread waits for a handler that this
-    /// thread holds. There may be more threads in between.
-    Cycle,
-}
-
-/// Runs `wait`, which waits until the handler is dropped.
-pub(super) fn wait_for<R>(target: HandlerRef, wait: impl FnOnce() -> R) -> Result<R, WaitError> {
-    let frames = STACK.with(|stack| -> Vec<Hold> {
-        let frames = &stack.frames[..stack.depth.get()];
-        frames.iter().map(Frame::hold).collect()
-    });
-    let waiter = Waiter {
-        thread: current_thread(),
-        holds: frames,
-        target,
-    };
-    if waiter.holds(target) {
-        return Err(WaitError::Inside);
-    }
-    // Only a thread inside of an emit can be part of a cycle.
-    if waiter.holds.is_empty() {
-        return Ok(wait());
-    }
-    let thread = waiter.thread;
-    {
-        // One critical section for check and registration: of the threads of a cycle, the last one
-        // finds it.
-        let mut waiters = WAITERS.lock().unwrap_or_else(PoisonError::into_inner);
-        if closes_cycle(&waiters, &waiter) {
-            return Err(WaitError::Cycle);
-        }
-        waiters.push(waiter);
-    }
-    let result = wait();
-    let mut waiters = WAITERS.lock().unwrap_or_else(PoisonError::into_inner);
-    waiters.retain(|waiter| waiter.thread != thread);
-    Ok(result)
-}
-
-/// Returns `true` if `new` would wait for a thread that waits for `new`. A waiting thread releases
-/// nothing.
-fn closes_cycle(waiters: &[Waiter], new: &Waiter) -> bool {
-    let mut is_visited = vec![false; waiters.len()];
-    let mut targets = vec![new.target];
-    while let Some(target) = targets.pop() {
-        for (waiter, is_visited) in waiters.iter().zip(&mut is_visited) {
-            if !*is_visited && waiter.holds(target) {
-                if new.holds(waiter.target) {
-                    return true;
-                }
-                *is_visited = true;
-                targets.push(waiter.target);
-            }
-        }
-    }
-    false
 }

@@ -131,12 +131,12 @@ impl Listener {
         self.dropping_thread.store(0, Ordering::Relaxed);
     }
 
-    /// Returns `true` if this thread has yet to drop the handler, so that waiting for the drop
-    /// would never end.
-    pub(super) fn is_dropping_on_this_thread(&self) -> bool {
+    /// Returns the thread that has detached the listener and has yet to drop the handler, or 0.
+    pub(super) fn dropping_thread(&self) -> usize {
         // Relaxed, and not loom's: a thread reads its own address only if it has stored that
-        // address itself.
-        self.dropping_thread.load(Ordering::Relaxed) == emit_stack::current_thread()
+        // address itself. It reads the address of a thread that waits only after that thread has
+        // registered itself under a lock, which it does before the drop ends.
+        self.dropping_thread.load(Ordering::Relaxed)
     }
 
     #[inline]

@@ -2,8 +2,9 @@
 //!
 //! Modules from low to high: `error`, `handle`, `scope` and `emit_stack` know nothing of listeners.
 //! `listener`, `handler`, `breaker` and `list` describe one listener and one topic, `table` all of
-//! them. `inner` puts the table behind its lock, `registry` is its handle, and `builder`,
-//! `register`, `emit`, `emission` and `queue` add the operations.
+//! them. `wait_for` waits for the drop of a handler. `inner` puts the table behind its lock,
+//! `registry` is its handle, and `builder`, `register`, `emit`, `emission` and `queue` add the
+//! operations.
 
 mod breaker;
 mod builder;
@@ -31,6 +32,7 @@ mod subscription;
 mod table;
 #[cfg(test)]
 mod tests;
+mod wait_for;
 #[cfg(feature = "queue")]
 mod waiting_sends;
 

@@ -9,9 +9,9 @@ use std::mem;
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
-use super::emit_stack::{self, WaitError};
 use super::handle::RegistryHandle;
 use super::listener::{Listener, ListenerId};
+use super::wait_for::{WaitError, wait_for};
 
 /// The guard of a listener. Dropping it detaches the listener, unless another cause ends it.
 ///
@@ -41,7 +41,7 @@ pub struct Subscription {
 pub enum DetachError {
     /// An emit on this thread holds the handler, so waiting would never end.
     Inside,
-    /// The thread that holds the handler waits for a handler that an emit on this thread holds.
+    /// The thread that holds the handler waits for a handler that this thread holds.
     Cycle,
     /// An emit still held the handler when the timeout elapsed.
     TimedOut,
@@ -115,25 +115,17 @@ impl Subscription {
     ///
     /// Returns [`DetachError::Inside`] if an emit on this thread holds the handler, or if this is
     /// called from the drop of a capture that is removed together with the listener. Returns
-    /// [`DetachError::Cycle`] if two handlers, or more in a ring, wait for each other: the last of
-    /// them gets the error. Returns [`DetachError::TimedOut`] if a call takes longer than
-    /// `timeout`. The listener is detached in any case.
-    ///
-    /// A cycle is found only if every thread in it waits inside of an emit. A thread that waits in
-    /// the drop of a capture, outside of an emit, is not seen: such a cycle ends with the timeout.
+    /// [`DetachError::Cycle`] if two handlers or drops of captures, or more in a ring, wait for
+    /// each other: the last of them gets the error. Returns [`DetachError::TimedOut`] if a call
+    /// takes longer than `timeout`. The listener is detached in any case.
     pub fn detach_and_wait(mut self, timeout: Duration) -> Result<(), DetachError> {
         let Some(listener) = self.listener.upgrade() else {
             return Ok(());
         };
         let dropped = listener.dropped_signal();
         self.detach_now();
-        let is_dropping_here = listener.is_dropping_on_this_thread();
         let handler = listener.handler_ref(self.registry.as_ptr().addr());
-        drop(listener);
-        if is_dropping_here {
-            return Err(DetachError::Inside);
-        }
-        match emit_stack::wait_for(handler, || dropped.wait(timeout)) {
+        match wait_for(handler, listener, || dropped.wait(timeout)) {
             Ok(true) => Ok(()),
             Ok(false) => Err(DetachError::TimedOut),
             Err(WaitError::Inside) => Err(DetachError::Inside),

@@ -229,6 +229,100 @@ fn handlers_that_wait_for_each_other_get_a_cycle_error() {
     }
 }
 
+/// Registers a handler with a capture. The drop of the capture meets the other threads at `began`,
+/// and then waits for a listener.
+fn waiting_capture(
+    bus: &ListenerRegistry<usize, u32>,
+    topic: usize,
+    began: &Arc<Barrier>,
+) -> (Subscription, Waiting) {
+    let (waiting, began) = (Waiting::new(), Arc::clone(began));
+    let mut wait = waiting.capture();
+    let capture = OnDrop(move || {
+        began.wait();
+        (wait.0)();
+    });
+    let guard = bus.on(topic, holding(capture)).unwrap();
+    (guard, waiting)
+}
+
+#[test]
+fn drops_that_wait_for_each_other_get_a_cycle_error() {
+    for threads in [2, 3] {
+        let (bus, began) = (ListenerRegistry::new(), Arc::new(Barrier::new(threads)));
+        let (guards, waiting): (Vec<_>, Vec<_>) = (0..threads)
+            .map(|topic| waiting_capture(&bus, topic, &began))
+            .unzip();
+        let ids: Vec<_> = guards.iter().map(Subscription::id).collect();
+        for (at, guard) in guards.into_iter().enumerate() {
+            // Each drop waits for the next one, in a ring.
+            put(&waiting[(at + threads - 1) % threads].guard, guard);
+        }
+        thread::scope(|scope| {
+            for id in ids {
+                let bus = &bus;
+                scope.spawn(move || assert!(bus.detach(id)));
+            }
+        });
+        let answers: Vec<_> = waiting.iter().map(|it| take(&it.answer).unwrap()).collect();
+        let cycles = answers.iter().filter(|it| **it == Err(DetachError::Cycle));
+        assert_eq!(cycles.count(), 1, "{answers:?}");
+        assert_eq!(answers.iter().filter(|it| it.is_ok()).count(), threads - 1);
+    }
+}
+
+#[test]
+fn drop_and_handler_in_a_cycle_get_an_error() {
+    let (bus, began) = (ListenerRegistry::new(), Arc::new(Barrier::new(2)));
+    let (dropped, in_drop) = waiting_capture(&bus, 0, &began);
+    let id = dropped.id();
+    let handler = Arc::new(WaitingHandler {
+        guard: later(),
+        answer: later(),
+        began,
+    });
+    put(&handler.guard, dropped);
+    let called = Arc::clone(&handler);
+    put(&in_drop.guard, bus.on(1, move |_| called.call()).unwrap());
+    thread::scope(|scope| {
+        scope.spawn(|| assert!(bus.detach(id)));
+        scope.spawn(|| bus.emit(&1, &1).unwrap());
+    });
+    let answers = [
+        take(&in_drop.answer).unwrap(),
+        take(&handler.answer).unwrap(),
+    ];
+    assert!(answers.contains(&Err(DetachError::Cycle)), "{answers:?}");
+    assert!(answers.contains(&Ok(())), "{answers:?}");
+}
+
+#[test]
+fn waiting_for_a_drop_that_waits_is_no_cycle() {
+    let (bus, alone) = (ListenerRegistry::new(), Arc::new(Barrier::new(1)));
+    let (third, gate) = blocking(&bus, 3);
+    let (second, second_waiting) = waiting_capture(&bus, 2, &alone);
+    let (first, first_waiting) = waiting_capture(&bus, 1, &alone);
+    let (first_id, second_id) = (first.id(), second.id());
+    put(&second_waiting.guard, third);
+    put(&first_waiting.guard, second);
+    thread::scope(|scope| {
+        scope.spawn(|| bus.emit(&3, &1).unwrap());
+        gate.begun.recv().unwrap();
+        scope.spawn(|| assert!(bus.detach(second_id)));
+        // The drop of the second capture has detached the third listener, and waits.
+        while bus.listener_count(&3) == 1 {
+            thread::yield_now();
+        }
+        let waits_first = scope.spawn(|| assert!(bus.detach(first_id)));
+        thread::yield_now();
+        gate.release.send(()).unwrap();
+        waits_first.join().unwrap();
+    });
+    assert_eq!(take(&first_waiting.answer), Some(Ok(())));
+    assert_eq!(take(&second_waiting.answer), Some(Ok(())));
+    drop(first);
+}
+
 /// A handler that blocks until it is released.
 fn blocking(bus: &ListenerRegistry<usize, u32>, topic: usize) -> (Subscription, Gate) {
     let (begin, begun) = channel();
@@ -281,6 +375,43 @@ fn waiting_for_a_handler_that_waits_is_no_cycle() {
             thread::yield_now();
         }
         gate.release.send(()).unwrap();
+    });
+    assert_eq!(take(&first_answer), Some(Ok(())));
+    assert_eq!(take(&second_answer), Some(Ok(())));
+    drop(first);
+}
+
+#[test]
+fn waiting_in_a_handler_that_others_wait_for_is_no_cycle() {
+    let bus = ListenerRegistry::<usize, u32>::new();
+    let (third, third_gate) = blocking(&bus, 3);
+    let (begin, begun) = channel();
+    let (release, released) = channel::<()>();
+    let (third, released) = (Mutex::new(Some(third)), Mutex::new(released));
+    let second_answer = later();
+    let reported = Arc::clone(&second_answer);
+    let second = bus.on(2, move |_| {
+        begin.send(()).unwrap();
+        released.lock().unwrap().recv().unwrap();
+        let third = third.lock().unwrap().take().unwrap();
+        put(&reported, third.detach_and_wait(PATIENCE));
+    });
+    let (first, first_answer) = waiting(&bus, 1, second.unwrap());
+    thread::scope(|scope| {
+        scope.spawn(|| bus.emit(&3, &1).unwrap());
+        third_gate.begun.recv().unwrap();
+        scope.spawn(|| bus.emit(&2, &1).unwrap());
+        begun.recv().unwrap();
+        scope.spawn(|| bus.emit(&1, &1).unwrap());
+        // The first handler has detached the second, and waits for it.
+        while bus.listener_count(&2) == 1 {
+            thread::yield_now();
+        }
+        release.send(()).unwrap();
+        while bus.listener_count(&3) == 1 {
+            thread::yield_now();
+        }
+        third_gate.release.send(()).unwrap();
     });
     assert_eq!(take(&first_answer), Some(Ok(())));
     assert_eq!(take(&second_answer), Some(Ok(())));
