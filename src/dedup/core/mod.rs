@@ -365,7 +365,7 @@ impl<K: ?Sized + Key, V> Core<K, V> {
     }
 
     /// Returns the latest time of any write.
-    #[cfg_attr(not(feature = "persist"), allow(dead_code, reason = "for the journal"))]
+    #[cfg(feature = "persist")]
     pub(crate) fn latest(&self) -> Nanos {
         self.latest
     }
@@ -422,8 +422,6 @@ impl<K: ?Sized + Key> Core<K, ()> {
         key: &K,
         hasher: &impl BuildHasher,
     ) -> bool {
-        let outcome = self.record(now, hash, key, &mut Some(()), hasher);
-        // A rejected id is new as well: to handle it twice is better than to lose it.
-        matches!(outcome, Outcome::Fresh(()) | Outcome::Full)
+        self.record(now, hash, key, &mut Some(()), hasher).is_new()
     }
 }

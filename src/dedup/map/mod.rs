@@ -4,6 +4,8 @@
 //! the removed entries after it has released the lock.
 
 mod claims;
+mod inner;
+mod insert;
 pub(super) mod journal;
 mod sweep;
 
@@ -12,7 +14,6 @@ use std::hash::BuildHasher;
 use std::sync::{Arc, OnceLock, Weak};
 use std::time::Duration;
 
-use super::BATCH;
 use super::builder::DedupBuilder;
 use super::claim::Recorded;
 use super::core::{Core, Limits};
@@ -20,11 +21,12 @@ use super::log::columns::KeyColumn;
 use super::wait::Alarm;
 use crate::clock::{Clock, Nanos};
 use crate::hash::DefaultHashBuilder;
-use crate::key::{AsKey, Key};
+use crate::key::Key;
 use crate::sharded::Sharded;
 use crate::stats::DedupStats;
 use crate::sweep::Sweep;
 use crate::wait::Room;
+use inner::Inner;
 use journal::{Hook, Pending};
 
 /// The longest age of an id that can be restored: 146 years. It keeps the readings of a clock that
@@ -113,22 +115,6 @@ pub struct DedupMap<K: ?Sized + Key, V, S = DefaultHashBuilder> {
     inner: Arc<Inner<K, V, S>>,
 }
 
-/// The state that all handles share. The sweeper and the monitor hold it weakly.
-struct Inner<K: ?Sized + Key, V, S> {
-    shards: Sharded<Core<K, V>>,
-    clock: Clock,
-    hasher: S,
-    limits: Limits,
-    /// Added to every reading of the clock, so that an age up to the ttl can be restored although
-    /// the clock began later.
-    base: Nanos,
-    /// The callers that wait for claims.
-    room: Room,
-    /// Set by the builder.
-    alarm: OnceLock<Alarm>,
-    journal: Hook<K, V>,
-}
-
 impl<K: ?Sized + Key, V, S> Clone for DedupMap<K, V, S> {
     fn clone(&self) -> Self {
         Self {
@@ -162,53 +148,6 @@ impl<K: ?Sized + Key, V> DedupMap<K, V> {
     /// Returns a builder with every option at its default.
     pub fn builder() -> DedupBuilder<Self> {
         DedupBuilder::new()
-    }
-}
-
-impl<K: ?Sized + Key, V, S> Inner<K, V, S> {
-    /// Calls `work` with a shard locked, and drops what was removed from it after the lock is
-    /// released.
-    ///
-    /// If such a drop panics, the result is dropped as well. So a ticket in it releases its id.
-    #[inline]
-    fn with_shard<R>(&self, shard: usize, work: impl FnOnce(&mut Core<K, V>, &S) -> R) -> R {
-        let mut core = self.shards.lock(shard);
-        let result = work(&mut core, &self.hasher);
-        let drops = core.take_drops();
-        drop(core);
-        drop(drops);
-        result
-    }
-
-    #[inline]
-    fn now(&self) -> Nanos {
-        self.clock.nanos().saturating_add(self.base)
-    }
-
-    fn stats(&self) -> DedupStats {
-        let now = self.now();
-        let mut stats = self.with_shard(0, |core, _| core.stats(now));
-        for shard in 1..self.shards.len() {
-            stats.merge(&self.with_shard(shard, |core, _| core.stats(now)));
-        }
-        self.journal.add_to(&mut stats);
-        let room = self.room.stats();
-        DedupStats {
-            waiting: room.waiting,
-            max_waiting: room.max_waiting,
-            waits: room.waits,
-            waits_rejected: room.rejected,
-            ..stats
-        }
-    }
-
-    /// Makes the alarm ring when a lease ends that a caller waits for.
-    fn set_alarm(&self, at: Nanos) {
-        // A lease until `Nanos::MAX` never ends.
-        if let Some(alarm) = self.alarm.get().filter(|_| at < Nanos::MAX) {
-            // `at` is in the map's time.
-            alarm.set(&self.clock, at.saturating_sub(self.base));
-        }
     }
 }
 
@@ -404,7 +343,7 @@ impl<K: ?Sized + Key, V, S: BuildHasher> DedupMap<K, V, S> {
         let (removed, pending) = self.with_key(key, |now, hash, core, hasher| {
             let removed = core.remove(now, hash, key, hasher);
             let pending = match removed {
-                Some(_) => journal.removed(hash, core.latest(), key),
+                Some(_) => journal.removed(hash, core, key),
                 None => Pending::default(),
             };
             (removed, pending)
@@ -435,56 +374,6 @@ impl<K: ?Sized + Key, V, S: BuildHasher> DedupMap<K, V, S> {
     pub fn validate(&self) {
         self.each_shard(|core, hasher| core.validate(hasher))
             .for_each(drop);
-    }
-}
-
-impl<K: ?Sized + Key, S: BuildHasher> DedupMap<K, (), S> {
-    #[inline]
-    pub(crate) fn insert(&self, key: &K) -> bool {
-        let journal = &self.inner.journal;
-        let (is_new, pending) = self.with_key(key, |now, hash, core, hasher| {
-            let mut outcome = core.record(now, hash, key, &mut Some(()), hasher);
-            let pending = journal.recorded(hash, &mut outcome, core, &mut Some(()), hasher);
-            (outcome.is_new(), pending)
-        });
-        // A refused id is new as well.
-        !self.settle(key, pending, &mut Some(())) || is_new
-    }
-
-    pub(crate) fn insert_batch<Q: AsKey<K>>(&self, keys: impl IntoIterator<Item = Q>) -> Vec<bool> {
-        let shards = &self.inner.shards;
-        let keys: Vec<(u64, Q)> = keys
-            .into_iter()
-            .map(|key| (self.hash(key.as_key()), key))
-            .collect();
-        let shard_of = |&at: &usize| shards.shard_of(keys[at].0);
-        let mut order: Vec<usize> = (0..keys.len()).collect();
-        // A stable sort: of equal ids, the first is new.
-        order.sort_by_key(shard_of);
-        let mut answers = vec![false; keys.len()];
-        let journal = &self.inner.journal;
-        let mut pending = vec![Pending::default(); keys.len()];
-        for same_shard in order.chunk_by(|a, b| shard_of(a) == shard_of(b)) {
-            for batch in same_shard.chunks(BATCH) {
-                let now = self.now();
-                self.with_shard(shard_of(&batch[0]), |core, hasher| {
-                    core.touch(batch.iter().map(|&at| keys[at].0));
-                    for &at in batch {
-                        let (hash, key) = &keys[at];
-                        let mut outcome =
-                            core.record(now, *hash, key.as_key(), &mut Some(()), hasher);
-                        let none = &mut Some(());
-                        pending[at] = journal.recorded(*hash, &mut outcome, core, none, hasher);
-                        answers[at] = outcome.is_new();
-                    }
-                });
-            }
-        }
-        // The drain that the first waits for serves all of them.
-        for (at, pending) in pending.into_iter().enumerate() {
-            answers[at] |= !self.settle(keys[at].1.as_key(), pending, &mut Some(()));
-        }
-        answers
     }
 }
 

@@ -3,7 +3,6 @@
 use std::hash::BuildHasher;
 use std::marker::PhantomData;
 
-use crate::clock::Nanos;
 use crate::dedup::core::{Core, Outcome};
 use crate::dedup::map::{DedupMap, Inner};
 use crate::key::Key;
@@ -12,7 +11,7 @@ use crate::stats::DedupStats;
 pub(crate) struct Hook<K: ?Sized, V>(PhantomData<fn(&K) -> V>);
 
 #[derive(Clone, Copy, Default)]
-pub(crate) struct Pending;
+pub(crate) struct Pending(());
 
 impl<K: ?Sized + Key, V> Hook<K, V> {
     pub(crate) fn none() -> Self {
@@ -31,22 +30,22 @@ impl<K: ?Sized + Key, V> Hook<K, V> {
     where
         V: Clone,
     {
-        Pending
+        Pending(())
     }
 
     #[inline]
     pub(crate) fn committed(&self, _: u64, _: &Core<K, V>) -> Pending {
-        Pending
+        Pending(())
     }
 
     #[inline]
-    pub(crate) fn removed(&self, _: u64, _: Nanos, _: &K) -> Pending {
-        Pending
+    pub(crate) fn removed(&self, _: u64, _: &Core<K, V>, _: &K) -> Pending {
+        Pending(())
     }
 
     #[inline]
     pub(crate) fn found(&self, _: u64) -> Pending {
-        Pending
+        Pending(())
     }
 
     #[inline]

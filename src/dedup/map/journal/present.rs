@@ -100,9 +100,14 @@ impl<K: ?Sized + Key, V> Hook<K, V> {
         pending.unwrap_or_default()
     }
 
-    /// Buffers a removal at `time`.
+    /// Buffers the removal of an id by the latest write.
     #[inline]
-    pub(crate) fn removed(&self, hash: u64, time: Nanos, key: &K) -> Pending {
+    pub(crate) fn removed(&self, hash: u64, core: &Core<K, V>, key: &K) -> Pending {
+        self.removed_at(hash, core.latest(), key)
+    }
+
+    /// Buffers a removal at `time`.
+    fn removed_at(&self, hash: u64, time: Nanos, key: &K) -> Pending {
         let Some(attached) = &self.attached else {
             return Pending::default();
         };
@@ -229,7 +234,7 @@ impl<K: ?Sized + Key, V, S: BuildHasher> DedupMap<K, V, S> {
             }
             let taken = core.take_back(hash, key, pending.time, hasher)?;
             // The record may still be written later.
-            journal.removed(hash, pending.time, key);
+            journal.removed_at(hash, pending.time, key);
             Some(taken)
         });
         let is_refused = taken.is_some();

@@ -1,13 +1,15 @@
 //! `InFlight`: claimed ids.
 //!
 //! Claims are kept apart from the recorded ids, so no bound evicts them. Most are in a log whose
-//! time to live is the lease. A claim whose lease was extended ends out of order, so it moves to a
-//! second log that expires nothing by itself, and a map orders the ends of these leases.
+//! time to live is the lease. A claim whose lease was extended ends out of order, so it moves to
+//! [`extended`].
 //!
 //! A claim that callers wait for moves there as well. Its lease is renewed for the next claimant
 //! without another copy of the key, and its end is found without a search.
 
-use std::collections::BTreeMap;
+mod extended;
+mod permits;
+
 use std::hash::BuildHasher;
 use std::sync::Arc;
 
@@ -15,7 +17,8 @@ use super::claim::Token;
 use super::log::{DeferredDrops, Log, Seq};
 use crate::clock::Nanos;
 use crate::key::Key;
-use crate::sync::atomic::{AtomicUsize, Ordering};
+use extended::{Extended, ExtendedClaim};
+pub(crate) use permits::Permits;
 
 #[repr(C)]
 pub(super) struct InFlight<K: ?Sized + Key> {
@@ -25,22 +28,6 @@ pub(super) struct InFlight<K: ?Sized + Key> {
     next_number: u64,
     lease: Nanos,
     permits: Arc<Permits>,
-}
-
-struct Extended<K: ?Sized + Key> {
-    log: Log<K, ExtendedClaim>,
-    /// The hash of each claim, by the end of its lease and its number.
-    ends: BTreeMap<(Nanos, u64), u64>,
-}
-
-#[derive(Clone, Copy)]
-struct ExtendedClaim {
-    number: u64,
-    /// The number that the claim had when it was moved here. Callers that wait for the id know it
-    /// by this number, which stays when the claim is renewed.
-    origin: u64,
-    since: Nanos,
-    until: Nanos,
 }
 
 /// A claim as its key finds it. Its lease may have ended.
@@ -184,19 +171,16 @@ impl<K: ?Sized + Key> InFlight<K> {
         let Some(seq) = extended.find(token.hash, number) else {
             return;
         };
-        let claim = extended.log.value_mut(seq);
-        extended.ends.remove(&(claim.until, number));
-        claim.number = self.next_number;
-        claim.since = now;
-        claim.until = until;
-        extended.ends.insert((until, claim.number), token.hash);
+        let number = self.next_number;
+        extended.change(token.hash, seq, |claim| {
+            (claim.number, claim.since, claim.until) = (number, now, until);
+        });
         self.next_number += 1;
     }
 
     /// Returns the end of the extended lease that ends first.
     pub(super) fn first_end(&self) -> Option<Nanos> {
-        let (&(until, _), _) = self.extended.as_ref()?.ends.first_key_value()?;
-        Some(until)
+        self.extended.as_ref()?.first_end()
     }
 
     /// Returns the place of a claim whose lease has not expired.
@@ -280,18 +264,13 @@ impl<K: ?Sized + Key> InFlight<K> {
                     since,
                     until: until.max(since.saturating_add(self.lease)),
                 };
-                extended
-                    .log
-                    .push(now, token.hash, self.leased.key(seq), &mut Some(claim));
-                extended.ends.insert((claim.until, number), token.hash);
+                extended.push(now, token.hash, self.leased.key(seq), claim);
                 self.leased
                     .remove(token.hash, seq, hasher, &mut drops.leased);
             }
             Place::Extended(seq) => {
-                let claim = extended.log.value_mut(seq);
-                extended.ends.remove(&(claim.until, number));
-                claim.until = claim.until.max(until);
-                extended.ends.insert((claim.until, number), token.hash);
+                let lengthen = |claim: &mut ExtendedClaim| claim.until = claim.until.max(until);
+                extended.change(token.hash, seq, lengthen);
             }
         }
         true
@@ -361,56 +340,9 @@ impl<K: ?Sized + Key> InFlight<K> {
 
     pub(super) fn validate(&self, hasher: &impl BuildHasher) {
         self.leased.validate(hasher);
-        let Some(extended) = &self.extended else {
-            return;
-        };
-        extended.log.validate(hasher);
-        assert_eq!(
-            extended.log.len(),
-            extended.ends.len(),
-            "the ends of leases"
-        );
-        for (&(until, number), &hash) in &extended.ends {
-            let seq = extended.find(hash, number).expect("the claim is present");
-            assert_eq!(extended.log.value(seq).until, until);
+        if let Some(extended) = &self.extended {
+            extended.validate(hasher);
         }
-    }
-}
-
-impl<K: ?Sized + Key> Extended<K> {
-    fn boxed(max: usize) -> Box<Self> {
-        Box::new(Self {
-            log: Log::new(Nanos::MAX, max),
-            ends: BTreeMap::new(),
-        })
-    }
-
-    fn find(&self, hash: u64, number: u64) -> Option<Seq> {
-        self.log.find_by_value(hash, |claim| claim.number == number)
-    }
-
-    fn remove(
-        &mut self,
-        hash: u64,
-        seq: Seq,
-        hasher: &impl BuildHasher,
-        drops: &mut DeferredDrops<K, ExtendedClaim>,
-    ) {
-        let claim = *self.log.value(seq);
-        self.ends.remove(&(claim.until, claim.number));
-        self.log.remove(hash, seq, hasher, drops);
-    }
-
-    /// Returns the number and hash of each claim whose lease has expired.
-    fn expired(&self, now: Nanos) -> impl Iterator<Item = (u64, u64)> {
-        self.ends
-            .iter()
-            .take_while(move |&(&(until, _), _)| !is_live(until, now))
-            .map(|(&(_, number), &hash)| (number, hash))
-    }
-
-    fn is_due(&self, now: Nanos) -> bool {
-        self.log.is_due(now) || self.expired(now).next().is_some()
     }
 }
 
@@ -418,60 +350,4 @@ impl<K: ?Sized + Key> Extended<K> {
 /// does.
 pub(super) fn is_live(until: Nanos, now: Nanos) -> bool {
     until > now || until == Nanos::MAX
-}
-
-/// The number of claims in flight, shared by all shards so that its bound is exact.
-#[derive(Debug)]
-pub(crate) struct Permits {
-    max: usize,
-    used: AtomicUsize,
-}
-
-impl Permits {
-    pub(super) fn new(max: usize) -> Arc<Self> {
-        Arc::new(Self {
-            max,
-            used: AtomicUsize::new(0),
-        })
-    }
-
-    /// Takes a permit, if one is left.
-    pub(super) fn take(&self) -> Option<Permit<'_>> {
-        let more = |used| (used < self.max).then(|| used + 1);
-        // Relaxed: the count guards no other data.
-        self.used
-            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, more)
-            .ok()
-            .map(|_| Permit { permits: self })
-    }
-
-    /// Returns a guard that gives back a permit which was kept earlier.
-    fn taken(&self) -> Permit<'_> {
-        Permit { permits: self }
-    }
-
-    fn give_back(&self, count: usize) {
-        // An atomic write would move the cache line between cores on every call.
-        if count > 0 {
-            self.used.fetch_sub(count, Ordering::Relaxed);
-        }
-    }
-}
-
-/// A place in flight. Dropping it gives the place back, so that a panic does not lose it.
-pub(super) struct Permit<'a> {
-    permits: &'a Permits,
-}
-
-impl Permit<'_> {
-    /// Keeps the place until [`Permits::taken`] or [`Permits::give_back`].
-    pub(super) fn keep(self) {
-        std::mem::forget(self);
-    }
-}
-
-impl Drop for Permit<'_> {
-    fn drop(&mut self) {
-        self.permits.give_back(1);
-    }
 }
