@@ -105,6 +105,8 @@ impl<K: ?Sized + Key, V> Core<K, V> {
             .in_flight
             .remove(now, token, hasher, &mut self.drops.in_flight);
         self.counts.released += u64::from(released);
+        // After the removal: a panic in the hash of another key must not keep the id in flight.
+        self.in_flight.maintain(hasher, &mut self.drops.in_flight);
         None
     }
 

@@ -360,7 +360,6 @@ impl<K: ?Sized + Key, V> Core<K, V> {
         let seq = self.recorded.find(hash, key)?;
         let value = self.recorded.take(hash, seq, &mut self.drops.recorded);
         self.counts.removed += 1;
-        self.recorded.after_removal(hasher);
         value
     }
 

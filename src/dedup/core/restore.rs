@@ -107,23 +107,17 @@ impl<K: ?Sized + Key, V> Core<K, V> {
     }
 
     /// Takes back the id that the previous call recorded, as if there had been no room for it.
-    pub(crate) fn take_back_newest(&mut self, hash: u64, hasher: &impl BuildHasher) -> Option<V>
+    pub(crate) fn take_back_newest(&mut self, hash: u64) -> Option<V>
     where
         V: Clone,
     {
         let seq = self.recorded.end().wrapping_sub(1);
-        self.take_back_at(hash, seq, hasher)
+        self.take_back_at(hash, seq)
     }
 
     /// Takes back an id that was recorded at `time`, as if there had been no room for it. Returns
     /// `None` if another call has removed it.
-    pub(crate) fn take_back(
-        &mut self,
-        hash: u64,
-        key: &K,
-        time: Nanos,
-        hasher: &impl BuildHasher,
-    ) -> Option<V>
+    pub(crate) fn take_back(&mut self, hash: u64, key: &K, time: Nanos) -> Option<V>
     where
         V: Clone,
     {
@@ -131,17 +125,16 @@ impl<K: ?Sized + Key, V> Core<K, V> {
         if self.recorded.time(seq) != time {
             return None;
         }
-        self.take_back_at(hash, seq, hasher)
+        self.take_back_at(hash, seq)
     }
 
-    fn take_back_at(&mut self, hash: u64, seq: Seq, hasher: &impl BuildHasher) -> Option<V>
+    fn take_back_at(&mut self, hash: u64, seq: Seq) -> Option<V>
     where
         V: Clone,
     {
         let value = self.recorded.take(hash, seq, &mut self.drops.recorded)?;
         self.counts.inserted -= 1;
         self.counts.rejected += 1;
-        self.recorded.after_removal(hasher);
         Some(value)
     }
 }

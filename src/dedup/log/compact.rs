@@ -9,15 +9,15 @@
 //!
 //! A pass begins when there are more than `live / 6 + c` holes, where `c` is [`FEW`]. The holes of
 //! the last slot and of the one of `head` do not count if a pass could not move them. From then on
-//! every removal, and every other write, takes [`STEPS`](super::STEPS) steps, each of which moves
-//! an entry, skips a hole or skips an empty slot. With `n` live entries and `h` holes at the start,
-//! the pass ends after `r` removals if `24 r >= n + h + r + slots`. With `h <= n / 6 + c` and one
-//! slot per 1,024 entries this gives `r <= 0.052 n + c / 20`. Holes only appear by removal, so
-//! during the pass there are at most `n / 6 + c + r`, which is `0.23` of the at least `n - r` live
-//! entries, plus `1.1 c`. After the pass, only the `r` holes made during it are left, fewer than
-//! begin the next. So at any time there are at most `0.23 live + 1.1 c` such holes, unless entries
-//! expire or are evicted: these raise the ratio without a removal, and then the writes that follow
-//! take the steps.
+//! every removal, or the [`maintain`](super::Log::maintain) before it, and every other write takes
+//! [`STEPS`](super::STEPS) steps. A step moves an entry, skips a hole or skips an empty slot. With
+//! `n` live entries and `h` holes at the start, the pass ends after `r` removals if
+//! `24 r >= n + h + r + slots`. With `h <= n / 6 + c` and one slot per 1,024 entries this gives
+//! `r <= 0.052 n + c / 20`. Holes only appear by removal, so during the pass there are at most
+//! `n / 6 + c + r`, which is `0.23` of the at least `n - r` live entries, plus `1.1 c`. After the
+//! pass, only the `r` holes made during it are left, fewer than begin the next. So at any time
+//! there are at most `0.23 live + 1.1 c` such holes, unless entries expire or are evicted: these
+//! raise the ratio without a removal, and then the writes that follow take the steps.
 //!
 //! # Bound on numbers
 //!
@@ -47,7 +47,7 @@ const FEW: usize = BLOCK / 4;
 #[derive(Clone, Copy)]
 pub(crate) struct Compaction {
     source: Seq,
-    target: Seq,
+    pub(super) target: Seq,
 }
 
 impl Compaction {

@@ -287,7 +287,8 @@ impl<K: ?Sized + Key, V> Log<K, V> {
         self.due = 0;
     }
 
-    /// Removes an entry. If the key's `Hash` panics, the entry is removed all the same.
+    /// Removes an entry and compacts, for callers that have not called [`maintain`](Self::maintain)
+    /// before. If the key's `Hash` panics, the entry is removed all the same.
     pub(crate) fn remove(
         &mut self,
         hash: u64,
@@ -297,10 +298,14 @@ impl<K: ?Sized + Key, V> Log<K, V> {
     ) {
         self.index.remove(hash, seq, self.ring.live_range());
         self.ring.remove(seq, drops);
-        self.after_removal(hasher);
+        self.head_moved();
+        if self.ring.is_sparse() {
+            self.compact(STEPS, hasher);
+        }
     }
 
-    /// Removes an entry and returns its value. If the value's `Clone` panics, nothing is removed.
+    /// Removes an entry and returns its value, after [`maintain`](Self::maintain). If the value's
+    /// `Clone` panics, nothing is removed.
     pub(crate) fn take(&mut self, hash: u64, seq: Seq, drops: &mut DeferredDrops<K, V>) -> Option<V>
     where
         V: Clone,
@@ -310,13 +315,6 @@ impl<K: ?Sized + Key, V> Log<K, V> {
         self.index.remove(hash, seq, live);
         self.head_moved();
         value
-    }
-
-    pub(crate) fn after_removal(&mut self, hasher: &impl BuildHasher) {
-        self.head_moved();
-        if self.ring.is_sparse() {
-            self.compact(STEPS, hasher);
-        }
     }
 
     /// Takes steps of compaction: see `compact.rs`.

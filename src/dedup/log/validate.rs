@@ -20,7 +20,7 @@ impl<K: ?Sized + Key, V> Log<K, V> {
             "the numbers span too much"
         );
         let (mut live, mut bytes, mut holes) = (0, 0, 0);
-        let mut last_time: Nanos = 0;
+        let (mut last_time, mut last_first): (Nanos, Nanos) = (0, 0);
         let (head, head_at) = ring.locate(ring.head());
         let emptied = ring.emptied_slots();
         for (index, slot) in ring.slots.iter().enumerate() {
@@ -30,6 +30,10 @@ impl<K: ?Sized + Key, V> Log<K, V> {
                 !is_searched || slot.first >= last_time,
                 "a slot's time is below that of an older entry"
             );
+            if is_searched {
+                assert!(slot.first >= last_first, "the times of slots decrease");
+                last_first = slot.first;
+            }
             for block in slot.parts() {
                 assert!(
                     block.positions().start >= end,

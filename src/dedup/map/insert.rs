@@ -13,7 +13,7 @@ impl<K: ?Sized + Key, S: BuildHasher> DedupMap<K, (), S> {
         let journal = &self.inner.journal;
         let (is_new, pending) = self.with_key(key, |now, hash, core, hasher| {
             let mut outcome = core.record(now, hash, key, &mut Some(()), hasher);
-            let pending = journal.recorded(hash, &mut outcome, core, &mut Some(()), hasher);
+            let pending = journal.recorded(hash, &mut outcome, core, &mut Some(()));
             (outcome.is_new(), pending)
         });
         // A refused id is new as well.
@@ -43,7 +43,7 @@ impl<K: ?Sized + Key, S: BuildHasher> DedupMap<K, (), S> {
                         let mut outcome =
                             core.record(now, *hash, key.as_key(), &mut Some(()), hasher);
                         let none = &mut Some(());
-                        pending[at] = journal.recorded(*hash, &mut outcome, core, none, hasher);
+                        pending[at] = journal.recorded(*hash, &mut outcome, core, none);
                         answers[at] = outcome.is_new();
                     }
                 });

@@ -138,6 +138,26 @@ fn sparse_removal_returns_memory() {
     seen.validate();
 }
 
+/// Nothing was returned while claims were only released.
+#[test]
+fn sparse_release_returns_memory() {
+    let builder = DedupSet::<u64>::builder().ttl(DAY).max_entries(100_000);
+    let builder = builder.max_in_flight(100_000).lease(DAY).shards(1);
+    let seen = builder.build().expect("the limits are valid");
+    let (bytes, mut claims) = allocated(|| (0..50_000).map(|id| seen.claim_owned(&id)).collect());
+    let mut nth = 0;
+    let (released, ()) = allocated_signed(|| {
+        Vec::retain(&mut claims, |_| {
+            nth += 1;
+            nth % 1_000 == 0
+        });
+    });
+    assert_eq!(seen.stats().in_flight, 50);
+    let left = bytes as isize + released - (claims.capacity() * size_of_val(&claims[0])) as isize;
+    assert!(left < 150_000, "{left} bytes are held");
+    seen.validate();
+}
+
 /// A slot full of long keys was never compacted, whatever its values took.
 #[test]
 fn removed_values_between_long_keys_are_returned() {
@@ -253,20 +273,25 @@ fn for_each_ends_if_its_callback_clears_the_map() {
         let time = ManualClock::new();
         let builder = DedupSet::<u64>::builder()
             .ttl(DAY)
-            .max_entries(100)
+            .max_entries(1_000)
             .clock(&time);
         let seen = builder.shards(1).build().expect("the limits are valid");
-        (0..3).for_each(|id| assert!(seen.insert(&id)));
+        let mut ids = 0..;
+        let mut insert = |count| {
+            let new = ids.by_ref().take(count);
+            new.for_each(|id| assert!(seen.insert(&id)));
+        };
+        // An iteration copies 64 ids at a time, and asks for more when these were visited.
+        insert(200);
         let mut visited = 0;
         seen.for_each(|_, _| {
             visited += 1;
             seen.clear();
-            seen.insert(&(100 + visited));
-            if visited % 2 == 0 {
-                seen.insert(&(1 << 40 | visited));
-            }
+            // Once more, and once fewer, than the iteration has passed. If numbers began anew, it
+            // would go on among them, and then begin at the first one.
+            insert([100, 150][visited / 64 % 2]);
             assert!(
-                visited <= 3,
+                visited <= 200,
                 "ids recorded during the iteration are visited"
             );
         });

@@ -56,6 +56,11 @@ fn first_panic_of_a_cache_callback_is_an_event() {
     let mut cache = builder.on_removal(panics).build().expect("valid options");
     let events = events_of(|| (0..3).for_each(|key| _ = cache.insert(key, 1)));
     assert_one_event(&events, "lru", "removal callback");
+    let builder = LruCache::<u32, u32>::builder().max_entries(1);
+    let cache = builder.on_discard(|_, _, cause| panic!("{cause}"));
+    let cache = cache.build().expect("valid options");
+    let events = events_of(|| (0..3).for_each(|key| _ = cache.insert(key, 1)));
+    assert_one_event(&events, "lru", "discard callback");
 }
 
 /// Panics when it is dropped.

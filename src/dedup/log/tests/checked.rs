@@ -94,9 +94,24 @@ impl Checked {
             self.log.remove(hash, seq, &self.hasher, &mut self.drops);
         } else {
             assert_eq!(self.log.take(hash, seq, &mut self.drops), Some(time));
-            self.log.after_removal(&self.hasher);
         }
         self.drops = DeferredDrops::default();
+    }
+
+    /// Removes an id and compacts nothing.
+    pub(super) fn take(&mut self, at: usize) {
+        let (id, time) = self.reference.remove(at).expect("the index is valid");
+        let hash = self.hash(&id);
+        let seq = self.log.find(hash, &id).expect("the id is present");
+        assert_eq!(self.log.take(hash, seq, &mut self.drops), Some(time));
+    }
+
+    /// Takes one step of compaction. Returns `true` if another slot is filled afterwards.
+    pub(super) fn compact_once(&mut self) -> bool {
+        let target = |log: &Log<str, u64>| log.ring.compaction.map(|it| it.target);
+        let before = target(&self.log);
+        self.log.compact(1, &self.hasher);
+        target(&self.log) != before
     }
 
     pub(super) fn advance(&mut self, by: u64) {

@@ -174,6 +174,29 @@ fn compacted_entries_expire_at_their_time() {
     }
 }
 
+/// A slot that is filled may have got entries of several older slots before it was.
+#[test]
+fn slots_are_in_order_after_every_step_of_compaction() {
+    let mut checked = Checked::starting_at(0);
+    for id in 0..8 * BLOCK {
+        checked.push(&id.to_string());
+    }
+    // Three of four, from the end.
+    for at in (0..8 * BLOCK).rev().filter(|at| at % 4 > 0) {
+        checked.take(at);
+    }
+    assert!(checked.log.ring.is_sparse());
+    let mut filled = 0;
+    while checked.log.ring.is_sparse() {
+        if checked.compact_once() {
+            filled += 1;
+            checked.check();
+        }
+    }
+    assert!(filled > 2, "{filled} slots were filled");
+    checked.check();
+}
+
 /// A pass that reaches `head` leaves a slot with a dead part and a live one. The next pass moves
 /// the live part, and must keep the dead one.
 #[test]

@@ -25,7 +25,6 @@ impl<K: ?Sized + Key, V> Hook<K, V> {
         _: &mut Outcome<()>,
         _: &mut Core<K, V>,
         _: &mut Option<V>,
-        _: &impl BuildHasher,
     ) -> Pending
     where
         V: Clone,

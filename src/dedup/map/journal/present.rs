@@ -62,7 +62,6 @@ impl<K: ?Sized + Key, V> Hook<K, V> {
         outcome: &mut Outcome<()>,
         core: &mut Core<K, V>,
         value: &mut Option<V>,
-        hasher: &impl BuildHasher,
     ) -> Pending
     where
         V: Clone,
@@ -78,7 +77,7 @@ impl<K: ?Sized + Key, V> Hook<K, V> {
         match attached.append_newest(hash, core) {
             Some(pending) => pending,
             None => {
-                *value = core.take_back_newest(hash, hasher);
+                *value = core.take_back_newest(hash);
                 *outcome = Outcome::Full;
                 Pending::default()
             }
@@ -226,13 +225,13 @@ impl<K: ?Sized + Key, V, S: BuildHasher> DedupMap<K, V, S> {
         if written {
             return true;
         }
-        let taken = self.with_key(key, |_, hash, core, hasher| {
+        let taken = self.with_key(key, |_, hash, core, _| {
             // A later drain may have written it, and another call answered with a duplicate.
             // That call looks the id up under this lock as well.
             if journal.is_written(pending) {
                 return None;
             }
-            let taken = core.take_back(hash, key, pending.time, hasher)?;
+            let taken = core.take_back(hash, key, pending.time)?;
             // The record may still be written later.
             journal.removed_at(hash, pending.time, key);
             Some(taken)
