@@ -175,17 +175,14 @@ impl<V: Value> SharedDedup<V> {
     ///
     /// # Errors
     ///
-    /// Returns the same errors as [`claim`](Self::claim), and [`SharedError::Value`] if `value`
-    /// cannot be encoded.
+    /// Returns the same errors as [`claim`](Self::claim), and [`SharedError::Value`] if the id is
+    /// not known and `value` cannot be encoded.
     pub async fn record(
         &self,
         id: impl AsRef<[u8]>,
         value: V,
     ) -> Result<Decided<Recorded<V>>, SharedError> {
         let (inner, id) = (&self.inner, id.as_ref());
-        let mut encoded = Vec::new();
-        let encode = value.encode(&mut encoded);
-        encode.map_err(|error| SharedError::value(&error))?;
         let local = match inner.claim_locally(id) {
             Claim::Fresh(ticket) => Some(ticket),
             // The server decides without the local tier's help.
@@ -195,6 +192,9 @@ impl<V: Value> SharedDedup<V> {
                 return Ok(Decided::local(Recorded::Duplicate { age, value }));
             }
         };
+        let mut encoded = Vec::new();
+        let encode = value.encode(&mut encoded);
+        encode.map_err(|error| SharedError::value(&error))?;
         let (key, token) = (inner.key(id), script::token());
         let known = inner.known(value, inner.ttl);
         let asked_at = inner.clock.nanos();

@@ -1,12 +1,17 @@
 //! Services without a runtime, errors that `?` boxes, and tickets on other threads.
 
 use std::error::Error;
+use std::time::Duration;
 
 use leakproof::{Claim, CommitError, SharedDedup, SharedTicket, Tier};
 
 use super::server::{Server, is_installed, on_server};
 
 type Map = SharedDedup<String>;
+
+/// No test waits for its end.
+const LONG_LEASE: Duration = Duration::from_secs(3_600);
+const LIMIT: Duration = Duration::from_secs(30);
 
 fn runtime() -> tokio::runtime::Runtime {
     tokio::runtime::Builder::new_multi_thread()
@@ -30,15 +35,19 @@ fn threads_without_a_runtime_block_on_one() {
     }
     let server = Server::start(&[]);
     let runtime = runtime();
-    let map = runtime.block_on(server.map().build()).unwrap();
+    let builder = server.map().lease(LONG_LEASE);
+    let map = runtime.block_on(builder.build()).unwrap();
     let handled: u32 = std::thread::scope(|scope| {
         let threads: Vec<_> = (0..4)
             .map(|_| {
                 scope.spawn(|| {
                     let mut handled = 0;
                     for at in 0..50 {
-                        let claim = runtime.block_on(map.claim_wait(format!("id {at}")));
-                        match claim.unwrap().answer {
+                        let id = format!("id {at}");
+                        let claim = runtime.block_on(async {
+                            tokio::time::timeout(LIMIT, map.claim_wait(id)).await
+                        });
+                        match claim.unwrap().unwrap().answer {
                             Claim::Fresh(ticket) if at % 5 == 0 && handled % 2 == 0 => {
                                 handled += 1;
                                 runtime.block_on(ticket.commit("reply".to_owned())).unwrap();
@@ -74,12 +83,14 @@ fn ticket_dropped_on_a_plain_thread_releases_its_id() {
     }
     let server = Server::start(&[]);
     let runtime = runtime();
-    let map: Map = runtime.block_on(server.map().build()).unwrap();
+    let builder = server.map().lease(LONG_LEASE);
+    let map: Map = runtime.block_on(builder.build()).unwrap();
     let ticket = fresh(runtime.block_on(map.claim("id")).unwrap().answer);
     assert_eq!(server.text("EXISTS test:id"), "1");
     drop(ticket);
     // Waits for the release, and not for the lease.
-    let claim = runtime.block_on(map.claim_wait("id")).unwrap();
+    let claim = runtime.block_on(async { tokio::time::timeout(LIMIT, map.claim_wait("id")).await });
+    let claim = claim.unwrap().unwrap();
     assert_eq!(claim.tier, Tier::Shared);
     drop(fresh(claim.answer));
 }
