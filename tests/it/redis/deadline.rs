@@ -51,6 +51,7 @@ fn open_breaker_costs_no_time_and_admits_one_probe() {
         }
         assert_eq!(start.elapsed(), 3 * TIMEOUT);
         time.advance(TIMEOUT);
+        let before = server.calls();
         let probes = (0..10).map(|at| {
             let map = map.clone();
             tokio::spawn(async move { map.contains(format!("probe {at}")).await.unwrap().tier })
@@ -59,6 +60,8 @@ fn open_breaker_costs_no_time_and_admits_one_probe() {
             assert_eq!(probe.await.unwrap(), Tier::Local);
         }
         assert_eq!(start.elapsed(), 4 * TIMEOUT);
+        // Two attempts, and the first one's successor asked for a new connection.
+        assert_eq!(server.calls() - before, 2);
     });
 }
 

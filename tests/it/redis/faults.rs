@@ -86,12 +86,21 @@ fn held_replies_never_make_a_duplicate() {
         let proxy = Proxy::start(server.port).await;
         let builder = server.map().redis(proxy.url()).timeout(SHORT);
         let map: Map = builder.circuit_breaker(2, RETRY).build().await.unwrap();
+        // The server knows the script afterwards.
+        let Claim::Fresh(first) = map.claim("first").await.unwrap().answer else {
+            panic!("it is new");
+        };
+        first.release().await.unwrap();
         proxy.hold();
         for at in 0..20 {
             let claim = map.claim(format!("id {at}")).await.unwrap();
             let Claim::Fresh(ticket) = claim.answer else {
                 panic!("{:?}", claim.answer);
             };
+            if at == 0 {
+                let held = server.command(&[b"GET", b"test:id 0"]);
+                assert!(held.starts_with('C'), "the server has executed it: {held}");
+            }
             assert_eq!(ticket.commit(String::new()).await, Ok(Tier::Local));
         }
         proxy.pass();
@@ -214,11 +223,11 @@ fn flushed_data_frees_ids_and_voids_tickets() {
             panic!("it is new");
         };
         server.text("FLUSHALL");
-        assert!(matches!(
-            two.claim("id").await.unwrap().answer,
-            Claim::Fresh(_)
-        ));
+        let Claim::Fresh(held) = two.claim("id").await.unwrap().answer else {
+            panic!("its claim is lost");
+        };
         assert!(ticket.commit("late".to_owned()).await.is_err());
+        assert_eq!(held.commit("first".to_owned()).await, Ok(Tier::Shared));
     });
 }
 
@@ -286,5 +295,33 @@ fn too_few_replicas_are_a_failure() {
         };
         assert_eq!(replica.text("EXISTS test:other"), "1");
         assert_eq!(ticket.commit("reply".to_owned()).await, Ok(Tier::Shared));
+    });
+}
+
+/// Returns the kinds of timer of the connections to a port, as the system's table shows them.
+#[cfg(target_os = "linux")]
+fn timers(port: u16) -> Vec<String> {
+    let table = std::fs::read_to_string("/proc/net/tcp").expect("the system has the table");
+    let suffix = format!(":{port:04X}");
+    let rows = table.lines().filter_map(|line| {
+        let columns: Vec<_> = line.split_whitespace().collect();
+        // Columns: number, local address, remote address, state, queues, timer. State 1 is open.
+        let is_ours = columns[2].ends_with(&suffix) && columns[3] == "01";
+        is_ours.then(|| columns[5][..2].to_owned())
+    });
+    rows.collect()
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn idle_connection_is_kept_alive() {
+    on_server(async |server| {
+        let map = server.map().build().await.unwrap();
+        assert!(!map.contains("id").await.unwrap().answer);
+        // 2 is the timer of keepalive, and 1 that of a segment without an acknowledgement.
+        while timers(server.port).iter().any(|timer| timer == "01") {
+            tokio::time::sleep(RETRY).await;
+        }
+        assert_eq!(timers(server.port), ["02"]);
     });
 }

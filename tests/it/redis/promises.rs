@@ -395,6 +395,12 @@ fn build_error_names_the_option() {
         let zero = builder().namespace("a").ttl(TTL).lease(Duration::ZERO);
         let error = build(zero).await;
         assert!(error.contains("lease"), "{error}");
+        let zero = builder().namespace("a").ttl(TTL).timeout(Duration::ZERO);
+        let error = build(zero).await;
+        assert!(error.contains("timeout"), "{error}");
+        let zero = builder().namespace("a").ttl(TTL);
+        let error = build(zero.circuit_breaker(0, LEASE)).await;
+        assert!(error.contains("circuit_breaker"), "{error}");
         let error = build(builder().redis("http://host").namespace("a").ttl(TTL)).await;
         assert!(error.contains("invalid address"), "{error}");
         let slow = builder()

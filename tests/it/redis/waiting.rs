@@ -8,6 +8,7 @@ use leakproof::{
 use proptest::prelude::*;
 use proptest::test_runner::TestRunner;
 use tokio::task::JoinHandle;
+use tokio::time::Instant;
 
 use super::fake::{Fake, in_virtual_time};
 use super::server::LEASE;
@@ -115,12 +116,14 @@ fn lease_of_a_crashed_instance_is_not_overslept() {
         let two = server.map().build().await.unwrap();
         let ticket = fresh(&one, "id").await;
         let before = server.claims();
+        let start = Instant::now();
         let waiting = wait(&two, "id", 1);
         // At 0, 5, 15, 35 and 75 ms, and when the lease has ended.
         for caller in waiting {
             let (answer, _) = caller.await.unwrap();
             assert!(matches!(answer, Claim::Fresh(_)), "{answer:?}");
             assert_eq!(server.claims() - before, 6);
+            assert_eq!(start.elapsed(), lease + Duration::from_millis(1));
         }
         assert!(ticket.commit(String::new()).await.is_err());
     });
