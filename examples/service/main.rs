@@ -1,54 +1,59 @@
-//! A small service on the three collections. It takes messages by HTTP, handles each once, keeps
-//! sessions, and registers its handlers again at every reconnect. It has a health page, metrics for
-//! Prometheus, and limits from the environment.
+//! A small service on all collections. It takes messages by HTTP, handles each once, limits them
+//! per chat, and pays once for each idempotency key. It keeps sessions, registers its handlers
+//! again at every reconnect, and has a health page, metrics for Prometheus, and alerts.
 //!
 //! ```text
-//! cargo run --release --features metrics,redis,serde,tracing --example service
+//! cargo run --release --all-features --example service
 //! curl -H 'content-type: application/json' -d '{"chat":"a","id":"1","text":"hi"}' \
 //!     localhost:8080/messages
+//! curl -H 'content-type: application/json' -H 'x-account: ada' -H 'idempotency-key: "1"' \
+//!     -d '{"cents":100}' localhost:8080/payments
 //! curl localhost:8080/health
 //! ```
 
+mod alerts;
 mod limits;
+mod messages;
 mod operations;
-mod receive;
-mod seen;
+mod payments;
 mod serve;
 mod service;
+mod store;
 
-use std::env;
-use std::io;
 use std::process::ExitCode;
+use std::sync::Arc;
 use std::time::Duration;
+use std::{env, io};
 
 use axum::routing::{get, post};
 use axum::{Router, middleware};
 use clap::Parser;
 use example_support::output::print;
 use example_support::{Result, exit};
+use leakproof::Monitor;
 use metrics_exporter_prometheus::PrometheusBuilder;
 use tokio::net::TcpListener;
-#[cfg(unix)]
-use tokio::signal::unix::{SignalKind, signal};
-#[cfg(windows)]
-use tokio::signal::windows::ctrl_c;
 use tokio::time::timeout;
 
 use limits::Limits;
-use serve::Server;
 use service::Service;
+use store::Store;
 
-/// Takes messages by HTTP and handles each once, however often it is delivered.
+/// Takes messages and payments by HTTP and handles each once, however often it is delivered.
 ///
 /// Environment: SERVICE_ADDR              Address to listen on [default: 127.0.0.1:8080]. Every
 /// client that can
 ///                             connect can call /admin
 ///   SERVICE_REDIS_URL         Redis or Valkey server that instances share; without it, each
 ///                             instance handles every message that it receives
+///   SERVICE_JOURNAL           Folder that keeps messages and payments over a restart; without it,
+///                             a restart forgets them. Not used with SERVICE_REDIS_URL
 ///   SERVICE_MAX_CONNECTIONS   Connections at a time [default: 1024]
 ///   SERVICE_MAX_WORK_MS       Time for which the lease of a message in progress is extended
 ///                             [default: 300000]
-///   SERVICE_DEDUP_*           Limits of the message ids, such as SERVICE_DEDUP_TTL_MS
+///   SERVICE_CHAT_PER_MINUTE   New messages of a chat per minute [default: 600]
+///   SERVICE_MAX_CHATS         Chats that are limited at a time [default: 100000]
+///   SERVICE_DEDUP_*           Limits of messages and payments, such as SERVICE_DEDUP_TTL_MS
 ///   SERVICE_SESSIONS_*        Limits of the sessions, such as SERVICE_SESSIONS_IDLE_TIMEOUT_MS
 ///   SERVICE_EVENTS_*          Limits of the handlers, such as SERVICE_EVENTS_MAX_PER_TOPIC
 ///   SERVICE_LIMITS=strict     Refuses to start with an invalid limit, instead of using its default
@@ -57,25 +62,37 @@ use service::Service;
 /// 20 seconds, and prints a last report.
 #[derive(Parser)]
 #[command(name = "service", verbatim_doc_comment)]
-struct Options {}
+struct Options {
+    /// Posts each finding of the monitor as JSON, for example to a webhook of a chat
+    #[arg(long, value_name = "URL")]
+    alert_url: Option<String>,
+}
 
+const SAMPLE_EVERY: Duration = Duration::from_secs(10);
 /// The time to complete work after a signal. Kubernetes kills a process 30 seconds after SIGTERM.
 const STOP_WITHIN: Duration = Duration::from_secs(20);
 
 #[tokio::main]
 async fn main() -> ExitCode {
-    Options::parse();
-    exit("service", run().await)
+    exit("service", run(Options::parse()).await)
 }
 
-async fn run() -> Result<()> {
+async fn run(options: Options) -> Result<()> {
     // First, because an invalid limit is an event.
     tracing_subscriber::fmt().with_writer(io::stderr).init();
     let limits = Limits::from_env()?;
-    let service = Service::new(&limits, PrometheusBuilder::new().install_recorder()?).await?;
+    let metrics = PrometheusBuilder::new().install_recorder()?;
+    let mut monitor = Monitor::builder().sample_every(SAMPLE_EVERY);
+    if let Some(url) = options.alert_url {
+        monitor = monitor.on_change(alerts::post_to(url));
+    }
+    let monitor = Arc::new(monitor.build()?);
+    let service = Service::new(&limits, Arc::clone(&monitor), metrics).await?;
+    let payments = Store::new(&limits, "payments", &monitor).await?;
 
     let app = Router::new()
-        .route("/messages", post(receive::message))
+        .route("/messages", post(messages::message))
+        .merge(payments::routes(payments)?)
         .route("/health", get(operations::health))
         .route("/metrics", get(operations::metrics))
         .route("/admin/reconnect", post(operations::reconnect))
@@ -93,8 +110,8 @@ async fn run() -> Result<()> {
         listener.local_addr()?
     ))?;
 
-    let server = Server::new(app, limits.max_connections);
-    let connections = server.accept_until(listener, stop).await;
+    let max = limits.max_connections.get() as usize;
+    let connections = serve::accept_until(stop, listener, max, app).await;
     let complete = async {
         connections.shutdown().await;
         service.work.close();
@@ -104,27 +121,23 @@ async fn run() -> Result<()> {
         let (messages, within) = (service.work.len(), STOP_WITHIN.as_secs());
         tracing::warn!("{messages} messages are not completed within {within} s");
     }
-    print(service.monitor.report())
+    print(monitor.report())
 }
 
-/// Listens for Ctrl-C and SIGTERM from now on. The future ends with the first of them.
-#[cfg(unix)]
+/// Listens for SIGTERM from now on. The future ends with it or with Ctrl-C.
 fn stop_signal() -> io::Result<impl Future<Output = ()>> {
-    let mut interrupt = signal(SignalKind::interrupt())?;
-    let mut terminate = signal(SignalKind::terminate())?;
+    #[cfg(unix)]
+    let mut terminate = {
+        use tokio::signal::unix::{SignalKind, signal};
+        signal(SignalKind::terminate())?
+    };
     Ok(async move {
+        #[cfg(unix)]
         tokio::select! {
-            _ = interrupt.recv() => {}
             _ = terminate.recv() => {}
+            _ = tokio::signal::ctrl_c() => {}
         }
-    })
-}
-
-/// Listens for Ctrl-C from now on. The future ends with it.
-#[cfg(windows)]
-fn stop_signal() -> io::Result<impl Future<Output = ()>> {
-    let mut interrupt = ctrl_c()?;
-    Ok(async move {
-        interrupt.recv().await;
+        #[cfg(not(unix))]
+        let _ = tokio::signal::ctrl_c().await;
     })
 }

@@ -1,12 +1,14 @@
 //! Health, metrics and administration.
 
+use std::error::Error;
+
 use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::http::header::CONTENT_TYPE;
 use axum::response::{IntoResponse, Response};
 use leakproof::monitor::Severity;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::service::Service;
 
@@ -16,10 +18,9 @@ use crate::service::Service;
 /// every id.
 pub(crate) async fn health(State(service): State<Service>) -> Response {
     let report = service.monitor.report();
-    let status = if report.severity() < Severity::Critical {
-        StatusCode::OK
-    } else {
-        StatusCode::SERVICE_UNAVAILABLE
+    let status = match report.severity() {
+        Severity::Critical => StatusCode::SERVICE_UNAVAILABLE,
+        _ => StatusCode::OK,
     };
     (status, Json(report)).into_response()
 }
@@ -32,14 +33,12 @@ pub(crate) async fn metrics(State(service): State<Service>) -> Response {
 }
 
 /// `POST /admin/reconnect`: behaves as if the connection to the gateway were lost.
-pub(crate) async fn reconnect(State(service): State<Service>) -> Response {
-    match service.reconnect() {
-        Ok(()) => Json(json!({ "handlers": service.bus.len() })).into_response(),
-        Err(error) => {
-            let error = json!({ "error": error.to_string() });
-            (StatusCode::SERVICE_UNAVAILABLE, Json(error)).into_response()
-        }
-    }
+pub(crate) async fn reconnect(
+    State(service): State<Service>,
+) -> Result<Json<Value>, (StatusCode, String)> {
+    let failed = |error: Box<dyn Error>| (StatusCode::SERVICE_UNAVAILABLE, error.to_string());
+    service.reconnect().map_err(failed)?;
+    Ok(Json(json!({ "handlers": service.bus.len() })))
 }
 
 /// `POST /admin/clear`: removes all messages and sessions, except messages in flight and messages

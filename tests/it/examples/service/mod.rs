@@ -1,5 +1,9 @@
 //! The example `service`, run as a process and called by HTTP.
 
+mod alerts;
+mod fleet;
+mod payments;
+
 use crate::support::prometheus;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
@@ -29,6 +33,7 @@ struct Running {
 struct Answer {
     status: u16,
     retry_after: Option<String>,
+    is_replayed: bool,
     text: String,
 }
 
@@ -54,7 +59,10 @@ impl Answer {
 
 impl Running {
     fn new(environment: &[(&str, &str)]) -> Self {
-        let mut command = service(environment);
+        Self::start(service(environment))
+    }
+
+    fn start(mut command: Command) -> Self {
         let mut process = command.spawn().expect("the example starts");
         let mut printed = BufReader::new(process.stdout.take().expect("a pipe"));
         let mut line = String::new();
@@ -98,10 +106,12 @@ impl Running {
             .headers()
             .get("retry-after")
             .map(|after| after.to_str().expect("text").to_owned());
+        let is_replayed = answer.headers().contains_key("idempotent-replayed");
         let text = answer.body_mut().read_to_string().expect("text");
         Answer {
             status: answer.status().as_u16(),
             retry_after,
+            is_replayed,
             text,
         }
     }
@@ -443,7 +453,10 @@ fn health_page_is_503_if_a_finding_is_critical() {
         .iter()
         .map(|one| &one["name"])
         .collect();
-    assert_eq!(names, ["messages", "sessions", "handlers"]);
+    assert_eq!(
+        names,
+        ["messages", "sessions", "handlers", "chats", "payments"]
+    );
     assert_eq!(json["collections"][0]["entries"]["limit"], 4);
     for id in ["a", "b", "c", "d"] {
         assert_eq!(service.deliver(message(id)).status, 200);
@@ -613,6 +626,7 @@ fn invalid_limit_is_reported_and_replaced_by_its_default() {
             &[("SERVICE_ADDR", "nowhere")],
             "cannot listen on SERVICE_ADDR (nowhere)",
         ),
+        (&[("SERVICE_JOURNAL", "/dev/null")], "/dev/null/messages"),
         (
             &[("SERVICE_MAX_CONNECTIONS", "0")],
             "SERVICE_MAX_CONNECTIONS must be a number above zero (got 0)",
@@ -629,29 +643,31 @@ fn invalid_limit_is_reported_and_replaced_by_its_default() {
 }
 
 #[test]
-fn instances_share_messages_over_redis() {
-    if !crate::redis::server::is_installed() {
-        return;
+fn messages_above_the_quota_of_a_chat_are_429() {
+    let service = Running::new(&[("SERVICE_CHAT_PER_MINUTE", "2")]);
+    for id in ["a", "b"] {
+        assert_eq!(service.deliver(message(id)).status, 200);
     }
-    let mut server = crate::redis::server::Server::start(&[]);
-    let url = server.url();
-    let instance = || Running::new(&[("SERVICE_REDIS_URL", &url)]);
-    let (one, two) = (instance(), instance());
-    let message = json!({ "chat": "a", "id": "1", "text": "hi" });
-    assert_eq!(one.deliver(message.clone()).reply(), (200, 1, false));
-    for running in [&two, &two, &one] {
-        assert_eq!(running.deliver(message.clone()).reply(), (200, 1, true));
-    }
-    let slow = one.begin("slow", MINUTE);
-    let again = two.deliver(json!({ "chat": "slow", "id": "slow" }));
-    assert_eq!(again.status, 409);
-    drop(slow);
-    server.kill();
-    for running in [&one, &two] {
-        // Each instance decides alone, and no message is lost.
-        let other = json!({ "chat": "b", "id": "2", "text": "hi" });
-        assert_eq!(running.deliver(other.clone()).reply(), (200, 1, false));
-        assert_eq!(running.deliver(other).reply(), (200, 1, true));
-        assert_eq!(running.deliver(message.clone()).reply(), (200, 1, true));
-    }
+    let denied = service.deliver(message("c"));
+    let wait: u64 = denied
+        .retry_after
+        .expect("it says")
+        .parse()
+        .expect("seconds");
+    assert_eq!(denied.status, 429);
+    assert!((1..=30).contains(&wait), "{wait} s");
+    assert_eq!(
+        service.deliver(message("a")).reply(),
+        (200, 1, true),
+        "a redelivery takes nothing of the quota"
+    );
+    let elsewhere = json!({ "chat": "another", "id": "a" });
+    assert_eq!(service.deliver(elsewhere).status, 200);
+    let health = service.get("/health").json();
+    let usage = |at: usize| health["collections"][at]["usage"].clone();
+    assert_eq!(usage(0)["inserted"], 3, "a denied message is not recorded");
+    assert_eq!(
+        (&usage(3)["kind"], &usage(3)["limited"]),
+        (&json!("rate_limits"), &json!(1))
+    );
 }
