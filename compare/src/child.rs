@@ -5,7 +5,7 @@
 use std::env;
 use std::process::Command;
 
-use crate::{growth, lru, memory, pauses};
+use crate::{growth, http, lru, memory, pauses};
 
 const VARIABLE: &str = "COMPARE_CHILD";
 
@@ -19,6 +19,8 @@ pub(crate) enum Work {
     Grow,
     /// Prints the longest calls of the standard library's set, or of ours.
     Pauses,
+    /// Stores responses and prints the growth of memory.
+    Store,
 }
 
 /// Runs a child and returns its output.
@@ -48,6 +50,7 @@ pub(crate) fn main() -> bool {
         Some((&"FillCache", args)) => lru::memory::fill(args),
         Some((&"Grow", args)) => growth::print(args),
         Some((&"Pauses", args)) => pauses::print(args),
+        Some((&"Store", args)) => http::store(args),
         _ => panic!("no work for a child: {order}"),
     }
     true

@@ -16,6 +16,7 @@ mod child;
 mod contestant;
 mod full;
 mod growth;
+mod http;
 mod inserting;
 mod listeners;
 mod lru;
@@ -70,6 +71,7 @@ const PARTS: &[(&str, Part)] = &[
     ("listeners", listeners::sections),
     ("watched", watched::section),
     ("await", awaited::section),
+    ("http", http::section),
 ];
 
 fn main() -> io::Result<()> {

@@ -4,6 +4,8 @@ mod disconnects;
 mod messages;
 mod problems;
 mod promises;
+#[cfg(feature = "persist")]
+mod restart;
 mod server;
 #[cfg(all(unix, feature = "redis"))]
 mod shared;

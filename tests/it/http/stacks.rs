@@ -222,3 +222,28 @@ fn service_of_hyper_needs_no_router() {
         assert_eq!(runs.count(), 1);
     });
 }
+
+#[cfg(feature = "tracing")]
+#[test]
+fn handler_runs_in_the_span_of_its_request() {
+    use tower::ServiceExt;
+    use tracing::{Instrument, Span};
+
+    let _subscriber = tracing::subscriber::set_default(tracing_subscriber::registry());
+    // One thread, because the subscriber is that of this thread.
+    let runtime = tokio::runtime::Builder::new_current_thread().build();
+    runtime.expect("a runtime starts").block_on(async {
+        let span = tracing::info_span!("request");
+        let expected = span.id();
+        assert!(expected.is_some());
+        let service = tower::service_fn(move |_: Request<IdempotencyBody<Body>>| {
+            let is_inside = Span::current().id() == expected;
+            async move { Ok::<_, Infallible>(Response::new(is_inside.to_string())) }
+        });
+        let service = layer().layer(service);
+        let response = service.oneshot(payment("a", "")).instrument(span).await;
+        let body = response.expect("a response").into_body();
+        let body = http_body_util::BodyExt::collect(body).await;
+        assert_eq!(body.expect("a whole body").to_bytes(), "true");
+    });
+}
