@@ -52,11 +52,6 @@ impl<const L: usize> List<L> {
         }
     }
 
-    /// Returns the slot whose time is the newest.
-    pub(super) fn newest(&self) -> Option<Slot> {
-        (self.newest != NIL).then_some(self.newest)
-    }
-
     /// Returns the slot whose time is the oldest.
     #[inline]
     pub(super) fn oldest(&self) -> Option<Slot> {

@@ -63,12 +63,6 @@ impl<K, V> RemovalNotifier<K, V> {
     }
 }
 
-/// Returns `true` if what an insert displaced is the entry that it was to store.
-#[inline]
-pub(super) fn is_rejected<K, V>(displaced: &Option<Removal<K, V>>) -> bool {
-    matches!(displaced, Some((_, _, RemovalCause::Rejected)))
-}
-
 /// Returns the value of what an insert displaced, if it was replaced.
 #[inline]
 pub(super) fn replaced_value<K, V>(displaced: Option<Removal<K, V>>) -> Option<V> {

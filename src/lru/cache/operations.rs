@@ -191,8 +191,8 @@ impl<K: Hash + Eq, V, S: BuildHasher> LruCache<K, V, S> {
         let (displaced, _superseded) = self.with_shard(shard, |shard| {
             let superseded = shard.in_flight.supersede(hash, &key);
             let Shard { core, .. } = shard;
-            let displaced = core.insert(now, hash, key, value, attributes, &mut removed);
-            (displaced, superseded)
+            let inserted = core.insert(now, hash, key, value, attributes, &mut removed);
+            (inserted.displaced, superseded)
         });
         if let Some((key, value, RemovalCause::Rejected)) = displaced {
             let limits = *self.inner.limits.lock();
@@ -245,13 +245,13 @@ impl<K, V, S> LruCache<K, V, S> {
     fn pop(&self, order: Order) -> Option<(K, V)> {
         let now = self.now();
         loop {
-            let time = |shard| {
+            let first = |shard| {
                 self.write_shard(shard, |shard, removed| {
-                    shard.core.time_of_first(now, order, removed)
+                    shard.core.first_live(now, order, removed)
                 })
             };
             let (_, shard) = (0..self.shard_count())
-                .filter_map(|shard| Some((time(shard)?, shard)))
+                .filter_map(|shard| Some((first(shard)?.1, shard)))
                 .min()?;
             let mut removed = RemovedEntries::new(&self.inner.notifier);
             let popped = self.with_shard(shard, |shard| shard.core.pop(now, order, &mut removed));

@@ -4,10 +4,10 @@ use std::borrow::Borrow;
 use std::mem::replace;
 use std::num::NonZeroU32;
 
-use super::{Core, Order};
+use super::Core;
 use crate::clock::Nanos;
 use crate::lru::removal::{Removal, RemovedEntries};
-use crate::lru::slab::Slot;
+use crate::lru::slab::{NIL, Slot};
 use crate::removal::RemovalCause;
 
 impl<K, V> Core<K, V> {
@@ -29,22 +29,6 @@ impl<K, V> Core<K, V> {
         self.counts.hits += 1;
         self.access(slot);
         Some(slot)
-    }
-
-    /// Returns the slot of the most recently used entry.
-    pub(in crate::lru) fn newest_slot(&self) -> Option<Slot> {
-        self.recency.newest()
-    }
-
-    /// Returns the slot of the entry that [`pop`](Self::pop) would return, and removes the expired
-    /// ones before it.
-    pub(in crate::lru) fn first_slot(
-        &mut self,
-        now: Nanos,
-        order: Order,
-        removed: &mut RemovedEntries<'_, K, V>,
-    ) -> Option<Slot> {
-        Some(self.first_live(now, order, removed)?.0)
     }
 
     pub(in crate::lru) fn entry(&self, slot: Slot) -> (&K, &V) {
@@ -82,13 +66,13 @@ impl<K, V> Core<K, V> {
         let (result, weight) = change(&entry.key, &mut entry.value);
         let former = replace(&mut entry.weight, weight);
         self.weight = self.weight - u64::from(former.get()) + u64::from(weight.get());
-        if u64::from(weight.get()) > self.limits.max_weight {
-            self.counts.evicted_by_weight += 1;
-            self.remove_entry(slot, RemovalCause::Evicted, removed);
-        }
-        if self.is_above_bounds() {
-            self.evict(usize::MAX, removed);
-        }
+        let kept = if u64::from(weight.get()) > self.limits.max_weight {
+            self.remove_surplus(slot, RemovalCause::Evicted, removed);
+            NIL
+        } else {
+            slot
+        };
+        self.evict_others(kept, removed);
         Some(result)
     }
 

@@ -316,7 +316,7 @@ mod tests {
         for key in 0..1_000_u64 {
             let mut removed = RemovedEntries::new(&notifier);
             let inserted = core.insert(0, key << 32, key, (), attributes, &mut removed);
-            assert!(inserted.is_none());
+            assert!(inserted.displaced.is_none());
         }
         assert_eq!(core.iter(99).count(), 1_000);
         let mut iter = core.iter(100);

@@ -8,11 +8,11 @@
 
 use std::num::NonZeroU32;
 
-use super::{Core, Limits, Node, WRITES};
+use super::{Core, Inserted, Limits, Node, WRITES};
 use crate::clock::Nanos;
 use crate::lru::deadlines::Deadlines;
 use crate::lru::list::List;
-use crate::lru::removal::{Removal, RemovedEntries, is_rejected};
+use crate::lru::removal::RemovedEntries;
 use crate::lru::slab::Slot;
 use crate::removal::RemovalCause;
 
@@ -69,16 +69,16 @@ impl<K, V> Core<K, V> {
         value: V,
         (weight, ttl): (NonZeroU32, Nanos),
         removed: &mut RemovedEntries<'_, K, V>,
-    ) -> Option<Removal<K, V>>
+    ) -> Inserted<K, V>
     where
         K: Eq,
     {
         if ttl > 0 {
-            let displaced = self.write(now, hash, key, value, weight, removed);
-            if let Some(slot) = self.recency.newest().filter(|_| !is_rejected(&displaced)) {
+            let inserted = self.write(now, hash, key, value, weight, removed);
+            if let Some(slot) = inserted.slot {
                 self.set_own_ttl(slot, ttl);
             }
-            return displaced;
+            return inserted;
         }
         // The entry expires at once, so it is not stored, and evicts nothing.
         let now = self.prepare_write(now, removed);
@@ -88,17 +88,18 @@ impl<K, V> Core<K, V> {
         self.counts.inserted += 1;
         self.counts.count_removal(RemovalCause::Expired);
         removed.push((key, value, RemovalCause::Expired));
-        found.map(|slot| self.take(slot, RemovalCause::Replaced))
+        Inserted {
+            slot: None,
+            displaced: found.map(|slot| self.take(slot, RemovalCause::Replaced)),
+        }
     }
 
-    /// Clears the own ttl that the entry which was just written has from the former entry in its
+    /// Clears the own ttl that an entry which was just written has from the former entry in its
     /// slot.
     #[cold]
-    pub(super) fn clear_own_ttl_of_newest(&mut self) {
-        if let Some(slot) = self.recency.newest() {
-            if self.unlink_own_ttl(slot) {
-                self.writes.push(&mut self.nodes, slot, self.latest);
-            }
+    pub(super) fn clear_own_ttl(&mut self, slot: Slot) {
+        if self.unlink_own_ttl(slot) {
+            self.writes.push(&mut self.nodes, slot, self.latest);
         }
     }
 

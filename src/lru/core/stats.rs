@@ -9,6 +9,35 @@ use crate::lru::slab::Slot;
 use crate::removal::RemovalCause;
 use crate::stats::CacheStats;
 
+#[derive(Clone, Copy, Default)]
+#[repr(C)]
+pub(in crate::lru) struct Counts {
+    pub(in crate::lru) hits: u64,
+    pub(in crate::lru) misses: u64,
+    pub(in crate::lru) inserted: u64,
+    pub(in crate::lru) evicted: u64,
+    /// The part of `evicted` that the bound on weight caused.
+    pub(in crate::lru) evicted_by_weight: u64,
+    pub(in crate::lru) expired: u64,
+    pub(in crate::lru) idle: u64,
+    pub(in crate::lru) replaced: u64,
+    pub(in crate::lru) removed: u64,
+    pub(in crate::lru) rejected: u64,
+    pub(in crate::lru) high_water: usize,
+}
+
+impl Counts {
+    pub(super) fn count_removal(&mut self, cause: RemovalCause) {
+        *match cause {
+            RemovalCause::Expired => &mut self.expired,
+            RemovalCause::Idle => &mut self.idle,
+            RemovalCause::Evicted => &mut self.evicted,
+            RemovalCause::Replaced => &mut self.replaced,
+            _ => &mut self.removed,
+        } += 1;
+    }
+}
+
 /// Entries that are expired and not yet removed.
 #[derive(Default)]
 struct Expired {

@@ -56,7 +56,11 @@ impl<K: Hash + Eq, V: Clone, S: BuildHasher> Reservation<K, V, S> {
         let (stored, _key) = cache.with_shard(cache.shard_of(hash), |shard| {
             let in_flight = shard.in_flight.end(hash, &leader.computation);
             let stored = match in_flight {
-                Some(_) => Ok((shard.core).insert(now, hash, key, value, attributes, &mut removed)),
+                Some(_) => {
+                    let core = &mut shard.core;
+                    let inserted = core.insert(now, hash, key, value, attributes, &mut removed);
+                    Ok(inserted.displaced)
+                }
                 // Superseded. The value is dropped after the lock is released.
                 None => Err((key, value)),
             };

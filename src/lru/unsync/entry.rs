@@ -172,20 +172,17 @@ impl<'a, K: Hash + Eq, V, S: BuildHasher> VacantEntry<'a, K, V, S> {
     /// passed to the removal callback.
     pub fn insert(self, value: V) -> Option<&'a mut V> {
         let Self { cache, key } = self;
-        let ttl = cache.rules.ttl(&key, &value);
-        let stored = match ttl {
+        let stored = match cache.rules.ttl(&key, &value) {
             None => cache.store(key, value, None),
             Some(ttl) => cache.store_with_ttl(key, value, ttl),
         };
-        if let Err(refused) = stored {
-            cache.reject(refused);
-            return None;
-        }
-        if ttl == Some(0) {
-            return None;
-        }
-        // The entry that was just written is the most recently used one.
-        let slot = cache.core.newest_slot()?;
+        let slot = match stored {
+            Ok((slot, _)) => slot?,
+            Err(refused) => {
+                cache.reject(refused);
+                return None;
+            }
+        };
         Some(cache.core.entry_mut(slot).1)
     }
 }

@@ -71,8 +71,8 @@ impl<K, V, S> LruCache<K, V, S> {
     ///
     /// Expired entries before it are removed, in a step for each.
     pub fn peek_lru(&mut self) -> Option<(&K, &V)> {
-        let slot =
-            self.write(|core, now, removed| core.first_slot(now, Order::Recency, removed))?;
+        let (slot, _) =
+            self.write(|core, now, removed| core.first_live(now, Order::Recency, removed))?;
         Some(self.core.entry(slot))
     }
 }

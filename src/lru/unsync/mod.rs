@@ -15,9 +15,10 @@ use std::time::Duration;
 
 use super::attributes::{Attributes, EntryRules};
 use super::builder;
-use super::core::{Core, Limits, Order};
+use super::core::{Core, Inserted, Limits, Order};
 use super::error::TooHeavy;
 use super::removal::{Removal, RemovalNotifier, RemovedEntries, replaced_value};
+use super::slab::Slot;
 use crate::clock::{Clock, Nanos, nanos};
 use crate::hash::{DefaultHashBuilder, hash};
 use crate::removal::RemovalCause;
@@ -258,10 +259,11 @@ impl<K: Hash + Eq, V, S: BuildHasher> LruCache<K, V, S> {
     /// nevertheless, because it is out of date.
     #[inline]
     pub fn insert_checked(&mut self, key: K, value: V) -> Result<Option<V>, TooHeavy<K, V>> {
-        match self.rules.ttl(&key, &value) {
+        let stored = match self.rules.ttl(&key, &value) {
             None => self.store(key, value, None),
             Some(ttl) => self.store_with_ttl(key, value, ttl),
-        }
+        };
+        stored.map(|(_, former)| former)
     }
 
     /// Stores a value that expires after a `ttl` of its own, and returns the live value that it
@@ -271,7 +273,7 @@ impl<K: Hash + Eq, V, S: BuildHasher> LruCache<K, V, S> {
     /// [the shared cache](crate::LruCache::insert_with_ttl).
     pub fn insert_with_ttl(&mut self, key: K, value: V, ttl: Duration) -> Option<V> {
         let stored = self.store_with_ttl(key, value, nanos(ttl));
-        stored.unwrap_or_else(|refused| self.reject(refused))
+        stored.map_or_else(|refused| self.reject(refused), |(_, former)| former)
     }
 
     /// Notifies of an entry that was refused, whose caller does not receive it.
@@ -290,12 +292,18 @@ impl<K: Hash + Eq, V, S: BuildHasher> LruCache<K, V, S> {
         key: K,
         value: V,
         ttl: Nanos,
-    ) -> Result<Option<V>, TooHeavy<K, V>> {
+    ) -> Result<(Option<Slot>, Option<V>), TooHeavy<K, V>> {
         self.store(key, value, Some(ttl))
     }
 
+    /// Stores a value. Returns its slot, if it was stored, and the live value that it replaces.
     #[inline(always)]
-    fn store(&mut self, key: K, value: V, ttl: Option<Nanos>) -> Result<Option<V>, TooHeavy<K, V>> {
+    fn store(
+        &mut self,
+        key: K,
+        value: V,
+        ttl: Option<Nanos>,
+    ) -> Result<(Option<Slot>, Option<V>), TooHeavy<K, V>> {
         let attributes = Attributes {
             weight: self.rules.weight(&key, &value),
             ttl,
@@ -303,9 +311,9 @@ impl<K: Hash + Eq, V, S: BuildHasher> LruCache<K, V, S> {
         let hash = hash(&self.hasher, &key);
         let now = self.now();
         let mut removed = RemovedEntries::new(&self.notifier);
-        let displaced = self
-            .core
-            .insert(now, hash, key, value, attributes, &mut removed);
+        let Inserted { slot, displaced } =
+            self.core
+                .insert(now, hash, key, value, attributes, &mut removed);
         if let Some((key, value, RemovalCause::Rejected)) = displaced {
             return Err(TooHeavy {
                 key,
@@ -314,7 +322,7 @@ impl<K: Hash + Eq, V, S: BuildHasher> LruCache<K, V, S> {
                 max_weight: self.core.limits().max_weight,
             });
         }
-        Ok(replaced_value(removed.finish(displaced)))
+        Ok((slot, replaced_value(removed.finish(displaced))))
     }
 
     /// Returns the live value of a key, or stores and returns what `compute` returns.
