@@ -147,7 +147,7 @@ pub use hash::{DefaultHashBuilder, DefaultHasher};
 pub use key::{AsKey, ByteKey, Key};
 pub use limits::BuildError;
 pub use lru::{
-    ComputeError, Cursor, Drain, InvalidCursor, InvalidLimit, Lookup, LruBuilder, LruCache,
+    ComputeError, Cursor, Drain, InvalidCursor, InvalidLimit, Lookup, LruBuilder, LruCache, Policy,
     Reservation, TooHeavy,
 };
 #[cfg(feature = "monitor")]

@@ -4,6 +4,7 @@
 use arbitrary::Arbitrary;
 use libfuzzer_sys::fuzz_target;
 
+use leakproof::Policy;
 use leakproof_testkit::lru::{Limits, Op, run};
 
 #[derive(Arbitrary, Debug)]
@@ -14,6 +15,7 @@ struct Input {
     idle_timeout: u16,
     stale: u16,
     expire_after: bool,
+    is_s3_fifo: bool,
     ops: Vec<Op>,
 }
 
@@ -22,9 +24,18 @@ fuzz_target!(|input: Input| {
         max_entries: usize::from(input.max_entries) + 1,
         max_weight: u64::from(input.max_weight) + 1,
         ttl: u64::from(input.ttl) + 1,
-        idle_timeout: u64::from(input.idle_timeout) + 1,
+        // The longest means none.
+        idle_timeout: match input.idle_timeout {
+            u16::MAX => u64::MAX,
+            idle_timeout => u64::from(idle_timeout) + 1,
+        },
         stale: u64::from(input.stale),
         expire_after: input.expire_after,
+        policy: if input.is_s3_fifo {
+            Policy::S3Fifo
+        } else {
+            Policy::Lru
+        },
     };
     run(limits, &input.ops);
 });

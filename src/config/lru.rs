@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::reader::{ENTRIES, FROM_1_SECOND, HOUR, Reader, Settings, WEIGHT};
+use crate::lru::Policy;
 
 /// Options of an [`LruCache`](crate::LruCache), for
 /// [`LruBuilder::config`](crate::LruBuilder::config).
@@ -32,6 +33,8 @@ pub struct LruConfig {
     pub ttl: Option<Duration>,
     /// The time to live since the last access: from 1 s to 100 years. Defaults to off.
     pub idle_timeout: Option<Duration>,
+    /// The choice of the entry to evict: `lru` or `s3-fifo`. Defaults to `lru`.
+    pub policy: Policy,
     /// The number of shards: up to 4,096 and to the smallest bound. Defaults to the number that
     /// suits the machine.
     pub shards: Option<usize>,
@@ -48,6 +51,10 @@ impl Settings for LruConfig {
             max_weight,
             ttl: reader.number("ttl", FROM_1_SECOND, Some(HOUR / 2)),
             idle_timeout: reader.number("idle_timeout", FROM_1_SECOND, None),
+            policy: reader.choice(
+                "policy",
+                [("lru", Policy::Lru), ("s3-fifo", Policy::S3Fifo)],
+            ),
             shards: reader.shards(max_weight.unwrap_or(u64::MAX).min(max_entries as u64)),
             sweep_every: reader.number("sweep_every", FROM_1_SECOND, Some(HOUR)),
         }

@@ -13,6 +13,7 @@ use std::time::Duration;
 use super::attributes::{EntryRules, ExpireAfter, TtlRule, Weigh};
 use super::cache::LruCache;
 use super::core::Limits;
+use super::policy::Policy;
 use super::removal::{OnDiscard, OnRemoval, RemovalNotifier};
 use super::unsync;
 use crate::clock::{Clock, Nanos, nanos};
@@ -42,6 +43,7 @@ struct Options<K, V> {
     expire_after: Option<Box<ExpireAfter<K, V>>>,
     ttl_jitter: f64,
     stale: Option<Duration>,
+    policy: Policy,
     ttl: Option<Duration>,
     idle_timeout: Option<Duration>,
     on_removal: Option<Arc<OnRemoval<K, V>>>,
@@ -97,6 +99,7 @@ impl<K, V> Options<K, V> {
             ttl: time("ttl", self.ttl)?,
             idle_timeout: time("idle_timeout", self.idle_timeout)?,
             stale: self.stale.map_or(0, nanos),
+            policy: self.policy,
         })
     }
 }
@@ -181,6 +184,7 @@ impl<K, V, T: Default> Default for LruBuilder<K, V, DefaultHashBuilder, T> {
                 expire_after: None,
                 ttl_jitter: 0.0,
                 stale: None,
+                policy: Policy::default(),
                 ttl: None,
                 idle_timeout: None,
                 on_removal: None,
@@ -301,6 +305,12 @@ impl<K, V, S, T> LruBuilder<K, V, S, T> {
         self
     }
 
+    /// Sets which entry is evicted if the cache is full. Defaults to [`Policy::Lru`].
+    pub fn policy(mut self, policy: Policy) -> Self {
+        self.options.policy = policy;
+        self
+    }
+
     /// Sets a callback that is called once for every removed entry, with the cause.
     ///
     /// It is also called for an entry that `insert` or `get_or_insert_with` refuses as too heavy.
@@ -409,6 +419,7 @@ impl<K, V, S, T> LruBuilder<K, V, S, T> {
         self.options.max_weight = config.max_weight;
         self.options.ttl = config.ttl;
         self.options.idle_timeout = config.idle_timeout;
+        self.options.policy = config.policy;
         self
     }
 }
@@ -563,6 +574,7 @@ impl<K, V, S, T: fmt::Debug> fmt::Debug for LruBuilder<K, V, S, T> {
             .field("max_weight", &self.options.max_weight)
             .field("ttl", &self.options.ttl)
             .field("idle_timeout", &self.options.idle_timeout)
+            .field("policy", &self.options.policy)
             .field("clock", &self.options.clock)
             .field("own", &self.own)
             .finish_non_exhaustive()

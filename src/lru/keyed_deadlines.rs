@@ -5,7 +5,7 @@
 
 use super::deadlines::Deadlines;
 use super::index::Index;
-use super::list::{Link, Linked, List};
+use super::list::{Link, Links, List};
 use super::slab::{Slab, Slot};
 use crate::clock::Nanos;
 
@@ -30,13 +30,13 @@ struct Node<K> {
     key: K,
 }
 
-impl<K> Linked<RECENCY> for Node<K> {
-    fn link(&self) -> &Link {
-        &self.accessed
+impl<K> Links<RECENCY> for Slab<Node<K>> {
+    fn link(&self, slot: Slot) -> &Link {
+        &self[slot].accessed
     }
 
-    fn link_mut(&mut self) -> &mut Link {
-        &mut self.accessed
+    fn link_mut(&mut self, slot: Slot) -> &mut Link {
+        &mut self[slot].accessed
     }
 }
 

@@ -12,7 +12,7 @@
 
 // `#[inline(always)]`: see the core.
 
-use super::slab::{NIL, Slab, Slot};
+use super::slab::{NIL, Slot};
 use crate::clock::Nanos;
 
 /// The position of a node in one list.
@@ -30,15 +30,20 @@ impl Link {
         older: NIL,
         time: 0,
     };
+
+    #[cfg(test)]
+    pub(super) fn parts(&self) -> (Slot, Slot, Nanos) {
+        (self.newer, self.older, self.time)
+    }
 }
 
-/// A node that is in list `L`.
-pub(super) trait Linked<const L: usize> {
-    fn link(&self) -> &Link;
-    fn link_mut(&mut self) -> &mut Link;
+/// The links of list `L`, by slot.
+pub(super) trait Links<const L: usize> {
+    fn link(&self, slot: Slot) -> &Link;
+    fn link_mut(&mut self, slot: Slot) -> &mut Link;
 }
 
-/// One list of the nodes of a slab, which every method is given.
+/// One list, whose links every method is given.
 pub(super) struct List<const L: usize> {
     newest: Slot,
     oldest: Slot,
@@ -58,16 +63,21 @@ impl<const L: usize> List<L> {
         (self.oldest != NIL).then_some(self.oldest)
     }
 
+    /// Returns `true` if a slot is the only one in the list.
+    pub(super) fn is_only(&self, slot: Slot) -> bool {
+        self.oldest == slot && self.newest == slot
+    }
+
     /// Adds a slot that is not in the list as the newest.
     #[inline]
-    pub(super) fn push<N: Linked<L>>(&mut self, nodes: &mut Slab<N>, slot: Slot, now: Nanos) {
+    pub(super) fn push(&mut self, links: &mut impl Links<L>, slot: Slot, now: Nanos) {
         let older = self.newest;
-        *nodes[slot].link_mut() = Link {
+        *links.link_mut(slot) = Link {
             newer: NIL,
             older,
             time: now,
         };
-        *self.newer_of(nodes, older) = slot;
+        *self.newer_of(links, older) = slot;
         self.newest = slot;
     }
 
@@ -76,9 +86,9 @@ impl<const L: usize> List<L> {
     /// The caller stores the link, because it needs a reference to the node anyway.
     #[inline(always)]
     #[must_use]
-    pub(super) fn move_to_front<N: Linked<L>>(
+    pub(super) fn move_to_front(
         &mut self,
-        nodes: &mut Slab<N>,
+        links: &mut impl Links<L>,
         slot: Slot,
         link: Link,
         now: Nanos,
@@ -88,9 +98,9 @@ impl<const L: usize> List<L> {
             return Link { time: now, ..link };
         }
         // `link.newer` is a slot, because this one is not the newest.
-        nodes[link.newer].link_mut().older = link.older;
-        *self.newer_of(nodes, link.older) = link.newer;
-        nodes[newest].link_mut().newer = slot;
+        links.link_mut(link.newer).older = link.older;
+        *self.newer_of(links, link.older) = link.newer;
+        links.link_mut(newest).newer = slot;
         self.newest = slot;
         Link {
             newer: NIL,
@@ -100,92 +110,90 @@ impl<const L: usize> List<L> {
     }
 
     /// Removes a slot from the list.
-    pub(super) fn unlink<N: Linked<L>>(&mut self, nodes: &mut Slab<N>, slot: Slot) {
-        let Link { newer, older, .. } = *nodes[slot].link();
-        *self.older_of(nodes, newer) = older;
-        *self.newer_of(nodes, older) = newer;
+    pub(super) fn unlink(&mut self, links: &mut impl Links<L>, slot: Slot) {
+        let Link { newer, older, .. } = *links.link(slot);
+        *self.older_of(links, newer) = older;
+        *self.newer_of(links, older) = newer;
     }
 
     /// Updates the neighbours of a node that was moved to `slot` with its link.
-    pub(super) fn relocate<N: Linked<L>>(&mut self, nodes: &mut Slab<N>, slot: Slot) {
-        let Link { newer, older, .. } = *nodes[slot].link();
-        *self.older_of(nodes, newer) = slot;
-        *self.newer_of(nodes, older) = slot;
+    pub(super) fn relocate(&mut self, links: &mut impl Links<L>, slot: Slot) {
+        let Link { newer, older, .. } = *links.link(slot);
+        *self.older_of(links, newer) = slot;
+        *self.newer_of(links, older) = slot;
     }
 
     /// Returns where the slot older than `newer` is stored. Beyond the end, that is the list
     /// itself.
     #[inline(always)]
-    fn older_of<'a, N: Linked<L>>(
-        &'a mut self,
-        nodes: &'a mut Slab<N>,
-        newer: Slot,
-    ) -> &'a mut Slot {
+    fn older_of<'a>(&'a mut self, links: &'a mut impl Links<L>, newer: Slot) -> &'a mut Slot {
         if newer == NIL {
             &mut self.newest
         } else {
-            &mut nodes[newer].link_mut().older
+            &mut links.link_mut(newer).older
         }
     }
 
     /// Returns where the slot newer than `older` is stored. Beyond the end, that is the list
     /// itself.
     #[inline(always)]
-    fn newer_of<'a, N: Linked<L>>(
-        &'a mut self,
-        nodes: &'a mut Slab<N>,
-        older: Slot,
-    ) -> &'a mut Slot {
+    fn newer_of<'a>(&'a mut self, links: &'a mut impl Links<L>, older: Slot) -> &'a mut Slot {
         if older == NIL {
             &mut self.oldest
         } else {
-            &mut nodes[older].link_mut().newer
+            &mut links.link_mut(older).newer
         }
     }
 
     /// Returns the slots, the newest first.
-    pub(super) fn newest_first<'a, N: Linked<L>>(&self, nodes: &'a Slab<N>) -> Walk<'a, N, L> {
+    pub(super) fn newest_first<'a, C: Links<L>>(&self, links: &'a C) -> Walk<'a, C, L> {
         Walk {
             next: self.newest,
             step: |link| link.older,
-            nodes,
+            links,
         }
     }
 
     /// Returns the slots, the oldest first.
-    pub(super) fn oldest_first<'a, N: Linked<L>>(&self, nodes: &'a Slab<N>) -> Walk<'a, N, L> {
+    pub(super) fn oldest_first<'a, C: Links<L>>(&self, links: &'a C) -> Walk<'a, C, L> {
         Walk {
             next: self.oldest,
             step: |link| link.newer,
-            nodes,
+            links,
         }
     }
 
     /// Checks the invariant, and returns the number of slots.
-    pub(super) fn validate<N: Linked<L>>(&self, nodes: &Slab<N>) -> usize {
-        let order: Vec<Slot> = self.newest_first(nodes).collect();
-        let backwards = self.oldest_first(nodes);
-        assert!(
-            order.iter().rev().copied().eq(backwards),
-            "the list is the same in both directions"
-        );
-        let time = |slot: Slot| nodes[slot].link().time;
+    pub(super) fn validate(&self, links: &impl Links<L>) -> usize {
+        let order = self.validate_links(links);
+        let time = |slot: Slot| links.link(slot).time;
         assert!(
             order.is_sorted_by(|&a, &b| time(a) >= time(b)),
             "the list is sorted by time"
         );
         order.len()
     }
+
+    /// Checks the links, and returns the slots, the newest first.
+    pub(super) fn validate_links(&self, links: &impl Links<L>) -> Vec<Slot> {
+        let order: Vec<Slot> = self.newest_first(links).collect();
+        let backwards = self.oldest_first(links);
+        assert!(
+            order.iter().rev().copied().eq(backwards),
+            "the list is the same in both directions"
+        );
+        order
+    }
 }
 
 /// The slots of a list, from one end to the other.
-pub(super) struct Walk<'a, N, const L: usize> {
+pub(super) struct Walk<'a, C, const L: usize> {
     next: Slot,
     step: fn(&Link) -> Slot,
-    nodes: &'a Slab<N>,
+    links: &'a C,
 }
 
-impl<N: Linked<L>, const L: usize> Iterator for Walk<'_, N, L> {
+impl<C: Links<L>, const L: usize> Iterator for Walk<'_, C, L> {
     type Item = Slot;
 
     fn next(&mut self) -> Option<Slot> {
@@ -193,12 +201,12 @@ impl<N: Linked<L>, const L: usize> Iterator for Walk<'_, N, L> {
         if slot == NIL {
             return None;
         }
-        self.next = (self.step)(self.nodes[slot].link());
+        self.next = (self.step)(self.links.link(slot));
         Some(slot)
     }
 }
 
-impl<N, const L: usize> Clone for Walk<'_, N, L> {
+impl<C, const L: usize> Clone for Walk<'_, C, L> {
     fn clone(&self) -> Self {
         Self { ..*self }
     }

@@ -6,6 +6,7 @@
 //! | `keyed_deadlines` | the same data structures for the keys of rate limits |
 //! | `core` | entries, bounds and expiry of one cache or shard |
 //! | `attributes` | the weight and the ttl of an entry |
+//! | `policy` | the choice of the entry to evict |
 //! | `removal` | removed entries, and the callback that is notified of them |
 //! | `unsync`, `cache` | the two public types |
 //! | `single_flight` | computing a missing value once |
@@ -23,6 +24,7 @@ mod keyed_deadlines;
 mod list;
 #[cfg(feature = "persist")]
 mod persist;
+mod policy;
 mod removal;
 mod scan;
 mod single_flight;
@@ -35,5 +37,6 @@ pub use core::{Drain, IntoIter, Iter, IterMut, Keys, Values};
 pub use error::{ComputeError, InvalidLimit, TooHeavy};
 #[cfg(feature = "governor")]
 pub(crate) use keyed_deadlines::KeyedDeadlines;
+pub use policy::Policy;
 pub use scan::{Cursor, InvalidCursor};
 pub use single_flight::{Lookup, Reservation};

@@ -146,19 +146,18 @@ impl<K: Clone, V: Clone, S> LruCache<K, V, S> {
     /// Locks each shard once, for `n` entries. In addition it takes a step for each expired entry
     /// that was accessed within the shortest of the limits before now, and not yet removed. To
     /// visit many entries, use [`scan`](Self::scan).
+    ///
+    /// With [`Policy::S3Fifo`](crate::Policy::S3Fifo) and without an idle timeout, it takes a step
+    /// for every entry, and accesses within 8 ns of each other count as simultaneous.
     #[must_use]
     pub fn entries_by_recency(&self, n: usize) -> Vec<(K, V)> {
         let now = self.now();
         let mut entries = Vec::new();
         for shard in 0..self.shard_count() {
             self.with_shard(shard, |shard| {
-                let mut recent = shard.core.iter(now);
-                for _ in 0..n {
-                    let Some((key, value, time)) = recent.next_with_time() else {
-                        break;
-                    };
-                    entries.push((time, key.clone(), value.clone()));
-                }
+                let recent = shard.core.most_recent(now, n);
+                let cloned = |(time, key, value): (_, &K, &V)| (time, key.clone(), value.clone());
+                entries.extend(recent.into_iter().map(cloned));
             });
         }
         entries.sort_by_key(|&(time, ..)| Reverse(time));

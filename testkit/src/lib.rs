@@ -6,4 +6,5 @@ pub mod dedup;
 pub mod lru;
 pub mod rate_limits;
 pub mod registry;
+pub mod s3_fifo;
 pub mod shared;

@@ -1,13 +1,17 @@
 //! The reference model of the cache: the answers that it must give, over a `Vec` in access order.
 //!
 //! Model tests and the fuzzer run the same operations on both, and validate the cache after each.
+//!
+//! Under `Policy::S3Fifo` the reference evicts what the cache evicted, and checks that this was
+//! needed and is not the entry that was just written. The order of eviction has a reference of its
+//! own, [`s3_fifo`](crate::s3_fifo).
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use leakproof::unsync::LruCache;
-use leakproof::{ManualClock, RemovalCause};
+use leakproof::{ManualClock, Policy, RemovalCause};
 
 /// One step. Keys are numbers, so that both a fuzzer and a generator can make them.
 #[derive(Clone, Debug)]
@@ -23,6 +27,11 @@ pub enum Op {
         ttl: u16,
     },
     Get(u16),
+    /// Changes the weight of an entry in place.
+    Update {
+        key: u16,
+        weight: u8,
+    },
     Peek(u16),
     Compute(u16),
     Remove(u16),
@@ -48,9 +57,15 @@ pub struct Limits {
     pub stale: u64,
     /// Every fourth key gets a ttl from its weight.
     pub expire_after: bool,
+    pub policy: Policy,
 }
 
 impl Limits {
+    /// Returns `true` if the order of accesses is known. The longest idle timeout means none.
+    fn keeps_recency(&self) -> bool {
+        self.policy == Policy::Lru || self.idle_timeout != u64::MAX
+    }
+
     /// Returns what the cache's `expire_after` returns.
     fn derived_ttl(&self, key: u16, weight: u8) -> Option<u64> {
         (self.expire_after && key & 3 == 0).then(|| u64::from(weight) * 10)
@@ -77,11 +92,21 @@ struct Reference {
     now: u64,
     entries: Vec<Entry>,
     removals: Vec<Removal>,
+    /// The keys that the cache evicted and the reference did not yet, in this order.
+    victims: VecDeque<u16>,
     hits: u64,
     misses: u64,
 }
 
 impl Reference {
+    /// Returns the position of the entry to evict.
+    fn victim(&mut self) -> usize {
+        if self.limits.policy == Policy::Lru {
+            return 0;
+        }
+        let key = self.victims.pop_front().expect("an eviction is needed");
+        self.find(key).expect("an older entry is evicted")
+    }
     fn remove_at(&mut self, at: usize, cause: RemovalCause) -> u32 {
         let entry = self.entries.remove(at);
         self.removals.push((entry.key, entry.value, cause));
@@ -93,7 +118,7 @@ impl Reference {
         let cause = |entry: &Entry| {
             let (by_ttl, by_idle_timeout) = (
                 entry.written + entry.ttl.unwrap_or(limits.ttl),
-                entry.used + limits.idle_timeout,
+                entry.used.saturating_add(limits.idle_timeout),
             );
             let cause = if by_ttl <= by_idle_timeout {
                 RemovalCause::Expired
@@ -124,7 +149,8 @@ impl Reference {
         while self.entries.len() + entries > self.limits.max_entries
             || self.weight() + weight > self.limits.max_weight
         {
-            self.remove_at(0, RemovalCause::Evicted);
+            let at = self.victim();
+            self.remove_at(at, RemovalCause::Evicted);
         }
     }
 
@@ -137,6 +163,24 @@ impl Reference {
         let mut entry = self.entries.remove(at);
         entry.used = self.now;
         let value = entry.value;
+        self.entries.push(entry);
+        Some(value)
+    }
+
+    fn update(&mut self, key: u16, weight: u8) -> Option<u32> {
+        let value = self.get(key)?;
+        let mut entry = self.entries.pop().expect("it was just accessed");
+        entry.weight = u64::from(weight).max(1);
+        let weight = entry.weight;
+        if weight > self.limits.max_weight {
+            self.entries.push(entry);
+            // The cache evicts such an entry first.
+            let victim = self.victims.pop_front();
+            assert!(victim.is_none_or(|victim| victim == key));
+            self.remove_at(self.entries.len() - 1, RemovalCause::Evicted);
+            return Some(value);
+        }
+        self.evict(1, weight);
         self.entries.push(entry);
         Some(value)
     }
@@ -178,6 +222,148 @@ impl Reference {
     }
 }
 
+/// Applies an operation to the cache, and returns the value that it returns.
+fn apply(
+    cache: &mut LruCache<u16, (u32, u8)>,
+    time: &ManualClock,
+    model: &Reference,
+    op: &Op,
+    value: u32,
+) -> Option<u32> {
+    let former = |former: Option<(u32, u8)>| former.map(|former| former.0);
+    match *op {
+        Op::Insert { key, weight } => former(cache.insert(key, (value, weight))),
+        Op::InsertWithTtl { key, weight, ttl } => {
+            let ttl = Duration::from_nanos(u64::from(ttl));
+            former(cache.insert_with_ttl(key, (value, weight), ttl))
+        }
+        Op::Get(key) => cache.get(&key).map(|value| value.0),
+        Op::Update { key, weight } => cache.update(&key, |value| {
+            value.1 = weight;
+            value.0
+        }),
+        Op::Peek(key) => {
+            let peeked = cache.peek(&key).map(|value| value.0);
+            assert_eq!(cache.contains_key(&key), peeked.is_some());
+            let stale = cache.peek_stale(&key).map(|value| value.0);
+            assert!(stale == peeked || peeked.is_none() && model.limits.stale > 0);
+            peeked
+        }
+        Op::Compute(key) => Some(cache.get_or_insert_with(&key, || (value, 3)).0),
+        Op::Remove(key) => former(cache.remove(&key)),
+        Op::PopLru => {
+            let first = cache.peek_lru().map(|(_, value)| value.0);
+            let popped = cache.pop_lru().map(|(_, value)| value.0);
+            assert_eq!(popped, first, "`peek_lru` shows what `pop_lru` removes");
+            popped
+        }
+        Op::PopOldest => cache.pop_oldest().map(|(_, value)| value.0),
+        Op::Retain(divisor) => {
+            let divisor = u16::from(divisor) + 1;
+            cache.retain(|key, _| key % divisor != 0);
+            None
+        }
+        Op::SetMaxEntries(max) => {
+            let max = usize::from(max) + 1;
+            cache.set_max_entries(max).expect("a valid limit");
+            None
+        }
+        Op::SetMaxWeight(max) => {
+            let max = u64::from(max) + 1;
+            cache.set_max_weight(max).expect("a valid limit");
+            None
+        }
+        Op::Advance(by) => {
+            time.set(Duration::from_nanos(model.now + u64::from(by)));
+            None
+        }
+        Op::SetBack(by) => {
+            let at = model.now.saturating_sub(u64::from(by));
+            time.set(Duration::from_nanos(at));
+            None
+        }
+        Op::Sweep => {
+            cache.sweep();
+            None
+        }
+        Op::Clear => {
+            cache.clear();
+            None
+        }
+    }
+}
+
+impl Reference {
+    /// Applies an operation, and returns the value that the cache must return, which returned
+    /// `answer`.
+    fn apply(&mut self, op: &Op, value: u32, answer: Option<u32>) -> Option<u32> {
+        match *op {
+            Op::Insert { key, weight } => self.insert(key, value, weight, None),
+            Op::InsertWithTtl { key, weight, ttl } => {
+                self.insert(key, value, weight, Some(u64::from(ttl)))
+            }
+            Op::Get(key) => self.get(key),
+            Op::Update { key, weight } => self.update(key, weight),
+            Op::Peek(key) => self.find(key).map(|at| self.entries[at].value),
+            Op::Compute(key) => self.get(key).or_else(|| {
+                self.insert(key, value, 3, None);
+                Some(value)
+            }),
+            Op::Remove(key) => {
+                let at = self.find(key)?;
+                Some(self.remove_at(at, RemovalCause::Removed))
+            }
+            Op::PopLru => {
+                let at = if self.limits.keeps_recency() {
+                    (!self.entries.is_empty()).then_some(0)
+                } else {
+                    // Any live entry may be the next to evict.
+                    self.entries.iter().position(|it| Some(it.value) == answer)
+                };
+                assert_eq!(at.is_none(), self.entries.is_empty());
+                Some(self.remove_at(at?, RemovalCause::Removed))
+            }
+            Op::PopOldest => {
+                let at = self.oldest()?;
+                Some(self.remove_at(at, RemovalCause::Removed))
+            }
+            Op::Retain(divisor) => {
+                let divisor = u16::from(divisor) + 1;
+                while let Some(at) = self
+                    .entries
+                    .iter()
+                    .position(|entry| entry.key % divisor == 0)
+                {
+                    self.remove_at(at, RemovalCause::Removed);
+                }
+                None
+            }
+            Op::SetMaxEntries(max) => {
+                self.limits.max_entries = usize::from(max) + 1;
+                self.evict(0, 0);
+                None
+            }
+            Op::SetMaxWeight(max) => {
+                self.limits.max_weight = u64::from(max) + 1;
+                self.evict(0, 0);
+                None
+            }
+            Op::Advance(by) => {
+                self.now += u64::from(by);
+                self.expire();
+                None
+            }
+            Op::SetBack(_) | Op::Sweep => None,
+            Op::Clear => {
+                while !self.entries.is_empty() {
+                    self.remove_at(0, RemovalCause::Removed);
+                }
+                None
+            }
+        }
+    }
+}
+
 /// Runs the operations on the cache and on the reference, and compares their answers.
 pub fn run(limits: Limits, ops: &[Op]) {
     let time = ManualClock::new();
@@ -190,6 +376,7 @@ pub fn run(limits: Limits, ops: &[Op]) {
         .ttl(Duration::from_nanos(limits.ttl))
         .idle_timeout(Duration::from_nanos(limits.idle_timeout))
         .stale(Duration::from_nanos(limits.stale))
+        .policy(limits.policy)
         .expire_after(move |&key, &(_, weight)| {
             limits.derived_ttl(key, weight).map(Duration::from_nanos)
         })
@@ -206,97 +393,28 @@ pub fn run(limits: Limits, ops: &[Op]) {
         now: 0,
         entries: Vec::new(),
         removals: Vec::new(),
+        victims: VecDeque::new(),
         hits: 0,
         misses: 0,
     };
+    let mut noted = 0;
     for (step, op) in ops.iter().enumerate() {
         let value = step as u32;
         model.expire();
-        match *op {
-            Op::Insert { key, weight } => {
-                let expected = model.insert(key, value, weight, None);
-                let former = cache.insert(key, (value, weight));
-                assert_eq!(former.map(|former| former.0), expected);
-            }
-            Op::InsertWithTtl { key, weight, ttl } => {
-                let expected = model.insert(key, value, weight, Some(u64::from(ttl)));
-                let ttl = Duration::from_nanos(u64::from(ttl));
-                let former = cache.insert_with_ttl(key, (value, weight), ttl);
-                assert_eq!(former.map(|former| former.0), expected);
-            }
-            Op::Get(key) => assert_eq!(cache.get(&key).map(|value| value.0), model.get(key)),
-            Op::Peek(key) => {
-                let expected = model.find(key).map(|at| model.entries[at].value);
-                assert_eq!(cache.peek(&key).map(|value| value.0), expected);
-                assert_eq!(cache.contains_key(&key), expected.is_some());
-                let stale = cache.peek_stale(&key).map(|value| value.0);
-                assert!(stale == expected || expected.is_none() && limits.stale > 0);
-            }
-            Op::Compute(key) => {
-                let expected = model.get(key).unwrap_or_else(|| {
-                    model.insert(key, value, 3, None);
-                    value
-                });
-                assert_eq!(cache.get_or_insert_with(&key, || (value, 3)).0, expected);
-            }
-            Op::Remove(key) => {
-                let expected = model
-                    .find(key)
-                    .map(|at| model.remove_at(at, RemovalCause::Removed));
-                assert_eq!(cache.remove(&key).map(|value| value.0), expected);
-            }
-            Op::PopLru => {
-                let expected =
-                    (!model.entries.is_empty()).then(|| model.remove_at(0, RemovalCause::Removed));
-                assert_eq!(cache.pop_lru().map(|(_, value)| value.0), expected);
-            }
-            Op::PopOldest => {
-                let expected = model
-                    .oldest()
-                    .map(|at| model.remove_at(at, RemovalCause::Removed));
-                assert_eq!(cache.pop_oldest().map(|(_, value)| value.0), expected);
-            }
-            Op::Retain(divisor) => {
-                let divisor = u16::from(divisor) + 1;
-                while let Some(at) = model
-                    .entries
-                    .iter()
-                    .position(|entry| entry.key % divisor == 0)
-                {
-                    model.remove_at(at, RemovalCause::Removed);
-                }
-                cache.retain(|key, _| key % divisor != 0);
-            }
-            Op::SetMaxEntries(max) => {
-                model.limits.max_entries = usize::from(max) + 1;
-                model.evict(0, 0);
-                cache
-                    .set_max_entries(model.limits.max_entries)
-                    .expect("a valid limit");
-            }
-            Op::SetMaxWeight(max) => {
-                model.limits.max_weight = u64::from(max) + 1;
-                model.evict(0, 0);
-                cache
-                    .set_max_weight(model.limits.max_weight)
-                    .expect("a valid limit");
-            }
-            Op::Advance(by) => {
-                model.now += u64::from(by);
-                time.set(Duration::from_nanos(model.now));
-                model.expire();
-            }
-            Op::SetBack(by) => time.set(Duration::from_nanos(
-                model.now.saturating_sub(u64::from(by)),
-            )),
-            Op::Sweep => drop(cache.sweep()),
-            Op::Clear => {
-                while !model.entries.is_empty() {
-                    model.remove_at(0, RemovalCause::Removed);
-                }
-                cache.clear();
-            }
+        let answer = apply(&mut cache, &time, &model, op, value);
+        let log = removals.lock().expect("not poisoned").clone();
+        let evicted = log[noted..]
+            .iter()
+            .filter(|it| it.2 == RemovalCause::Evicted);
+        if limits.policy != Policy::Lru {
+            model.victims.extend(evicted.map(|it| it.0));
         }
+        noted = log.len();
+        assert_eq!(answer, model.apply(op, value, answer));
+        assert!(
+            limits.policy == Policy::Lru || model.victims.is_empty(),
+            "every eviction was needed"
+        );
         compare(&cache, &model);
     }
     // A sweep would leave stale entries.
@@ -317,13 +435,17 @@ pub fn run(limits: Limits, ops: &[Op]) {
 }
 
 fn compare(cache: &LruCache<u16, (u32, u8)>, model: &Reference) {
-    let live: Vec<(u16, u32)> = cache.iter().map(|(key, value)| (*key, value.0)).collect();
-    let expected: Vec<(u16, u32)> = model
+    let mut live: Vec<(u16, u32)> = cache.iter().map(|(key, value)| (*key, value.0)).collect();
+    let mut expected: Vec<(u16, u32)> = model
         .entries
         .iter()
         .rev()
         .map(|entry| (entry.key, entry.value))
         .collect();
+    if !model.limits.keeps_recency() {
+        live.sort_unstable();
+        expected.sort_unstable();
+    }
     assert_eq!(
         live, expected,
         "the live entries, the most recently used first"

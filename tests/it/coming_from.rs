@@ -7,7 +7,9 @@ use std::hash::RandomState;
 use std::time::Duration;
 
 use crate::support::task::Task;
-use leakproof::{Claim, Cursor, DedupSet, Lookup, LruBuilder, LruCache, RemovalCause, unsync};
+use leakproof::{
+    Claim, Cursor, DedupSet, Lookup, LruBuilder, LruCache, Policy, RemovalCause, unsync,
+};
 
 type Result<T = ()> = std::result::Result<T, Box<dyn Error>>;
 
@@ -114,6 +116,7 @@ fn calls_of_users_of_shared_caches_compile() -> Result {
     let take = |_: u32, _: u32, _: RemovalCause| {};
     let builder = builder.on_discard(take);
     let builder = builder.hasher(hasher);
+    let builder = builder.policy(Policy::S3Fifo);
     let builder = builder.shards(8);
     let mut cache = builder.build()?;
 

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use leakproof::{
     BuildError, ConfigError, DedupConfig, DedupSet, ListenerRegistry, LruCache, LruConfig,
-    Overflow, RegistryConfig, unsync,
+    Overflow, Policy, RegistryConfig, unsync,
 };
 use proptest::prelude::*;
 
@@ -52,6 +52,7 @@ fn absent_variables_leave_the_documented_defaults() {
         max_weight: None,
         ttl: Some(HOUR / 2),
         idle_timeout: None,
+        policy: Policy::Lru,
         shards: None,
         sweep_every: Some(HOUR),
     };
@@ -102,6 +103,7 @@ fn each_variable_sets_its_field() {
         max_weight: Some(1_000_000),
         ttl: None,
         idle_timeout: Some(Duration::from_secs(300)),
+        policy: Policy::Lru,
         shards: Some(4),
         sweep_every: None,
     };

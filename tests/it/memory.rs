@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use leakproof::{DedupSet, ListenerRegistry, LruCache, ManualClock, unsync};
+use leakproof::{DedupSet, ListenerRegistry, LruCache, ManualClock, Policy, unsync};
 
 /// Returns the bytes that this thread allocated during `work` and still holds, and the result of
 /// `work`.
@@ -271,6 +271,34 @@ fn memory_of_a_cache_matches_its_formula() {
             bytes,
             of_cached(entries, size_of::<String>(), 8) + of_strings,
         );
+    }
+}
+
+#[test]
+fn s3_fifo_takes_2_more_bytes_per_entry_from_the_first_eviction() {
+    for entries in [10_000, 100_000, 333_333_u64] {
+        let insert = |policy, idle_timeout: Option<Duration>, keys: u64| {
+            let (bytes, _cache) = allocated_by(|| {
+                let mut builder = unsync::LruCache::<u64, u64>::builder()
+                    .max_entries(entries as usize)
+                    .policy(policy);
+                if let Some(timeout) = idle_timeout {
+                    builder = builder.idle_timeout(timeout);
+                }
+                let mut cache = builder.build().expect("valid options");
+                (0..keys).for_each(|key| _ = cache.insert(key, key));
+                cache
+            });
+            bytes / entries as f64
+        };
+        let lru = insert(Policy::Lru, None, 2 * entries);
+        let filled = insert(Policy::Lru, None, entries);
+        let filled = insert(Policy::S3Fifo, None, entries) - filled;
+        assert!(filled < 0.1, "{filled} bytes before the first eviction");
+        let more = insert(Policy::S3Fifo, None, 2 * entries) - lru;
+        assert!((1.9..=2.3).contains(&more), "{more} bytes more");
+        let with_list = insert(Policy::S3Fifo, Some(HOUR), 2 * entries) - lru;
+        assert!((17.5..=19.0).contains(&with_list), "{with_list} bytes more");
     }
 }
 

@@ -7,6 +7,7 @@ use crate::clock::Nanos;
 use crate::lru::builder::MAX_ENTRIES_PER_SHARD;
 use crate::lru::core::{Core, Limits};
 use crate::lru::error::InvalidLimit;
+use crate::lru::policy::Policy;
 use crate::panic::FirstPanic;
 use crate::sharded::{share, share_of_count};
 use crate::stats::CacheStats;
@@ -94,6 +95,12 @@ impl<K, V, S> LruCache<K, V, S> {
     #[must_use]
     pub fn idle_timeout(&self) -> Option<Duration> {
         self.inner.limits.lock().idle_timeout()
+    }
+
+    /// Returns which entry is evicted if the cache is full.
+    #[must_use]
+    pub fn policy(&self) -> Policy {
+        self.inner.limits.lock().policy
     }
 
     /// Changes the bound on the number of entries, and evicts what exceeds it, in time proportional

@@ -30,7 +30,8 @@ use crate::wait::Room;
 ///
 /// It replaces a `HashMap` that only grows. All bounds hold after every call. An expired
 /// entry is never returned, independent of any sweep. If the cache is full, expired entries are
-/// evicted first, then the least recently used one.
+/// evicted first, then the least recently used one. [`Policy::S3Fifo`](crate::Policy::S3Fifo) is
+/// another choice, for keys that are mostly used once.
 ///
 /// `ttl` counts from the last write. `idle_timeout` counts from the last access: a write,
 /// [`get`](Self::get), [`with`](Self::with) or [`get_or_insert_with`](Self::get_or_insert_with).
@@ -64,6 +65,9 @@ use crate::wait::Room;
 ///
 /// An entry with a ttl of its own ([`insert_with_ttl`](Self::insert_with_ttl), `expire_after`,
 /// `ttl_jitter`) takes about 20 bytes more, and a few such entries up to 1 kB each.
+///
+/// [`Policy::S3Fifo`](crate::Policy::S3Fifo) adds 2.1 bytes per entry, and 16 more with an idle
+/// timeout.
 ///
 /// Below its bound, a cache takes up to a quarter more, at most the storage of 64 entries per
 /// shard. Its index takes up to 7 bytes per entry more. While the index is resized, the old one and

@@ -105,7 +105,8 @@ impl<K: Hash + Eq, V, S: BuildHasher> LruCache<K, V, S> {
     /// Stores a value, and returns the live value that it replaces. Calls the removal callback for
     /// that value with [`RemovalCause::Replaced`].
     ///
-    /// If the shard is full, expired entries are evicted first, then the least recently used one.
+    /// If the shard is full, expired entries are evicted first, then the one that the
+    /// [`Policy`](crate::Policy) chooses: by default the least recently used one.
     /// An entry that alone exceeds its shard's share of `max_weight` is not stored. It is counted
     /// and passed to the removal callback with [`RemovalCause::Rejected`], and what it was to
     /// replace is removed. [`insert_checked`](Self::insert_checked) returns it instead.
@@ -229,7 +230,9 @@ impl<K: Hash + Eq, V, S: BuildHasher> LruCache<K, V, S> {
 
 /// Removal.
 impl<K, V, S> LruCache<K, V, S> {
-    /// Removes and returns the live entry with the oldest access.
+    /// Removes and returns the live entry with the oldest access. With
+    /// [`Policy::S3Fifo`](crate::Policy::S3Fifo) and without an idle timeout, it is the one that a
+    /// shard would evict next.
     ///
     /// Locks each shard, and removes the expired entries before the live one, in a step for each.
     pub fn pop_lru(&self) -> Option<(K, V)> {

@@ -12,20 +12,23 @@ impl<K, V> Core<K, V> {
         self.nodes.len() > self.limits.max_entries || self.weight > self.limits.max_weight
     }
 
-    /// Makes room for a new entry, whose weight is counted already. If that takes one more
-    /// eviction, returns the entry that is to be evicted. If weight is the reason, that is counted.
+    /// Makes room for a new entry with this hash, whose weight is counted already. If that takes
+    /// one more eviction, returns the entry that is to be evicted. If weight is the reason, that is
+    /// counted.
     #[inline(always)]
     pub(super) fn make_room(
         &mut self,
         now: Nanos,
+        hash: u32,
         removed: &mut RemovedEntries<'_, K, V>,
     ) -> Option<Slot> {
         let len = self.nodes.len();
-        if now >= self.next_expiry
+        if self.s3_fifo.is_some()
+            || now >= self.next_expiry
             || len > self.limits.max_entries
             || self.weight > self.limits.max_weight
         {
-            return self.remove_for_room(now, removed);
+            return self.remove_for_room(now, hash, removed);
         }
         if len < self.limits.max_entries {
             return None;
@@ -34,20 +37,27 @@ impl<K, V> Core<K, V> {
     }
 
     /// Does what [`make_room`](Self::make_room) does if it may have to remove other entries.
-    #[cold]
+    #[inline(never)]
     fn remove_for_room(
         &mut self,
         now: Nanos,
+        hash: u32,
         removed: &mut RemovedEntries<'_, K, V>,
     ) -> Option<Slot> {
+        if let Some(s3_fifo) = &mut self.s3_fifo {
+            s3_fifo.admit(hash, self.nodes.len());
+        }
         while self.nodes.len() >= self.limits.max_entries || self.weight > self.limits.max_weight {
-            let (slot, cause) = self.next_for_room(now)?;
+            let (slot, cause) = self.next_for_room(now, NIL)?;
             let rest = self.weight - u64::from(self.nodes[slot].entry.weight.get());
             let is_last =
                 self.nodes.len() <= self.limits.max_entries && rest <= self.limits.max_weight;
             if cause == RemovalCause::Evicted {
                 self.counts.evicted_by_weight += u64::from(self.weight > self.limits.max_weight);
                 if is_last {
+                    if let Some(s3_fifo) = &mut self.s3_fifo {
+                        s3_fifo.unlink(&mut self.nodes, slot, cause);
+                    }
                     return Some(slot);
                 }
             }
@@ -96,7 +106,7 @@ impl<K, V> Core<K, V> {
             if !self.is_above_bounds() {
                 break;
             }
-            let next = self.next_for_room(self.latest);
+            let next = self.next_for_room(self.latest, kept);
             let (slot, cause) = next.expect("an empty cache exceeds no bound");
             self.remove_surplus(slot, cause, removed);
             // The last entry takes the slot of a removed one.
@@ -107,9 +117,9 @@ impl<K, V> Core<K, V> {
         kept
     }
 
-    /// Returns the entry that is removed next to make room: an expired one if there is one,
-    /// otherwise the least recently used.
-    fn next_for_room(&mut self, now: Nanos) -> Option<(Slot, RemovalCause)> {
+    /// Returns the entry that is removed next to make room, which is not the live one in slot
+    /// `kept`: an expired one if there is one, otherwise the one that the policy chooses.
+    fn next_for_room(&mut self, now: Nanos, kept: Slot) -> Option<(Slot, RemovalCause)> {
         if now >= self.next_expiry {
             let expired = self.next_expired(Expired::All);
             if expired.is_some() {
@@ -117,7 +127,7 @@ impl<K, V> Core<K, V> {
             }
             self.update_next_expiry();
         }
-        Some((self.recency.oldest()?, RemovalCause::Evicted))
+        Some((self.victim(kept)?, RemovalCause::Evicted))
     }
 
     /// Removes an entry to make room.

@@ -64,7 +64,10 @@ impl<K, V> Core<K, V> {
         let slot = self.get_slot(now, hash, key)?;
         let entry = &mut self.nodes[slot].entry;
         let (result, weight) = change(&entry.key, &mut entry.value);
-        let former = replace(&mut entry.weight, weight);
+        if let Some(s3_fifo) = &mut self.s3_fifo {
+            s3_fifo.reweigh(&mut self.nodes, slot, weight);
+        }
+        let former = replace(&mut self.nodes[slot].entry.weight, weight);
         self.weight = self.weight - u64::from(former.get()) + u64::from(weight.get());
         let kept = if u64::from(weight.get()) > self.limits.max_weight {
             self.remove_surplus(slot, RemovalCause::Evicted, removed);

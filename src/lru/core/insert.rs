@@ -15,8 +15,8 @@ use crate::removal::RemovalCause;
 pub(in crate::lru) struct Inserted<K, V> {
     /// The entry, which is in this slot until the next write, or `None` if it was not stored.
     pub(in crate::lru) slot: Option<Slot>,
-    /// What the insert displaced: the key that was passed with the live value that it replaces, or
-    /// the last entry that was evicted for it, or the refused entry itself.
+    /// The displaced entry: the key that was passed with the live value that it replaces, or the
+    /// last entry that was evicted for it, or the refused entry itself.
     ///
     /// It is returned, and not added to `removed`, because most inserts displace one entry and
     /// remove no other.
@@ -106,7 +106,8 @@ impl<K, V> Core<K, V> {
 
     fn rewrite(&mut self, now: Nanos, slot: Slot, value: V, weight: NonZeroU32) -> V {
         let node = &self.nodes[slot];
-        let node = self.move_to_front(now, slot, (node.accessed, node.written));
+        let links = (node.accessed, node.written);
+        let node = self.move_to_front(now, slot, links, (weight, false));
         let former_weight = replace(&mut node.entry.weight, weight);
         let former = replace(&mut node.entry.value, value);
         self.weight -= u64::from(former_weight.get());
@@ -115,16 +116,17 @@ impl<K, V> Core<K, V> {
     }
 
     /// Moves an entry that is written at `now` to the front of both lists, in which it has these
-    /// links.
+    /// links. Passes its weight, and whether it is a new one.
     #[inline(always)]
     fn move_to_front(
         &mut self,
         now: Nanos,
         slot: Slot,
         (accessed, written): (Link, Link),
+        write: (NonZeroU32, bool),
     ) -> &mut Node<K, V> {
-        if self.own_ttls.is_some() {
-            return self.move_to_front_of_either(now, slot);
+        if self.own_ttls.is_some() || self.s3_fifo.is_some() {
+            return self.move_to_front_of_any(now, slot, write);
         }
         let Self { nodes, .. } = self;
         let accessed = self.recency.move_to_front(nodes, slot, accessed, now);
@@ -143,7 +145,7 @@ impl<K, V> Core<K, V> {
         removed: &mut RemovedEntries<'_, K, V>,
     ) -> Inserted<K, V> {
         self.schedule_expiry(now);
-        let Some(slot) = self.make_room(now, removed) else {
+        let Some(slot) = self.make_room(now, entry.hash, removed) else {
             return Inserted {
                 slot: Some(self.push(now, entry)),
                 displaced: None,
@@ -156,7 +158,7 @@ impl<K, V> Core<K, V> {
         self.weight -= u64::from(victim.entry.weight.get());
         let Self { nodes, index, .. } = self;
         index.replace(hash, entry.hash, slot, |slot| nodes[slot].entry.hash);
-        let node = self.move_to_front(now, slot, links);
+        let node = self.move_to_front(now, slot, links, (entry.weight, true));
         let victim = replace(&mut node.entry, entry);
         Inserted {
             slot: Some(slot),
@@ -177,9 +179,9 @@ impl<K, V> Core<K, V> {
         };
         let slot = nodes.push(node, bound);
         index.insert(hash, slot);
-        self.recency.push(nodes, slot, now);
         self.writes.push(nodes, slot, now);
         self.counts.high_water = self.counts.high_water.max(nodes.len());
+        self.link_access(slot, now);
         slot
     }
 }

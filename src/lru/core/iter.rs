@@ -1,6 +1,8 @@
 //! Iterators over the entries of a core, and walks that visit a bounded number of entries per call.
 
+use std::cmp::Reverse;
 use std::iter::Enumerate;
+use std::ops::Range;
 use std::{fmt, vec};
 
 use super::own_ttl::OwnTtls;
@@ -8,14 +10,18 @@ use super::{Core, Limits, Node, RECENCY};
 use crate::clock::Nanos;
 use crate::lru::list::Walk;
 use crate::lru::removal::RemovedEntries;
-use crate::lru::slab::{self, Slot};
+use crate::lru::slab::{self, Slab, Slot};
 use crate::removal::RemovalCause;
 
 /// Slots are visited downwards: a removal moves an entry from above, where all were visited.
 impl<K, V> Core<K, V> {
     pub(in crate::lru) fn iter(&self, now: Nanos) -> Iter<'_, K, V> {
         Iter {
-            slots: self.recency.newest_first(&self.nodes),
+            slots: if self.keeps_recency() {
+                Slots::ByRecency(self.recency.newest_first(&self.nodes))
+            } else {
+                Slots::All(0..self.nodes.len() as Slot)
+            },
             core: self,
             now: self.latest.max(now),
         }
@@ -37,6 +43,29 @@ impl<K, V> Core<K, V> {
             limits: self.limits,
             own_ttls: self.own_ttls,
         }
+    }
+
+    /// Returns the `n` most recently used live entries, with the times of their last accesses. If
+    /// there is no recency list, takes a step for every entry.
+    pub(in crate::lru) fn most_recent(&self, now: Nanos, n: usize) -> Vec<(Nanos, &K, &V)> {
+        let mut iter = self.iter(now);
+        let slots = std::iter::from_fn(|| iter.next_slot());
+        let slots: Vec<Slot> = if self.keeps_recency() {
+            slots.take(n).collect()
+        } else {
+            let mut slots: Vec<Slot> = slots.collect();
+            let by_time = |slot: &Slot| Reverse(self.access_time(*slot));
+            if n > 0 && n < slots.len() {
+                slots.select_nth_unstable_by_key(n - 1, by_time);
+            }
+            slots.truncate(n);
+            slots
+        };
+        let with_time = |slot| {
+            let (key, value) = self.entry(slot);
+            (self.access_time(slot), key, value)
+        };
+        slots.into_iter().map(with_time).collect()
     }
 
     /// Calls `visit` with the live entries among the `budget` slots below `from`. Returns how many
@@ -84,7 +113,7 @@ impl<K, V> Core<K, V> {
                 end => end - now,
             };
             let times = [
-                now.saturating_sub(node.accessed.time),
+                now.saturating_sub(self.access_time(slot)),
                 remaining,
                 now.saturating_sub(node.written.time),
             ];
@@ -120,22 +149,47 @@ impl<K, V> Core<K, V> {
 }
 
 /// The live entries of a cache, the most recently used first.
+///
+/// With [`Policy::S3Fifo`](crate::Policy::S3Fifo) and without an idle timeout they have no
+/// particular order.
 pub struct Iter<'a, K, V> {
     core: &'a Core<K, V>,
-    slots: Walk<'a, Node<K, V>, RECENCY>,
+    slots: Slots<'a, K, V>,
     now: Nanos,
+}
+
+/// The slots that an [`Iter`] visits.
+enum Slots<'a, K, V> {
+    ByRecency(Walk<'a, Slab<Node<K, V>>, RECENCY>),
+    All(Range<Slot>),
+}
+
+impl<K, V> Clone for Slots<'_, K, V> {
+    fn clone(&self) -> Self {
+        match self {
+            Self::ByRecency(walk) => Self::ByRecency(walk.clone()),
+            Self::All(slots) => Self::All(slots.clone()),
+        }
+    }
 }
 
 impl<K, V> Iter<'_, K, V> {
     /// Returns the slot of the next live entry.
     fn next_slot(&mut self) -> Option<Slot> {
+        let walk = match &mut self.slots {
+            Slots::ByRecency(walk) => walk,
+            Slots::All(slots) => {
+                let (core, now) = (self.core, self.now);
+                return slots.find(|&slot| core.expiry_cause(now, slot).is_none());
+            }
+        };
         let limits = &self.core.limits;
         let longest = match self.core.own_ttls {
             None => limits.ttl.min(limits.idle_timeout),
             Some(_) => limits.idle_timeout,
         };
         loop {
-            let slot = self.slots.next()?;
+            let slot = walk.next()?;
             if self.core.expiry_cause(self.now, slot).is_none() {
                 return Some(slot);
             }
@@ -145,17 +199,6 @@ impl<K, V> Iter<'_, K, V> {
                 return None;
             }
         }
-    }
-
-    /// Returns the next entry and the time of its last access.
-    pub(in crate::lru) fn next_with_time(&mut self) -> Option<(&K, &V, Nanos)> {
-        let slot = self.next_slot()?;
-        let node = &self.core.nodes[slot];
-        Some((
-            &node.entry.key,
-            &node.entry.value,
-            self.core.nodes[slot].accessed.time,
-        ))
     }
 }
 
@@ -172,13 +215,14 @@ impl<'a, K, V> Iterator for Iter<'a, K, V> {
 impl<K, V> Clone for Iter<'_, K, V> {
     fn clone(&self) -> Self {
         Self {
+            core: self.core,
             slots: self.slots.clone(),
-            ..*self
+            now: self.now,
         }
     }
 }
 
-/// The keys of the live entries of a cache, the most recently used first.
+/// The keys of the live entries of a cache, in the order of [`Iter`].
 pub struct Keys<'a, K, V>(pub(in crate::lru) Iter<'a, K, V>);
 
 impl<'a, K, V> Iterator for Keys<'a, K, V> {
@@ -189,7 +233,7 @@ impl<'a, K, V> Iterator for Keys<'a, K, V> {
     }
 }
 
-/// The values of the live entries of a cache, the most recently used first.
+/// The values of the live entries of a cache, in the order of [`Iter`].
 pub struct Values<'a, K, V>(pub(in crate::lru) Iter<'a, K, V>);
 
 impl<'a, K, V> Iterator for Values<'a, K, V> {
@@ -297,6 +341,7 @@ mod tests {
 
     use super::*;
     use crate::lru::attributes::Attributes;
+    use crate::lru::policy::Policy;
     use crate::lru::removal::RemovalNotifier;
 
     #[test]
@@ -307,6 +352,7 @@ mod tests {
             ttl: 100,
             idle_timeout: Nanos::MAX,
             stale: 0,
+            policy: Policy::Lru,
         });
         let notifier = RemovalNotifier::new(None, None);
         let attributes = Attributes {
@@ -321,6 +367,9 @@ mod tests {
         assert_eq!(core.iter(99).count(), 1_000);
         let mut iter = core.iter(100);
         assert!(iter.next().is_none());
-        assert_eq!(iter.slots.count(), 999, "one entry was examined");
+        let Slots::ByRecency(rest) = iter.slots else {
+            panic!("there is a recency list");
+        };
+        assert_eq!(rest.count(), 999, "one entry was examined");
     }
 }

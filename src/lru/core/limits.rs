@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use crate::clock::Nanos;
+use crate::lru::policy::Policy;
 
 /// The limits of one core. The highest value of a type means no limit.
 #[derive(Clone, Copy, Debug)]
@@ -13,6 +14,7 @@ pub(in crate::lru) struct Limits {
     pub(in crate::lru) idle_timeout: Nanos,
     /// The time for which an entry stays after its ttl ended, unless a bound is reached. 0: none.
     pub(in crate::lru) stale: Nanos,
+    pub(in crate::lru) policy: Policy,
 }
 
 impl Limits {

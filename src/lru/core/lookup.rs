@@ -91,18 +91,6 @@ impl<K, V> Core<K, V> {
         self.expiry_cause(now, slot).is_none().then_some(slot)
     }
 
-    /// Makes an entry the most recently used.
-    #[inline(always)]
-    pub(super) fn access(&mut self, slot: Slot) -> &mut V {
-        let link = self.nodes[slot].accessed;
-        let link = self
-            .recency
-            .move_to_front(&mut self.nodes, slot, link, self.latest);
-        let node = &mut self.nodes[slot];
-        node.accessed = link;
-        &mut node.entry.value
-    }
-
     /// Returns the live value of a key, and changes nothing.
     #[inline(always)]
     pub(in crate::lru) fn peek<Q: ?Sized + Eq>(&self, now: Nanos, hash: u64, key: &Q) -> Option<&V>

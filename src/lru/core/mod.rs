@@ -15,13 +15,16 @@
 
 mod eviction;
 mod expiry;
+mod ghosts;
 mod in_place;
 mod insert;
 mod iter;
 mod limits;
 mod lookup;
+mod order;
 mod own_ttl;
 mod removal;
+mod s3_fifo;
 mod stale;
 mod stats;
 
@@ -35,12 +38,14 @@ pub use iter::{Drain, IntoIter, Iter, IterMut, Keys, Values};
 use std::num::NonZeroU32;
 
 use own_ttl::OwnTtls;
+use s3_fifo::S3Fifo;
 use stats::Counts;
 
 use crate::clock::Nanos;
 use crate::lru::index::Index;
-use crate::lru::list::{Link, Linked, List};
-use crate::lru::slab::Slab;
+use crate::lru::list::{Link, Links, List};
+use crate::lru::policy::Policy;
+use crate::lru::slab::{Slab, Slot};
 
 struct Entry<K, V> {
     key: K,
@@ -62,27 +67,27 @@ struct Node<K, V> {
 const RECENCY: usize = 0;
 const WRITES: usize = 1;
 
-impl<K, V> Linked<RECENCY> for Node<K, V> {
+impl<K, V> Links<RECENCY> for Slab<Node<K, V>> {
     #[inline(always)]
-    fn link(&self) -> &Link {
-        &self.accessed
+    fn link(&self, slot: Slot) -> &Link {
+        &self[slot].accessed
     }
 
     #[inline(always)]
-    fn link_mut(&mut self) -> &mut Link {
-        &mut self.accessed
+    fn link_mut(&mut self, slot: Slot) -> &mut Link {
+        &mut self[slot].accessed
     }
 }
 
-impl<K, V> Linked<WRITES> for Node<K, V> {
+impl<K, V> Links<WRITES> for Slab<Node<K, V>> {
     #[inline(always)]
-    fn link(&self) -> &Link {
-        &self.written
+    fn link(&self, slot: Slot) -> &Link {
+        &self[slot].written
     }
 
     #[inline(always)]
-    fn link_mut(&mut self) -> &mut Link {
-        &mut self.written
+    fn link_mut(&mut self, slot: Slot) -> &mut Link {
+        &mut self[slot].written
     }
 }
 
@@ -109,6 +114,9 @@ pub(in crate::lru) struct Core<K, V> {
     limits: Limits,
     /// The entries that have a ttl of their own, if there are any. `writes` is without them.
     own_ttls: Option<Box<OwnTtls>>,
+    /// The order of eviction under `Policy::S3Fifo`. `recency` is empty then, unless there is an
+    /// idle timeout.
+    s3_fifo: Option<Box<S3Fifo>>,
 }
 
 /// Returns the part of a hash that the index knows. The other half chooses the shard.
@@ -132,6 +140,13 @@ impl<K, V> Core<K, V> {
             weight: 0,
             limits,
             own_ttls: None,
+            s3_fifo: match limits.policy {
+                Policy::Lru => None,
+                Policy::S3Fifo => {
+                    let keeps_recency = limits.idle_timeout != Nanos::MAX;
+                    Some(Box::new(S3Fifo::new(keeps_recency)))
+                }
+            },
         }
     }
 

@@ -45,7 +45,7 @@ impl Limits {
 
 impl OwnTtls {
     /// Returns the write order that has an entry: its own, or that of the other entries.
-    fn writes_with<'a>(
+    pub(super) fn writes_with<'a>(
         &'a mut self,
         slot: Slot,
         others: &'a mut List<WRITES>,
@@ -134,32 +134,6 @@ impl<K, V> Core<K, V> {
             .saturating_add(limits.stale)
             .min(limits.earliest_removal(now));
         self.next_removal = self.next_removal.min(earliest);
-    }
-
-    /// Does what [`move_to_front`](Self::move_to_front) does, in the write order that has the
-    /// entry.
-    ///
-    /// If that function chose the list, every rewrite would execute 3% more instructions.
-    #[cold]
-    pub(super) fn move_to_front_of_either(&mut self, now: Nanos, slot: Slot) -> &mut Node<K, V> {
-        let Self {
-            nodes,
-            writes,
-            own_ttls,
-            ..
-        } = self;
-        let writes = match own_ttls {
-            None => writes,
-            Some(own) => own.writes_with(slot, writes),
-        };
-        let Node {
-            accessed, written, ..
-        } = nodes[slot];
-        let accessed = self.recency.move_to_front(nodes, slot, accessed, now);
-        let written = writes.move_to_front(nodes, slot, written, now);
-        let node = &mut nodes[slot];
-        (node.accessed, node.written) = (accessed, written);
-        node
     }
 
     /// Removes an entry from its write order, and its deadline.

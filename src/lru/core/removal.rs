@@ -29,13 +29,13 @@ impl<K, V> Core<K, V> {
 
     /// Takes an entry out, and counts it.
     pub(super) fn take(&mut self, slot: Slot, cause: RemovalCause) -> Removal<K, V> {
-        self.recency.unlink(&mut self.nodes, slot);
+        self.unlink_access(slot, cause);
         self.unlink_write(slot);
         let entry = self.nodes.swap_remove(slot).entry;
         let len = self.nodes.len();
         self.index.remove(entry.hash, slot);
         if slot as usize != len {
-            self.recency.relocate(&mut self.nodes, slot);
+            self.relocate_access(slot);
             self.relocate_write(len as Slot, slot);
             let hash = self.nodes[slot].entry.hash;
             self.index.relocate(hash, len as Slot, slot);
@@ -76,8 +76,8 @@ impl<K, V> Core<K, V> {
         loop {
             let (slot, time) = match order {
                 Order::Recency => {
-                    let slot = self.recency.oldest()?;
-                    (slot, self.nodes[slot].accessed.time)
+                    let slot = self.least_recent()?;
+                    (slot, self.access_time(slot))
                 }
                 Order::Write => self
                     .oldest_writes()

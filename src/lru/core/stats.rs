@@ -141,7 +141,11 @@ impl<K, V> Core<K, V> {
         let len = self.nodes.len();
         self.index.validate(len, |slot| self.nodes[slot].entry.hash);
         let by_recency = self.recency.validate(&self.nodes);
-        assert_eq!(by_recency, len, "every entry is in the recency list");
+        let expected = if self.keeps_recency() { len } else { 0 };
+        assert_eq!(by_recency, expected, "every entry is in the recency list");
+        if let Some(s3_fifo) = &self.s3_fifo {
+            s3_fifo.validate(&self.nodes);
+        }
         self.validate_writes();
         let slots = || 0..len as Slot;
         let weights = slots().map(|slot| u64::from(self.nodes[slot].entry.weight.get()));
@@ -159,7 +163,7 @@ impl<K, V> Core<K, V> {
                 "no entry is removed before `next_removal`"
             );
             assert!(
-                node.written.time <= node.accessed.time,
+                node.written.time <= self.access_time(slot).saturating_add(7),
                 "a write is an access"
             );
         }

@@ -9,6 +9,9 @@ use crate::lru::removal::RemovedEntries;
 /// Iterators.
 impl<K, V, S> LruCache<K, V, S> {
     /// Returns the live entries, the most recently used first. Refreshes nothing.
+    ///
+    /// With [`Policy::S3Fifo`](crate::Policy::S3Fifo) and without an idle timeout, they have no
+    /// particular order.
     pub fn iter(&self) -> Iter<'_, K, V> {
         self.core.iter(self.now())
     }
@@ -19,12 +22,12 @@ impl<K, V, S> LruCache<K, V, S> {
         self.core.iter_mut(now)
     }
 
-    /// Returns the keys of the live entries, the most recently used first. Refreshes nothing.
+    /// Returns the keys of the live entries, in the order of [`iter`](Self::iter).
     pub fn keys(&self) -> Keys<'_, K, V> {
         Keys(self.iter())
     }
 
-    /// Returns the values of the live entries, the most recently used first. Refreshes nothing.
+    /// Returns the values of the live entries, in the order of [`iter`](Self::iter).
     pub fn values(&self) -> Values<'_, K, V> {
         Values(self.iter())
     }

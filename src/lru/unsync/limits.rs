@@ -5,6 +5,7 @@ use std::time::Duration;
 use super::LruCache;
 use crate::lru::builder::MAX_ENTRIES_PER_SHARD;
 use crate::lru::error::InvalidLimit;
+use crate::lru::policy::Policy;
 use crate::stats::CacheStats;
 
 /// Figures and limits.
@@ -63,6 +64,12 @@ impl<K, V, S> LruCache<K, V, S> {
     #[must_use]
     pub fn idle_timeout(&self) -> Option<Duration> {
         self.core.limits().idle_timeout()
+    }
+
+    /// Returns which entry is evicted if the cache is full.
+    #[must_use]
+    pub fn policy(&self) -> Policy {
+        self.core.limits().policy
     }
 
     /// Changes the bound on the number of entries, and evicts what exceeds it, in time proportional

@@ -124,7 +124,9 @@ impl<K, V, S> LruCache<K, V, S> {
         Some((key, value))
     }
 
-    /// Removes and returns the live entry with the oldest access.
+    /// Removes and returns the live entry with the oldest access. With
+    /// [`Policy::S3Fifo`](crate::Policy::S3Fifo) and without an idle timeout, it is the one that is
+    /// evicted next.
     ///
     /// Expired entries before it are removed too, in a step for each.
     pub fn pop_lru(&mut self) -> Option<(K, V)> {
@@ -241,7 +243,8 @@ impl<K: Hash + Eq, V, S: BuildHasher> LruCache<K, V, S> {
 
     /// Stores a value, and returns the live value that it replaces.
     ///
-    /// If the cache is full, expired entries are evicted first, then the least recently used one.
+    /// If the cache is full, expired entries are evicted first, then the one that the
+    /// [`Policy`](crate::Policy) chooses: by default the least recently used one.
     /// An entry that alone exceeds `max_weight` is not stored. It is counted and passed to the
     /// removal callback with [`RemovalCause::Rejected`], and what it was to replace is removed.
     /// [`insert_checked`](Self::insert_checked) returns it instead.

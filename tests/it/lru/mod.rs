@@ -9,6 +9,7 @@ mod in_place;
 mod model;
 mod own_ttl;
 mod promises;
+mod s3_fifo;
 mod scans;
 mod stale;
 mod threads;

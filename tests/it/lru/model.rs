@@ -1,5 +1,6 @@
 //! Random operations with clock steps, on the cache and on a reference.
 
+use leakproof::Policy;
 use leakproof_testkit::lru::{Limits, Op, run};
 use proptest::collection::vec;
 use proptest::prelude::*;
@@ -10,6 +11,7 @@ fn op(keys: u16) -> impl Strategy<Value = Op> {
         5 => (0..keys, 0..20_u8, 0..300_u16)
             .prop_map(|(key, weight, ttl)| Op::InsertWithTtl { key, weight, ttl }),
         6 => (0..keys).prop_map(Op::Get),
+        2 => (0..keys, 0..30_u8).prop_map(|(key, weight)| Op::Update { key, weight }),
         2 => (0..keys).prop_map(Op::Peek),
         2 => (0..keys).prop_map(Op::Compute),
         3 => (0..keys).prop_map(Op::Remove),
@@ -27,8 +29,11 @@ fn op(keys: u16) -> impl Strategy<Value = Op> {
 
 fn limits() -> impl Strategy<Value = Limits> {
     let stale = prop_oneof![Just(0), 1..1000_u64];
-    let times = (1..4000_u64, 1..2000_u64, stale, any::<bool>());
-    (1..400_usize, 1..4000_u64, times).prop_map(|(max_entries, max_weight, times)| {
+    let idle_timeout = prop_oneof![Just(u64::MAX), 1..2000_u64];
+    let times = (1..4000_u64, idle_timeout, stale, any::<bool>());
+    let policy = prop_oneof![Just(Policy::Lru), Just(Policy::S3Fifo)];
+    let limits = (1..400_usize, 1..4000_u64, times, policy);
+    limits.prop_map(|(max_entries, max_weight, times, policy)| {
         let (ttl, idle_timeout, stale, expire_after) = times;
         Limits {
             max_entries,
@@ -37,13 +42,14 @@ fn limits() -> impl Strategy<Value = Limits> {
             idle_timeout,
             stale,
             expire_after,
+            policy,
         }
     })
 }
 
 proptest! {
     #![proptest_config(ProptestConfig {
-        cases: 300,
+        cases: 500,
         failure_persistence: None,
         ..ProptestConfig::default()
     })]
