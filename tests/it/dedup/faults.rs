@@ -116,25 +116,40 @@ fn released_long_claims_are_freed_at_once() {
     }
 }
 
+/// Returns a set of 100,000 ids from which those that `is_removed` selects were removed, and the
+/// bytes that it takes.
+fn after_removals(is_removed: fn(u32) -> bool) -> (usize, DedupSet<str>) {
+    allocated(|| {
+        let builder = DedupSet::<str>::builder().ttl(DAY).max_entries(1_000_000);
+        let seen = builder.shards(1).build().expect("the limits are valid");
+        let id = |n: u32| format!("{n:045}");
+        (0..100_000).for_each(|n| assert!(seen.insert(&id(n))));
+        let removed = (0..100_000).filter(|&n| is_removed(n));
+        removed.for_each(|n| assert!(seen.remove(&id(n))));
+        seen
+    })
+}
+
 /// All ids but every thousandth were removed, and nothing was returned, not even by a sweep.
 #[test]
 fn sparse_removal_returns_memory() {
-    let (bytes, seen) = allocated(|| {
-        let seen = DedupSet::<str>::builder()
-            .ttl(DAY)
-            .max_entries(1_000_000)
-            .shards(1);
-        let seen = seen.build().expect("the limits are valid");
-        let id = |n: u32| format!("{n:045}");
-        (0..100_000).for_each(|n| assert!(seen.insert(&id(n))));
-        (0..100_000)
-            .filter(|n| n % 1_000 != 0)
-            .for_each(|n| assert!(seen.remove(&id(n))));
-        seen.sweep();
-        seen
-    });
+    let (bytes, seen) = after_removals(|n| n % 1_000 != 0);
     assert_eq!(seen.len(), 100);
-    assert!(bytes < 200_000, "{bytes} bytes are held");
+    // The documented bound is 213,000.
+    assert!(bytes < 220_000, "{bytes} bytes are held");
+    let (swept, _) = allocated_signed(|| seen.sweep());
+    let left = bytes as isize + swept;
+    assert!(left < 200_000, "{left} bytes are held after a sweep");
+    seen.validate();
+}
+
+/// Too few ids were removed for the removals themselves to compact.
+#[test]
+fn sweep_compacts_what_removals_left() {
+    let (bytes, seen) = after_removals(|n| n % 10 == 0);
+    let (swept, _) = allocated_signed(|| seen.sweep());
+    let tenth = bytes as isize / 10;
+    assert!(-swept > tenth * 3 / 4, "a sweep returns {} bytes", -swept);
     seen.validate();
 }
 
@@ -155,6 +170,33 @@ fn sparse_release_returns_memory() {
     assert_eq!(seen.stats().in_flight, 50);
     let left = bytes as isize + released - (claims.capacity() * size_of_val(&claims[0])) as isize;
     assert!(left < 150_000, "{left} bytes are held");
+    seen.validate();
+}
+
+/// A call ends many leases, and each end compacts.
+#[test]
+fn sparse_ends_of_leases_return_memory() {
+    let (time, minute) = (ManualClock::new(), Duration::from_secs(60));
+    let builder = DedupSet::<u64>::builder().ttl(DAY).max_entries(100_000);
+    let builder = builder.max_in_flight(100_000).lease(minute).shards(1);
+    let seen = builder.clock(&time).build().expect("valid limits");
+    let mut tickets = Vec::with_capacity(50_000);
+    let (claimed, ()) = allocated_signed(|| {
+        for id in 0..50_000 {
+            let Claim::Fresh(ticket) = seen.claim(&id) else {
+                panic!("{id} is new");
+            };
+            let lease = if id % 1_000 == 0 { DAY } else { 2 * minute };
+            ticket.extend(lease).expect("the lease has not expired");
+            tickets.push(ticket);
+        }
+    });
+    time.advance(2 * minute);
+    let (ended, ()) =
+        allocated_signed(|| (0..1_600).for_each(|_| assert!(!seen.remove(&u64::MAX))));
+    assert_eq!(seen.stats().in_flight, 50);
+    let left = claimed + ended;
+    assert!(left < 285_000, "{left} bytes are held");
     seen.validate();
 }
 
