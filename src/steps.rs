@@ -9,6 +9,7 @@ use std::cmp::Ordering;
 #[cfg(test)]
 thread_local! {
     static STEPS: Cell<u64> = const { Cell::new(0) };
+    static LARGEST_PIECE: Cell<u64> = const { Cell::new(0) };
 }
 
 /// Counts this many steps of the current thread.
@@ -26,6 +27,28 @@ pub(crate) fn during(work: impl FnOnce()) -> u64 {
     let before = STEPS.get();
     work();
     STEPS.get() - before
+}
+
+/// Does one piece of work, and remembers the largest number of steps of a piece.
+#[inline]
+pub(crate) fn piece<R>(work: impl FnOnce() -> R) -> R {
+    #[cfg(not(test))]
+    return work();
+    #[cfg(test)]
+    {
+        let before = STEPS.get();
+        let result = work();
+        LARGEST_PIECE.set(LARGEST_PIECE.get().max(STEPS.get() - before));
+        result
+    }
+}
+
+/// Returns the largest number of steps of a piece that this thread does in `work`.
+#[cfg(test)]
+pub(crate) fn largest_piece_during(work: impl FnOnce()) -> u64 {
+    LARGEST_PIECE.set(0);
+    work();
+    LARGEST_PIECE.get()
 }
 
 /// A value each of whose comparisons counts as a step.

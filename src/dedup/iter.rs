@@ -12,6 +12,7 @@ use super::DedupMap;
 use super::core::Cursor;
 use crate::clock::Nanos;
 use crate::key::Key;
+use crate::steps;
 
 /// Entries examined in a shard under one lock.
 const PIECE: usize = 64;
@@ -61,10 +62,11 @@ impl<K: ?Sized + Key + ToOwned, V: Clone, S> DedupMap<K, V, S> {
                         break;
                     };
                     let copied = &mut part.copied;
+                    let mut copy = |key: &K, value: &V, time| {
+                        copied.push_back((key.to_owned(), value.clone(), time));
+                    };
                     let more = self.with_shard(shard, |core, _| {
-                        core.visit_some(now, cursor, PIECE, |key, value, time| {
-                            copied.push_back((key.to_owned(), value.clone(), time));
-                        })
+                        steps::piece(|| core.visit_some(now, cursor, PIECE, &mut copy))
                     });
                     if !more {
                         part.cursor = None;

@@ -185,3 +185,48 @@ impl<K: ?Sized + Key + Codec, S: BuildHasher> DedupSet<K, S> {
         self.0.flush()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::io;
+    use std::sync::atomic::{AtomicBool, Ordering};
+    use std::thread;
+    use std::time::Duration;
+
+    use super::*;
+    use crate::steps;
+
+    #[test]
+    fn save_of_a_million_ids_under_load_works_in_pieces_of_64() {
+        let builder = DedupSet::<u64>::builder().ttl(Duration::from_secs(3600));
+        let builder = builder.max_entries(1_200_000).shards(16);
+        let set = builder.build().expect("valid");
+        let ids: Vec<u64> = (0..1_000_000).collect();
+        set.insert_batch(&ids);
+        let stop = AtomicBool::new(false);
+        let (mut saved, mut largest) = (0, 0);
+        thread::scope(|scope| {
+            for thread in 0..3_u64 {
+                let (set, stop) = (&set, &stop);
+                scope.spawn(move || {
+                    for number in 0.. {
+                        if stop.load(Ordering::Relaxed) {
+                            break;
+                        }
+                        set.insert(&(1_000_000 + 3 * number + thread));
+                        set.remove(&(2 * number));
+                    }
+                });
+            }
+            largest = steps::largest_piece_during(|| {
+                saved = set.save_to(io::sink()).expect("written").saved;
+            });
+            stop.store(true, Ordering::Relaxed);
+        });
+        assert!(saved > 400_000, "{saved} saved");
+        assert!(
+            (1..=64).contains(&largest),
+            "{largest} entries under a lock"
+        );
+    }
+}

@@ -93,6 +93,14 @@ pub struct DedupStats {
     pub waits_rejected: u64,
     /// The size of the journal's files. `None` if there is no journal.
     pub journal_bytes: Option<u64>,
+    /// The longest time that a write of the journal took, with its synchronisation. If a process is
+    /// killed, the ids of one interval and of such a time may be lost. `None` if there is no
+    /// journal.
+    #[cfg_attr(
+        feature = "serde",
+        serde(rename = "journal_longest_write_ms", serialize_with = "optional_ms")
+    )]
+    pub journal_longest_write: Option<Duration>,
     /// Failed operations of the journal. Failed writes are repeated.
     pub journal_errors: u64,
     /// Records that will never be in the journal, because they could not be encoded or the disk

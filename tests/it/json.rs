@@ -67,6 +67,7 @@ fn stats_have_exactly_the_fields_of_their_collection() {
         "claims_rejected",
         "restored",
         "journal_bytes",
+        "journal_longest_write_ms",
         "journal_errors",
         "unsaved",
         "shortest_window_ms",

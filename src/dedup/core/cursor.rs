@@ -6,6 +6,7 @@ use super::super::log::Seq;
 use super::Core;
 use crate::clock::Nanos;
 use crate::key::Key;
+use crate::steps;
 
 /// The progress of an iteration, and the state at which it began.
 ///
@@ -52,6 +53,7 @@ impl<K: ?Sized + Key, V> Core<K, V> {
             let Some(seq) = self.recorded.next(cursor.next) else {
                 return false;
             };
+            steps::count(1);
             let time = self.recorded.time(seq);
             if cursor.is_new(seq, time) {
                 return false;

@@ -96,14 +96,17 @@ impl<K: ?Sized + Key, V> Core<K, V> {
         Some(self.recorded.time(seq))
     }
 
-    /// Returns the entry that was recorded last, which must have been by the previous call.
-    pub(crate) fn newest_entry(&self) -> (&K, &V, Nanos) {
+    /// Returns the key of the entry that was recorded last, which must have been by the previous
+    /// call.
+    pub(crate) fn newest_key(&self) -> &K {
+        self.recorded.key(self.recorded.end().wrapping_sub(1))
+    }
+
+    /// Returns the value of that entry, and its time.
+    #[inline]
+    pub(crate) fn newest_value(&self) -> (&V, Nanos) {
         let seq = self.recorded.end().wrapping_sub(1);
-        (
-            self.recorded.key(seq),
-            self.recorded.value(seq),
-            self.newest,
-        )
+        (self.recorded.value(seq), self.newest)
     }
 
     /// Takes back the id that the previous call recorded, as if there had been no room for it.

@@ -13,7 +13,7 @@ impl<K: ?Sized + Key, S: BuildHasher> DedupMap<K, (), S> {
         let journal = &self.inner.journal;
         let (is_new, pending) = self.with_key(key, |now, hash, core, hasher| {
             let mut outcome = core.record(now, hash, key, &mut Some(()), hasher);
-            let pending = journal.recorded(hash, &mut outcome, core, &mut Some(()));
+            let pending = journal.recorded((hash, key), &mut outcome, core, &mut Some(()));
             (outcome.is_new(), pending)
         });
         // A refused id is new as well.
@@ -40,10 +40,10 @@ impl<K: ?Sized + Key, S: BuildHasher> DedupMap<K, (), S> {
                     core.touch(batch.iter().map(|&at| keys[at].0));
                     for &at in batch {
                         let (hash, key) = &keys[at];
-                        let mut outcome =
-                            core.record(now, *hash, key.as_key(), &mut Some(()), hasher);
+                        let key = key.as_key();
+                        let mut outcome = core.record(now, *hash, key, &mut Some(()), hasher);
                         let none = &mut Some(());
-                        pending[at] = journal.recorded(*hash, &mut outcome, core, none);
+                        pending[at] = journal.recorded((*hash, key), &mut outcome, core, none);
                         answers[at] = outcome.is_new();
                     }
                 });

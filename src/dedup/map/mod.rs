@@ -293,7 +293,7 @@ impl<K: ?Sized + Key, V, S: BuildHasher> DedupMap<K, V, S> {
         let journal = &self.inner.journal;
         let (result, pending) = self.with_key(key, |now, hash, core, hasher| {
             let mut outcome = core.record(now, hash, key, &mut value, hasher);
-            let pending = journal.recorded(hash, &mut outcome, core, &mut value);
+            let pending = journal.recorded((hash, key), &mut outcome, core, &mut value);
             (core.recorded_result(&outcome, &mut value), pending)
         });
         if self.settle(key, pending, &mut value) {

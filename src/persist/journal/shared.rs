@@ -4,6 +4,7 @@ use std::io;
 use std::mem::{replace, take};
 use std::path::PathBuf;
 use std::sync::{OnceLock, Weak};
+use std::time::Duration;
 
 use crossbeam_utils::CachePadded;
 
@@ -88,6 +89,11 @@ pub(crate) struct Shared {
     last_error: Mutex<String>,
     path: PathBuf,
     errors: AtomicU64,
+    /// Measures writes, which take real time with every clock.
+    real_time: Clock,
+    /// The start of the write in progress, or zero.
+    write_began: AtomicU64,
+    longest_write: AtomicU64,
     /// Records that could not be encoded.
     unsaved: AtomicU64,
     /// The size of all segments.
@@ -135,6 +141,9 @@ impl Shared {
             last_error: Mutex::default(),
             path,
             errors: AtomicU64::new(0),
+            real_time: Clock::precise(),
+            write_began: AtomicU64::new(0),
+            longest_write: AtomicU64::new(0),
             unsaved: AtomicU64::new(0),
             bytes: AtomicU64::new(writer.bytes()),
             dropped: AtomicU64::new(0),
@@ -147,6 +156,13 @@ impl Shared {
         // Relaxed: the figures guard no other data.
         let load = |figure: &AtomicU64| figure.load(Ordering::Relaxed);
         stats.journal_bytes = Some(load(&self.bytes));
+        let began = load(&self.write_began);
+        let in_progress = match began {
+            0 => 0,
+            began => self.real_time.nanos().saturating_sub(began),
+        };
+        let longest = load(&self.longest_write).max(in_progress);
+        stats.journal_longest_write = Some(Duration::from_nanos(longest));
         stats.journal_errors = load(&self.errors);
         stats.unsaved = load(&self.unsaved) + load(&self.dropped);
     }
@@ -309,7 +325,7 @@ impl Shared {
     /// Takes all buffers and writes them. Only one thread at a time calls it.
     fn drain(&self) -> bool {
         let mut writer = self.writer.lock();
-        let mut block = empty_block();
+        let mut block = writer.new_block();
         for buffer in &self.buffers {
             let mut buffer = buffer.lock();
             if buffer.records == 0 {
@@ -329,7 +345,12 @@ impl Shared {
     }
 
     fn write(&self, writer: &mut Writer) -> bool {
+        let began = self.real_time.nanos().max(1);
+        self.write_began.store(began, Ordering::Relaxed);
         let result = writer.write(self.anchor());
+        let took = self.real_time.nanos().saturating_sub(began);
+        self.write_began.store(0, Ordering::Relaxed);
+        self.longest_write.fetch_max(took, Ordering::Relaxed);
         self.dropped.store(writer.dropped, Ordering::Relaxed);
         let written = self.note(result);
         if written {

@@ -715,6 +715,75 @@ fn damage_in_the_middle_names_file_and_offset() {
 }
 
 #[test]
+fn damage_at_every_byte_is_reported_or_cut_off() {
+    // Two segments of two blocks each, with every kind of record, and one of another process.
+    let disk = SimDisk::default();
+    let (mut process, _) = Process::start(disk.clone(), true, 0).expect("an empty disk");
+    let insert = [0, 1, 2].map(Step::Insert);
+    let steps = [Step::Remove(1), Step::Drain, Step::Insert(3), Step::Drain];
+    for step in [insert[0], Step::Clear, insert[1], insert[2], Step::Drain]
+        .into_iter()
+        .chain(steps)
+    {
+        process.step(step);
+    }
+    let (mut process, _) = Process::start(disk.clone(), true, 5).expect("whole");
+    process.step(Step::Insert(4));
+    process.drain();
+    process.step(Step::Insert(5));
+    process.drain();
+    let whole = disk.with(|sim| sim.files.clone());
+    let last = *whole.keys().next_back().expect("a segment");
+    assert_eq!(last, 3);
+    let states = [&[2, 3][..], &[2, 3, 4], &[2, 3, 4, 5]];
+    let mut found = [0; 2];
+    for (&number, file) in &whole {
+        for at in 0..file.content.len() {
+            // Each bit is flipped, the rest is cut off or zero, and a length is enormous.
+            for damage in 0..11 {
+                let mut content = file.content.clone();
+                match damage {
+                    8 => content.truncate(at),
+                    9 => content[at..].fill(0),
+                    10 => content[at..].iter_mut().take(4).for_each(|byte| *byte = 3),
+                    bit => content[at] ^= 1 << bit,
+                }
+                if content == file.content || (damage == 8 && number != last) {
+                    continue;
+                }
+                let differs = file.content.iter().zip(&content).position(|(a, b)| a != b);
+                let at = differs.unwrap_or(at);
+                let disk = SimDisk::default();
+                disk.with(|sim| {
+                    sim.files = whole.clone();
+                    sim.files.get_mut(&number).expect("a file").content = content;
+                });
+                let mut result = None;
+                let measured = allocation_counter::measure(|| {
+                    result = Some(Process::start(disk, true, 5));
+                });
+                assert!(measured.bytes_max < 100_000, "{measured:?}");
+                match result.expect("it ran") {
+                    Ok((process, report)) => {
+                        assert!(number == last && report.cut_off > 0 || damage == 8);
+                        let ids: Vec<u8> = process.contents.keys().copied().collect();
+                        assert!(states.contains(&&ids[..]), "{ids:?}");
+                        found[0] += 1;
+                    }
+                    Err(PersistError::Damaged { path, offset, .. }) => {
+                        assert_eq!(path, Some(PathBuf::from(format!("{number}.segment"))));
+                        assert!(offset as usize <= at);
+                        found[1] += 1;
+                    }
+                    Err(other) => panic!("{other}"),
+                }
+            }
+        }
+    }
+    assert!(found.iter().all(|&count| count > 500), "{found:?}");
+}
+
+#[test]
 fn ages_are_exact_over_several_processes_and_clock_steps() {
     let disk = SimDisk::default();
     let mut now = 0;

@@ -21,7 +21,7 @@ impl<K: ?Sized + Key, V> Hook<K, V> {
     #[inline]
     pub(crate) fn recorded(
         &self,
-        _: u64,
+        _: (u64, &K),
         _: &mut Outcome<()>,
         _: &mut Core<K, V>,
         _: &mut Option<V>,

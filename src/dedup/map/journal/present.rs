@@ -58,7 +58,7 @@ impl<K: ?Sized + Key, V> Hook<K, V> {
     #[inline]
     pub(crate) fn recorded(
         &self,
-        hash: u64,
+        (hash, key): (u64, &K),
         outcome: &mut Outcome<()>,
         core: &mut Core<K, V>,
         value: &mut Option<V>,
@@ -74,7 +74,7 @@ impl<K: ?Sized + Key, V> Hook<K, V> {
             Outcome::Duplicate(_) => return self.found(hash),
             Outcome::InFlight { .. } | Outcome::Full => return Pending::default(),
         }
-        match attached.append_newest(hash, core) {
+        match attached.append(hash, key, core.newest_value()) {
             Some(pending) => pending,
             None => {
                 *value = core.take_back_newest(hash);
@@ -90,7 +90,8 @@ impl<K: ?Sized + Key, V> Hook<K, V> {
     pub(crate) fn committed(&self, hash: u64, core: &Core<K, V>) -> Pending {
         let attached = self.attached.as_ref();
         let pending = attached.and_then(|attached| {
-            let pending = attached.append_newest(hash, core);
+            let (key, value) = (core.newest_key(), core.newest_value());
+            let pending = attached.append(hash, key, value);
             if pending.is_none() {
                 attached.handle.shared.count_unsaved();
             }
@@ -179,8 +180,7 @@ impl<K: ?Sized + Key, V> Hook<K, V> {
 }
 
 impl<K: ?Sized + Key, V> Attached<K, V> {
-    fn append_newest(&self, hash: u64, core: &Core<K, V>) -> Option<Pending> {
-        let (key, value, time) = core.newest_entry();
+    fn append(&self, hash: u64, key: &K, (value, time): (&V, Nanos)) -> Option<Pending> {
         let insert = self.codecs.insert;
         let shared = &self.handle.shared;
         match shared.append(hash, Some(time), |out| insert(out, time, key, value)) {
