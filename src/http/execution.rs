@@ -125,10 +125,13 @@ fn mark(parts: &mut response::Parts) {
         .insert(headers::STORED, HeaderValue::from_static("false"));
 }
 
-/// Returns `true` if a response is to be sent while it is written.
+/// Returns `true` if a response is to be sent while it is written, or is the beginning of another
+/// protocol.
 fn is_stream(parts: &response::Parts) -> bool {
     let content_type = parts.headers.get(CONTENT_TYPE).map(HeaderValue::as_bytes);
     let content_type = content_type.and_then(|it| it.split(|&byte| byte == b';').next());
     let is_events = |it: &[u8]| it.trim_ascii().eq_ignore_ascii_case(b"text/event-stream");
-    content_type.is_some_and(is_events) || parts.extensions.get::<PassThrough>().is_some()
+    content_type.is_some_and(is_events)
+        || parts.extensions.get::<PassThrough>().is_some()
+        || parts.status.is_informational()
 }

@@ -12,6 +12,8 @@ use axum::http::{HeaderName, Method, StatusCode};
 use axum::routing::{any, post};
 use leakproof::http::IdempotencyLayer;
 use leakproof::{BuildError, DedupMap, ManualClock};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
 use tokio::sync::Semaphore;
 
 use super::server::{Answer, Client, HOUR, KEY, LEASE, Layer, Runs, VERSIONS, Version};
@@ -273,6 +275,32 @@ fn request_over_the_cap_is_413_and_claims_nothing() {
             );
             assert_eq!(runs.count(), 2);
         }
+    });
+}
+
+#[test]
+fn request_whose_body_fails_is_400_and_claims_nothing() {
+    run(async {
+        let (runs, layer) = (Runs::default(), layer());
+        let client = client(&runs, layer.clone(), Version::Http1).await;
+        let mut stream = TcpStream::connect(client.address)
+            .await
+            .expect("it accepts");
+        let request = "POST /payments HTTP/1.1\r\nhost: localhost\r\nidempotency-key: \"a\"\r\n\
+            transfer-encoding: chunked\r\n\r\n2\r\nab\r\nno number\r\n";
+        stream
+            .write_all(request.as_bytes())
+            .await
+            .expect("it reads");
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).await.expect("a text");
+        assert!(
+            answer.starts_with("HTTP/1.1 400 Bad Request\r\n"),
+            "{answer}"
+        );
+        assert!(answer.contains("#body-unreadable\""), "{answer}");
+        let stats = layer.store().stats();
+        assert_eq!((runs.count(), stats.inserted, stats.released), (0, 0, 0));
     });
 }
 
