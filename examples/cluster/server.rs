@@ -50,7 +50,8 @@ impl Server {
         let mut stream = TcpStream::connect(("127.0.0.1", self.port))?;
         stream.set_read_timeout(Some(Duration::from_secs(2)))?;
         stream.write_all(format!("{line}\r\n").as_bytes())?;
-        let _ = stream.read(&mut [0; 16])?;
+        // A server that is frozen by an earlier fault, or slow, executes it later.
+        let _ = stream.read(&mut [0; 16]);
         Ok(())
     }
 }

@@ -218,9 +218,18 @@ impl Link {
     async fn send_all(&self, commands: &[Command]) -> Result<Vec<Reply>, ConnectionError> {
         count(&self.counters.round_trips);
         let mut replies = self.connection.call_all(commands).await?;
-        for (reply, command) in replies.iter_mut().zip(commands) {
-            if reply.is_error("NOSCRIPT") {
-                *reply = self.send(command).await?;
+        let (unknown, texts): (Vec<_>, Vec<_>) = replies
+            .iter_mut()
+            .zip(commands)
+            .filter(|(reply, _)| reply.is_error("NOSCRIPT"))
+            .map(|(reply, command)| (reply, script::with_text(command)))
+            .unzip();
+        if !texts.is_empty() {
+            count(&self.counters.round_trips);
+            // Each one with its text, because each node of a cluster may lack the script.
+            let known = self.connection.call_all(&texts).await?;
+            for (reply, known) in unknown.into_iter().zip(known) {
+                *reply = known;
             }
         }
         Ok(replies)

@@ -71,13 +71,34 @@ fn batch_whose_reply_is_cut_off_is_new_once() {
                 .await
                 .unwrap();
             let ids: Vec<_> = ids(1_000).iter().map(|id| format!("{cut} {id}")).collect();
+            server.text("SCRIPT FLUSH");
+            let before = set.stats().round_trips;
             proxy.cut_after(cut);
             let answers = set.insert_batch(&ids).await.unwrap();
+            // Two attempts, and the text of the script that the server has forgotten.
+            assert_eq!(set.stats().round_trips - before, 3);
             assert!(
                 answers.iter().all(|decided| decided.answer),
                 "cut after {cut}"
             );
             assert_eq!(set.stats().repeated, 1);
         }
+    });
+}
+
+#[test]
+fn batch_without_the_server_counts_each_answer() {
+    on_server(async |server| {
+        let set = server.set().build().await.unwrap();
+        set.insert("known").await.unwrap();
+        server.kill();
+        let answers = set.insert_batch(["a", "known", "b", "a"]).await.unwrap();
+        assert!(answers.iter().all(|decided| decided.tier == Tier::Local));
+        let answers: Vec<_> = answers.into_iter().map(|decided| decided.answer).collect();
+        assert_eq!(answers, [true, false, true, false]);
+        assert_eq!(set.stats().degraded, 2);
+        assert_eq!(set.stats().recovery_len, 2);
+        let refuse = server.set().when_unavailable(Unavailable::Refuse);
+        assert!(refuse.build().await.is_err());
     });
 }
