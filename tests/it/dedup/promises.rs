@@ -482,8 +482,33 @@ fn max_bytes_evicts_the_oldest() {
         (seen.len(), seen.stats().bytes, seen.stats().evicted),
         (1, 10, 4)
     );
+    assert_eq!(seen.stats().evicted_by_bytes, 4);
     assert!(seen.insert(""), "an empty key weighs nothing");
     assert_eq!(seen.len(), 2);
+}
+
+#[test]
+fn getters_return_the_options() {
+    macro_rules! check {
+        ($collection:ty, $seen:ident => $record:expr) => {
+            #[allow(unused_mut, reason = "for the unsync collections")]
+            let mut $seen = <$collection>::builder()
+                .ttl(TTL)
+                .max_entries(7)
+                .max_in_flight(3)
+                .build()
+                .expect("the limits are valid");
+            assert_eq!(($seen.max_entries(), $seen.ttl()), (7, TTL));
+            assert_eq!($seen.stats().max_in_flight, 3);
+            assert!($seen.is_empty());
+            assert!($record);
+            assert!(!$seen.is_empty());
+        };
+    }
+    check!(DedupMap<str, u8>, seen => seen.record("id", 1) == Recorded::New);
+    check!(DedupSet<str>, seen => seen.insert("id"));
+    check!(unsync::DedupMap<str, u8>, seen => seen.record("id", 1) == Recorded::New);
+    check!(unsync::DedupSet<str>, seen => seen.insert("id"));
 }
 
 #[test]
