@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::reader::{ENTRIES, FROM_1_MINUTE, FROM_1_SECOND, HOUR, Reader, Settings, WEIGHT};
+use crate::wait::DEFAULT_MAX_WAITING;
 
 /// Options of a [`DedupMap`](crate::DedupMap), for
 /// [`DedupBuilder::config`](crate::DedupBuilder::config).
@@ -31,6 +32,8 @@ pub struct DedupConfig {
     pub lease: Duration,
     /// The bound on claims in flight: up to 2<sup>28</sup>. Defaults to 10,000.
     pub max_in_flight: usize,
+    /// The bound on callers that wait for claims: up to 2<sup>28</sup>. Defaults to 10,000.
+    pub max_waiting: usize,
     /// The number of shards: up to 4,096 and to the smallest bound. Defaults to the number that
     /// suits the machine.
     pub shards: Option<usize>,
@@ -48,6 +51,7 @@ impl Settings for DedupConfig {
             max_bytes,
             lease: reader.number("lease", FROM_1_SECOND, Duration::from_secs(60)),
             max_in_flight: reader.number("max_in_flight", ENTRIES, 10_000),
+            max_waiting: reader.number("max_waiting", ENTRIES, DEFAULT_MAX_WAITING),
             shards: reader.shards(max_entries.min(max_bytes.unwrap_or(usize::MAX)) as u64),
             sweep_every: reader.number("sweep_every", FROM_1_SECOND, Some(HOUR)),
         }

@@ -179,7 +179,7 @@ impl<C: Collection, S> DedupBuilder<C, S> {
     /// Sets all options that the config has. Later calls replace them.
     ///
     /// `max_bytes` is ignored unless keys are `str` or `[u8]`. A single-threaded collection ignores
-    /// `shards` and `sweep_every`.
+    /// `shards`, `max_waiting` and `sweep_every`.
     pub fn config(mut self, config: &DedupConfig) -> Self {
         let weighs = <C::Key as Key>::Column::WEIGHS;
         self.options = Options {
@@ -188,7 +188,7 @@ impl<C: Collection, S> DedupBuilder<C, S> {
             max_bytes: config.max_bytes.filter(|_| weighs),
             lease: config.lease,
             max_in_flight: config.max_in_flight,
-            max_waiting: self.options.max_waiting,
+            max_waiting: config.max_waiting,
             clock: self.options.clock,
             shards: config.shards,
             sweep_every: config.sweep_every,

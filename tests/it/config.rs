@@ -42,6 +42,7 @@ fn absent_variables_leave_the_documented_defaults() {
         max_bytes: None,
         lease: Duration::from_secs(60),
         max_in_flight: 10_000,
+        max_waiting: 10_000,
         shards: None,
         sweep_every: Some(HOUR),
     };
@@ -77,6 +78,7 @@ fn each_variable_sets_its_field() {
         ("MAX_BYTES", "1000000"),
         ("LEASE_MS", "5000"),
         ("MAX_IN_FLIGHT", "50"),
+        ("MAX_WAITING", "70"),
         ("SHARDS", "4"),
         ("SWEEP_EVERY_MS", " 60000 "),
     ]);
@@ -86,6 +88,7 @@ fn each_variable_sets_its_field() {
         max_bytes: Some(1_000_000),
         lease: Duration::from_secs(5),
         max_in_flight: 50,
+        max_waiting: 70,
         shards: Some(4),
         sweep_every: Some(Duration::from_secs(60)),
     };
@@ -152,6 +155,7 @@ fn invalid_variable_is_an_error_with_value_and_requirement() {
         ("MAX_ENTRIES", "many", "must be a whole number", entries),
         ("MAX_ENTRIES", "1073741825", "must be", entries),
         ("MAX_IN_FLIGHT", "0", "must be", entries),
+        ("MAX_WAITING", "0", "must be", entries),
         ("SWEEP_EVERY_MS", "999", "must be", sweep),
         ("SWEEP_EVERY_MS", "none", "must be a whole number", sweep),
         ("SHARDS", "4097", "must be", "between 1 and 4096, or off"),
@@ -250,6 +254,7 @@ fn dedup_config_applies_and_later_options_override_it() {
         ("TTL_MS", "60000"),
         ("MAX_ENTRIES", "77"),
         ("MAX_BYTES", "500"),
+        ("MAX_WAITING", "9"),
     ];
     let config = dedup(&values).expect("valid");
     let stats = DedupSet::<str>::builder()
@@ -259,6 +264,7 @@ fn dedup_config_applies_and_later_options_override_it() {
         .stats();
     assert_eq!((stats.ttl, stats.max_entries), (HOUR / 60, 77));
     assert_eq!((stats.max_bytes, stats.max_in_flight), (Some(500), 10_000));
+    assert_eq!(stats.max_waiting, 9);
     let stats = DedupSet::<str>::builder()
         .max_entries(1)
         .config(&config)
@@ -368,7 +374,7 @@ proptest! {
         values in prop::collection::hash_map(
             prop::sample::select(vec![
                 "TTL_MS", "MAX_ENTRIES", "MAX_BYTES", "LEASE_MS", "MAX_IN_FLIGHT", "SHARDS", "MAX_WEIGHT",
-                "IDLE_TIMEOUT_MS",
+                "IDLE_TIMEOUT_MS", "MAX_WAITING",
             ]),
             value(),
             0..8,

@@ -356,13 +356,17 @@ impl<K: ?Sized + Key, V, S: BuildHasher> DedupMap<K, V, S> {
     /// tickets.
     pub fn clear(&self) {
         let now = self.now();
-        let shards = self.inner.shards.len();
-        self.inner.journal.clear(shards, |shard, clear_buffer| {
-            self.with_shard(shard, |core, hasher| {
-                core.clear(now, hasher);
+        let shards = &self.inner.shards;
+        // Dropped after the journal is unlocked as well, because a `Drop` may record an id.
+        let mut drops = Vec::new();
+        self.inner
+            .journal
+            .clear(shards.len(), |shard, clear_buffer| {
+                let mut core = shards.lock(shard);
+                core.clear(now, &self.inner.hasher);
+                drops.extend(core.take_drops());
                 clear_buffer();
             });
-        });
     }
 
     /// Checks every invariant in linear time, for tests and fuzzing.

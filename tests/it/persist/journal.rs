@@ -2,14 +2,17 @@
 
 use std::fs;
 use std::future::Future;
+use std::io;
 use std::path::{Path, PathBuf};
 use std::pin::pin;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::channel;
+use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll, Wake};
+use std::thread;
 use std::time::Duration;
 
-use leakproof::persist::{ClockProblem, Journal, OnError, PersistError, Sync};
+use leakproof::persist::{ClockProblem, Codec, Journal, OnError, PersistError, Sync};
 use leakproof::{BuildError, Claim, DedupMap, DedupSet, ManualClock, Recorded};
 
 use crate::support::concurrently::together;
@@ -264,6 +267,45 @@ fn newest_ids_are_kept_if_the_bound_is_smaller() {
     let report = seen.replayed().expect("a journal");
     assert_eq!((report.restored, report.over_bound), (3, 7));
     assert!(seen.contains_key("id 7") && !seen.contains_key("id 6"));
+}
+
+#[test]
+fn drop_in_clear_may_record_an_id() {
+    static SEEN: OnceLock<DedupMap<str, Recording>> = OnceLock::new();
+    /// Records an id when it is dropped, once.
+    #[derive(Clone)]
+    struct Recording(bool);
+    impl Drop for Recording {
+        fn drop(&mut self) {
+            if let Some(seen) = SEEN.get().filter(|_| self.0) {
+                seen.record("by a drop", Self(false));
+            }
+        }
+    }
+    impl Codec for Recording {
+        fn encode(&self, _: &mut Vec<u8>) -> io::Result<()> {
+            Ok(())
+        }
+
+        fn decode(_: &[u8]) -> io::Result<Self> {
+            Ok(Self(false))
+        }
+    }
+    let folder = Folder::new("journal-drop");
+    let builder = DedupMap::<str, Recording>::builder()
+        .ttl(TTL)
+        .max_entries(100);
+    let seen = builder.journal(open(folder.path(), Sync::Always)).build();
+    let seen = SEEN.get_or_init(|| seen.expect("whole"));
+    seen.record("cleared", Recording(true));
+    let (done, ended) = channel();
+    thread::spawn(move || {
+        seen.clear();
+        done.send(()).ok();
+    });
+    let result = ended.recv_timeout(Duration::from_secs(60));
+    assert!(result.is_ok(), "`clear` waits for itself");
+    assert!(seen.contains_key("by a drop") && !seen.contains_key("cleared"));
 }
 
 #[test]
@@ -554,8 +596,6 @@ fn ids_are_written_without_a_flush() {
 #[cfg(target_os = "linux")]
 mod full_disk {
     use super::*;
-
-    use leakproof::persist::Codec;
 
     /// A value that cannot be encoded if it is zero.
     #[derive(Clone, Debug, PartialEq)]
