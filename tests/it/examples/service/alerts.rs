@@ -3,6 +3,8 @@
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::process::Command;
+use std::sync::mpsc::channel;
+use std::thread;
 
 use serde_json::{Value, json};
 
@@ -14,6 +16,14 @@ fn alerting(webhook: &TcpListener) -> Command {
     let address = webhook.local_addr().expect("it is bound");
     command.args(["--alert-url", &format!("http://{address}/hook")]);
     command
+}
+
+/// Accepts a connection, which the service makes after its next sample.
+fn accept(webhook: TcpListener) -> TcpStream {
+    let (sender, receiver) = channel();
+    thread::spawn(move || sender.send(webhook.accept()));
+    let accepted = receiver.recv_timeout(PATIENCE).expect("an alert in time");
+    accepted.expect("a connection").0
 }
 
 /// Reads one request. Returns its first line and its body.
@@ -47,7 +57,7 @@ fn finding_is_posted_to_the_webhook() {
     for id in ["a", "b", "c", "d"] {
         assert_eq!(service.deliver(message(id)).status, 200);
     }
-    let (mut stream, _) = webhook.accept().expect("a connection");
+    let mut stream = accept(webhook);
     let (first, alert) = read(&stream);
     assert_eq!(first, "POST /hook HTTP/1.1");
     let ok = b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n";
@@ -80,7 +90,7 @@ fn webhook_that_hangs_delays_nothing() {
     for id in ["a", "b", "c", "d"] {
         assert_eq!(service.deliver(message(id)).status, 200);
     }
-    let (stream, _) = webhook.accept().expect("a connection");
+    let stream = accept(webhook);
     read(&stream);
     // No answer.
     assert_eq!(service.deliver(message("e")).status, 200);

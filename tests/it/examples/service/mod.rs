@@ -385,6 +385,9 @@ fn prometheus_can_read_the_metrics() {
         ),
         ("leakproof_entries{collection=\"handlers\"}", 2.0),
         ("leakproof_emitted_total{collection=\"handlers\"}", 2.0),
+        ("leakproof_entries{collection=\"chats\"}", 1.0),
+        ("leakproof_allowed_total{collection=\"chats\"}", 2.0),
+        ("leakproof_rejected_total{collection=\"chats\"}", 0.0),
     ] {
         assert_eq!(
             scraped.get(series),
