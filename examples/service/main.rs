@@ -30,7 +30,7 @@ use axum::{Router, middleware};
 use clap::Parser;
 use example_support::output::print;
 use example_support::{Result, exit};
-use leakproof::Monitor;
+use leakproof::{Monitor, Unavailable};
 use metrics_exporter_prometheus::PrometheusBuilder;
 use tokio::net::TcpListener;
 use tokio::time::timeout;
@@ -88,7 +88,8 @@ async fn run(options: Options) -> Result<()> {
     }
     let monitor = Arc::new(monitor.build()?);
     let service = Service::new(&limits, Arc::clone(&monitor), metrics).await?;
-    let payments = Store::new(&limits, "payments", &monitor).await?;
+    // While Redis is unavailable, no instance pays: another one may have paid already.
+    let payments = Store::new(&limits, "payments", Unavailable::Refuse, &monitor).await?;
 
     let app = Router::new()
         .route("/messages", post(messages::message))

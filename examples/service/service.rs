@@ -8,7 +8,9 @@ use example_support::Result;
 use governor::clock::{Clock, MonotonicClock};
 use governor::middleware::NoOpMiddleware;
 use governor::{Quota, RateLimiter};
-use leakproof::{BoundedStateStore, ListenerRegistry, LruCache, Monitor, Scope, Serde};
+use leakproof::{
+    BoundedStateStore, ListenerRegistry, LruCache, Monitor, Scope, Serde, Unavailable,
+};
 use metrics_exporter_prometheus::PrometheusHandle;
 use serde::{Deserialize, Serialize};
 use tokio::time::{Instant, interval, sleep};
@@ -76,7 +78,8 @@ impl Service {
         monitor: Arc<Monitor>,
         metrics: PrometheusHandle,
     ) -> Result<Self> {
-        let seen = Store::new(limits, "messages", &monitor).await?;
+        // While Redis is unavailable, each instance decides alone: no message is lost.
+        let seen = Store::new(limits, "messages", Unavailable::Degrade, &monitor).await?;
         let sessions = LruCache::builder().config(&limits.sessions).build()?;
         let bus = ListenerRegistry::builder().config(&limits.events).build()?;
         let quota = Quota::per_minute(limits.chat_per_minute);

@@ -2,7 +2,9 @@
 
 use example_support::Result;
 use leakproof::persist::{Journal, Sync};
-use leakproof::{Claim, DedupMap, Monitor, SharedDedup, SharedError, SharedTicket, Ticket, Value};
+use leakproof::{
+    Claim, DedupMap, Monitor, SharedDedup, SharedError, SharedTicket, Ticket, Unavailable, Value,
+};
 
 use crate::limits::Limits;
 
@@ -20,15 +22,20 @@ pub(crate) enum InProgress<V: Value> {
 
 impl<V: Value> Store<V> {
     /// Connects to Redis if the limits have an address. Otherwise replays the journal, if any.
-    pub(crate) async fn new(limits: &Limits, name: &str, monitor: &Monitor) -> Result<Self> {
+    pub(crate) async fn new(
+        limits: &Limits,
+        name: &str,
+        when_unavailable: Unavailable,
+        monitor: &Monitor,
+    ) -> Result<Self> {
         let local = DedupMap::builder().config(&limits.dedup);
         if let Some(address) = &limits.redis {
-            // While the server is unavailable, each instance decides alone: no message is lost.
             let shared = SharedDedup::builder()
                 .redis(address)
                 .namespace(format!("leakproof-service:{name}"))
                 .ttl(limits.dedup.ttl)
                 .lease(limits.dedup.lease)
+                .when_unavailable(when_unavailable)
                 .local::<DedupMap<[u8], V>>(local);
             let shared = shared.build().await?;
             monitor.watch(name, &shared);

@@ -73,7 +73,7 @@ fn instances_share_payments_over_redis() {
     if !crate::redis::server::is_installed() {
         return;
     }
-    let server = crate::redis::server::Server::start(&[]);
+    let mut server = crate::redis::server::Server::start(&[]);
     let url = server.url();
     let instance = || Running::new(&[("SERVICE_REDIS_URL", &url)]);
     let (one, two) = (instance(), instance());
@@ -87,4 +87,8 @@ fn instances_share_payments_over_redis() {
         again.text
     );
     assert_eq!(again.text, paid.text);
+    server.kill();
+    let refused = two.pay("ada", "2", 500);
+    assert_eq!(refused.status, 503, "the other instance may have paid");
+    assert_eq!(two.pay("ada", "1", 500).text, paid.text);
 }
