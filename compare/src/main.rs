@@ -33,7 +33,7 @@ mod sweeping;
 mod touched;
 mod watched;
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::thread::available_parallelism;
 use std::{fs, io};
@@ -53,6 +53,11 @@ struct Options {
     #[arg(value_parser = PossibleValuesParser::new(PARTS.iter().map(|part| part.0)))]
     parts: Vec<String>,
 
+    /// Adds the traces in this folder to the part on misses: a key per line, or CSV with the key in
+    /// the second column, in gzip
+    #[arg(long)]
+    traces: Option<PathBuf>,
+
     /// Measures small sizes once, to check that everything works, without writing files
     #[arg(long)]
     quick: bool,
@@ -68,6 +73,7 @@ const PARTS: &[(&str, Part)] = &[
     ("sweep", sweeping::section),
     ("restart", restart::section),
     ("lru", lru::sections),
+    ("misses", |sizes| vec![lru::misses::section(sizes)]),
     ("listeners", listeners::sections),
     ("watched", watched::section),
     ("await", awaited::section),
@@ -82,8 +88,12 @@ fn main() -> io::Result<()> {
     let Options {
         parts: wanted,
         quick,
+        traces,
     } = Options::parse();
-    let sizes = if quick { Sizes::quick() } else { Sizes::full() };
+    let sizes = Sizes {
+        traces,
+        ..if quick { Sizes::quick() } else { Sizes::full() }
+    };
     let parts = PARTS
         .iter()
         .filter(|(name, _)| wanted.is_empty() || wanted.iter().any(|it| it == name));

@@ -1,5 +1,7 @@
 //! The sizes of the measurements: full ones, or small ones to check that the program works.
 
+use std::path::PathBuf;
+
 /// The share of events that are new.
 const NEW_SHARE: f64 = 0.85;
 
@@ -29,6 +31,8 @@ pub(crate) struct Sizes {
     pub(crate) runs: usize,
     /// The capacities of the caches.
     pub(crate) cached: [usize; 2],
+    /// A folder of real traces.
+    pub(crate) traces: Option<PathBuf>,
 }
 
 impl Sizes {
@@ -49,6 +53,7 @@ impl Sizes {
             growth_rounds: 3,
             runs: 5,
             cached: [10_000, 1_000_000],
+            traces: None,
         }
     }
 
@@ -67,6 +72,7 @@ impl Sizes {
             growth_rounds: 1,
             runs: 2,
             cached: [1_000, 10_000],
+            traces: None,
         }
     }
 }

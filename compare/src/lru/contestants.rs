@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use coarsetime::Instant;
 use hashlink::linked_hash_map::RawEntryMut;
-use leakproof::unsync;
+use leakproof::{Policy, unsync};
 use moka::policy::EvictionPolicy;
 use quick_cache::unsync::Cache as QuickUnsync;
 
@@ -18,6 +18,7 @@ use super::event::Key;
 pub(crate) const UNSYNC: &str = "**leakproof** `unsync::LruCache`";
 pub(crate) const UNSYNC_AGELESS: &str = "**leakproof** `unsync::LruCache`, without `ttl`";
 pub(crate) const SHARED: &str = "**leakproof** `LruCache`";
+pub(crate) const S3_FIFO: &str = "**leakproof** `LruCache`, `Policy::S3Fifo`";
 pub(crate) const MANUAL_TTL: &str = "`schnellru`, manual ttl";
 pub(crate) const TTL_CACHE: &str = "`ttl_cache`";
 pub(crate) const QUICK: &str = "`quick_cache` sync";
@@ -32,7 +33,8 @@ const SIPHASH: &str = "`std`'s, SipHash";
 
 const EXACT: &str = "LRU";
 const BY_SHARD: &str = "LRU, by shard";
-const S3_FIFO: &str = "S3-FIFO";
+const BY_S3_FIFO: &str = "S3-FIFO";
+const ADAPTIVE: &str = "S3-FIFO, adaptive, by shard";
 const TINY_LFU: &str = "TinyLFU";
 
 pub(crate) fn all<K: Key>() -> Vec<Entry<K>> {
@@ -147,7 +149,7 @@ fn unsync_peers<K: Key>() -> Vec<Entry<K>> {
         ),
         Entry::unsync(
             "`quick_cache` unsync",
-            traits("`get` or `insert`", FOLDHASH, S3_FIFO),
+            traits("`get` or `insert`", FOLDHASH, BY_S3_FIFO),
             QuickUnsync::<K, u64>::new,
             |cache, key: &K, value| match cache.get(key) {
                 Some(found) => *found == value,
@@ -199,8 +201,25 @@ fn shared<K: Key>() -> Vec<Entry<K>> {
             },
         ),
         Entry::shared(
+            S3_FIFO,
+            traits("the same, `Policy::S3Fifo`", AHASH, ADAPTIVE),
+            |capacity| {
+                leakproof::LruCache::<K, u64>::builder()
+                    .max_entries(capacity)
+                    .ttl(DAY)
+                    .policy(Policy::S3Fifo)
+                    .build()
+                    .expect("a bound is set")
+            },
+            |cache, key: &K, value| match cache.get(key) {
+                Some(found) => found == value,
+                None => cache.insert(key.clone(), value).is_some(),
+            },
+        )
+        .learning(),
+        Entry::shared(
             QUICK,
-            traits("`get` or `insert`", FOLDHASH, S3_FIFO),
+            traits("`get` or `insert`", FOLDHASH, BY_S3_FIFO),
             quick_cache::sync::Cache::<K, u64>::new,
             |cache, key: &K, value| match cache.get(key) {
                 Some(found) => found == value,

@@ -4,11 +4,12 @@ mod contestant;
 mod contestants;
 mod event;
 pub(crate) mod memory;
+pub(crate) mod misses;
 mod playing;
 mod zipf;
 
 use contestant::Entry;
-use contestants::{MANUAL_TTL, MINI_MOKA, MOKA, QUICK, SHARED, TTL_CACHE, UNSYNC};
+use contestants::{MANUAL_TTL, MINI_MOKA, MOKA, QUICK, S3_FIFO, SHARED, TTL_CACHE, UNSYNC};
 use playing::{Course, Played, THREADS, UNIVERSE};
 
 use crate::chart::{Chart, Plot};
@@ -201,6 +202,8 @@ impl Measured {
         for threads in THREADS {
             let what = format!("shared with `ttl`, threads: {threads}, to {QUICK} without");
             targets.push(target(&what, SHARED, QUICK, threads, 1.15));
+            let what = format!("{S3_FIFO} with `ttl`, threads: {threads}, to {QUICK} without");
+            targets.push(target(&what, S3_FIFO, QUICK, threads, 1.0));
         }
         targets
     }
