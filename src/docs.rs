@@ -12,6 +12,7 @@ macro_rules! page {
         /// [semantics]: crate::docs::semantics
         /// [limitations]: crate::docs::limitations
         /// [http idempotency]: crate::docs::http_idempotency
+        /// [more than one instance]: crate::docs::more_than_one_instance
         /// [persistence]: crate::docs::persistence
         /// [performance]: crate::docs::performance
         /// [internals]: crate::docs::internals
