@@ -645,6 +645,28 @@ fn clear_removes_ids_and_keeps_counters() {
 }
 
 #[test]
+fn clear_counts_expired_ids_as_expired() {
+    let time = ManualClock::new();
+    let seen = set(&time, 10);
+    assert!(seen.insert("old"));
+    time.advance(TTL / 2);
+    assert!(seen.insert("new"));
+    time.advance(TTL / 2);
+    seen.clear();
+    assert_eq!((seen.stats().expired, seen.stats().removed), (1, 1));
+}
+
+#[test]
+fn unsync_sweep_returns_the_number_of_freed_ids() {
+    let time = ManualClock::new();
+    let builder = unsync::DedupSet::<u64>::builder().ttl(TTL).clock(&time);
+    let mut seen = builder.max_entries(10_000).build().expect("valid limits");
+    (0..5_000).for_each(|id| assert!(seen.insert(&id)));
+    time.advance(TTL);
+    assert_eq!((seen.sweep(), seen.sweep()), (5_000, 0));
+}
+
+#[test]
 fn insert_batch_accepts_the_first_of_equal_ids() {
     let time = ManualClock::new();
     let seen = DedupSet::<u64>::builder()
