@@ -148,23 +148,26 @@ fn expired_entries_are_evicted_first_by_s3_fifo() {
     let time = ManualClock::new();
     let log = Arc::new(Mutex::new(Vec::new()));
     let removed = Arc::clone(&log);
+    // Stale, so that only evictions remove them.
     let cache = builder(10)
-        .idle_timeout(5 * SECOND)
+        .ttl(2 * SECOND)
+        .stale(100 * SECOND)
         .clock(&time)
         .on_removal(move |&key, _, cause| removed.lock().expect("ok").push((key, cause)))
         .build()
         .expect("valid limits");
     for key in 0..10 {
         cache.insert(key, key);
+        if key == 4 {
+            (0..5).for_each(|key| (0..3).for_each(|_| _ = cache.get(&key)));
+            time.advance(SECOND);
+        }
     }
-    time.advance(3 * SECOND);
-    for key in (0..10).filter(|&key| key != 4) {
-        cache.get(&key);
-    }
-    time.advance(2 * SECOND);
-    assert_eq!(cache.len(), 9);
-    cache.insert(10, 10);
-    assert_eq!(*log.lock().expect("ok"), [(4, RemovalCause::Idle)]);
+    time.advance(SECOND);
+    assert_eq!(cache.len(), 5);
+    (10..15).for_each(|key| _ = cache.insert(key, key));
+    let expired: Vec<_> = (0..5).map(|key| (key, RemovalCause::Expired)).collect();
+    assert_eq!(*log.lock().expect("ok"), expired);
     assert_eq!(cache.len(), 10);
 }
 
