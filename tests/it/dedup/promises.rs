@@ -239,6 +239,16 @@ fn claimed_id_is_in_flight_until_commit() {
 }
 
 #[test]
+fn set_ticket_knows_its_key() {
+    let seen = set(&ManualClock::new(), 10);
+    let Claim::Fresh(ticket) = seen.claim("id") else {
+        panic!("fresh")
+    };
+    assert!(ticket.is_stored());
+    assert_eq!(ticket.key().as_deref(), Some("id"));
+}
+
+#[test]
 fn insert_returns_false_for_id_in_flight() {
     let seen = set(&ManualClock::new(), 10);
     let Claim::Fresh(ticket) = seen.claim("id") else {
