@@ -46,7 +46,7 @@ pub enum Policy {
     ///   evicted, whatever its weight. A heavy entry does not stay long, because the queue is
     ///   bounded by weight.
     /// * A snapshot keeps the entries but not their queues. After `restore`, all are in the small
-    ///   queue.
+    ///   queue and, unless there is an idle timeout, were accessed at the same time.
     ///
     /// # Memory
     ///

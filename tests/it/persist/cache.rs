@@ -4,7 +4,7 @@ use std::io;
 use std::time::Duration;
 
 use leakproof::persist::PersistError;
-use leakproof::{LruCache, ManualClock};
+use leakproof::{LruCache, ManualClock, Policy};
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -102,6 +102,28 @@ fn most_recently_used_entries_are_kept_at_a_smaller_bound() {
     assert_eq!(keys(&cache), [0, 3]);
     let error = cache.restore_from(&file[..]).unwrap_err();
     assert!(matches!(error, PersistError::NotEmpty), "{error}");
+}
+
+#[test]
+fn snapshot_of_s3_fifo_keeps_entries_by_last_access() {
+    let time = ManualClock::new();
+    let cache = |time: &ManualClock, max| {
+        let builder = LruCache::<u32, u32>::builder().max_entries(max).shards(1);
+        let builder = builder.policy(Policy::S3Fifo).clock(time);
+        builder.build().expect("valid")
+    };
+    let before = cache(&time, 10);
+    for key in 0..5 {
+        before.insert(key, key);
+        time.advance(SECOND);
+    }
+    assert!(before.get(&1).is_some());
+    let mut file = Vec::new();
+    assert_eq!(before.save_to(&mut file).expect("written").saved, 5);
+    let after = cache(&restarted(&time, SECOND), 3);
+    let report = after.restore_from(&file[..]).expect("restored");
+    assert_eq!((report.restored, report.over_bound), (3, 2));
+    assert!([1, 3, 4].iter().all(|key| after.contains_key(key)));
 }
 
 #[test]
