@@ -48,6 +48,7 @@
 //! * [`docs::async_code`]: claims across `.await`, cancellation, single flight, listeners, sweeps.
 //! * [`docs::semantics`]: every promise, and the test that checks it.
 //! * [`docs::limitations`]: clocks, restarts, shards, callbacks, largest numbers.
+//! * [`docs::persistence`]: snapshots, the journal, and the format of the files.
 //! * [`docs::more_than_one_instance`]: one window of ids for several instances.
 //! * [`docs::http_idempotency`]: idempotent HTTP requests, and the draft section by section.
 //! * [`docs::performance`] and [`docs::internals`]: measurements and data structures.

@@ -147,6 +147,8 @@ use watch_list::{WatchList, Watched};
 /// assert_eq!(leak.to_string(), "warning: process: active leak, 100.0 MB a minute");
 /// # Ok::<(), leakproof::BuildError>(())
 /// ```
+/// Clones are handles on the same monitor, which ends with the last of them.
+#[derive(Clone)]
 pub struct Monitor {
     inner: Arc<Inner>,
 }

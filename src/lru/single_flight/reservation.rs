@@ -2,8 +2,11 @@
 
 use std::fmt;
 use std::hash::{BuildHasher, Hash};
+use std::time::Duration;
 
 use super::Leader;
+use crate::clock::nanos;
+use crate::lru::attributes::Attributes;
 use crate::lru::removal::RemovedEntries;
 use crate::wait::Wakers;
 
@@ -46,9 +49,41 @@ impl<K: Hash + Eq, V: Clone, S: BuildHasher> Reservation<K, V, S> {
     /// The value is not stored if the key was written or removed since the reservation, or if it is
     /// too heavy. The waiting callers get it nevertheless.
     pub fn insert(self, value: V) -> V {
+        let attributes = self.leader.cache.rules().attributes(&self.key, &value);
+        self.store(value, attributes)
+    }
+
+    /// Does the same as [`insert`](Self::insert), with a ttl of the entry's own, for values that
+    /// come with one, such as a token.
+    ///
+    /// ```
+    /// # use leakproof::{Lookup, LruCache, ManualClock};
+    /// # use std::time::Duration;
+    /// # let (hour, time) = (Duration::from_secs(3600), ManualClock::new());
+    /// let tokens = LruCache::<String, String>::builder()
+    ///     .max_entries(100)
+    ///     .ttl(hour)
+    ///     .clock(&time)
+    ///     .build()?;
+    /// if let Lookup::Vacant(reservation) = tokens.get_or_reserve("ada") {
+    ///     let (token, expires_in) = ("secret".to_string(), hour / 2);
+    ///     reservation.insert_with_ttl(token, expires_in);
+    /// }
+    /// time.advance(hour / 2);
+    /// assert_eq!(tokens.get("ada"), None);
+    /// # Ok::<(), leakproof::BuildError>(())
+    /// ```
+    pub fn insert_with_ttl(self, value: V, ttl: Duration) -> V {
+        let attributes = Attributes {
+            weight: self.leader.cache.rules().weight(&self.key, &value),
+            ttl: Some(nanos(ttl)),
+        };
+        self.store(value, attributes)
+    }
+
+    fn store(self, value: V, attributes: Attributes) -> V {
         let Self { mut leader, key } = self;
         let (cache, hash) = (&leader.cache, leader.hash);
-        let attributes = cache.rules().attributes(&key, &value);
         let (for_waiting, returned) = (value.clone(), value.clone());
         let now = cache.now();
         let mut removed = RemovedEntries::new(cache.notifier());

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
-use leakproof::{BuildError, LruBuilder, LruCache, ManualClock, RemovalCause};
+use leakproof::{BuildError, Lookup, LruBuilder, LruCache, ManualClock, RemovalCause};
 
 const SECOND: Duration = Duration::from_secs(1);
 const MINUTE: Duration = Duration::from_secs(60);
@@ -227,4 +227,20 @@ fn too_heavy_entry_with_own_ttl_is_rejected_and_notified() {
     cache.insert_with_ttl(1, 11, SECOND);
     assert_eq!((cache.len(), cache.stats().rejected), (0, 1));
     assert_eq!(notified.load(Ordering::SeqCst), 1);
+}
+
+#[test]
+fn reservation_inserts_with_an_own_ttl() {
+    let time = ManualClock::new();
+    let cache = builder(&time).build().expect("valid limits");
+    for (key, ttl) in [(1, MINUTE / 2), (2, 2 * MINUTE)] {
+        let Lookup::Vacant(reservation) = cache.get_or_reserve(&key) else {
+            panic!("the key has no value");
+        };
+        assert_eq!(reservation.insert_with_ttl("token", ttl), "token");
+        time.advance(ttl - NANOSECOND);
+        assert_eq!(cache.get(&key), Some("token"));
+        time.advance(NANOSECOND);
+        assert_eq!(cache.get(&key), None);
+    }
 }
