@@ -40,7 +40,7 @@ const NAMES: [&str; 4] = [
 const STORED: [usize; 4] = [0, 100, 1_000, 10_000];
 
 pub(crate) fn section(sizes: &Sizes) -> Vec<Section> {
-    let requests = sizes.timed_slow / 10;
+    let requests = sizes.timed_slow / 50;
     let rounds = requests_over_loopback(sizes.rounds, requests);
     let mut times = Table::new(&["request", "µs", "ratio"]);
     for (at, name) in NAMES.iter().enumerate() {
@@ -200,7 +200,7 @@ pub(crate) fn store(args: &[&str]) {
     runtime().block_on(async {
         let send = |key: String| app.clone().oneshot(request(Some(&key), &empty));
         // The runtime takes its memory before the measurement.
-        for number in 0..1_000 {
+        for number in 0..responses.min(1_000) {
             send(format!("warm-up {number}")).await.expect("a response");
         }
         let (before, counted) = (resident(), layer.stored_bytes());
