@@ -13,7 +13,9 @@ mod usage;
 pub use cache::CacheStats;
 pub use dedup::DedupStats;
 #[cfg(feature = "serde")]
-pub(crate) use milliseconds::{ms, optional_ms};
+pub(crate) use milliseconds::ms;
+#[cfg(all(feature = "serde", feature = "persist"))]
+pub(crate) use milliseconds::optional_ms;
 #[cfg(feature = "governor")]
 pub use rate_limits::RateLimitStats;
 pub use registry::RegistryStats;
