@@ -21,12 +21,12 @@
 //! | record | kept if |
 //! | --- | --- |
 //! | insert | the id is live and was recorded at this time |
-//! | remove, clear | an older segment may have a record of the id that is not live |
+//! | remove, clear | never |
 //!
-//! A segment is *checked* up to segment `n` if its records were compared with the map after all
-//! records of the segments up to `n` had been applied to the map. Then it has no record of an id
-//! that a removal in these segments removed, unless the id was recorded again later. So a removal
-//! in segment `n` is dropped if all older segments are checked up to `n`.
+//! The segments of a pass were closed before it began, so the map had applied all of their records.
+//! When the pass reaches a removal, it has compared every older segment with the map. None of them
+//! has a record of the removed id any more, unless the id was recorded again later. A pass that an
+//! error ends is followed by one that begins with the oldest segment.
 //!
 //! The last block of each segment keeps its reading of the clocks, although it may be empty: the
 //! ages of a run count from its last block. See `replay`.
@@ -80,9 +80,6 @@ pub(super) struct Pass {
 pub(super) struct Rewriting {
     segment: Segment,
     reader: BufReader<Box<dyn Read + Send>>,
-    /// The segment up to which this one is checked afterwards.
-    checked: u64,
-    keeps_removals: bool,
     /// `true` if a record was dropped.
     dropped: bool,
     /// The block that is being filled, and the reading of the clocks for it.
@@ -181,7 +178,7 @@ impl Writer {
     fn begin_segment(&mut self, pass: Pass) -> io::Result<u64> {
         let numbers = pass.next..=pass.last;
         let next = self.closed.iter().find(|it| numbers.contains(&it.number));
-        let (Some(&segment), Some(newest)) = (next, self.closed.back()) else {
+        let Some(&segment) = next else {
             self.pass = None;
             return Ok(0);
         };
@@ -191,12 +188,9 @@ impl Writer {
         read_full(&mut reader, &mut header).map_err(|bad| failed(number, bad))?;
         self.disk.rewrite(number)?;
         self.disk.append_rewritten(&header)?;
-        let mut older = self.closed.iter().take_while(|it| it.number < number);
         self.rewriting = Some(Rewriting {
             segment,
             reader,
-            checked: newest.number,
-            keeps_removals: older.any(|it| it.checked < number),
             dropped: false,
             block: new_block(),
             anchor: Anchor::default(),
@@ -247,8 +241,7 @@ impl Writer {
                     rewriting.inserts.add(segment.inserts.newest, bytes.len());
                     true
                 }
-                Record::Insert { .. } => false,
-                _ => rewriting.keeps_removals,
+                _ => false,
             };
             if is_kept {
                 rewriting.block.extend_from_slice(bytes);
@@ -282,9 +275,8 @@ impl Writer {
         };
         // The last block of a segment is written even if it is empty, for the clocks.
         self.write_rewritten(&mut rewriting)?;
-        let segment = &mut self.closed[at];
+        let segment = &self.closed[at];
         if !rewriting.dropped && rewriting.bytes >= segment.bytes {
-            segment.checked = rewriting.checked;
             return self.disk.discard_rewritten();
         }
         let next = self.closed.get(at + 1).or(self.current.as_ref());
@@ -298,7 +290,6 @@ impl Writer {
         self.disk.replace(number)?;
         let segment = &mut self.closed[at];
         segment.bytes = rewriting.bytes;
-        segment.checked = rewriting.checked;
         segment.inserts = rewriting.inserts;
         Ok(())
     }

@@ -231,7 +231,6 @@ pub(crate) fn replay(
             run: scanned.run,
             bytes: scanned.bytes,
             inserts: Inserts::default(),
-            checked: 0,
         };
         let path = disk.path_of(scanned.number);
         let age_of = |time: Nanos| {

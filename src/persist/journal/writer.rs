@@ -57,8 +57,6 @@ pub(crate) struct Segment {
     pub(crate) run: u64,
     pub(crate) bytes: u64,
     pub(crate) inserts: Inserts,
-    /// The segment up to which this one is checked: see `compact`. Zero if it is not.
-    pub(crate) checked: u64,
 }
 
 pub(crate) struct Writer {
@@ -234,7 +232,6 @@ impl Writer {
             run,
             bytes: HEADER as u64,
             inserts: Inserts::default(),
-            checked: 0,
         };
         self.current = Some(segment);
         Ok(segment)

@@ -51,6 +51,31 @@ fn segments(path: &Path) -> Vec<PathBuf> {
 }
 
 #[test]
+fn commits_in_time_survive_with_their_age_and_late_ones_do_not() {
+    let folder = Folder::new("journal-commit");
+    let path = folder.path().join("seen.d");
+    let mut time = ManualClock::new();
+    let seen = map(&time, open(&path, Sync::Always));
+    assert_eq!(seen.record("before", String::new()), Recorded::New);
+    let claim = |id| match seen.claim(id) {
+        Claim::Fresh(ticket) => ticket,
+        other => panic!("{other:?}"),
+    };
+    let in_time = claim("in time");
+    time.advance(5 * SECOND);
+    in_time.commit("1".to_owned()).expect("within the lease");
+    let late = claim("late");
+    time.advance(61 * SECOND);
+    late.commit("2".to_owned()).expect_err("the lease ended");
+    drop(seen);
+
+    let seen = restart(&mut time, &path, Sync::Always, SECOND);
+    assert_eq!(seen.age("in time"), Some(62 * SECOND));
+    assert_eq!(seen.get("late"), None);
+    assert_eq!(seen.len(), 2);
+}
+
+#[test]
 fn ids_survive_restarts_until_exactly_their_ttl() {
     for sync in [Sync::Never, Sync::Every(SECOND), Sync::Always] {
         let folder = Folder::new("journal-ttl");
