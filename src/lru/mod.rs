@@ -22,6 +22,7 @@ mod index;
 #[cfg(feature = "governor")]
 mod keyed_deadlines;
 mod list;
+mod options;
 #[cfg(feature = "persist")]
 mod persist;
 mod policy;

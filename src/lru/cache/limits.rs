@@ -4,9 +4,9 @@ use std::time::Duration;
 
 use super::LruCache;
 use crate::clock::Nanos;
-use crate::lru::builder::MAX_ENTRIES_PER_SHARD;
 use crate::lru::core::{Core, Limits};
 use crate::lru::error::InvalidLimit;
+use crate::lru::options::MAX_ENTRIES_PER_SHARD;
 use crate::lru::policy::Policy;
 use crate::panic::FirstPanic;
 use crate::sharded::{share, share_of_count};

@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use super::LruCache;
-use crate::lru::builder::MAX_ENTRIES_PER_SHARD;
 use crate::lru::error::InvalidLimit;
+use crate::lru::options::MAX_ENTRIES_PER_SHARD;
 use crate::lru::policy::Policy;
 use crate::stats::CacheStats;
 
