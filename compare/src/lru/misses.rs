@@ -58,9 +58,10 @@ pub(crate) fn section(sizes: &Sizes) -> Section {
         title: "Cache: misses by policy",
         text: format!(
             "The share of requests whose key is not in the cache, which is then inserted. A cache \
-holds {CAPACITIES:?} percent of the distinct keys. It begins empty, and has the default number of \
+holds {} percent of the distinct keys. It begins empty, and has the default number of \
 shards. `zipf` are keys by Zipf's law with an exponent of 1. `scan` adds, after 20,000 of these \
-requests, 10,000 for keys that are used once. `loop` requests all keys in turn."
+requests, 10,000 for keys that are used once. `loop` requests all keys in turn.",
+            CAPACITIES.map(|percent| percent.to_string()).join(", ")
         ),
         tables: vec![table],
         charts: Vec::new(),
