@@ -10,8 +10,6 @@
 //! The links are inside the nodes. A call that uses a node has fetched its links with it, and only
 //! the neighbours cost further cache misses.
 
-// `#[inline(always)]`: see the core.
-
 use super::slab::{NIL, Slot};
 use crate::clock::Nanos;
 
@@ -84,7 +82,7 @@ impl<const L: usize> List<L> {
     /// Moves `slot`, whose link is `link`, to the front of the list, and returns its updated link.
     ///
     /// The caller stores the link, because it needs a reference to the node anyway.
-    #[inline(always)]
+    #[inline]
     #[must_use]
     pub(super) fn move_to_front(
         &mut self,
@@ -125,7 +123,7 @@ impl<const L: usize> List<L> {
 
     /// Returns where the slot older than `newer` is stored. Beyond the end, that is the list
     /// itself.
-    #[inline(always)]
+    #[inline]
     fn older_of<'a>(&'a mut self, links: &'a mut impl Links<L>, newer: Slot) -> &'a mut Slot {
         if newer == NIL {
             &mut self.newest
@@ -136,7 +134,7 @@ impl<const L: usize> List<L> {
 
     /// Returns where the slot newer than `older` is stored. Beyond the end, that is the list
     /// itself.
-    #[inline(always)]
+    #[inline]
     fn newer_of<'a>(&'a mut self, links: &'a mut impl Links<L>, older: Slot) -> &'a mut Slot {
         if older == NIL {
             &mut self.oldest

@@ -15,7 +15,7 @@ impl<K, V> Core<K, V> {
     /// Makes room for a new entry with this hash, whose weight is counted already. If that takes
     /// one more eviction, returns the entry that is to be evicted. If weight is the reason, that is
     /// counted.
-    #[inline(always)]
+    #[inline]
     pub(super) fn make_room(
         &mut self,
         now: Nanos,

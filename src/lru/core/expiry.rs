@@ -43,7 +43,7 @@ impl Limits {
 
 impl<K, V> Core<K, V> {
     /// Returns why an entry is expired, or `None` if it is live.
-    #[inline(always)]
+    #[inline]
     pub(super) fn expiry_cause(&self, now: Nanos, slot: Slot) -> Option<RemovalCause> {
         if now < self.next_expiry {
             return None;
@@ -104,7 +104,7 @@ impl<K, V> Core<K, V> {
     }
 
     /// Runs before every write: removes a few expired entries. Returns the time that counts.
-    #[inline(always)]
+    #[inline]
     pub(super) fn prepare_write(
         &mut self,
         now: Nanos,
@@ -118,7 +118,7 @@ impl<K, V> Core<K, V> {
     }
 
     /// Notes when an entry that is written at `now` expires.
-    #[inline(always)]
+    #[inline]
     pub(super) fn schedule_expiry(&mut self, now: Nanos) {
         // If there are others, they expire no later.
         if self.next_expiry == Nanos::MAX {
@@ -150,7 +150,7 @@ impl<K, V> Core<K, V> {
     }
 
     /// Removes an entry if it is expired, and returns whether it was live.
-    #[inline(always)]
+    #[inline]
     pub(super) fn stays_live(
         &mut self,
         now: Nanos,

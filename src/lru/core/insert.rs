@@ -25,7 +25,7 @@ pub(in crate::lru) struct Inserted<K, V> {
 
 impl<K, V> Core<K, V> {
     /// Stores a value. A refused entry also replaces what was stored: that is out of date.
-    #[inline(always)]
+    #[inline]
     pub(in crate::lru) fn insert(
         &mut self,
         now: Nanos,
@@ -53,7 +53,7 @@ impl<K, V> Core<K, V> {
 
     /// Stores an entry, see [`insert`](Self::insert). The entry keeps the own ttl of the one whose
     /// slot it takes.
-    #[inline(always)]
+    #[inline]
     pub(super) fn write(
         &mut self,
         now: Nanos,
@@ -117,7 +117,7 @@ impl<K, V> Core<K, V> {
 
     /// Moves an entry that is written at `now` to the front of both lists, in which it has these
     /// links. Passes its weight, and whether it is a new one.
-    #[inline(always)]
+    #[inline]
     fn move_to_front(
         &mut self,
         now: Nanos,
@@ -137,7 +137,7 @@ impl<K, V> Core<K, V> {
     }
 
     /// Adds an entry, whose weight is counted already, and evicts what it leaves no room for.
-    #[inline(always)]
+    #[inline]
     fn add(
         &mut self,
         now: Nanos,

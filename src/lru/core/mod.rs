@@ -8,10 +8,10 @@
 //! Reads remove nothing. An expired entry is not returned, and stays until a write or a sweep
 //! removes it.
 
-// `#[inline(always)]` marks what `get` and `insert` call for every entry. With `#[inline]` alone
-// the compiler calls some of it. Counted by callgrind, a `get` or an insert then executes more
-// instructions: 7 to 12% without those of this folder, 3 to 7% without those of the index, 4%
-// without those of the slab.
+// `#[inline(always)]` marks what costs more instructions with `#[inline]` alone, counted by
+// callgrind per call on 10,000 `u64` entries. Without those of this file and the slab, an insert
+// takes 573 instead of 565. Without those of the index it takes 576, and without those of `lookup`
+// a `get` takes 310 instead of 307.
 
 mod eviction;
 mod expiry;

@@ -37,7 +37,7 @@ impl Limits {
 
     /// Returns the earliest time at which an entry that is written at `now` may expire, if it has
     /// no ttl of its own.
-    #[inline(always)]
+    #[inline]
     pub(super) fn earliest_expiry(&self, now: Nanos) -> Nanos {
         now.saturating_add(self.ttl.min(self.idle_timeout))
     }
@@ -137,7 +137,7 @@ impl<K, V> Core<K, V> {
     }
 
     /// Removes an entry from its write order, and its deadline.
-    #[inline(always)]
+    #[inline]
     pub(super) fn unlink_write(&mut self, slot: Slot) {
         if self.own_ttls.is_none() || !self.unlink_own_ttl(slot) {
             self.writes.unlink(&mut self.nodes, slot);
@@ -161,7 +161,7 @@ impl<K, V> Core<K, V> {
     }
 
     /// Updates the write order and the deadline of an entry that was moved.
-    #[inline(always)]
+    #[inline]
     pub(super) fn relocate_write(&mut self, from: Slot, to: Slot) {
         let Self {
             nodes,

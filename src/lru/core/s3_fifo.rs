@@ -98,24 +98,24 @@ pub(super) struct S3Fifo {
 }
 
 impl<K, V> Links<QUEUE> for Slab<Node<K, V>> {
-    #[inline(always)]
+    #[inline]
     fn link(&self, slot: Slot) -> &Link {
         &self[slot].accessed
     }
 
-    #[inline(always)]
+    #[inline]
     fn link_mut(&mut self, slot: Slot) -> &mut Link {
         &mut self[slot].accessed
     }
 }
 
 impl Links<QUEUE> for Slab<Link> {
-    #[inline(always)]
+    #[inline]
     fn link(&self, slot: Slot) -> &Link {
         &self[slot]
     }
 
-    #[inline(always)]
+    #[inline]
     fn link_mut(&mut self, slot: Slot) -> &mut Link {
         &mut self[slot]
     }
@@ -128,7 +128,7 @@ struct QueueLinks<'a, K, V> {
 }
 
 impl<K, V> Links<QUEUE> for QueueLinks<'_, K, V> {
-    #[inline(always)]
+    #[inline]
     fn link(&self, slot: Slot) -> &Link {
         match &self.own {
             None => Links::<QUEUE>::link(self.nodes, slot),
@@ -136,7 +136,7 @@ impl<K, V> Links<QUEUE> for QueueLinks<'_, K, V> {
         }
     }
 
-    #[inline(always)]
+    #[inline]
     fn link_mut(&mut self, slot: Slot) -> &mut Link {
         match &mut self.own {
             None => Links::<QUEUE>::link_mut(self.nodes, slot),
@@ -162,7 +162,7 @@ impl S3Fifo {
     }
 
     /// Counts a hit, at `now` unless there is a recency list.
-    #[inline(always)]
+    #[inline]
     pub(super) fn hit<K, V>(&mut self, nodes: &mut Slab<Node<K, V>>, slot: Slot, now: Nanos) {
         let (time, now) = match &mut self.own {
             None => (&mut nodes[slot].accessed.time, now),
@@ -383,7 +383,7 @@ impl S3Fifo {
     }
 
     /// Returns `true` if there is a recency list, because of an idle timeout.
-    #[inline(always)]
+    #[inline]
     pub(super) fn keeps_recency(&self) -> bool {
         self.own.is_some()
     }
