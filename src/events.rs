@@ -153,7 +153,7 @@ events! {
     }
 
     /// Reports that a shared deduplicator lost or regained its server.
-    #[cfg_attr(not(feature = "redis"), allow(dead_code, reason = "only `redis` calls it"))]
+    #[cfg(feature = "redis")]
     fn shared_changed(namespace: &str, change: &str, detail: &str) {
         let level = if change == "recovered" { tracing::Level::INFO } else { tracing::Level::WARN };
         event!(level, "leakproof::shared", namespace, change, detail, "shared deduplicator: {change}");
