@@ -161,7 +161,7 @@ events! {
 
     /// Reports that a journal was replayed.
     #[cfg(feature = "persist")]
-    fn journal_replayed(path: &dyn Display, report: &crate::persist::RestoreReport) {
+    fn journal_replayed(path: &dyn Display, report: &dyn Display) {
         tracing::info!(
             target: "leakproof::journal",
             state = "replayed",

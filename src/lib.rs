@@ -91,7 +91,6 @@ mod hash;
 #[cfg(feature = "http")]
 #[cfg_attr(docsrs, doc(cfg(feature = "http")))]
 pub mod http;
-mod key;
 mod limits;
 mod lru;
 #[cfg(feature = "monitor")]
@@ -140,16 +139,16 @@ pub use codec::Codec;
 )]
 pub use codec::Serde;
 pub use compound_key::{CompoundKey, EmptyPart};
-pub use config::{ConfigError, DedupConfig, LruConfig, RegistryConfig};
+pub use config::ConfigError;
 pub use dedup::{
-    Claim, DedupBuilder, DedupMap, DedupSet, LeaseExpired, Recorded, SetTicket, Ticket,
+    AsKey, ByteKey, Claim, DedupBuilder, DedupConfig, DedupMap, DedupSet, Key, LeaseExpired,
+    Recorded, SetTicket, Ticket,
 };
 pub use hash::{DefaultHashBuilder, DefaultHasher};
-pub use key::{AsKey, ByteKey, Key};
 pub use limits::BuildError;
 pub use lru::{
-    ComputeError, Cursor, Drain, InvalidCursor, InvalidLimit, Lookup, LruBuilder, LruCache, Policy,
-    Reservation, TooHeavy,
+    ComputeError, Cursor, Drain, InvalidCursor, InvalidLimit, Lookup, LruBuilder, LruCache,
+    LruConfig, Policy, Reservation, TooHeavy,
 };
 #[cfg(feature = "monitor")]
 #[cfg_attr(docsrs, doc(cfg(feature = "monitor")))]
@@ -157,7 +156,7 @@ pub use monitor::Monitor;
 pub use registry::{
     CircuitBreaker, DetachError, EmitSummary, Generation, HandlerResult, Limit, ListenerBuilder,
     ListenerId, ListenerInfo, ListenerRegistry, Overflow, RecursionLimit, RegistryBuilder,
-    Rejected, Scope, Subscription, WeakRegistry,
+    RegistryConfig, Rejected, Scope, Subscription, WeakRegistry,
 };
 #[cfg(feature = "queue")]
 #[cfg_attr(docsrs, doc(cfg(feature = "queue")))]

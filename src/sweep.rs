@@ -1,7 +1,11 @@
 //! The traits between collections and the background thread: [`Sweep`] and [`Watch`].
 
 use std::sync::{Arc, Weak};
+#[cfg(feature = "persist")]
+use std::time::Duration;
 
+#[cfg(feature = "persist")]
+use crate::clock::Nanos;
 use crate::stats::Usage;
 
 /// A collection that frees expired entries in bounded pieces and reports its usage.
@@ -22,9 +26,23 @@ pub trait Sweep: Send + Sync + 'static {
     /// Returns the ids of a dedup map with a journal.
     #[cfg(feature = "persist")]
     #[doc(hidden)]
-    fn journaled(&self) -> Option<&dyn crate::persist::journal::Contents> {
+    fn journaled(&self) -> Option<&dyn Contents> {
         None
     }
+}
+
+#[cfg(feature = "persist")]
+/// The ids of the map that a journal belongs to.
+pub trait Contents {
+    /// Returns the number of live ids that were recorded after each of these times.
+    fn live_after(&self, times: &[Nanos]) -> Vec<u64>;
+
+    /// Returns the time at which an id was recorded, or `None` if it is not live. Returns an error
+    /// if the bytes of the key cannot be decoded.
+    fn recorded_at(&self, key: &[u8]) -> Result<Option<Nanos>, String>;
+
+    /// Returns the age of the oldest live id.
+    fn oldest_age(&self) -> Option<Duration>;
 }
 
 /// The result of [`Sweep::sweep_some`].

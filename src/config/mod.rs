@@ -1,17 +1,11 @@
-//! Options that operators set: plain structs, read from environment variables or deserialized with
-//! `serde`.
+//! Reads the options that operators set, from environment variables or with `serde`.
+//!
+//! Each collection has its config, a plain struct, beside its builder.
 
-mod dedup;
-mod lru;
-mod reader;
-mod registry;
+pub(crate) mod reader;
 
 use std::error::Error;
 use std::fmt;
-
-pub use dedup::DedupConfig;
-pub use lru::LruConfig;
-pub use registry::RegistryConfig;
 
 use crate::format::OneLine;
 
@@ -49,7 +43,7 @@ impl fmt::Display for ConfigError {
 impl Error for ConfigError {}
 
 /// Reads a variable of the environment. Invalid Unicode becomes a value that no setting accepts.
-fn from_process(name: &str) -> Option<String> {
+pub(crate) fn from_process(name: &str) -> Option<String> {
     std::env::var_os(name).map(|value| value.to_string_lossy().into_owned())
 }
 
@@ -69,7 +63,7 @@ macro_rules! config {
             ///
             /// Returns the first [`ConfigError`](crate::ConfigError).
             pub fn from_env(prefix: &str) -> Result<Self, crate::ConfigError> {
-                Self::from_lookup(prefix, super::from_process)
+                Self::from_lookup(prefix, crate::config::from_process)
             }
 
             /// Reads environment variables, and keeps the default of an invalid one. Returns all
@@ -78,7 +72,7 @@ macro_rules! config {
             /// With the feature `tracing`, each error is also an [event](crate::events).
             #[must_use]
             pub fn from_env_lenient(prefix: &str) -> (Self, Vec<crate::ConfigError>) {
-                Self::from_lookup_lenient(prefix, super::from_process)
+                Self::from_lookup_lenient(prefix, crate::config::from_process)
             }
 
             /// Reads variables from `lookup`, which receives full names, as
@@ -91,7 +85,7 @@ macro_rules! config {
                 prefix: &str,
                 lookup: impl Fn(&str) -> Option<String>,
             ) -> Result<Self, crate::ConfigError> {
-                super::reader::read_strictly(prefix, &lookup)
+                crate::config::reader::read_strictly(prefix, &lookup)
             }
 
             /// Reads variables from `lookup`, as [`from_env_lenient`](Self::from_env_lenient) does.
@@ -100,22 +94,22 @@ macro_rules! config {
                 prefix: &str,
                 lookup: impl Fn(&str) -> Option<String>,
             ) -> (Self, Vec<crate::ConfigError>) {
-                super::reader::read_leniently(prefix, &lookup)
+                crate::config::reader::read_leniently(prefix, &lookup)
             }
         }
 
         impl Default for $config {
             fn default() -> Self {
-                super::reader::read("", &|_| None).0
+                crate::config::reader::read("", &|_| None).0
             }
         }
 
         #[cfg(feature = "serde")]
         impl<'de> serde::Deserialize<'de> for $config {
             fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-                super::reader::deserialize(deserializer)
+                crate::config::reader::deserialize(deserializer)
             }
         }
     };
 }
-use config;
+pub(crate) use config;

@@ -8,23 +8,23 @@ use crate::events;
 use crate::limits::MAX_SHARDS;
 
 /// The range of a number of entries. No machine reaches its end.
-pub(super) const ENTRIES: RangeInclusive<u64> = 1..=1 << 28;
+pub(crate) const ENTRIES: RangeInclusive<u64> = 1..=1 << 28;
 /// The range of bytes or weights.
-pub(super) const WEIGHT: RangeInclusive<u64> = 1..=i64::MAX as u64;
+pub(crate) const WEIGHT: RangeInclusive<u64> = 1..=i64::MAX as u64;
 /// A hundred years, in milliseconds.
 const CENTURY: u64 = 100 * 31_557_600_000;
-pub(super) const FROM_1_SECOND: RangeInclusive<u64> = 1_000..=CENTURY;
-pub(super) const FROM_1_MINUTE: RangeInclusive<u64> = 60_000..=CENTURY;
+pub(crate) const FROM_1_SECOND: RangeInclusive<u64> = 1_000..=CENTURY;
+pub(crate) const FROM_1_MINUTE: RangeInclusive<u64> = 60_000..=CENTURY;
 
-pub(super) const HOUR: Duration = Duration::from_secs(3600);
+pub(crate) const HOUR: Duration = Duration::from_secs(3600);
 
 /// A config that a [`Reader`] can read.
-pub(super) trait Settings: Sized {
+pub(crate) trait Settings: Sized {
     fn read(reader: &mut Reader<'_>) -> Self;
 }
 
 /// The type of a setting.
-pub(super) trait Value: Sized {
+pub(crate) trait Value: Sized {
     const IS_DURATION: bool;
     /// The value of `off`, if the setting is optional.
     const OFF: Option<Self> = None;
@@ -61,7 +61,7 @@ impl<V: Value> Value for Option<V> {
 
 /// The source of the texts of settings.
 #[derive(Clone, Copy)]
-pub(super) enum Source<'a> {
+pub(crate) enum Source<'a> {
     Variables {
         prefix: &'a str,
     },
@@ -69,15 +69,15 @@ pub(super) enum Source<'a> {
     Fields,
 }
 
-pub(super) struct Reader<'a> {
+pub(crate) struct Reader<'a> {
     source: Source<'a>,
     lookup: &'a dyn Fn(&str) -> Option<String>,
     fields: Vec<&'static str>,
-    pub(super) errors: Vec<ConfigError>,
+    pub(crate) errors: Vec<ConfigError>,
 }
 
 impl<'a> Reader<'a> {
-    pub(super) fn new(source: Source<'a>, lookup: &'a dyn Fn(&str) -> Option<String>) -> Self {
+    pub(crate) fn new(source: Source<'a>, lookup: &'a dyn Fn(&str) -> Option<String>) -> Self {
         let (fields, errors) = (Vec::new(), Vec::new());
         Self {
             source,
@@ -88,7 +88,7 @@ impl<'a> Reader<'a> {
     }
 
     /// Returns the name of a setting in this source.
-    pub(super) fn name<V: Value>(&self, field: &str) -> String {
+    pub(crate) fn name<V: Value>(&self, field: &str) -> String {
         match self.source {
             Source::Variables { prefix } => {
                 let unit = if V::IS_DURATION { "_MS" } else { "" };
@@ -100,7 +100,7 @@ impl<'a> Reader<'a> {
     }
 
     /// Reads a number or duration. Returns `default` if it is absent or invalid.
-    pub(super) fn number<V: Value>(
+    pub(crate) fn number<V: Value>(
         &mut self,
         field: &'static str,
         range: RangeInclusive<u64>,
@@ -135,12 +135,12 @@ impl<'a> Reader<'a> {
     }
 
     /// Reads the number of shards. Each shard must receive at least 1 of the smallest bound.
-    pub(super) fn shards(&mut self, smallest_bound: u64) -> Option<usize> {
+    pub(crate) fn shards(&mut self, smallest_bound: u64) -> Option<usize> {
         self.number("shards", 1..=smallest_bound.min(MAX_SHARDS as u64), None)
     }
 
     /// Reads one of several words. Returns the first one if the setting is absent or invalid.
-    pub(super) fn choice<V: Copy>(&mut self, field: &'static str, choices: [(&str, V); 2]) -> V {
+    pub(crate) fn choice<V: Copy>(&mut self, field: &'static str, choices: [(&str, V); 2]) -> V {
         self.fields.push(field);
         let name = self.name::<u64>(field);
         let Some(text) = (self.lookup)(&name) else {
@@ -157,7 +157,7 @@ impl<'a> Reader<'a> {
         choice.unwrap_or(&choices[0]).1
     }
 
-    pub(super) fn reject(&mut self, variable: String, value: String, requirement: String) {
+    pub(crate) fn reject(&mut self, variable: String, value: String, requirement: String) {
         self.errors.push(ConfigError {
             variable,
             value,
@@ -185,7 +185,7 @@ impl<'a> Reader<'a> {
 }
 
 /// Reads a config from variables. An invalid one leaves the default.
-pub(super) fn read<C: Settings>(
+pub(crate) fn read<C: Settings>(
     prefix: &str,
     lookup: &dyn Fn(&str) -> Option<String>,
 ) -> (C, Vec<ConfigError>) {
@@ -193,7 +193,7 @@ pub(super) fn read<C: Settings>(
     (C::read(&mut reader), reader.errors)
 }
 
-pub(super) fn read_strictly<C: Settings>(
+pub(crate) fn read_strictly<C: Settings>(
     prefix: &str,
     lookup: &dyn Fn(&str) -> Option<String>,
 ) -> Result<C, ConfigError> {
@@ -201,7 +201,7 @@ pub(super) fn read_strictly<C: Settings>(
     errors.into_iter().next().map_or(Ok(config), Err)
 }
 
-pub(super) fn read_leniently<C: Settings>(
+pub(crate) fn read_leniently<C: Settings>(
     prefix: &str,
     lookup: &dyn Fn(&str) -> Option<String>,
 ) -> (C, Vec<ConfigError>) {
@@ -223,7 +223,7 @@ fn exact_duration(millis: u64) -> String {
 
 /// Deserializes a map of fields. The reader validates it as it validates variables.
 #[cfg(feature = "serde")]
-pub(super) fn deserialize<'de, C: Settings, D>(deserializer: D) -> Result<C, D::Error>
+pub(crate) fn deserialize<'de, C: Settings, D>(deserializer: D) -> Result<C, D::Error>
 where
     D: serde::Deserializer<'de>,
 {

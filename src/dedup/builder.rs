@@ -10,6 +10,7 @@ use std::marker::PhantomData;
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::config::DedupConfig;
 use super::core::{Core, Limits};
 use super::in_flight::Permits;
 use super::log::columns::Column;
@@ -17,9 +18,8 @@ use super::log::columns::Column;
 use super::map::journal::Attachment;
 use super::{DedupMap, DedupSet, unsync};
 use crate::clock::{Clock, nanos};
-use crate::config::DedupConfig;
+use crate::dedup::{ByteKey, Key};
 use crate::hash::DefaultHashBuilder;
-use crate::key::{ByteKey, Key};
 use crate::limits::{self, BuildError};
 #[cfg(feature = "persist")]
 use crate::persist::{Codec, Journal};

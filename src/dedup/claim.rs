@@ -6,8 +6,8 @@ use std::hash::BuildHasher;
 use std::time::Duration;
 
 use super::DedupMap;
+use crate::dedup::Key;
 use crate::hash::DefaultHashBuilder;
-use crate::key::Key;
 
 /// The result of [`DedupMap::record`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -11,7 +11,7 @@ use std::time::Duration;
 use super::DedupMap;
 use super::core::Cursor;
 use crate::clock::Nanos;
-use crate::key::Key;
+use crate::dedup::Key;
 use crate::steps;
 
 /// Entries examined in a shard under one lock.

@@ -5,9 +5,11 @@
 
 mod builder;
 mod claim;
+mod config;
 mod core;
 mod in_flight;
 mod iter;
+mod key;
 pub(crate) mod log;
 mod map;
 #[cfg(feature = "persist")]
@@ -20,6 +22,8 @@ mod wait;
 pub(crate) use builder::Collection;
 pub use builder::DedupBuilder;
 pub use claim::{Claim, LeaseExpired, Recorded, SetTicket, Ticket, Token};
+pub use config::DedupConfig;
+pub use key::{AsKey, ByteKey, Key};
 pub use map::DedupMap;
 pub use set::DedupSet;
 

@@ -7,7 +7,7 @@ use std::path::Path;
 
 use super::{DedupMap, DedupSet};
 use crate::clock::{Nanos, nanos};
-use crate::key::Key;
+use crate::dedup::Key;
 use crate::persist::format::{Anchor, Kind, Record, decode, put_insert};
 use crate::persist::snapshot::{self, SnapshotWriter};
 use crate::persist::{Codec, PersistError, RestoreReport, SaveReport, file};

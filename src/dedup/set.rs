@@ -8,8 +8,8 @@ use std::time::Duration;
 use super::DedupMap;
 use super::builder::DedupBuilder;
 use super::claim::{Claim, Recorded, SetTicket};
+use crate::dedup::{AsKey, Key};
 use crate::hash::DefaultHashBuilder;
-use crate::key::{AsKey, Key};
 use crate::stats::DedupStats;
 use crate::sweep::{Sweep, Watch};
 

@@ -19,7 +19,7 @@ use std::time::Duration;
 use super::DedupMap;
 use super::claim::{Claim, Ticket, Token};
 use crate::clock::{self, Clock, Nanos};
-use crate::key::Key;
+use crate::dedup::Key;
 use crate::sweeper;
 use crate::sync::Mutex;
 use crate::wait::{End, Flight, Place, Waiter, Wakers, block_on};

@@ -11,12 +11,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::cache::LruCache;
+use super::config::LruConfig;
 use super::options::{Options, SharedOptions};
 use super::policy::Policy;
 use super::removal::RemovalNotifier;
 use super::unsync;
 use crate::clock::Clock;
-use crate::config::LruConfig;
 use crate::hash::DefaultHashBuilder;
 use crate::limits::{self, BuildError};
 use crate::removal::RemovalCause;

@@ -15,6 +15,7 @@
 mod attributes;
 mod builder;
 mod cache;
+mod config;
 mod core;
 mod deadlines;
 mod error;
@@ -34,6 +35,7 @@ pub(crate) mod unsync;
 
 pub use builder::LruBuilder;
 pub use cache::LruCache;
+pub use config::LruConfig;
 pub use core::{Drain, IntoIter, Iter, IterMut, Keys, Values};
 pub use error::{ComputeError, InvalidLimit, TooHeavy};
 #[cfg(feature = "governor")]

@@ -6,12 +6,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::breaker::CircuitBreaker;
+use super::config::RegistryConfig;
 use super::info::ListenerInfo;
 use super::inner::{Inner, OnRemoval};
 use super::registry::ListenerRegistry;
 use super::table::{Limits, Overflow};
 use crate::clock::Clock;
-use crate::config::RegistryConfig;
 use crate::limits::{self, BuildError};
 use crate::removal::RemovalCause;
 use crate::sweeper;

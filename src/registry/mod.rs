@@ -8,6 +8,7 @@
 
 mod breaker;
 mod builder;
+mod config;
 mod counters;
 mod emission;
 mod emit;
@@ -38,6 +39,7 @@ mod waiting_sends;
 
 pub use breaker::CircuitBreaker;
 pub use builder::RegistryBuilder;
+pub use config::RegistryConfig;
 pub use emission::EmitSummary;
 pub use error::{Limit, RecursionLimit, Rejected};
 pub use handler::HandlerResult;

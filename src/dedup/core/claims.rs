@@ -8,7 +8,7 @@ use super::super::log::columns::KeyColumn;
 use super::super::wait::Landed;
 use super::{Core, Outcome};
 use crate::clock::Nanos;
-use crate::key::Key;
+use crate::dedup::Key;
 
 impl<K: ?Sized + Key, V> Core<K, V> {
     /// Claims an id, unless it is recorded or in flight.

@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::super::log::Seq;
 use super::Core;
 use crate::clock::Nanos;
-use crate::key::Key;
+use crate::dedup::Key;
 use crate::steps;
 
 /// The progress of an iteration, and the state at which it began.

@@ -7,7 +7,7 @@ use super::super::in_flight::{Claimed, is_live};
 use super::super::wait::ClaimWaiter;
 use super::Core;
 use crate::clock::Nanos;
-use crate::key::Key;
+use crate::dedup::Key;
 
 /// Extended leases that one call ends. The rest is treated as expired, and ended by the next calls,
 /// or when its id is looked up. So if more are left, there are at least as many free permits.

@@ -21,7 +21,7 @@ use super::log::columns::KeyColumn;
 use super::log::{DeferredDrops, Log, Seq};
 use super::wait::Flights;
 use crate::clock::Nanos;
-use crate::key::Key;
+use crate::dedup::Key;
 use crate::stats::DedupStats;
 use crate::sweep::Swept;
 use crate::wait::Wakers;

@@ -6,7 +6,7 @@ use super::super::log::Seq;
 use super::super::log::columns::KeyColumn;
 use super::Core;
 use crate::clock::Nanos;
-use crate::key::Key;
+use crate::dedup::Key;
 
 /// The result of restoring an entry.
 pub(crate) struct Restored {

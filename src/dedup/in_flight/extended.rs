@@ -8,7 +8,7 @@ use std::hash::BuildHasher;
 use super::super::log::{DeferredDrops, Log, Seq};
 use super::is_live;
 use crate::clock::Nanos;
-use crate::key::Key;
+use crate::dedup::Key;
 
 pub(super) struct Extended<K: ?Sized + Key> {
     pub(super) log: Log<K, ExtendedClaim>,

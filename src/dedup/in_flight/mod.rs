@@ -16,7 +16,7 @@ use std::sync::Arc;
 use super::claim::Token;
 use super::log::{DeferredDrops, Log, Seq};
 use crate::clock::Nanos;
-use crate::key::Key;
+use crate::dedup::Key;
 use extended::{Extended, ExtendedClaim};
 pub(crate) use permits::Permits;
 

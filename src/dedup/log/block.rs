@@ -11,7 +11,7 @@ use std::ops::Range;
 
 use super::columns::{Column, KeyColumn, VecColumn};
 use crate::clock::Nanos;
-use crate::key::Key;
+use crate::dedup::Key;
 
 /// The number of entries in a full block.
 ///

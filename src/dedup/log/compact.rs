@@ -38,7 +38,7 @@ use super::block::{BLOCK, Block};
 use super::index::Seq;
 use super::ring::Ring;
 use super::slot::Slot;
-use crate::key::Key;
+use crate::dedup::Key;
 
 /// Holes that never begin a pass, so that a small map does not begin one after every few removals.
 const FEW: usize = BLOCK / 4;

@@ -65,7 +65,7 @@ use std::hash::BuildHasher;
 use std::hint::black_box;
 
 use crate::clock::Nanos;
-use crate::key::Key;
+use crate::dedup::Key;
 use block::Block;
 pub(crate) use block::DeferredDrops;
 use columns::{Column, KeyColumn};

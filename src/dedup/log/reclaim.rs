@@ -13,7 +13,7 @@
 
 use super::block::{BLOCK, Block, DeferredDrops};
 use super::ring::Ring;
-use crate::key::Key;
+use crate::dedup::Key;
 
 impl<K: ?Sized + Key, V> Ring<K, V> {
     /// Frees what lies before `head`, and returns the number of entries freed.

@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use super::block::{BLOCK, Block};
 use crate::clock::Nanos;
-use crate::key::Key;
+use crate::dedup::Key;
 
 /// The place of the 1,024 consecutive sequence numbers of one block.
 pub(crate) struct Slot<K: ?Sized + Key, V> {

@@ -5,7 +5,7 @@ use std::hash::BuildHasher;
 use super::Log;
 use super::block::BLOCK;
 use crate::clock::Nanos;
-use crate::key::Key;
+use crate::dedup::Key;
 
 impl<K: ?Sized + Key, V> Log<K, V> {
     /// Checks that ring and index agree, and that every sum is the sum of its parts.

@@ -8,7 +8,7 @@ use super::super::core::{Core, Outcome};
 use super::DedupMap;
 use super::journal::Pending;
 use crate::clock::{Nanos, nanos};
-use crate::key::Key;
+use crate::dedup::Key;
 
 impl<K: ?Sized + Key, V, S: BuildHasher> DedupMap<K, V, S> {
     /// Claims an id before it is handled. Until the [`Ticket`] is committed or dropped, or its

@@ -6,7 +6,7 @@ use super::super::core::{Core, Limits};
 use super::super::wait::Alarm;
 use super::journal::Hook;
 use crate::clock::{Clock, Nanos};
-use crate::key::Key;
+use crate::dedup::Key;
 use crate::sharded::Sharded;
 use crate::stats::DedupStats;
 use crate::wait::Room;

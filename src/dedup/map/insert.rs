@@ -5,7 +5,7 @@ use std::hash::BuildHasher;
 use super::super::BATCH;
 use super::DedupMap;
 use super::journal::Pending;
-use crate::key::{AsKey, Key};
+use crate::dedup::{AsKey, Key};
 
 impl<K: ?Sized + Key, S: BuildHasher> DedupMap<K, (), S> {
     #[inline]

@@ -5,11 +5,11 @@ use std::sync::{Arc, Weak};
 
 use super::super::log::columns::Column;
 use super::{DedupMap, Inner};
-use crate::key::Key;
+use crate::dedup::Key;
 use crate::panic::FirstPanic;
-#[cfg(feature = "persist")]
-use crate::persist::journal::Contents;
 use crate::stats::Usage;
+#[cfg(feature = "persist")]
+use crate::sweep::Contents;
 use crate::sweep::{Sweep, Swept, Watch};
 
 impl<K: ?Sized + Key, V, S: BuildHasher> DedupMap<K, V, S> {

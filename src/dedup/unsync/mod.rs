@@ -11,8 +11,8 @@ use super::claim::{Claim, LeaseExpired, Recorded, Token};
 use super::core::Core;
 use super::log::columns::KeyColumn;
 use crate::clock::{Clock, Nanos, nanos};
+use crate::dedup::Key;
 use crate::hash::DefaultHashBuilder;
-use crate::key::Key;
 use crate::panic::FirstPanic;
 use crate::stats::DedupStats;
 

@@ -8,8 +8,8 @@ use super::super::BATCH;
 use super::super::builder::DedupBuilder;
 use super::super::claim::{Claim, LeaseExpired, Recorded, Token};
 use super::DedupMap;
+use crate::dedup::{AsKey, Key};
 use crate::hash::DefaultHashBuilder;
-use crate::key::{AsKey, Key};
 use crate::stats::DedupStats;
 
 /// Remembers ids for a time, up to a bound: the single-threaded [`DedupSet`](crate::DedupSet).

@@ -8,9 +8,10 @@ use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 use super::Sync;
-use super::compact::{Contents, PIECE};
+use super::compact::PIECE;
 use super::shared::Shared;
 use crate::clock::{Clock, nanos};
+use crate::sweep::Contents;
 use crate::sweep::Sweep;
 use crate::sync::Mutex;
 use crate::sync::atomic::Ordering;

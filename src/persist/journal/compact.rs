@@ -49,25 +49,13 @@ use super::super::format::{
 };
 use super::writer::{Inserts, Segment, Writer};
 use crate::clock::Nanos;
+use crate::sweep::Contents;
 
 /// The bytes that a call reads, in addition to [`PER_BYTE`] for each byte appended since.
 pub(super) const PIECE: u64 = 256 << 10;
 pub(super) const PER_BYTE: u64 = 16;
 /// Small blocks are merged until they have this size.
 const TARGET: usize = 64 << 10;
-
-/// The ids of the map that a journal belongs to.
-pub trait Contents {
-    /// Returns the number of live ids that were recorded after each of these times.
-    fn live_after(&self, times: &[Nanos]) -> Vec<u64>;
-
-    /// Returns the time at which an id was recorded, or `None` if it is not live. Returns an error
-    /// if the bytes of the key cannot be decoded.
-    fn recorded_at(&self, key: &[u8]) -> Result<Option<Nanos>, String>;
-
-    /// Returns the age of the oldest live id.
-    fn oldest_age(&self) -> Option<std::time::Duration>;
-}
 
 /// The segments that a pass has yet to rewrite, by number.
 #[derive(Clone, Copy, Debug)]

@@ -55,7 +55,6 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 pub(crate) use background::Handle;
-pub(crate) use compact::Contents;
 use disk::Folder;
 pub(crate) use replay::{Scan, replay};
 pub(crate) use shared::{Buffered, Drain, Shared};

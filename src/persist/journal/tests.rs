@@ -11,11 +11,11 @@ use super::super::format::{
     Anchor, Record, put_clear, put_insert, put_remove, read_block, take_record,
 };
 use super::super::{PersistError, RestoreReport};
-use super::compact::Contents;
 use super::disk::Disk;
 use super::replay::{Scan, replay};
 use super::writer::{Block, Writer, empty_block};
 use crate::clock::Nanos;
+use crate::sweep::Contents;
 
 const TTL: Nanos = 100;
 const WALL: Nanos = 1_700_000_000 * 1_000_000_000;

@@ -8,7 +8,7 @@ use super::super::block::BLOCK;
 use super::super::slot::Slot;
 use super::Ring;
 use crate::clock::Nanos;
-use crate::key::Key;
+use crate::dedup::Key;
 
 impl<K: ?Sized + Key, V> Ring<K, V> {
     /// Removes all entries that arrived at or before `cutoff`, and returns their number. Takes one

@@ -31,7 +31,7 @@ use super::compact::Compaction;
 use super::index::{LiveRange, Seq};
 use super::slot::Slot;
 use crate::clock::Nanos;
-use crate::key::Key;
+use crate::dedup::Key;
 
 #[repr(C)]
 pub(crate) struct Ring<K: ?Sized + Key, V> {

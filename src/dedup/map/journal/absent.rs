@@ -3,9 +3,9 @@
 use std::hash::BuildHasher;
 use std::marker::PhantomData;
 
+use crate::dedup::Key;
 use crate::dedup::core::{Core, Outcome};
 use crate::dedup::map::{DedupMap, Inner};
-use crate::key::Key;
 use crate::stats::DedupStats;
 
 pub(crate) struct Hook<K: ?Sized, V>(PhantomData<fn(&K) -> V>);

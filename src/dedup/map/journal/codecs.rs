@@ -7,7 +7,7 @@ use std::fmt;
 use std::io;
 
 use crate::clock::Nanos;
-use crate::key::Key;
+use crate::dedup::Key;
 use crate::persist::format::{decode, put_insert, put_remove};
 use crate::persist::{Codec, Journal};
 

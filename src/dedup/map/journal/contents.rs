@@ -4,11 +4,11 @@ use std::hash::BuildHasher;
 use std::time::Duration;
 
 use crate::clock::Nanos;
+use crate::dedup::Key;
 use crate::dedup::log::columns::KeyColumn;
 use crate::dedup::map::Inner;
-use crate::key::Key;
 use crate::panic::catch_user_panic;
-use crate::persist::journal::Contents;
+use crate::sweep::Contents;
 
 impl<K: ?Sized + Key, V, S: BuildHasher> Inner<K, V, S> {
     /// Frees the space of ids that are not live.

@@ -5,9 +5,9 @@ use std::hash::BuildHasher;
 
 use super::codecs::Codecs;
 use crate::clock::Nanos;
+use crate::dedup::Key;
 use crate::dedup::core::{Core, Outcome};
 use crate::dedup::map::DedupMap;
-use crate::key::Key;
 use crate::persist::RestoreReport;
 use crate::persist::journal::{Buffered, Drain, Handle, Shared};
 use crate::stats::DedupStats;

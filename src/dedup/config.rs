@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
-use super::reader::{ENTRIES, FROM_1_MINUTE, FROM_1_SECOND, HOUR, Reader, Settings, WEIGHT};
+use crate::config::reader::{
+    ENTRIES, FROM_1_MINUTE, FROM_1_SECOND, HOUR, Reader, Settings, WEIGHT,
+};
 use crate::wait::DEFAULT_MAX_WAITING;
 
 /// Options of a [`DedupMap`](crate::DedupMap), for
@@ -58,4 +60,4 @@ impl Settings for DedupConfig {
     }
 }
 
-super::config!(DedupConfig);
+crate::config::config!(DedupConfig);

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::reader::{ENTRIES, FROM_1_SECOND, HOUR, Reader, Settings, WEIGHT};
+use crate::config::reader::{ENTRIES, FROM_1_SECOND, HOUR, Reader, Settings, WEIGHT};
 use crate::lru::Policy;
 
 /// Options of an [`LruCache`](crate::LruCache), for
@@ -61,4 +61,4 @@ impl Settings for LruConfig {
     }
 }
 
-super::config!(LruConfig);
+crate::config::config!(LruConfig);

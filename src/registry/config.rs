@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::reader::{ENTRIES, FROM_1_SECOND, HOUR, Reader, Settings};
+use crate::config::reader::{ENTRIES, FROM_1_SECOND, HOUR, Reader, Settings};
 use crate::registry::Overflow;
 
 /// Options of a [`ListenerRegistry`](crate::ListenerRegistry), for
@@ -59,4 +59,4 @@ impl Settings for RegistryConfig {
     }
 }
 
-super::config!(RegistryConfig);
+crate::config::config!(RegistryConfig);
