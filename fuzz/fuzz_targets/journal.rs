@@ -61,14 +61,27 @@ fuzz_target!(|input: &[u8]| {
     let path = base.join(format!("leakproof-fuzz-{}", std::process::id()));
     fs::remove_dir_all(&path).ok();
     fs::create_dir_all(&path).unwrap();
-    let mut total = 0;
+    let mut written = Vec::new();
     for (number, mut segment) in (1..).zip(segments(bytes)) {
         if corrects % 2 == 1 {
             correct_checksums(&mut segment);
         }
-        total += segment.len() as u64;
-        fs::write(path.join(format!("{number:020}.segment")), segment).unwrap();
+        let file = path.join(format!("{number:020}.segment"));
+        fs::write(&file, &segment).unwrap();
+        written.push((file, segment));
     }
+    let total = written
+        .iter()
+        .map(|(_, segment)| segment.len() as u64)
+        .sum();
+    // A run ends with its last block, and ages depend on the clocks of that block. If a segment
+    // without live ids was deleted, another block is the last, whose clocks may contradict it here.
+    let is_compacted = || {
+        let is_kept = |(file, segment): &(PathBuf, Vec<u8>)| {
+            fs::read(file).is_ok_and(|bytes| segment.starts_with(&bytes))
+        };
+        !written.iter().all(is_kept)
+    };
     let time = ManualClock::new();
     let build = || {
         let journal = Journal::open(&path).unwrap().sync(Sync::Never);
@@ -96,7 +109,9 @@ fuzz_target!(|input: &[u8]| {
             // A torn tail was cut off, and nothing else changed.
             let again = build().unwrap();
             assert_eq!(again.replayed().unwrap().cut_off, 0);
-            assert_eq!(contents(&again), expected);
+            if !is_compacted() {
+                assert_eq!(contents(&again), expected);
+            }
         }
         Err(BuildError::Journal { reason }) => assert!(reason.contains("damaged at byte")),
         Err(other) => panic!("{other}"),

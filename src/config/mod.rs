@@ -1,6 +1,6 @@
 //! Reads the options that operators set, from environment variables or with `serde`.
 //!
-//! Each collection has its config, a plain struct, beside its builder.
+//! Each collection has its config, a plain struct, next to its builder.
 
 pub(crate) mod reader;
 
