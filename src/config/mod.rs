@@ -62,7 +62,7 @@ macro_rules! config {
             /// # Errors
             ///
             /// Returns the first [`ConfigError`](crate::ConfigError).
-            pub fn from_env(prefix: &str) -> Result<Self, crate::ConfigError> {
+            pub fn from_env(prefix: &str) -> Result<Self, crate::config::ConfigError> {
                 Self::from_lookup(prefix, crate::config::from_process)
             }
 
@@ -71,7 +71,7 @@ macro_rules! config {
             ///
             /// With the feature `tracing`, each error is also an [event](crate::events).
             #[must_use]
-            pub fn from_env_lenient(prefix: &str) -> (Self, Vec<crate::ConfigError>) {
+            pub fn from_env_lenient(prefix: &str) -> (Self, Vec<crate::config::ConfigError>) {
                 Self::from_lookup_lenient(prefix, crate::config::from_process)
             }
 
@@ -84,7 +84,7 @@ macro_rules! config {
             pub fn from_lookup(
                 prefix: &str,
                 lookup: impl Fn(&str) -> Option<String>,
-            ) -> Result<Self, crate::ConfigError> {
+            ) -> Result<Self, crate::config::ConfigError> {
                 crate::config::reader::read_strictly(prefix, &lookup)
             }
 
@@ -93,7 +93,7 @@ macro_rules! config {
             pub fn from_lookup_lenient(
                 prefix: &str,
                 lookup: impl Fn(&str) -> Option<String>,
-            ) -> (Self, Vec<crate::ConfigError>) {
+            ) -> (Self, Vec<crate::config::ConfigError>) {
                 crate::config::reader::read_leniently(prefix, &lookup)
             }
         }

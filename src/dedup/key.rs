@@ -103,4 +103,4 @@ macro_rules! as_key {
         }
     )+};
 }
-as_key!(String => str, Vec<u8> => [u8], crate::CompoundKey => [u8]);
+as_key!(String => str, Vec<u8> => [u8], crate::compound_key::CompoundKey => [u8]);

@@ -13,6 +13,7 @@ mod governor;
 mod http;
 #[cfg(feature = "serde")]
 mod json;
+mod layers;
 mod lru;
 mod memory;
 #[cfg(feature = "monitor")]

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use super::Leader;
 use crate::clock::nanos;
+use crate::hash::DefaultHashBuilder;
 use crate::lru::attributes::Attributes;
 use crate::lru::removal::RemovedEntries;
 use crate::wait::Wakers;
@@ -13,7 +14,7 @@ use crate::wait::Wakers;
 /// The result of [`LruCache::get_or_reserve`](crate::LruCache::get_or_reserve).
 #[derive(Debug)]
 #[must_use = "a reservation is given up when it is dropped"]
-pub enum Lookup<K, V, S = crate::DefaultHashBuilder> {
+pub enum Lookup<K, V, S = DefaultHashBuilder> {
     /// A clone of the value.
     Hit(V),
     /// The key has no value, and no other caller computes it.
@@ -26,7 +27,7 @@ pub enum Lookup<K, V, S = crate::DefaultHashBuilder> {
 /// the first of the waiting callers. It owns a handle on the cache, and is `Send` if key and value
 /// are, so it may be held across `.await` and move to a spawned task.
 #[must_use = "a reservation is given up when it is dropped"]
-pub struct Reservation<K, V, S = crate::DefaultHashBuilder> {
+pub struct Reservation<K, V, S = DefaultHashBuilder> {
     pub(super) leader: Leader<K, V, S>,
     key: K,
 }
