@@ -15,7 +15,7 @@ use leakproof::Clock;
 use crate::Options;
 use crate::faults::{Counts, inject};
 use crate::ledger::Ledger;
-use crate::server::Server;
+use example_support::redis_server::Server;
 
 const BETWEEN_FAULTS: Duration = Duration::from_millis(1_700);
 /// The time for the last answers.

@@ -1,14 +1,13 @@
 //! The faults, in a reproducible order.
 
-use std::process::Command;
 use std::thread::{sleep, spawn};
 use std::time::Duration;
 
 use example_support::Result;
 use example_support::random::scramble;
+use example_support::redis_server::{Server, signal};
 
 use crate::LEASE;
-use crate::server::Server;
 
 /// The number of each fault.
 #[derive(Default)]
@@ -19,12 +18,6 @@ pub struct Counts {
     pub frozen_servers: u64,
     pub paused_servers: u64,
     pub flushed_scripts: u64,
-}
-
-pub fn signal(process: u32, signal: &str) {
-    let _ = Command::new("kill")
-        .args([signal, &process.to_string()])
-        .status();
 }
 
 /// Freezes a process for a time, while the caller goes on.

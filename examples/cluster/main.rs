@@ -13,7 +13,6 @@
 mod dispatch;
 mod faults;
 mod ledger;
-mod server;
 mod worker;
 
 use std::process::ExitCode;
@@ -21,6 +20,7 @@ use std::time::Duration;
 
 use clap::Parser;
 use example_support::output::print;
+use example_support::redis_server::Server;
 use example_support::{Result, exit};
 
 /// Runs workers that share one window of ids in Redis, and checks what they answer.
@@ -81,7 +81,7 @@ fn main() -> ExitCode {
 fn run(mut options: Options) -> Result<()> {
     let mut server = None;
     if options.redis.is_none() {
-        let started = server::Server::start()?;
+        let started = Server::start().map_err(|error| format!("{error}; or pass --redis"))?;
         options.redis = Some(started.url());
         server = Some(started);
     } else {

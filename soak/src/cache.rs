@@ -10,7 +10,7 @@ use std::sync::atomic::{
 };
 use std::time::Duration;
 
-use leakproof::{CacheStats, ComputeError, Cursor, LruCache, RemovalCause, Sweeper};
+use leakproof::{CacheStats, ComputeError, Cursor, LruCache, Policy, RemovalCause, Sweeper};
 
 use crate::cell::Cell;
 use crate::round::{Dice, Round, Tally, Time, contained, nanos, panic_deliberately};
@@ -24,8 +24,17 @@ pub(crate) fn soak(round: &mut Round, causes: &mut Tally) -> Tally {
     tally
 }
 
+/// Chooses a policy.
+pub(crate) fn policy(dice: &mut Dice) -> Policy {
+    if dice.one_in(2) {
+        Policy::Lru
+    } else {
+        Policy::S3Fifo
+    }
+}
+
 /// Checks that all inserted entries are present or were removed, and adds up the causes.
-fn account(round: &Round, what: &str, stats: &CacheStats, causes: &mut Tally) {
+pub(crate) fn account(round: &Round, what: &str, stats: &CacheStats, causes: &mut Tally) {
     let left = stats.expired + stats.idle + stats.evicted + stats.replaced + stats.removed;
     round.check_equal(
         &format!("{what}: inserted, compared with present and removed"),
@@ -63,6 +72,7 @@ fn computing(round: &mut Round, max_age: Duration, causes: &mut Tally) -> Tally 
     let builder = LruCache::builder()
         .max_entries(keys * shards)
         .ttl(max_age)
+        .policy(policy(dice))
         .shards(shards)
         .clock(time.clock());
     let cache = Arc::new(builder.build().expect("valid limits"));
@@ -101,7 +111,7 @@ fn computing(round: &mut Round, max_age: Duration, causes: &mut Tally) -> Tally 
 }
 
 /// Counts a computation while it is in progress.
-struct UnderWay<'a>(&'a AtomicUsize);
+pub(crate) struct UnderWay<'a>(pub(crate) &'a AtomicUsize);
 
 impl Drop for UnderWay<'_> {
     fn drop(&mut self) {
@@ -252,6 +262,8 @@ fn squeezed(round: &mut Round, max_age: Duration, max_idle: Duration, causes: &m
         .max_entries(limits.entries)
         .ttl(max_age)
         .idle_timeout(max_idle)
+        .ttl_jitter(if dice.one_in(2) { 0.2 } else { 0.0 })
+        .policy(policy(dice))
         .shards(shards)
         .clock(time.clock())
         .on_removal(move |&key, value, cause| teller.tell(key, value, cause));
@@ -399,17 +411,23 @@ impl Squeezed<'_> {
         let value = self.value(key, dice);
         let history = Arc::clone(&value.history);
         let visit = self.cells[key].visit(&self.time);
-        let former = if dice.one_in(2) {
-            self.cache
+        let former = match dice.below(4) {
+            0 => {
+                let ttl = self.limits.age / dice.between(1, 100);
+                history.ttl.store(ttl.max(1), SeqCst);
+                let ttl = Duration::from_nanos(ttl.max(1));
+                self.cache.insert_with_ttl(key, value, ttl)
+            }
+            1 => self.cache.insert(key, value),
+            _ => self
+                .cache
                 .insert_checked(key, value)
                 .unwrap_or_else(|refused| {
                     self.round.check(refused.value.id == key, || {
                         format!("key {key} was refused as {}", refused.value.id)
                     });
                     None
-                })
-        } else {
-            self.cache.insert(key, value)
+                }),
         };
         history.after.store(self.time.now(), SeqCst);
         former
@@ -445,13 +463,13 @@ impl Squeezed<'_> {
 
     fn is_live(&self, key: usize, value: &Value, before: u64) {
         let at_least = before.saturating_sub(value.history.after.load(SeqCst));
-        self.round
-            .check(value.id == key && at_least < self.limits.age, || {
-                format!(
-                    "key {key} has a value of key {} that is {at_least} ns old, above {} ns",
-                    value.id, self.limits.age
-                )
-            });
+        let ttl = self.limits.age.min(value.history.ttl.load(SeqCst));
+        self.round.check(value.id == key && at_least < ttl, || {
+            format!(
+                "key {key} has a value of key {} that is {at_least} ns old, above {ttl} ns",
+                value.id
+            )
+        });
     }
 
     fn resize(&self, dice: &mut Dice, tally: &mut Tally) {

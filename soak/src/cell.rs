@@ -126,3 +126,21 @@ impl Drop for Visit<'_> {
         self.cell.ended.fetch_add(1, SeqCst);
     }
 }
+
+/// A claim that is in flight until this is dropped, also by a task that is cancelled.
+pub(crate) struct Claimed<'a> {
+    cell: &'a Cell,
+    before: u64,
+}
+
+impl<'a> Claimed<'a> {
+    pub(crate) fn new(cell: &'a Cell, before: u64) -> Self {
+        Self { cell, before }
+    }
+}
+
+impl Drop for Claimed<'_> {
+    fn drop(&mut self) {
+        self.cell.claimed.forget(self.before);
+    }
+}

@@ -1,8 +1,9 @@
-//! Uses all three collections with many threads, and checks their promises.
+//! Uses all parts of the crate with many threads and tasks, and checks their promises.
 //!
 //! Every round draws limits from the seed. Threads record, claim, compute, emit, sweep, clear and
-//! resize. User code panics, claims are abandoned, and the clock jumps by years and backwards. A
-//! broken promise ends the run, and prints seed and round.
+//! resize. User code panics, claims are abandoned, and the clock jumps by years and backwards.
+//! Tasks are cancelled, a journal is opened again, and a server is killed. A broken promise ends
+//! the run, and prints seed and round.
 //!
 //! ```sh
 //! cargo run --release -p soak -- --seconds 60
@@ -11,16 +12,24 @@
 mod cache;
 mod cell;
 mod dedup;
+mod limiter;
 mod listeners;
 mod options;
+mod parts;
+mod persisted;
 mod report;
+mod requests;
 mod round;
+mod shared;
+mod tasks;
 mod value;
+mod waiting;
 mod watchdog;
 
 use std::alloc::System;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::process::ExitCode;
+use std::sync::atomic::Ordering::SeqCst;
 
 use cap::Cap;
 use clap::Parser;
@@ -31,8 +40,9 @@ use example_support::output::{note, print};
 use example_support::progress::Progress;
 use example_support::text::{human, thousands};
 use options::Options;
+use parts::PARTS;
 use report::Report;
-use round::{Round, panic_text, silence_deliberate_panics};
+use round::{PROGRESS, Round, panic_text, silence_deliberate_panics};
 use watchdog::Watchdog;
 
 #[global_allocator]
@@ -88,13 +98,18 @@ fn run(options: &Options) -> Result<ExitCode> {
 /// Plays a round. Returns the broken promise, if any.
 fn play(options: &Options, number: u64, report: &mut Report) -> Option<String> {
     let mut round = Round::new(options.seed, number, options.threads(), OPERATIONS);
-    for (part, soak) in [dedup::soak, cache::soak, listeners::soak]
-        .into_iter()
-        .enumerate()
-    {
+    for (number, part) in PARTS.iter().enumerate() {
+        if report.left_out[number].is_some() {
+            continue;
+        }
+        let before = PROGRESS.load(SeqCst);
         // `validate` panics at the first fault that it finds in a structure.
-        match catch_unwind(AssertUnwindSafe(|| soak(&mut round, &mut report.causes))) {
-            Ok(tally) => report.operations[part].add(&tally),
+        let soak = AssertUnwindSafe(|| (part.soak)(&mut round, &mut report.causes));
+        match catch_unwind(soak) {
+            Ok(tally) => {
+                report.tallies[number].add(&tally);
+                report.operations[number] += PROGRESS.load(SeqCst) - before;
+            }
             Err(payload) => {
                 return Some(format!("validation: {}", panic_text(&*payload)));
             }

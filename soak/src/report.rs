@@ -3,14 +3,19 @@
 use std::sync::atomic::Ordering::SeqCst;
 
 use crate::options::Options;
+use crate::parts::PARTS;
 use crate::round::{MOST_BYTES, Tally, panics};
 use example_support::text::{human, thousands};
 
 pub(crate) struct Report {
     head: String,
     pub(crate) rounds: u64,
-    /// The operations on ids, cache entries and listeners.
-    pub(crate) operations: [Tally; 3],
+    /// The reason why a part is left out.
+    pub(crate) left_out: [Option<&'static str>; PARTS.len()],
+    /// The completed operations of each part.
+    pub(crate) operations: [u64; PARTS.len()],
+    /// The operations of each part, by kind.
+    pub(crate) tallies: [Tally; PARTS.len()],
     /// Removals by cause.
     pub(crate) causes: Tally,
     bytes_at_start: usize,
@@ -27,7 +32,9 @@ impl Report {
                 options.seed
             ),
             rounds: 0,
+            left_out: PARTS.map(|part| options.reason_to_leave_out(part.name)),
             operations: Default::default(),
+            tallies: Default::default(),
             causes: Tally::default(),
             bytes_at_start,
             bytes_after_first: None,
@@ -37,11 +44,17 @@ impl Report {
 
     pub(crate) fn text(&self) -> String {
         let mut text = format!("{}\n\nrounds {}\n", self.head, thousands(self.rounds));
-        for (title, tally) in ["ids", "cache entries", "listeners"]
-            .iter()
-            .zip(&self.operations)
-        {
-            text += &format!("\n{title}\n{}", lines(tally));
+        for (number, part) in PARTS.iter().enumerate() {
+            text += &format!("\n{}: ", part.name);
+            text += &match self.left_out[number] {
+                Some(reason) => format!("left out, {reason}\n"),
+                None => format!(
+                    "{} operations; checked: {}\n{}",
+                    thousands(self.operations[number]),
+                    part.checked,
+                    lines(&self.tallies[number])
+                ),
+            };
         }
         text += &format!("\nremovals\n{}", lines(&self.causes));
         text += &format!(

@@ -14,7 +14,7 @@ use crate::ALLOCATOR;
 use example_support::random::scramble;
 
 pub(crate) struct Round {
-    threads: usize,
+    pub(crate) threads: usize,
     /// Operations per thread and part of the round.
     operations: usize,
     /// Chooses the limits.
@@ -40,6 +40,10 @@ impl Verdict {
                 .get_or_insert_with(promise);
             self.is_broken.store(true, SeqCst);
         }
+    }
+
+    pub(crate) fn is_broken(&self) -> bool {
+        self.is_broken.load(SeqCst)
     }
 }
 
@@ -82,6 +86,15 @@ impl Round {
         &self,
         worker: impl Fn(usize) -> W + Sync,
     ) -> Tally {
+        self.play_some(self.operations, worker)
+    }
+
+    /// Does what `play` does, with a number of operations per thread.
+    pub(crate) fn play_some<W: FnMut(&mut Dice, &mut Tally)>(
+        &self,
+        operations: usize,
+        worker: impl Fn(usize) -> W + Sync,
+    ) -> Tally {
         let (start, end) = (Barrier::new(self.threads), Barrier::new(self.threads));
         let one = |number: usize| {
             let mut dice = Dice::new(self.dice.state ^ scramble(number as u64 + 1));
@@ -89,17 +102,14 @@ impl Round {
             let mut work = worker(number);
             let all_are_done = Wait(&end);
             start.wait();
-            for operation in 0..self.operations {
+            for operation in 0..operations {
                 if contained(|| work(&mut dice, &mut tally)).is_none() {
                     tally.count("panics that callers got");
                 }
-                if self.verdict.is_broken.load(SeqCst) {
+                if self.verdict.is_broken() {
                     break;
                 }
-                PROGRESS.fetch_add(1, SeqCst);
-                if operation.is_multiple_of(SAMPLED) {
-                    MOST_BYTES.fetch_max(ALLOCATOR.allocated(), SeqCst);
-                }
+                completed(operation);
             }
             // A thread drops its values after the last check.
             drop(all_are_done);
@@ -125,6 +135,14 @@ impl Round {
     }
 }
 
+/// Counts a completed operation of a thread or task.
+pub(crate) fn completed(operation: usize) {
+    PROGRESS.fetch_add(1, SeqCst);
+    if operation.is_multiple_of(SAMPLED) {
+        MOST_BYTES.fetch_max(ALLOCATOR.allocated(), SeqCst);
+    }
+}
+
 /// Waits when dropped, after a panic as well.
 struct Wait<'a>(&'a Barrier);
 
@@ -142,6 +160,7 @@ pub(crate) fn panic_text(payload: &(dyn std::any::Any + Send)) -> &str {
 }
 
 /// Pseudo-random numbers, the same for the same seed.
+#[derive(Clone)]
 pub(crate) struct Dice {
     state: u64,
 }
@@ -149,6 +168,11 @@ pub(crate) struct Dice {
 impl Dice {
     fn new(seed: u64) -> Self {
         Self { state: seed }
+    }
+
+    /// Returns dice with other numbers.
+    pub(crate) fn fork(&mut self) -> Self {
+        Self::new(self.next())
     }
 
     fn next(&mut self) -> u64 {
@@ -236,11 +260,28 @@ impl Time {
         nanos(self.clock.now())
     }
 
+    /// Returns a clock of real time, for which `pass` and `leap` have no effect.
+    pub(crate) fn real() -> Self {
+        Self {
+            clock: Clock::precise(),
+            ..Self::new(&[Duration::ZERO])
+        }
+    }
+
+    /// Advances the clock by a duration.
+    pub(crate) fn leap(&self, by: Duration) {
+        self.manual.set(self.clock.now() + by);
+    }
+
     /// Advances the clock at some of the calls.
     pub(crate) fn pass(&self, dice: &mut Dice, tally: &mut Tally) {
-        if !dice.one_in(MOVES) {
-            return;
+        if dice.one_in(MOVES) {
+            self.change(dice, tally);
         }
+    }
+
+    /// Advances the clock, or tries to set it back.
+    pub(crate) fn change(&self, dice: &mut Dice, tally: &mut Tally) {
         let now = self.now();
         let limit = self.limits[dice.below(self.limits.len())];
         let by = match dice.below(20) {
@@ -267,7 +308,7 @@ pub(crate) fn nanos(duration: Duration) -> u64 {
 }
 
 /// The payload of deliberate panics.
-struct Deliberate;
+pub(crate) struct Deliberate;
 
 static PANICS: AtomicU64 = AtomicU64::new(0);
 

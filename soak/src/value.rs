@@ -50,6 +50,8 @@ pub(crate) struct History {
     pub(crate) before: u64,
     /// The time after the write, once it has returned.
     pub(crate) after: AtomicU64,
+    /// The ttl of its own, if the value has one.
+    pub(crate) ttl: AtomicU64,
     /// Set by the removal callback.
     pub(crate) has_left: AtomicBool,
 }
@@ -59,6 +61,7 @@ impl Value {
         let history = History {
             before,
             after: AtomicU64::new(u64::MAX),
+            ttl: AtomicU64::new(u64::MAX),
             has_left: AtomicBool::new(false),
         };
         Self {

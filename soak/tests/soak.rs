@@ -26,6 +26,12 @@ fn promises_hold_for_a_second() {
         "values computed",
         "changes of bounds",
         "scopes renewed",
+        "waits for claims",
+        "values of the cache or another task",
+        "tasks cancelled",
+        "restarts",
+        "responses replayed",
+        "checks without room",
     ] {
         let row = stdout.lines().find_map(|line| line.strip_suffix(what));
         let count = row.map(|row| row.trim().replace(',', ""));
@@ -45,6 +51,7 @@ fn wrong_option_is_an_error_that_refers_to_help() {
         &["--seconds", "long"],
         &["--threads", "0"],
         &["--sede", "1"],
+        &["--without", "nothing"],
         &["file"],
     ] {
         let output = soak(wrong);

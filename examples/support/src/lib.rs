@@ -5,6 +5,7 @@ pub mod lines;
 pub mod output;
 pub mod progress;
 pub mod random;
+pub mod redis_server;
 pub mod svg;
 pub mod text;
 pub mod time;

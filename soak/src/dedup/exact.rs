@@ -217,7 +217,12 @@ impl<'a> Exact<'a> {
         if what < 4 {
             tally.count("claims dropped");
             drop(held);
-        } else if held.commit(SetTicket::commit, self.lease, &self.time, self.round) {
+        } else if held.commit(
+            SetTicket::commit,
+            self.lease,
+            &self.time,
+            &self.round.verdict,
+        ) {
             tally.count("claims committed");
             self.keeps_apart(id, &visit);
         } else {

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use leakproof::DedupStats;
 
-use crate::round::{Round, Tally, Time, nanos};
+use crate::round::{Round, Tally, Time, Verdict, nanos};
 
 /// The most claims of a thread.
 const HELD: usize = 8;
@@ -21,7 +21,7 @@ pub(crate) fn soak(round: &mut Round, causes: &mut Tally) -> Tally {
 }
 
 /// Checks that all inserted ids are present or were removed, and adds up the causes.
-fn account(round: &Round, what: &str, stats: &DedupStats, causes: &mut Tally) {
+pub(crate) fn account(round: &Round, what: &str, stats: &DedupStats, causes: &mut Tally) {
     let left = stats.expired + stats.evicted + stats.removed;
     round.check_equal(
         &format!("{what}: inserted, compared with present and removed"),
@@ -59,25 +59,25 @@ fn observe(round: &Round, stats: &DedupStats, ttl: u64) {
     }
 }
 
-struct Held<T> {
-    ticket: T,
+pub(crate) struct Held<T> {
+    pub(crate) ticket: T,
     /// A handle to the map, which must not be leaked.
-    is_owned: bool,
-    id: usize,
+    pub(crate) is_owned: bool,
+    pub(crate) id: usize,
     /// The readings before and after the claim.
-    before: u64,
-    after: u64,
+    pub(crate) before: u64,
+    pub(crate) after: u64,
 }
 
 impl<T> Held<T> {
     /// Commits the ticket. Checks that this fails exactly if the lease has expired, and returns
     /// `true` if it succeeds.
-    fn commit<E>(
+    pub(crate) fn commit<E>(
         self,
         commit: impl FnOnce(T) -> Result<(), E>,
         lease: u64,
         time: &Time,
-        round: &Round,
+        verdict: &Verdict,
     ) -> bool {
         let Self {
             ticket,
@@ -94,7 +94,7 @@ impl<T> Held<T> {
         } else {
             at_most >= lease
         };
-        round.check(is_right, || {
+        verdict.check(is_right, || {
             let is = if is_committed { "was" } else { "could not be" };
             format!(
                 "id {id} {is} committed {at_least} to {at_most} ns after its claim, \

@@ -236,8 +236,12 @@ impl<'a> Squeezed<'a> {
         } else {
             self.lease
         };
-        let is_committed =
-            held.commit(|ticket| ticket.commit(value), lease, &self.time, self.round);
+        let is_committed = held.commit(
+            |ticket| ticket.commit(value),
+            lease,
+            &self.time,
+            &self.round.verdict,
+        );
         history.after.store(self.time.now(), SeqCst);
         if is_committed && !self.is_long(id) {
             tally.count("claims committed");

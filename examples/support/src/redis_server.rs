@@ -1,13 +1,14 @@
 //! A `redis-server` that keeps each write, so that killing it loses nothing.
 
 use std::net::{TcpListener, TcpStream};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
 use std::thread::sleep;
 use std::time::Duration;
 use std::{env, fs};
 
-use example_support::Result;
+use crate::Result;
 
 pub struct Server {
     child: Child,
@@ -15,9 +16,26 @@ pub struct Server {
     folder: PathBuf,
 }
 
+/// Returns `true` if there is a server to start.
+pub fn is_installed() -> bool {
+    let version = Command::new("redis-server").arg("--version").output();
+    version.is_ok_and(|output| output.status.success())
+}
+
+/// Sends a signal such as `-STOP` to a process.
+pub fn signal(process: u32, signal: &str) {
+    let _ = Command::new("kill")
+        .args([signal, &process.to_string()])
+        .status();
+}
+
 impl Server {
+    /// Starts a server on a free port of the loopback interface.
     pub fn start() -> Result<Self> {
-        let folder = env::temp_dir().join(format!("leakproof-cluster-{}", std::process::id()));
+        static NUMBER: AtomicU32 = AtomicU32::new(0);
+        let number = NUMBER.fetch_add(1, Relaxed);
+        let name = format!("leakproof-server-{}-{number}", std::process::id());
+        let folder = env::temp_dir().join(name);
         fs::create_dir_all(&folder)?;
         let port = TcpListener::bind("127.0.0.1:0")?.local_addr()?.port();
         let child = launch(port, &folder)?;
@@ -57,7 +75,7 @@ impl Server {
 }
 
 #[allow(clippy::disallowed_methods, reason = "a server needs time to start")]
-fn launch(port: u16, folder: &PathBuf) -> Result<Child> {
+fn launch(port: u16, folder: &Path) -> Result<Child> {
     let mut child = Command::new("redis-server")
         .args(["--port", &port.to_string(), "--bind", "127.0.0.1"])
         .args([
@@ -72,7 +90,7 @@ fn launch(port: u16, folder: &PathBuf) -> Result<Child> {
         .stdin(Stdio::null())
         .stdout(Stdio::null())
         .spawn()
-        .map_err(|error| format!("cannot start redis-server: {error}; or pass --redis"))?;
+        .map_err(|error| format!("cannot start redis-server: {error}"))?;
     for _attempt in 0..500 {
         if TcpStream::connect(("127.0.0.1", port)).is_ok() {
             return Ok(child);
