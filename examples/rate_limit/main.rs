@@ -18,7 +18,6 @@ mod flood;
 use std::num::NonZeroU32;
 use std::process::ExitCode;
 use std::sync::Arc;
-use std::time::Instant;
 
 use axum::extract::{Path, Request, State};
 use axum::http::StatusCode;
@@ -30,8 +29,7 @@ use axum::{Router, serve};
 use clap::Parser;
 use example_support::output::print;
 use example_support::{Result, exit};
-use governor::clock::{Clock, MonotonicClock};
-use governor::middleware::NoOpMiddleware;
+use governor::clock::{Clock, DefaultClock};
 use governor::{Quota, RateLimiter};
 use leakproof::BoundedStateStore;
 use tokio::net::TcpListener;
@@ -55,7 +53,7 @@ struct Options {
     flood: Option<u64>,
 }
 
-type Limiter = RateLimiter<u64, BoundedStateStore<u64>, MonotonicClock, NoOpMiddleware<Instant>>;
+type Limiter = RateLimiter<u64, BoundedStateStore<u64>, DefaultClock>;
 
 #[tokio::main]
 async fn main() -> ExitCode {
@@ -72,7 +70,7 @@ async fn run(options: &Options) -> Result<()> {
     if let Some(keys) = options.flood {
         return flood::run(&chats, keys);
     }
-    let limiter = Arc::new(chats.limiter(MonotonicClock));
+    let limiter = Arc::new(chats.limiter(DefaultClock::default()));
     let app = Router::new()
         .route("/chats/{chat}/messages", post(receive))
         .route_layer(from_fn_with_state(limiter, limit_chat))

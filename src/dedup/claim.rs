@@ -56,7 +56,10 @@ pub enum Claim<T, V> {
 
 impl<T, V> Claim<T, V> {
     /// Returns the same result with another kind of ticket.
-    pub(crate) fn map<U>(self, ticket: impl FnOnce(T) -> U) -> Claim<U, V> {
+    ///
+    /// Code that holds either a local or a shared map can bring their tickets into one enum:
+    /// `map.claim_owned(&id).map(Ticket::Local)`.
+    pub fn map<U>(self, ticket: impl FnOnce(T) -> U) -> Claim<U, V> {
         match self {
             Self::Fresh(token) => Claim::Fresh(ticket(token)),
             Self::InFlight { since } => Claim::InFlight { since },

@@ -82,6 +82,12 @@ impl<K: ?Sized + Key, S> DedupSet<K, S> {
         self.0.ttl()
     }
 
+    /// Returns the time after which a claim expires.
+    #[must_use]
+    pub fn lease(&self) -> Duration {
+        self.0.lease()
+    }
+
     /// Returns the present size and the counters. Locks each shard once.
     #[must_use]
     pub fn stats(&self) -> DedupStats {

@@ -1,11 +1,15 @@
 //! `POST /payments`: once for each idempotency key of an account.
 
 use std::collections::BTreeSet;
+use std::io::Write;
+use std::net::TcpStream;
 use std::thread;
 
+use leakproof::Clock;
 use serde_json::json;
 
-use super::{Answer, Running};
+use super::{Answer, PATIENCE, Running};
+use crate::support::example::Folder;
 
 impl Running {
     pub(super) fn pay(&self, account: &str, key: &str, cents: u64) -> Answer {
@@ -45,6 +49,30 @@ fn retried_payment_gets_the_first_answer() {
     assert_eq!(service.pay("", "1", 500).status, 400, "no account");
     let usage = &service.get("/health").json()["collections"][4]["usage"];
     assert_eq!(usage["inserted"], 3);
+}
+
+#[test]
+fn sigterm_completes_the_payment_of_a_client_that_hung_up() {
+    let folder = Folder::new("service-payment");
+    let journal = folder.path().to_str().expect("a path in UTF-8");
+    let instance = || Running::new(&[("SERVICE_JOURNAL", journal)]);
+    let mut one = instance();
+    let body = json!({ "cents": 500, "takes_ms": 2_000 }).to_string();
+    let mut stream = TcpStream::connect(&one.address).expect("it listens");
+    let head = "POST /payments HTTP/1.1\r\nhost: service\r\ncontent-type: application/json\r\n\
+                x-account: ada\r\nidempotency-key: \"1\"\r\ncontent-length: ";
+    write!(stream, "{head}{}\r\n\r\n{body}", body.len()).expect("it reads");
+    let clock = Clock::precise();
+    let in_flight = || one.get("/health").json()["collections"][4]["in_flight"]["used"].clone();
+    while in_flight() != 1 {
+        assert!(clock.now() < PATIENCE, "it is not in flight");
+        thread::yield_now();
+    }
+    drop(stream);
+    assert_eq!(one.stop().0, Some(0));
+    let two = instance();
+    let payments = || two.get("/health").json()["collections"][4]["entries"]["used"].clone();
+    assert_eq!(payments(), 1, "its response is stored");
 }
 
 #[test]
