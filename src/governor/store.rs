@@ -55,14 +55,16 @@ const NEVER: u64 = u64::MAX / 2;
 /// Up to 20 messages per minute and chat, for 100,000 chats at a time:
 ///
 /// ```
-/// use governor::Quota;
-/// use governor::clock::{Clock, MonotonicClock};
+/// use governor::clock::{Clock, DefaultClock};
+/// use governor::{Quota, RateLimiter};
 /// use leakproof::BoundedStateStore;
 /// use std::num::NonZeroU32;
 ///
+/// type ChatLimiter = RateLimiter<i64, BoundedStateStore<i64>, DefaultClock>;
+///
 /// let quota = Quota::per_minute(NonZeroU32::new(20).unwrap());
 /// let chats = BoundedStateStore::<i64>::new(100_000, quota);
-/// let limiter = chats.limiter(MonotonicClock);
+/// let limiter: ChatLimiter = chats.limiter(DefaultClock::default());
 ///
 /// for _ in 0..20 {
 ///     assert!(limiter.check_key(&1_203_630).is_ok());
