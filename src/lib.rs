@@ -35,7 +35,7 @@
 //! # Operations
 //!
 //! * [`Sweeper`]: frees expired entries in the background, also with `sweep_every` on a builder.
-//! * `Monitor` (feature `monitor`): use, growth, and findings before a limit is reached.
+//! * `monitor::Monitor` (feature `monitor`): use, growth, and findings before a limit is reached.
 //! * [`DedupConfig`], [`LruConfig`], [`RegistryConfig`]: options from environment variables or
 //!   `serde`.
 //! * [`Clock`] and [`ManualClock`]: the only source of time, and its fake for tests.
@@ -59,11 +59,11 @@
 //!   configs `Deserialize`.
 //! * `queue`: listeners with a bounded queue, received from with or without async
 //!   ([`ListenerBuilder`]`::queue`).
-//! * `governor`: `BoundedStateStore`, rate limits for a bounded number of keys.
+//! * `governor`: `governor::BoundedStateStore`, rate limits for a bounded number of keys.
 //! * `http`: `http::IdempotencyLayer`, idempotent HTTP requests.
-//! * `monitor`: `Monitor`.
+//! * `monitor`: `monitor::Monitor`.
 //! * `persist`: `persist`, contents that survive a restart.
-//! * `redis`: `SharedDedup`, for several instances. `redis-tls`: its `rediss` addresses.
+//! * `redis`: `redis::SharedDedup`, for several instances. `redis-tls`: its `rediss` addresses.
 //! * `tokio`: `spawn_sweeper`, a sweeper as a task.
 //! * `tracing`: [`events`].
 //! * `metrics`: gauges and counters of a `Monitor`, through the facade `metrics`.
@@ -86,7 +86,8 @@ pub mod docs;
 pub mod events;
 mod format;
 #[cfg(feature = "governor")]
-mod governor;
+#[cfg_attr(docsrs, doc(cfg(feature = "governor")))]
+pub mod governor;
 mod hash;
 #[cfg(feature = "http")]
 #[cfg_attr(docsrs, doc(cfg(feature = "http")))]
@@ -102,7 +103,8 @@ mod panic_counter;
 #[cfg_attr(docsrs, doc(cfg(feature = "persist")))]
 pub mod persist;
 #[cfg(feature = "redis")]
-mod redis;
+#[cfg_attr(docsrs, doc(cfg(feature = "redis")))]
+pub mod redis;
 mod registry;
 mod removal;
 mod sharded;
@@ -115,16 +117,6 @@ mod sweeper;
 mod sync;
 mod wait;
 
-#[cfg(feature = "governor")]
-#[cfg_attr(docsrs, doc(cfg(feature = "governor")))]
-pub use crate::governor::{BoundedStateStore, BoundedStateStoreBuilder, WhenFull};
-#[cfg(feature = "redis")]
-#[cfg_attr(docsrs, doc(cfg(feature = "redis")))]
-pub use crate::redis::{
-    AsValue, Command, CommitError, Connection, ConnectionError, Decided, Reply, Sending,
-    SharedDedup, SharedDedupBuilder, SharedDedupSet, SharedError, SharedSetTicket, SharedStats,
-    SharedTicket, Tier, Unavailable, Value,
-};
 pub use clock::{Clock, ManualClock};
 #[cfg(any(feature = "http", feature = "persist", feature = "redis"))]
 #[cfg_attr(
@@ -150,9 +142,6 @@ pub use lru::{
     ComputeError, Cursor, Drain, InvalidCursor, InvalidLimit, Lookup, LruBuilder, LruCache,
     LruConfig, Policy, Reservation, TooHeavy,
 };
-#[cfg(feature = "monitor")]
-#[cfg_attr(docsrs, doc(cfg(feature = "monitor")))]
-pub use monitor::Monitor;
 pub use registry::{
     CircuitBreaker, DetachError, EmitSummary, Generation, HandlerResult, Limit, ListenerBuilder,
     ListenerId, ListenerInfo, ListenerRegistry, Overflow, RecursionLimit, RegistryBuilder,
@@ -165,9 +154,6 @@ pub use removal::RemovalCause;
 #[cfg(feature = "tokio")]
 #[cfg_attr(docsrs, doc(cfg(feature = "tokio")))]
 pub use spawn_sweeper::{SweeperTask, spawn_sweeper};
-#[cfg(feature = "governor")]
-#[cfg_attr(docsrs, doc(cfg(feature = "governor")))]
-pub use stats::RateLimitStats;
 pub use stats::{CacheStats, CollectionKind, Counter, DedupStats, RegistryStats, Usage};
 pub use sweep::{Sweep, Swept, Watch};
 pub use sweeper::Sweeper;

@@ -13,7 +13,8 @@ use std::net::{TcpListener, TcpStream};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
-use leakproof::{Claim, Clock, DedupMap, DedupSet, SharedDedupSet};
+use leakproof::redis::SharedDedupSet;
+use leakproof::{Claim, Clock, DedupMap, DedupSet};
 use redis::aio::MultiplexedConnection;
 use redis::{AsyncCommands, Script};
 

@@ -4,7 +4,8 @@ use std::hint::black_box;
 use std::thread;
 use std::time::Duration;
 
-use leakproof::{Monitor, Watch};
+use leakproof::Watch;
+use leakproof::monitor::Monitor;
 
 use crate::full::{full_cache, full_set};
 use crate::report::{Section, Table, figure};

@@ -19,7 +19,8 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use example_support::Result;
 use example_support::random::scramble;
-use leakproof::{Claim, CommitError, SharedDedup, SharedError, SharedTicket, Tier, Unavailable};
+use leakproof::Claim;
+use leakproof::redis::{CommitError, SharedDedup, SharedError, SharedTicket, Tier, Unavailable};
 use tokio::sync::{Mutex, mpsc};
 
 use crate::{LEASE, Options};

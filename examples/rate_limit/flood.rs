@@ -15,7 +15,8 @@ use governor::nanos::Nanos;
 use governor::state::StateStore;
 use governor::state::keyed::HashMapStateStore;
 use governor::{Quota, RateLimiter};
-use leakproof::{BoundedStateStore, Clock};
+use leakproof::Clock;
+use leakproof::governor::BoundedStateStore;
 
 /// Counts the allocated bytes.
 #[global_allocator]

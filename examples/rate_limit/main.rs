@@ -31,7 +31,7 @@ use example_support::output::print;
 use example_support::{Result, exit};
 use governor::clock::{Clock, DefaultClock};
 use governor::{Quota, RateLimiter};
-use leakproof::BoundedStateStore;
+use leakproof::governor::BoundedStateStore;
 use tokio::net::TcpListener;
 
 /// Takes messages by HTTP, and limits them per chat.

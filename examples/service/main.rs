@@ -34,7 +34,8 @@ use governor::Quota;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::graceful::GracefulShutdown;
 use hyper_util::service::TowerToHyperService;
-use leakproof::{Monitor, Unavailable};
+use leakproof::monitor::Monitor;
+use leakproof::redis::Unavailable;
 use tokio::net::TcpListener;
 use tokio::{signal, sync::Semaphore, time::timeout};
 

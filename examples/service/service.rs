@@ -11,8 +11,11 @@ use axum::{Json, extract::State};
 use example_support::Result;
 use governor::clock::{Clock, DefaultClock};
 use governor::{Quota, RateLimiter};
-use leakproof::{BoundedStateStore, Claim, CompoundKey, ListenerRegistry, LruCache, LruConfig};
-use leakproof::{Monitor, RegistryConfig, Scope, Serde};
+use leakproof::governor::BoundedStateStore;
+use leakproof::monitor::Monitor;
+use leakproof::{
+    Claim, CompoundKey, ListenerRegistry, LruCache, LruConfig, RegistryConfig, Scope, Serde,
+};
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};

@@ -1,11 +1,10 @@
 //! Values by id: in this process, on disk if there is a journal, or in Redis for all instances.
 
 use example_support::Result;
+use leakproof::monitor::Monitor;
 use leakproof::persist::{Journal, Sync};
-use leakproof::{
-    Claim, DedupConfig, DedupMap, Monitor, SharedDedup, SharedError, SharedTicket, Ticket,
-    Unavailable, Value,
-};
+use leakproof::redis::{SharedDedup, SharedError, SharedTicket, Unavailable, Value};
+use leakproof::{Claim, DedupConfig, DedupMap, Ticket};
 
 use crate::Options;
 

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use governor::Quota;
 use governor::clock::FakeRelativeClock;
-use leakproof::{BoundedStateStore, WhenFull};
+use leakproof::governor::{BoundedStateStore, WhenFull};
 
 use crate::round::{Dice, Round, Tally};
 

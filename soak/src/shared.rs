@@ -9,7 +9,8 @@ use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
 use std::time::Duration;
 
 use example_support::redis_server::{Server, signal};
-use leakproof::{Claim, Clock, CommitError, SharedDedup, SharedError, Tier, Unavailable};
+use leakproof::redis::{CommitError, SharedDedup, SharedError, Tier, Unavailable};
+use leakproof::{Claim, Clock};
 
 use crate::cell::{Cell, Claimed};
 use crate::round::{Dice, Round, Tally, Time, Verdict, nanos, panic_deliberately};
@@ -240,7 +241,7 @@ impl Shared {
                     let key = id.to_string();
                     let since = clock.now();
                     let is_recorded = loop {
-                        match seen.contains(&key).await {
+                        match seen.contains_key(&key).await {
                             Ok(decided) if decided.tier == Tier::Shared || decided.answer => {
                                 break decided.answer;
                             }

@@ -18,11 +18,12 @@ use super::log::columns::Column;
 use super::map::journal::Attachment;
 use super::{DedupMap, DedupSet, unsync};
 use crate::clock::{Clock, nanos};
+#[cfg(feature = "persist")]
+use crate::codec::Codec;
 use crate::dedup::{ByteKey, Key};
 use crate::hash::DefaultHashBuilder;
 use crate::limits::{self, BuildError};
-#[cfg(feature = "persist")]
-use crate::persist::{Codec, Journal};
+use crate::persist::Journal;
 use crate::sharded::{Sharded, share_of_count};
 use crate::sweep::Watch;
 use crate::wait::{DEFAULT_MAX_WAITING, Room};

@@ -7,10 +7,11 @@ use std::path::Path;
 
 use super::{DedupMap, DedupSet};
 use crate::clock::{Nanos, nanos};
+use crate::codec::Codec;
 use crate::dedup::Key;
 use crate::persist::format::{Anchor, Kind, Record, decode, put_insert};
 use crate::persist::snapshot::{self, SnapshotWriter};
-use crate::persist::{Codec, PersistError, RestoreReport, SaveReport, file};
+use crate::persist::{PersistError, RestoreReport, SaveReport, file};
 
 impl<K, V, S> DedupMap<K, V, S>
 where

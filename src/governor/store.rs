@@ -57,7 +57,7 @@ const NEVER: u64 = u64::MAX / 2;
 /// ```
 /// use governor::clock::{Clock, DefaultClock};
 /// use governor::{Quota, RateLimiter};
-/// use leakproof::BoundedStateStore;
+/// use leakproof::governor::BoundedStateStore;
 /// use std::num::NonZeroU32;
 ///
 /// type ChatLimiter = RateLimiter<i64, BoundedStateStore<i64>, DefaultClock>;
@@ -81,6 +81,7 @@ pub struct BoundedStateStore<K, S = DefaultHashBuilder> {
 /// The state that the handles share. A monitor holds it weakly.
 struct Inner<K, S> {
     shards: Sharded<Shard<K>>,
+    max_entries: usize,
     quota: Quota,
     rules: Rules,
     hasher: S,
@@ -280,6 +281,7 @@ impl<K, S> BoundedStateStore<K, S> {
         let share = |shard| share_of_count(max_entries, shard, shards);
         let inner = Inner {
             shards: Sharded::new((0..shards).map(|shard| Shard::new(share(shard)))),
+            max_entries,
             quota,
             rules,
             hasher,
@@ -287,6 +289,12 @@ impl<K, S> BoundedStateStore<K, S> {
         Self {
             inner: Arc::new(inner),
         }
+    }
+
+    /// Returns the bound on the number of keys.
+    #[must_use]
+    pub fn max_entries(&self) -> usize {
+        self.inner.max_entries
     }
 
     /// Returns the quota of each key.

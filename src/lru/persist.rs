@@ -7,9 +7,10 @@ use std::time::Duration;
 
 use super::cache::LruCache;
 use crate::clock::{Nanos, nanos};
+use crate::codec::Codec;
 use crate::persist::format::{Anchor, Kind, Record, decode, put_cached};
 use crate::persist::snapshot::{self, SnapshotWriter};
-use crate::persist::{Codec, PersistError, RestoreReport, SaveReport, file};
+use crate::persist::{PersistError, RestoreReport, SaveReport, file};
 
 /// Entries examined under one lock.
 const PIECE: usize = 64;

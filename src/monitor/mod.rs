@@ -1,8 +1,8 @@
 //! [`Monitor`]: use, growth and findings of the process and its collections, before the kernel ends the process.
 //!
 //! ```
-//! use leakproof::monitor::Severity;
-//! use leakproof::{DedupSet, Monitor};
+//! use leakproof::DedupSet;
+//! use leakproof::monitor::{Monitor, Severity};
 //! use std::time::Duration;
 //!
 //! let seen = DedupSet::<str>::new(1_000_000, Duration::from_secs(24 * 3600));
@@ -191,7 +191,8 @@ impl Monitor {
     /// those evictions.
     ///
     /// ```
-    /// use leakproof::{DedupSet, Monitor};
+    /// use leakproof::DedupSet;
+    /// use leakproof::monitor::Monitor;
     /// use std::sync::LazyLock;
     /// use std::time::Duration;
     ///
@@ -256,7 +257,8 @@ impl Monitor {
     /// collection.
     ///
     /// ```
-    /// # use leakproof::{DedupSet, Monitor};
+    /// # use leakproof::DedupSet;
+    /// # use leakproof::monitor::Monitor;
     /// # use std::time::Duration;
     /// // In `main`: metrics_exporter_prometheus::PrometheusBuilder::new().install_recorder()?
     /// # let recorder = metrics_exporter_prometheus::PrometheusBuilder::new().build_recorder();

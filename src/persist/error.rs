@@ -16,7 +16,7 @@ pub enum PersistError {
         /// The file that does not exist.
         path: PathBuf,
     },
-    /// The operating system, a writer, a reader or a [`Codec`](crate::persist::Codec) returned an
+    /// The operating system, a writer, a reader or a [`Codec`](crate::Codec) returned an
     /// error.
     Io {
         /// The file.

@@ -30,9 +30,9 @@
 //! # Ok::<(), PersistError>(())
 //! ```
 //!
-//! Keys and values implement [`Codec`]. With the feature `serde`, [`Serde`] wraps any type that
-//! serde supports. The page [`docs::persistence`](crate::docs::persistence) describes every byte
-//! of the files.
+//! Keys and values implement [`Codec`](crate::Codec). With the feature `serde`, `Serde`
+//! wraps any type that serde supports. The page [`docs::persistence`](crate::docs::persistence)
+//! describes every byte of the files.
 
 mod error;
 pub(crate) mod file;
@@ -41,10 +41,6 @@ pub(crate) mod journal;
 mod report;
 pub(crate) mod snapshot;
 
-pub use crate::codec::Codec;
-#[cfg(feature = "serde")]
-#[cfg_attr(docsrs, doc(cfg(feature = "serde")))]
-pub use crate::codec::Serde;
 pub use error::PersistError;
 pub use journal::{Journal, OnError, Sync};
 pub use report::{ClockProblem, RestoreReport, SaveReport};

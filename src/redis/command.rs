@@ -16,8 +16,8 @@ pub type Sending<'a, T> = Pin<Box<dyn Future<Output = Result<T, ConnectionError>
 /// Implement it to use a connection that you already have. Its own timeouts should exceed
 /// [`SharedDedupBuilder::timeout`], and it must not repeat commands.
 ///
-/// [`SharedDedupBuilder::connection`]: crate::SharedDedupBuilder::connection
-/// [`SharedDedupBuilder::timeout`]: crate::SharedDedupBuilder::timeout
+/// [`SharedDedupBuilder::connection`]: crate::redis::SharedDedupBuilder::connection
+/// [`SharedDedupBuilder::timeout`]: crate::redis::SharedDedupBuilder::timeout
 pub trait Connection: Send + Sync + 'static {
     /// Sends a command and returns the reply.
     ///
@@ -119,7 +119,7 @@ pub struct ConnectionError {
     /// The reason, for logs.
     pub reason: String,
     /// `true` if the server rejects the credentials. The first connection of a deduplicator fails
-    /// with [`SharedError::Denied`](crate::SharedError::Denied) then.
+    /// with [`SharedError::Denied`](crate::redis::SharedError::Denied) then.
     pub is_denied: bool,
 }
 

@@ -91,7 +91,8 @@ impl<V> AsValue<V> for &V {
 /// # Example
 ///
 /// ```no_run
-/// use leakproof::{Claim, SharedDedup};
+/// use leakproof::Claim;
+/// use leakproof::redis::SharedDedup;
 /// use std::time::Duration;
 ///
 /// # async fn handle() -> String { String::new() }
@@ -251,7 +252,7 @@ impl<V: Value> SharedDedup<V> {
     /// # Errors
     ///
     /// Returns the same errors as [`claim`](Self::claim).
-    pub async fn contains(&self, id: impl AsRef<[u8]>) -> Result<Decided<bool>, SharedError> {
+    pub async fn contains_key(&self, id: impl AsRef<[u8]>) -> Result<Decided<bool>, SharedError> {
         let (inner, id) = (&self.inner, id.as_ref());
         let now = inner.clock.nanos();
         if inner.local.get(id).is_some_and(|known| known.until > now) {

@@ -5,7 +5,7 @@ use std::fmt;
 
 use crate::limits::BuildError;
 
-/// The error of a call of a [`SharedDedup`](crate::SharedDedup).
+/// The error of a call of a [`SharedDedup`](crate::redis::SharedDedup).
 ///
 /// None of them means that an id is a duplicate: deliver the message again.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -68,8 +68,8 @@ impl SharedError {
     }
 }
 
-/// The error of [`SharedTicket::commit`](crate::SharedTicket::commit). It gives the value back,
-/// unless the caller passed a reference and still has it: `V` is `()` then.
+/// The error of [`SharedTicket::commit`](crate::redis::SharedTicket::commit). It gives the value
+/// back, unless the caller passed a reference and still has it: `V` is `()` then.
 #[derive(Clone, PartialEq, Eq)]
 pub enum CommitError<V> {
     /// The lease has expired. Nothing was changed.

@@ -16,10 +16,10 @@ use crate::sweep::{Sweep, Watch};
 /// Remembers ids for a time, for all instances of a service: a [`SharedDedup`] without values.
 ///
 /// ```no_run
-/// use leakproof::SharedDedupSet;
+/// use leakproof::redis::SharedDedupSet;
 /// use std::time::Duration;
 ///
-/// # async fn example() -> Result<(), leakproof::SharedError> {
+/// # async fn example() -> Result<(), leakproof::redis::SharedError> {
 /// let seen = SharedDedupSet::builder()
 ///     .redis("redis://127.0.0.1:6379")
 ///     .namespace("wa:dedup")
@@ -112,7 +112,7 @@ impl SharedDedupSet {
     ///
     /// Returns the same errors as [`SharedDedup::claim`].
     pub async fn contains(&self, id: impl AsRef<[u8]>) -> Result<Decided<bool>, SharedError> {
-        self.0.contains(id).await
+        self.0.contains_key(id).await
     }
 
     /// Removes a recorded id, and returns `true` if it was there: see [`SharedDedup::remove`].

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::stats::{Counter, DedupStats, Usage};
 
-/// The statistics of a [`SharedDedup`](crate::SharedDedup) of this instance.
+/// The statistics of a [`SharedDedup`](crate::redis::SharedDedup) of this instance.
 ///
 /// The counters tell what to alert on: `degraded` and `refused` count answers without the server,
 /// `recovery_dropped` ids that other instances will not know, `conflicts` ids that were handled

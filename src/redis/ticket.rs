@@ -14,7 +14,7 @@ use super::recovery::Committed;
 use super::script::{self, Held, Token};
 use crate::dedup::Claim;
 
-/// A claim on an id in a [`SharedDedup`](crate::SharedDedup). Commit it when the id has been
+/// A claim on an id in a [`SharedDedup`](crate::redis::SharedDedup). Commit it when the id has been
 /// handled.
 ///
 /// It owns what it needs and can move to another task. A ticket that is dropped without a commit
@@ -117,7 +117,8 @@ impl<V: Value> SharedTicket<V> {
     /// is committed there, and is pushed to the server later.
     ///
     /// ```no_run
-    /// use leakproof::{Claim, SharedDedup};
+    /// use leakproof::Claim;
+    /// use leakproof::redis::SharedDedup;
     /// use std::error::Error;
     ///
     /// # async fn handle(_: &str) -> Result<String, std::io::Error> { Ok(String::new()) }
@@ -137,11 +138,11 @@ impl<V: Value> SharedTicket<V> {
     /// # Errors
     ///
     /// Returns [`CommitError::LeaseExpired`] if the lease has expired. Nothing is changed then: if
-    /// the work was done, [`record`](crate::SharedDedup::record) its value. Returns
+    /// the work was done, [`record`](crate::redis::SharedDedup::record) its value. Returns
     /// [`CommitError::Failed`] if the value cannot be encoded, or if the server is unavailable and
-    /// [`Unavailable::Refuse`](crate::Unavailable::Refuse) is set. With
-    /// [`Unavailable::Degrade`](crate::Unavailable::Degrade), it returns that error only if the
-    /// lease has expired as well, because the server may have recorded the id before.
+    /// [`Unavailable::Refuse`](crate::redis::Unavailable::Refuse) is set. With
+    /// [`Unavailable::Degrade`](crate::redis::Unavailable::Degrade), it returns that error only if
+    /// the lease has expired as well, because the server may have recorded the id before.
     pub async fn commit<B: AsValue<V>>(
         mut self,
         value: B,
@@ -232,8 +233,9 @@ impl<V: Value> SharedTicket<V> {
     /// # Errors
     ///
     /// Returns [`CommitError::LeaseExpired`] if the lease has expired, and [`CommitError::Failed`]
-    /// if the server is unavailable and [`Unavailable::Refuse`](crate::Unavailable::Refuse) is set.
-    /// The ticket is still valid after a failure, until its lease ends.
+    /// if the server is unavailable and
+    /// [`Unavailable::Refuse`](crate::redis::Unavailable::Refuse) is set. The ticket is still valid
+    /// after a failure, until its lease ends.
     pub async fn extend(&self, duration: Duration) -> Result<Tier, CommitError<()>> {
         let inner = &self.inner;
         let expired = Err(CommitError::LeaseExpired { value: () });

@@ -4,7 +4,7 @@ use std::fmt;
 
 use super::usage::{CollectionKind, Usage, add_fields, counters, names};
 
-/// The statistics of a [`BoundedStateStore`](crate::BoundedStateStore).
+/// The statistics of a [`BoundedStateStore`](crate::governor::BoundedStateStore).
 ///
 /// Reading them locks each shard once. `Display` prints one line for a log. With the feature
 /// `serde` they serialize.

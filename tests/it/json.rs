@@ -127,7 +127,7 @@ fn guide_explains_every_field_and_every_finding() {
     const GUIDE: &str = include_str!("../../docs/guide.md");
     let mut names: Vec<String> = stats_of_each().iter().flat_map(fields).collect();
     #[cfg(feature = "governor")]
-    names.extend(fields(&leakproof::RateLimitStats::default()));
+    names.extend(fields(&leakproof::governor::RateLimitStats::default()));
     #[cfg(feature = "monitor")]
     names.extend(reported());
     // Explained names are in the first column of a table.
@@ -147,7 +147,7 @@ fn guide_explains_every_field_and_every_finding() {
 /// Returns the fields of a report and the kinds of findings.
 #[cfg(feature = "monitor")]
 fn reported() -> Vec<String> {
-    use leakproof::Monitor;
+    use leakproof::monitor::Monitor;
     use leakproof::monitor::{Kind, ProcessFigures, Resource};
     let crowded = || ProcessFigures {
         memory_bytes: Some(99),

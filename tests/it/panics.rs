@@ -42,7 +42,7 @@ fn handler_with_panicking_payload_is_counted() {
 #[test]
 #[cfg(feature = "monitor")]
 fn process_source_with_panicking_payload_is_counted() {
-    let monitor = leakproof::Monitor::builder()
+    let monitor = leakproof::monitor::Monitor::builder()
         .process(|| panic_any(PanickingPayload))
         .build()
         .expect("valid options");

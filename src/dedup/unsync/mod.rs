@@ -109,6 +109,12 @@ impl<K: ?Sized + Key, V, S> DedupMap<K, V, S> {
         Duration::from_nanos(self.core.limits().ttl)
     }
 
+    /// Returns the time after which a claim expires.
+    #[must_use]
+    pub fn lease(&self) -> Duration {
+        Duration::from_nanos(self.core.limits().lease)
+    }
+
     /// Returns the present size and the counters.
     #[must_use]
     pub fn stats(&self) -> DedupStats {

@@ -71,6 +71,12 @@ impl<K: ?Sized + Key, S> DedupSet<K, S> {
         self.0.ttl()
     }
 
+    /// Returns the time after which a claim expires.
+    #[must_use]
+    pub fn lease(&self) -> Duration {
+        self.0.lease()
+    }
+
     /// Returns the present size and the counters.
     #[must_use]
     pub fn stats(&self) -> DedupStats {

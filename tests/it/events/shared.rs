@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use leakproof::{SharedDedupSet, Tier, Unavailable};
+use leakproof::redis::{SharedDedupSet, Tier, Unavailable};
 use tracing::Level;
 
 use super::tracing_capture::events_of;

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use leakproof::WhenFull;
+use leakproof::governor::WhenFull;
 
 use super::limiter;
 

@@ -12,7 +12,7 @@ use governor::clock::FakeRelativeClock;
 use governor::middleware::NoOpMiddleware;
 use governor::nanos::Nanos;
 use governor::{Quota, RateLimiter};
-use leakproof::{BoundedStateStore, WhenFull};
+use leakproof::governor::{BoundedStateStore, WhenFull};
 
 pub type Limiter<K = u64> =
     RateLimiter<K, BoundedStateStore<K>, FakeRelativeClock, NoOpMiddleware<Nanos>>;

@@ -7,7 +7,7 @@ use governor::clock::FakeRelativeClock;
 use governor::middleware::StateInformationMiddleware;
 use governor::state::StateStore;
 use governor::{Quota, RateLimiter};
-use leakproof::{BoundedStateStore, WhenFull};
+use leakproof::governor::{BoundedStateStore, WhenFull};
 use leakproof_testkit::rate_limits::{self, Counts, Limits, Op, run};
 use proptest::collection::vec;
 use proptest::prelude::*;

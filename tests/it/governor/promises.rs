@@ -11,7 +11,8 @@ use governor::clock::{Clock, FakeRelativeClock, MonotonicClock};
 use governor::middleware::{RateLimitingMiddleware, StateSnapshot};
 use governor::nanos::Nanos;
 use governor::{Quota, RateLimiter};
-use leakproof::{BoundedStateStore, BuildError, WhenFull};
+use leakproof::BuildError;
+use leakproof::governor::{BoundedStateStore, WhenFull};
 
 use super::{Limiter, limiter, nonzero, quota};
 use crate::support::timeout::in_time;
@@ -132,7 +133,8 @@ fn retain_recent_removes_fresh_keys() {
 #[test]
 fn build_names_the_option_that_is_missing_or_out_of_range() {
     let builder = BoundedStateStore::<u64>::builder;
-    let error = |builder: leakproof::BoundedStateStoreBuilder<u64>| builder.build().unwrap_err();
+    let error =
+        |builder: leakproof::governor::BoundedStateStoreBuilder<u64>| builder.build().unwrap_err();
     let missing = |limit| BuildError::Missing { limit };
     assert_eq!(error(builder().quota(quota(1))), missing("max_entries"));
     assert_eq!(error(builder().max_entries(1)), missing("quota"));
@@ -340,4 +342,5 @@ fn limiter_has_the_quota_of_the_store() {
     assert!(limiter.check_key(&"chat").is_ok());
     assert_eq!(limiter.check_key(&"chat").unwrap_err().quota(), quota);
     assert_eq!(store.quota(), quota);
+    assert_eq!((store.len(), store.max_entries()), (1, 1));
 }

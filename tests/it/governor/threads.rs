@@ -1,7 +1,7 @@
 //! Checks on several threads.
 
 use governor::clock::FakeRelativeClock;
-use leakproof::{BoundedStateStore, WhenFull};
+use leakproof::governor::{BoundedStateStore, WhenFull};
 
 use super::quota;
 use crate::support::concurrently::{THREADS, together};

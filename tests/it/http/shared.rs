@@ -8,7 +8,7 @@ use axum::extract::State;
 use axum::http::StatusCode;
 use axum::routing::post;
 use leakproof::http::{IdempotencyLayer, StoredResponse};
-use leakproof::{SharedDedup, Unavailable};
+use leakproof::redis::{SharedDedup, Unavailable};
 use tokio::sync::Semaphore;
 
 use super::server::{Client, Runs, VERSIONS, Version, payment, serve, tenant};

@@ -4,7 +4,7 @@ use std::fmt::Debug;
 use std::io;
 use std::sync::Arc;
 
-use leakproof::persist::Codec;
+use leakproof::Codec;
 
 /// Encodes a value behind other bytes, decodes it, and returns its bytes.
 #[track_caller]
@@ -50,7 +50,7 @@ fn bytes_of_another_type_are_rejected() {
 #[cfg(feature = "serde")]
 #[test]
 fn serde_values_are_decoded_as_encoded() {
-    use leakproof::persist::Serde;
+    use leakproof::Serde;
 
     #[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
     enum Reply {

@@ -12,8 +12,8 @@ use std::task::{Context, Poll, Wake};
 use std::thread;
 use std::time::Duration;
 
-use leakproof::persist::{ClockProblem, Codec, Journal, OnError, PersistError, Sync};
-use leakproof::{BuildError, Claim, DedupMap, DedupSet, ManualClock, Recorded};
+use leakproof::persist::{ClockProblem, Journal, OnError, PersistError, Sync};
+use leakproof::{BuildError, Claim, Codec, DedupMap, DedupSet, ManualClock, Recorded};
 
 use crate::support::concurrently::together;
 use crate::support::example::Folder;

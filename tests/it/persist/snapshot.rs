@@ -7,8 +7,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::Duration;
 
-use leakproof::persist::{ClockProblem, Codec, PersistError, RestoreReport};
-use leakproof::{Claim, DedupMap, DedupSet, ManualClock};
+use leakproof::persist::{ClockProblem, PersistError, RestoreReport};
+use leakproof::{Claim, Codec, DedupMap, DedupSet, ManualClock};
 
 use crate::support::example::Folder;
 

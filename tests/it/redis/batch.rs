@@ -1,6 +1,6 @@
 //! Batches of ids.
 
-use leakproof::{Tier, Unavailable};
+use leakproof::redis::{Tier, Unavailable};
 
 use super::proxy::Proxy;
 use super::server::on_server;

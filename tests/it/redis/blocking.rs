@@ -3,7 +3,8 @@
 use std::error::Error;
 use std::time::Duration;
 
-use leakproof::{Claim, CommitError, SharedDedup, SharedTicket, Tier};
+use leakproof::Claim;
+use leakproof::redis::{CommitError, SharedDedup, SharedTicket, Tier};
 
 use super::server::{Server, is_installed, on_server};
 
@@ -167,7 +168,7 @@ fn futures_and_tickets_can_be_spawned() {
         drop(is_send(server.map().build()));
         drop(is_send(map.claim("id")));
         drop(is_send(map.record("id", String::new())));
-        drop(is_send(map.contains("id")));
+        drop(is_send(map.contains_key("id")));
         drop(is_send(map.remove("id")));
         drop(is_send(set.insert_batch(["id"])));
         let ticket = fresh(is_send(map.claim_wait("id")).await.unwrap().answer);

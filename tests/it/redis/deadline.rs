@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use leakproof::{Claim, SharedError, Tier, Unavailable};
+use leakproof::Claim;
+use leakproof::redis::{SharedError, Tier, Unavailable};
 use tokio::time::Instant;
 
 use super::fake::{Fake, in_virtual_time};
@@ -54,7 +55,7 @@ fn open_breaker_costs_no_time_and_admits_one_probe() {
         let before = server.calls();
         let probes = (0..10).map(|at| {
             let map = map.clone();
-            tokio::spawn(async move { map.contains(format!("probe {at}")).await.unwrap().tier })
+            tokio::spawn(async move { map.contains_key(format!("probe {at}")).await.unwrap().tier })
         });
         for probe in probes.collect::<Vec<_>>() {
             assert_eq!(probe.await.unwrap(), Tier::Local);
@@ -84,7 +85,7 @@ fn late_commit_without_a_reply_is_not_reported_as_expired() {
         server.set_silent(true);
         let error = ticket.commit("reply".to_owned()).await.unwrap_err();
         assert!(
-            matches!(error, leakproof::CommitError::Failed { .. }),
+            matches!(error, leakproof::redis::CommitError::Failed { .. }),
             "{error:?}"
         );
         assert_eq!(error.into_value(), "reply");

@@ -5,8 +5,10 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
-use leakproof::{Command, Connection, ConnectionError, Reply, Sending};
-use leakproof::{ManualClock, SharedDedup, SharedDedupBuilder};
+use leakproof::ManualClock;
+use leakproof::redis::{
+    Command, Connection, ConnectionError, Reply, Sending, SharedDedup, SharedDedupBuilder,
+};
 use leakproof_testkit::shared::{Key, Reply as Answer, Request};
 use tokio::time::Instant;
 

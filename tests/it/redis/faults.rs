@@ -2,9 +2,10 @@
 
 use std::time::Duration;
 
-use leakproof::{
-    Claim, CommitError, Recorded, SharedDedup, SharedDedupBuilder, SharedError, Tier, Unavailable,
+use leakproof::redis::{
+    CommitError, SharedDedup, SharedDedupBuilder, SharedError, Tier, Unavailable,
 };
+use leakproof::{Claim, Recorded};
 
 use super::proxy::Proxy;
 use super::server::{LEASE, Server, on_server};
@@ -20,7 +21,10 @@ fn refusing(server: &Server) -> SharedDedupBuilder<Map> {
 }
 
 /// Claims until the server answers.
-async fn shared_claim(map: &Map, id: &str) -> Claim<leakproof::SharedTicket<String>, String> {
+async fn shared_claim(
+    map: &Map,
+    id: &str,
+) -> Claim<leakproof::redis::SharedTicket<String>, String> {
     loop {
         match map.claim(id).await {
             Ok(decided) if decided.tier == Tier::Shared => return decided.answer,
@@ -317,7 +321,7 @@ fn timers(port: u16) -> Vec<String> {
 fn idle_connection_is_kept_alive() {
     on_server(async |server| {
         let map = server.map().build().await.unwrap();
-        assert!(!map.contains("id").await.unwrap().answer);
+        assert!(!map.contains_key("id").await.unwrap().answer);
         // 2 is the timer of keepalive, and 1 that of a segment without an acknowledgement.
         while timers(server.port).iter().any(|timer| timer == "01") {
             tokio::time::sleep(RETRY).await;

@@ -2,16 +2,14 @@
 
 use std::time::Duration;
 
-use leakproof::{
-    Claim, CommitError, CompoundKey, ManualClock, Recorded, SharedDedup, SharedError, Tier,
-    Unavailable,
-};
+use leakproof::redis::{CommitError, SharedDedup, SharedError, Tier, Unavailable};
+use leakproof::{Claim, CompoundKey, ManualClock, Recorded};
 
 use super::server::{LEASE, TTL, on_server, run};
 
 type Map = SharedDedup<String>;
 
-async fn fresh(map: &Map, id: &str) -> leakproof::SharedTicket<String> {
+async fn fresh(map: &Map, id: &str) -> leakproof::redis::SharedTicket<String> {
     match map.claim(id).await.expect("the server answers").answer {
         Claim::Fresh(ticket) => ticket,
         other => panic!("{other:?}"),
@@ -24,7 +22,7 @@ async fn is_in_flight(map: &Map, id: &str) -> bool {
 }
 
 /// Waits for a release that a dropped ticket has spawned.
-async fn wait_until_fresh(map: &Map, id: &str) -> leakproof::SharedTicket<String> {
+async fn wait_until_fresh(map: &Map, id: &str) -> leakproof::redis::SharedTicket<String> {
     loop {
         if let Claim::Fresh(ticket) = map.claim(id).await.expect("the server answers").answer {
             return ticket;
@@ -222,7 +220,7 @@ fn operations_take_one_round_trip_and_known_ids_none() {
         assert_eq!(trips(), 1, "record");
         map.claim("id").await.unwrap();
         map.record("three", String::new()).await.unwrap();
-        assert!(map.contains("id").await.unwrap().answer);
+        assert!(map.contains_key("id").await.unwrap().answer);
         assert_eq!(trips(), 0, "known duplicates");
         other.claim("id").await.unwrap();
         other.claim("id").await.unwrap();
@@ -308,12 +306,12 @@ fn removed_id_is_new_and_a_claim_stays() {
         let map = server.map().build().await.unwrap();
         map.record("id", "reply".to_owned()).await.unwrap();
         assert_eq!(map.remove("id").await.unwrap().as_deref(), Some("reply"));
-        assert!(!map.contains("id").await.unwrap().answer);
+        assert!(!map.contains_key("id").await.unwrap().answer);
         let ticket = fresh(&map, "id").await;
         assert_eq!(map.remove("id").await.unwrap(), None);
-        assert!(!map.contains("id").await.unwrap().answer);
+        assert!(!map.contains_key("id").await.unwrap().answer);
         ticket.commit("again".to_owned()).await.unwrap();
-        assert!(map.contains("id").await.unwrap().answer);
+        assert!(map.contains_key("id").await.unwrap().answer);
     });
 }
 
@@ -383,7 +381,7 @@ fn foreign_key_is_an_error_and_not_a_duplicate() {
 fn build_error_names_the_option() {
     run(async {
         let builder = || SharedDedup::<String>::builder().redis("redis://127.0.0.1:1");
-        let build = |builder: leakproof::SharedDedupBuilder<Map>| async {
+        let build = |builder: leakproof::redis::SharedDedupBuilder<Map>| async {
             builder.build().await.unwrap_err().to_string()
         };
         let error = build(builder().ttl(TTL)).await;

@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::thread::sleep;
 use std::time::Duration;
 
-use leakproof::{SharedDedup, SharedDedupBuilder, SharedDedupSet};
+use leakproof::redis::{SharedDedup, SharedDedupBuilder, SharedDedupSet};
 
 pub const TTL: Duration = Duration::from_secs(600);
 pub const LEASE: Duration = Duration::from_secs(60);

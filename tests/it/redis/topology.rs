@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use leakproof::{Claim, Recorded, SharedDedup, SharedDedupSet, SharedError, Tier, Unavailable};
+use leakproof::redis::{SharedDedup, SharedDedupSet, SharedError, Tier, Unavailable};
+use leakproof::{Claim, Recorded};
 
 use super::server::{Server, TTL, is_installed, on_server, run};
 
@@ -21,7 +22,7 @@ fn password_and_database_of_the_address_are_used() {
         };
         let map = builder().build().await.unwrap();
         map.record("id", String::new()).await.unwrap();
-        assert!(map.contains("id").await.unwrap().answer);
+        assert!(map.contains_key("id").await.unwrap().answer);
         assert!(!format!("{:?} {map:?}", builder()).contains("secret"));
     });
 }

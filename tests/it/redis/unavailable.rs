@@ -2,10 +2,10 @@
 
 use std::time::Duration;
 
-use leakproof::{
-    Claim, CommitError, ManualClock, Recorded, SharedDedup, SharedDedupBuilder, SharedError, Tier,
-    Unavailable,
+use leakproof::redis::{
+    CommitError, SharedDedup, SharedDedupBuilder, SharedError, Tier, Unavailable,
 };
+use leakproof::{Claim, ManualClock, Recorded};
 
 use super::server::{LEASE, Server, TTL, on_server, run};
 
@@ -27,7 +27,7 @@ async fn is_duplicate(map: &Map, id: &str) -> bool {
 
 /// Waits until the server answers the map again and all ids are pushed.
 async fn recovered(map: &Map) {
-    while map.stats().recovery_len > 0 || map.contains("?").await.unwrap().tier == Tier::Local {
+    while map.stats().recovery_len > 0 || map.contains_key("?").await.unwrap().tier == Tier::Local {
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
 }

@@ -2,9 +2,8 @@
 
 use std::time::Duration;
 
-use leakproof::{
-    Claim, CommitError, DedupMap, ManualClock, SharedDedup, SharedTicket, Tier, Unavailable,
-};
+use leakproof::redis::{CommitError, SharedDedup, SharedTicket, Tier, Unavailable};
+use leakproof::{Claim, DedupMap, ManualClock};
 use proptest::prelude::*;
 use proptest::test_runner::TestRunner;
 use tokio::task::JoinHandle;

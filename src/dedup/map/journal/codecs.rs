@@ -7,9 +7,10 @@ use std::fmt;
 use std::io;
 
 use crate::clock::Nanos;
+use crate::codec::Codec;
 use crate::dedup::Key;
+use crate::persist::Journal;
 use crate::persist::format::{decode, put_insert, put_remove};
-use crate::persist::{Codec, Journal};
 
 /// A journal, and the codecs of the map that it is for.
 pub(crate) struct Attachment {
