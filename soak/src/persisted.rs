@@ -5,6 +5,7 @@
 //! that is opened again.
 
 use std::fs;
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
@@ -111,12 +112,16 @@ pub(crate) fn soak(round: &mut Round, causes: &mut Tally) -> Tally {
             map.flush()?;
         }
         let crashed = folder.join("crashed");
-        copy(&live, &crashed)?;
+        // The journal may delete a segment at the same time.
+        while let Err(error) = copy(&live, &crashed) {
+            if error.kind() != ErrorKind::NotFound {
+                return Err(error.into());
+            }
+        }
         let restarted = open(&crashed)?;
         // The end of its run has the time of the last write, so ids may be younger.
         persisted.compare(&restarted, "opened after a crash", false);
         drop(restarted);
-        fs::remove_dir_all(&crashed)?;
         let snapshot = folder.join("snapshot");
         let saved = map.save(&snapshot)?.saved;
         let restored = builder().build()?;
@@ -153,6 +158,7 @@ pub(crate) fn soak(round: &mut Round, causes: &mut Tally) -> Tally {
 }
 
 fn copy(from: &Path, to: &Path) -> std::io::Result<()> {
+    let _ = fs::remove_dir_all(to);
     fs::create_dir(to)?;
     for entry in fs::read_dir(from)? {
         let entry = entry?;
