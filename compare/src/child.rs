@@ -5,7 +5,7 @@
 use std::env;
 use std::process::Command;
 
-use crate::{growth, http, lru, memory, pauses};
+use crate::{growth, http, limiter, lru, memory, pauses};
 
 const VARIABLE: &str = "COMPARE_CHILD";
 
@@ -21,6 +21,8 @@ pub(crate) enum Work {
     Pauses,
     /// Stores responses and prints the growth of memory.
     Store,
+    /// Floods a limiter with keys and prints the growth of memory.
+    Flood,
 }
 
 /// Runs a child and returns its output.
@@ -51,6 +53,7 @@ pub(crate) fn main() -> bool {
         Some((&"Grow", args)) => growth::print(args),
         Some((&"Pauses", args)) => pauses::print(args),
         Some((&"Store", args)) => http::store(args),
+        Some((&"Flood", args)) => limiter::flood(args),
         _ => panic!("no work for a child: {order}"),
     }
     true

@@ -18,6 +18,7 @@ mod full;
 mod growth;
 mod http;
 mod inserting;
+mod limiter;
 mod listeners;
 mod lru;
 mod memory;
@@ -78,6 +79,7 @@ const PARTS: &[(&str, Part)] = &[
     ("watched", watched::section),
     ("await", awaited::section),
     ("http", http::section),
+    ("limiter", limiter::section),
 ];
 
 fn main() -> io::Result<()> {
