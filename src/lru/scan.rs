@@ -174,6 +174,7 @@ impl<K, V, S> LruCache<K, V, S> {
     /// `visit` is called while a shard is locked, for up to 256 entries at a time. It must not call
     /// back into the cache, which would deadlock. An entry that stays in the cache during the call
     /// is visited, and possibly twice if others are removed.
+    #[doc(alias = "iter")]
     pub fn for_each(&self, mut visit: impl FnMut(&K, &V)) {
         let now = self.now();
         for shard in 0..self.shard_count() {
@@ -190,6 +191,8 @@ impl<K, V, S> LruCache<K, V, S> {
     ///
     /// `keep` is called while a shard is locked, for up to 256 entries at a time. It must not call
     /// back into the cache, which would deadlock.
+    #[doc(alias = "invalidate_entries_if")]
+    #[doc(alias = "alter_all")]
     pub fn retain(&self, mut keep: impl FnMut(&K, &mut V) -> bool) {
         let now = self.now();
         for shard in 0..self.shard_count() {

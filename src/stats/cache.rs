@@ -49,6 +49,9 @@ pub struct CacheStats {
     pub hits: u64,
     /// Calls that did not find a live entry.
     pub misses: u64,
+    /// Stale values that `get_or_refresh_async` and `get_or_refresh_with` returned; part of
+    /// `misses`.
+    pub stale_hits: u64,
     /// Entries that were stored.
     pub inserted: u64,
     /// Entries whose ttl ended.
@@ -80,7 +83,7 @@ pub struct CacheStats {
 impl CacheStats {
     /// Adds the statistics of another shard.
     pub(crate) fn merge(&mut self, shard: &Self) {
-        add_fields!(self, shard, len max_entries high_water weight hits misses inserted expired idle evicted
+        add_fields!(self, shard, len max_entries high_water weight hits misses stale_hits inserted expired idle evicted
             evicted_by_weight replaced removed rejected callback_panics);
         self.oldest_entry_age = self.oldest_entry_age.max(shard.oldest_entry_age);
         self.max_weight = add_bounds(self.max_weight, shard.max_weight);
@@ -111,17 +114,18 @@ impl CacheStats {
             counters: counters![self,
                 hits: "Calls that found a live entry",
                 misses: "Calls that did not find a live entry",
-                inserted: "Entries that were stored",
-                expired: "Entries whose ttl ended",
+                stale_hits: "Calls that got a stale value",
+                inserted: "Entries that were added",
+                expired: "Entries that expired",
                 idle: "Entries whose idle timeout ended",
                 evicted: "Live entries that were evicted because of a bound",
                 evicted_by_weight: "Live entries that were evicted because of max_weight",
                 replaced: "Entries that were replaced under the same key",
-                removed: "Entries that were removed by a call",
-                rejected: "Entries that were too heavy to be stored",
+                removed: "Entries that were removed by a call or a dropped guard",
+                rejected: "Entries that were refused because of a bound",
                 callback_panics: "Panics of the removal callback",
-                waits: "Calls that waited for a computation of another caller",
-                waits_rejected: "Calls that computed for themselves because too many waited",
+                waits: "Calls that waited for another caller",
+                waits_rejected: "Calls that did not wait because too many callers did",
             ],
             ..Usage::default()
         }

@@ -80,6 +80,52 @@ fn own_ttls_take_24_bytes_per_entry_while_they_exist() {
 }
 
 #[test]
+fn backoffs_take_64_bytes_per_entry_until_they_end() {
+    let entries = 2_000;
+    let time = ManualClock::new();
+    let build = || {
+        let builder = LruCache::<u64, u64>::builder()
+            .max_entries(entries as usize)
+            .ttl(HOUR)
+            .stale(HOUR)
+            .shards(1)
+            .clock(&time);
+        builder.build().expect("valid options")
+    };
+    let fail = |cache: &LruCache<u64, u64>, key| {
+        let served = cache.get_or_refresh_with(&key, || Err(()));
+        assert_eq!(served, Ok(key));
+    };
+    let cache = build();
+    (0..entries).for_each(|key| _ = cache.insert(key, key));
+    // Allocates the table of computations.
+    assert!(cache.get_or_refresh_with(&entries, || Err(())).is_err());
+    time.advance(HOUR);
+    let (bytes, ()) = allocated_by(|| (0..entries).for_each(|key| fail(&cache, key)));
+    let per_entry = bytes / entries as f64;
+    assert!((26.0..64.0).contains(&per_entry), "{per_entry} bytes");
+    time.advance(Duration::from_secs(30));
+    let (freed, _) = allocated_by(|| cache.sweep());
+    assert_eq!(bytes + freed, 0.0, "a sweep frees all of it");
+
+    // Entries that are evicted or written take their back-offs with them.
+    let (bytes, cache) = allocated_by(|| {
+        let cache = build();
+        for key in 0..10 * entries {
+            cache.insert_with_ttl(key, key, Duration::from_nanos(1));
+            time.advance(Duration::from_nanos(1));
+            fail(&cache, key);
+        }
+        cache.set_max_entries(1).expect("a valid limit");
+        cache
+    });
+    assert!(bytes < 2.0 * 64.0 * entries as f64, "{bytes} bytes");
+    cache.validate();
+    cache.clear();
+    time.advance(Duration::from_secs(30));
+}
+
+#[test]
 fn cache_returns_memory_after_clear_resize_and_expiry() {
     let entries = 200_000;
     let time = ManualClock::new();

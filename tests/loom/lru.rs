@@ -138,6 +138,35 @@ fn no_cycle_is_reported_without_one() {
     });
 }
 
+#[test]
+fn failed_refresh_is_not_repeated_by_another_caller() {
+    loom::model(|| {
+        let (time, minute) = (ManualClock::new(), std::time::Duration::from_secs(60));
+        let builder = LruCache::builder().max_entries(4).shards(1);
+        let builder = builder.ttl(minute).stale(minute).clock(&time);
+        let cache = Arc::new(builder.build().expect("valid limits"));
+        cache.insert(1, 10);
+        time.advance(minute);
+        let runs = Arc::new(AtomicU32::new(0));
+        let refresh = {
+            let (cache, runs) = (Arc::clone(&cache), Arc::clone(&runs));
+            move || {
+                cache.get_or_refresh_with(&1, || {
+                    runs.fetch_add(1, Ordering::SeqCst);
+                    Err(())
+                })
+            }
+        };
+        let other = thread::spawn(refresh.clone());
+        assert_eq!(
+            (refresh(), other.join().expect("no panic")),
+            (Ok(10), Ok(10))
+        );
+        assert_eq!(runs.load(Ordering::SeqCst), 1);
+        assert_eq!(cache.stats().stale_hits, 2);
+    });
+}
+
 fn reserve(cache: &LruCache<u32, u32>) -> Reservation<u32, u32> {
     match cache.get_or_reserve(&1) {
         Lookup::Vacant(reservation) => reservation,

@@ -31,6 +31,9 @@ impl<K: Hash + Eq, V, S: BuildHasher> LruCache<K, V, S> {
     /// };
     /// assert_eq!([count(&"ada"), count(&"ada"), count(&"bob")], [1, 2, 1]);
     /// ```
+    #[doc(alias = "get_mut")]
+    #[doc(alias = "alter")]
+    #[doc(alias = "entry")]
     pub fn update<Q, R>(&self, key: &Q, change: impl FnOnce(&mut V) -> R) -> Option<R>
     where
         K: Borrow<Q>,

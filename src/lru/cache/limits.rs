@@ -61,6 +61,7 @@ impl<K, V, S> LruCache<K, V, S> {
 
     /// Returns the weight of the live entries. Costs as much as [`len`](Self::len).
     #[must_use]
+    #[doc(alias = "weighted_size")]
     pub fn weight(&self) -> u64 {
         self.sum(Core::weight)
     }
@@ -75,6 +76,9 @@ impl<K, V, S> LruCache<K, V, S> {
     /// Returns the bound on the number of entries. Without one, it is
     /// [`max_weight`](Self::max_weight), because every entry weighs at least 1.
     #[must_use]
+    #[doc(alias = "cap")]
+    #[doc(alias = "capacity")]
+    #[doc(alias = "max_capacity")]
     pub fn max_entries(&self) -> usize {
         self.inner.limits.lock().reachable_entries()
     }
@@ -103,6 +107,13 @@ impl<K, V, S> LruCache<K, V, S> {
         self.inner.limits.lock().policy
     }
 
+    /// Returns the number of independently locked shards.
+    #[must_use]
+    #[doc(alias = "num_shards")]
+    pub fn shards(&self) -> usize {
+        self.shard_count()
+    }
+
     /// Changes the bound on the number of entries, and evicts what exceeds it, in time proportional
     /// to its number.
     ///
@@ -113,6 +124,8 @@ impl<K, V, S> LruCache<K, V, S> {
     ///
     /// Returns [`InvalidLimit`], and changes nothing, if the bound is less than the number of
     /// shards or too large.
+    #[doc(alias = "resize")]
+    #[doc(alias = "set_capacity")]
     pub fn set_max_entries(&self, max_entries: usize) -> Result<(), InvalidLimit> {
         let shards = self.shard_count();
         let most = (shards as u64).saturating_mul(MAX_ENTRIES_PER_SHARD as u64);

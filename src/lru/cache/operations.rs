@@ -8,7 +8,7 @@ use super::{LruCache, Shard};
 use crate::clock::{Nanos, nanos};
 use crate::hash::hash;
 use crate::lru::attributes::Attributes;
-use crate::lru::core::{Drain, Order};
+use crate::lru::core::{Core, Drain, Order};
 use crate::lru::error::TooHeavy;
 use crate::lru::removal::{RemovedEntries, replaced_value};
 use crate::panic::FirstPanic;
@@ -36,6 +36,7 @@ impl<K: Hash + Eq, V, S: BuildHasher> LruCache<K, V, S> {
     /// `read` is called while a shard is locked. It must not call back into the cache: a call that
     /// needs the same shard deadlocks.
     #[inline]
+    #[doc(alias = "view")]
     pub fn with<Q, R>(&self, key: &Q, read: impl FnOnce(&V) -> R) -> Option<R>
     where
         K: Borrow<Q>,
@@ -63,11 +64,7 @@ impl<K: Hash + Eq, V, S: BuildHasher> LruCache<K, V, S> {
         Q: ?Sized + Hash + Eq,
         V: Clone,
     {
-        let hash = self.hash(key);
-        let now = self.now();
-        self.with_shard(self.shard_of(hash), |shard| {
-            shard.core.peek(now, hash, key).cloned()
-        })
+        self.read(key, |core, now, hash| core.peek(now, hash, key).cloned())
     }
 
     /// Returns a clone of the live or stale value of a key, as long as the entry is within its
@@ -80,26 +77,32 @@ impl<K: Hash + Eq, V, S: BuildHasher> LruCache<K, V, S> {
         Q: ?Sized + Hash + Eq,
         V: Clone,
     {
-        let hash = self.hash(key);
-        let now = self.now();
-        self.with_shard(self.shard_of(hash), |shard| {
-            shard.core.peek_or_stale(now, hash, key).cloned()
+        self.read(key, |core, now, hash| {
+            let found = core.peek_or_stale(now, hash, key)?;
+            Some(found.into_value().clone())
         })
     }
 
     /// Returns `true` if a key has a live entry. Refreshes nothing, and counts neither a hit nor a
     /// miss.
     #[must_use]
+    #[doc(alias = "contains")]
     pub fn contains_key<Q>(&self, key: &Q) -> bool
     where
         K: Borrow<Q>,
         Q: ?Sized + Hash + Eq,
     {
+        self.read(key, |core, now, hash| core.peek(now, hash, key).is_some())
+    }
+
+    /// Calls `read` with the core that has a key, the time, and the hash of the key.
+    fn read<Q, R>(&self, key: &Q, read: impl FnOnce(&Core<K, V>, Nanos, u64) -> R) -> R
+    where
+        Q: ?Sized + Hash,
+    {
         let hash = self.hash(key);
         let now = self.now();
-        self.with_shard(self.shard_of(hash), |shard| {
-            shard.core.peek(now, hash, key).is_some()
-        })
+        self.with_shard(self.shard_of(hash), |shard| read(&shard.core, now, hash))
     }
 
     /// Stores a value, and returns the live value that it replaces. Calls the removal callback for
@@ -111,6 +114,8 @@ impl<K: Hash + Eq, V, S: BuildHasher> LruCache<K, V, S> {
     /// and passed to the removal callback with [`RemovalCause::Rejected`], and what it was to
     /// replace is removed. [`insert_checked`](Self::insert_checked) returns it instead.
     #[inline]
+    #[doc(alias = "put")]
+    #[doc(alias = "push")]
     pub fn insert(&self, key: K, value: V) -> Option<V> {
         self.insert_checked(key, value)
             .unwrap_or_else(|refused| self.reject(refused))
@@ -209,7 +214,19 @@ impl<K: Hash + Eq, V, S: BuildHasher> LruCache<K, V, S> {
 
     /// Removes the live entry of a key, and returns its value. If a value is being computed for the
     /// key, it is not stored.
+    #[doc(alias = "pop")]
+    #[doc(alias = "invalidate")]
     pub fn remove<Q>(&self, key: &Q) -> Option<V>
+    where
+        K: Borrow<Q>,
+        Q: ?Sized + Hash + Eq,
+    {
+        self.remove_entry(key).map(|(_, value)| value)
+    }
+
+    /// Does what [`remove`](Self::remove) does, and also returns the stored key.
+    #[doc(alias = "pop_entry")]
+    pub fn remove_entry<Q>(&self, key: &Q) -> Option<(K, V)>
     where
         K: Borrow<Q>,
         Q: ?Sized + Hash + Eq,
@@ -223,8 +240,8 @@ impl<K: Hash + Eq, V, S: BuildHasher> LruCache<K, V, S> {
             let superseded = shard.in_flight.supersede(hash, key);
             (shard.core.remove(now, hash, key, &mut taken), superseded)
         });
-        let (_, value, _) = taken.finish(entry)?;
-        Some(value)
+        let (key, value, _) = taken.finish(entry)?;
+        Some((key, value))
     }
 }
 
@@ -267,6 +284,7 @@ impl<K, V, S> LruCache<K, V, S> {
 
     /// Removes all entries, in time proportional to their number, and frees their memory. A value
     /// whose computation is in progress is not stored.
+    #[doc(alias = "invalidate_all")]
     pub fn clear(&self) {
         let now = self.now();
         let mut panics = FirstPanic::default();
@@ -303,6 +321,7 @@ impl<K, V, S> LruCache<K, V, S> {
     /// Removes the expired entries, and returns how many it removed. It changes no answer.
     ///
     /// It removes a bounded number of entries per lock.
+    #[doc(alias = "run_pending_tasks")]
     pub fn sweep(&self) -> usize {
         self.inner
             .shards

@@ -134,7 +134,9 @@ impl<K, V> Core<K, V> {
         budget: usize,
         removed: &mut RemovedEntries<'_, K, V>,
     ) -> Swept {
-        let freed = if self.advance(now) >= self.next_removal {
+        let now = self.advance(now);
+        self.free_ended_backoffs();
+        let freed = if now >= self.next_removal {
             self.remove_expired(budget, Expired::NotStale, removed)
         } else {
             0

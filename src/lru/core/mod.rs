@@ -13,6 +13,7 @@
 // takes 573 instead of 565. Without those of the index it takes 576, and without those of `lookup`
 // a `get` takes 310 instead of 307.
 
+mod backoff;
 mod eviction;
 mod expiry;
 mod ghosts;
@@ -37,6 +38,7 @@ pub use iter::{Drain, IntoIter, Iter, IterMut, Keys, Values};
 
 use std::num::NonZeroU32;
 
+use backoff::Backoff;
 use own_ttl::OwnTtls;
 use s3_fifo::S3Fifo;
 use stats::Counts;
@@ -117,6 +119,8 @@ pub(in crate::lru) struct Core<K, V> {
     /// The order of eviction under `Policy::S3Fifo`. `recency` is empty then, unless there is an
     /// idle timeout.
     s3_fifo: Option<Box<S3Fifo>>,
+    /// The stale entries whose refresh failed, if there are any.
+    backoff: Option<Box<Backoff>>,
 }
 
 /// Returns the part of a hash that the index knows. The other half chooses the shard.
@@ -147,6 +151,7 @@ impl<K, V> Core<K, V> {
                     Some(Box::new(S3Fifo::new(keeps_recency)))
                 }
             },
+            backoff: None,
         }
     }
 

@@ -2,11 +2,8 @@
 //!
 //! A stale entry is an expired entry that is not removed yet. So every promise about expired
 //! entries holds for it: reads do not return it, no figure counts it, and it is evicted before live
-//! ones. The window only delays its removal by writes and sweeps, and only [`get_or_stale`] and
-//! [`peek_or_stale`] return it. The idle timeout ends the window as well.
-//!
-//! [`get_or_stale`]: Core::get_or_stale
-//! [`peek_or_stale`]: Core::peek_or_stale
+//! ones. The window only delays its removal by writes and sweeps, and only the calls of this module
+//! return it. The idle timeout ends the window as well.
 
 use std::borrow::Borrow;
 
@@ -17,7 +14,18 @@ use crate::lru::slab::Slot;
 /// A value, and whether it is expired.
 pub(in crate::lru) enum Freshness<T> {
     Live(T),
-    Stale(T),
+    Stale {
+        value: T,
+        /// `false` for a while after a refresh has failed.
+        may_refresh: bool,
+    },
+}
+
+impl<T> Freshness<T> {
+    pub(in crate::lru) fn into_value(self) -> T {
+        let (Self::Live(value) | Self::Stale { value, .. }) = self;
+        value
+    }
 }
 
 impl Limits {
@@ -52,9 +60,8 @@ impl<K, V> Core<K, V> {
         if let Some(slot) = self.get_slot(now, hash, key) {
             return Some(Freshness::Live(self.entry(slot).1));
         }
-        let slot = self.find(hash, key)?;
-        let is_stale = self.is_within_stale_window(self.latest.max(now), slot);
-        is_stale.then(|| Freshness::Stale(self.entry(slot).1))
+        self.free_ended_backoffs();
+        self.peek_or_stale(now, hash, key)
     }
 
     /// Returns the live or stale value of a key, and changes nothing.
@@ -63,12 +70,42 @@ impl<K, V> Core<K, V> {
         now: Nanos,
         hash: u64,
         key: &Q,
-    ) -> Option<&V>
+    ) -> Option<Freshness<&V>>
     where
         K: Borrow<Q>,
     {
         let slot = self.find(hash, key)?;
-        let is_served = self.is_within_stale_window(self.latest.max(now), slot);
-        is_served.then(|| self.entry(slot).1)
+        let now = self.latest.max(now);
+        let (_, value) = self.entry(slot);
+        if self.expiry_cause(now, slot).is_none() {
+            return Some(Freshness::Live(value));
+        }
+        let may_refresh = !self.backs_off(now, hash, slot);
+        self.is_within_stale_window(now, slot)
+            .then_some(Freshness::Stale { value, may_refresh })
+    }
+
+    /// Does what [`peek_or_stale`](Self::peek_or_stale) does after a refresh has failed. A stale
+    /// entry is not refreshed again for a while.
+    pub(in crate::lru) fn peek_after_failure<Q: ?Sized + Eq>(
+        &mut self,
+        now: Nanos,
+        hash: u64,
+        key: &Q,
+    ) -> Option<Freshness<&V>>
+    where
+        K: Borrow<Q>,
+    {
+        let now = self.advance(now);
+        let slot = self.find(hash, key)?;
+        if self.expiry_cause(now, slot).is_some() && self.is_within_stale_window(now, slot) {
+            self.start_backoff(hash, slot);
+        }
+        self.peek_or_stale(now, hash, key)
+    }
+
+    /// Counts a stale value that a caller gets.
+    pub(in crate::lru) fn count_stale_hit(&mut self) {
+        self.counts.stale_hits += 1;
     }
 }

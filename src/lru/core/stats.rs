@@ -23,6 +23,7 @@ pub(in crate::lru) struct Counts {
     pub(in crate::lru) replaced: u64,
     pub(in crate::lru) removed: u64,
     pub(in crate::lru) rejected: u64,
+    pub(in crate::lru) stale_hits: u64,
     pub(in crate::lru) high_water: usize,
 }
 
@@ -120,6 +121,7 @@ impl<K, V> Core<K, V> {
             inserted: self.counts.inserted,
             hits: self.counts.hits,
             misses: self.counts.misses,
+            stale_hits: self.counts.stale_hits,
             expired: self.counts.expired + expired.by_ttl as u64,
             idle: self.counts.idle + expired.by_idle_timeout as u64,
             evicted: self.counts.evicted,
@@ -147,6 +149,7 @@ impl<K, V> Core<K, V> {
             s3_fifo.validate(&self.nodes);
         }
         self.validate_writes();
+        self.validate_backoffs();
         let slots = || 0..len as Slot;
         let weights = slots().map(|slot| u64::from(self.nodes[slot].entry.weight.get()));
         assert_eq!(weights.sum::<u64>(), self.weight, "the weight");

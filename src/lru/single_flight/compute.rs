@@ -31,6 +31,8 @@ impl<K: Hash + Eq, V: Clone, S: BuildHasher> LruCache<K, V, S> {
     /// Panics if the computation needs its own value: `compute` asks for the same key, or waits for
     /// a computation that does. [`try_get_or_insert_with`](Self::try_get_or_insert_with) returns an
     /// error instead.
+    #[doc(alias = "get_with")]
+    #[doc(alias = "get_or_insert")]
     pub fn get_or_insert_with<Q>(&self, key: &Q, compute: impl FnOnce() -> V) -> V
     where
         K: Borrow<Q>,
@@ -66,6 +68,8 @@ impl<K: Hash + Eq, V: Clone, S: BuildHasher> LruCache<K, V, S> {
     /// assert!(first_line(&files, "no such file").is_err());
     /// assert!(files.is_empty());
     /// ```
+    #[doc(alias = "try_get_with")]
+    #[doc(alias = "optionally_get_with")]
     pub fn try_get_or_insert_with<Q, E>(
         &self,
         key: &Q,
@@ -82,12 +86,8 @@ impl<K: Hash + Eq, V: Clone, S: BuildHasher> LruCache<K, V, S> {
             Lookup::Hit(value) => return Ok(value),
             Lookup::Vacant(reservation) => reservation,
         };
-        let value = {
-            let _dependency = reservation.dependency()?;
-            let _computing = Computing::enter(&reservation.leader.computation);
-            compute().map_err(ComputeError::Failed)?
-        };
-        Ok(reservation.insert(value))
+        let value = reservation.run_blocking(compute)?;
+        Ok(reservation.insert(value.map_err(ComputeError::Failed)?))
     }
 
     /// Returns the live value of a key, or runs `future`, and stores and returns its value.
@@ -188,9 +188,11 @@ impl<K: Hash + Eq, V: Clone, S: BuildHasher> LruCache<K, V, S> {
 }
 
 impl<K, V, S> Reservation<K, V, S> {
-    /// Records that the computation in progress, if there is one, needs this one.
-    pub(super) fn dependency(&self) -> Result<Option<Dependency>, Cycle> {
-        Dependency::enter(&self.leader.computation)
+    /// Runs the closure that computes the value.
+    pub(super) fn run_blocking<R>(&self, compute: impl FnOnce() -> R) -> Result<R, Cycle> {
+        let _dependency = Dependency::enter(&self.leader.computation)?;
+        let _computing = Computing::enter(&self.leader.computation);
+        Ok(compute())
     }
 
     /// Runs the future that computes the value.
@@ -198,7 +200,7 @@ impl<K, V, S> Reservation<K, V, S> {
     /// It is boxed, because a future that pins another one in itself has twice its size, also on a
     /// hit.
     pub(super) async fn run<F: Future>(&self, mut future: Pin<Box<F>>) -> Result<F::Output, Cycle> {
-        let _dependency = self.dependency()?;
+        let _dependency = Dependency::enter(&self.leader.computation)?;
         let run = poll_fn(|context| {
             let _computing = Computing::enter(&self.leader.computation);
             future.as_mut().poll(context)

@@ -210,6 +210,7 @@ impl<K: Hash + Eq, V: Clone, S: BuildHasher> LruCache<K, V, S> {
     ///
     /// Panics if it is called in a computation that needs its own value: see
     /// [`get_or_insert_with`](Self::get_or_insert_with).
+    #[doc(alias = "get_value_or_guard")]
     pub fn get_or_reserve<Q>(&self, key: &Q) -> Lookup<K, V, S>
     where
         K: Borrow<Q>,
@@ -227,6 +228,7 @@ impl<K: Hash + Eq, V: Clone, S: BuildHasher> LruCache<K, V, S> {
     /// # Panics
     ///
     /// Panics as `get_or_reserve` does.
+    #[doc(alias = "get_value_or_guard_async")]
     pub async fn get_or_reserve_async<Q>(&self, key: &Q) -> Lookup<K, V, S>
     where
         K: Borrow<Q>,

@@ -5,7 +5,6 @@ use std::borrow::Borrow;
 use std::hash::{BuildHasher, Hash};
 use std::sync::Arc;
 
-use super::cycle::Computing;
 use super::{Flight, Lookup, Reservation};
 use crate::lru::cache::{LruCache, Shard};
 use crate::lru::core::Freshness;
@@ -24,10 +23,13 @@ impl<K: Hash + Eq, V: Clone, S: BuildHasher> LruCache<K, V, S> {
     /// its value, and until then all other callers get the stale value without waiting.
     ///
     /// If the future fails, the caller gets the stale value too, until the
-    /// [`stale`](crate::LruBuilder::stale) window ends, and the next caller tries again. The error
-    /// is then dropped: log it in the future. If the caller is cancelled or the future panics, the
-    /// next caller tries again as well. The refresh runs in the caller's task. Spawn the call if no
-    /// request should wait for it.
+    /// [`stale`](crate::LruBuilder::stale) window ends. The error is then dropped: log it in the
+    /// future. No caller refreshes the entry again for a tenth of the stale window, at most for 30
+    /// seconds. If the caller is cancelled or the future panics, the next caller tries at once. The
+    /// refresh runs in the caller's task. Spawn the call if no request should wait for it.
+    ///
+    /// A stale value counts as a miss, and in
+    /// [`CacheStats::stale_hits`](crate::CacheStats::stale_hits).
     ///
     /// If there is neither a live nor a stale value, this is
     /// [`try_get_or_insert_async`](Self::try_get_or_insert_async).
@@ -109,11 +111,7 @@ impl<K: Hash + Eq, V: Clone, S: BuildHasher> LruCache<K, V, S> {
                 Lookup::Vacant(reservation) => reservation,
             },
         };
-        let result = {
-            let _dependency = reservation.dependency()?;
-            let _computing = Computing::enter(&reservation.leader.computation);
-            compute()
-        };
+        let result = reservation.run_blocking(compute)?;
         self.end_refresh(key, reservation, result)
     }
 
@@ -127,13 +125,15 @@ impl<K: Hash + Eq, V: Clone, S: BuildHasher> LruCache<K, V, S> {
         let now = self.now();
         self.with_shard(self.shard_of(hash), |shard| {
             let Shard { core, in_flight } = shard;
-            let stale = match core.get_or_stale(now, hash, key) {
+            let (value, may_refresh) = match core.get_or_stale(now, hash, key) {
                 None => return Step::Compute,
                 Some(Freshness::Live(value)) => return Step::Return(value.clone()),
-                Some(Freshness::Stale(stale)) => stale,
+                Some(Freshness::Stale { value, may_refresh }) => (value, may_refresh),
             };
-            if in_flight.find(hash, key).is_some() {
-                return Step::Return(stale.clone());
+            if !may_refresh || in_flight.find(hash, key).is_some() {
+                let value = value.clone();
+                core.count_stale_hit();
+                return Step::Return(value);
             }
             let (stored, own) = (key.to_owned(), key.to_owned());
             let computation = Arc::new(Flight::new());
@@ -155,10 +155,31 @@ impl<K: Hash + Eq, V: Clone, S: BuildHasher> LruCache<K, V, S> {
         match result {
             Ok(value) => Ok(reservation.insert(value)),
             Err(error) => {
-                // First, so that the next caller can try.
+                // Before the reservation is given up, so that no caller refreshes in between.
+                let served = self.serve_after_failure(key);
                 drop(reservation);
-                self.peek_stale(key).ok_or(ComputeError::Failed(error))
+                served.ok_or(ComputeError::Failed(error))
             }
         }
+    }
+
+    fn serve_after_failure<Q>(&self, key: &Q) -> Option<V>
+    where
+        K: Borrow<Q>,
+        Q: ?Sized + Hash + Eq,
+    {
+        let hash = self.hash(key);
+        let now = self.now();
+        self.with_shard(self.shard_of(hash), |shard| {
+            let core = &mut shard.core;
+            match core.peek_after_failure(now, hash, key)? {
+                Freshness::Live(value) => Some(value.clone()),
+                Freshness::Stale { value, .. } => {
+                    let value = value.clone();
+                    core.count_stale_hit();
+                    Some(value)
+                }
+            }
+        })
     }
 }

@@ -55,6 +55,7 @@ impl<K: Hash + Eq, V, S: BuildHasher> LruCache<K, V, S> {
     }
 
     /// Removes the live entry of a key, and returns the stored key and the value.
+    #[doc(alias = "pop_entry")]
     pub fn remove_entry<Q>(&mut self, key: &Q) -> Option<(K, V)>
     where
         K: Borrow<Q>,

@@ -44,6 +44,7 @@ impl<K, V, S> LruCache<K, V, S> {
     /// Returns the bound on the number of entries. Without one, it is
     /// [`max_weight`](Self::max_weight), because every entry weighs at least 1.
     #[must_use]
+    #[doc(alias = "cap")]
     pub fn max_entries(&self) -> usize {
         self.core.limits().reachable_entries()
     }
@@ -79,6 +80,7 @@ impl<K, V, S> LruCache<K, V, S> {
     ///
     /// Returns [`InvalidLimit`], and changes nothing, if the bound is zero or exceeds
     /// 2<sup>31</sup>.
+    #[doc(alias = "resize")]
     pub fn set_max_entries(&mut self, max_entries: usize) -> Result<(), InvalidLimit> {
         let most = MAX_ENTRIES_PER_SHARD as u64;
         InvalidLimit::check("max_entries", max_entries as u64, 1, most)?;

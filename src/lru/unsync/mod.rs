@@ -215,7 +215,8 @@ impl<K: Hash + Eq, V, S: BuildHasher> LruCache<K, V, S> {
         Q: ?Sized + Hash + Eq,
     {
         let hash = hash(&self.hasher, key);
-        self.core.peek_or_stale(self.now(), hash, key)
+        let found = self.core.peek_or_stale(self.now(), hash, key)?;
+        Some(found.into_value())
     }
 
     /// Returns the live value of a key for modification. Refreshes nothing, and counts neither a
@@ -233,6 +234,7 @@ impl<K: Hash + Eq, V, S: BuildHasher> LruCache<K, V, S> {
     /// Returns `true` if a key has a live entry. Refreshes nothing, and counts neither a hit nor a
     /// miss.
     #[must_use]
+    #[doc(alias = "contains")]
     pub fn contains_key<Q>(&self, key: &Q) -> bool
     where
         K: Borrow<Q>,
@@ -249,6 +251,8 @@ impl<K: Hash + Eq, V, S: BuildHasher> LruCache<K, V, S> {
     /// removal callback with [`RemovalCause::Rejected`], and what it was to replace is removed.
     /// [`insert_checked`](Self::insert_checked) returns it instead.
     #[inline]
+    #[doc(alias = "put")]
+    #[doc(alias = "push")]
     pub fn insert(&mut self, key: K, value: V) -> Option<V> {
         self.insert_checked(key, value)
             .unwrap_or_else(|refused| self.reject(refused))
@@ -367,6 +371,7 @@ impl<K: Hash + Eq, V, S: BuildHasher> LruCache<K, V, S> {
     }
 
     /// Removes the live entry of a key, and returns its value.
+    #[doc(alias = "pop")]
     pub fn remove<Q>(&mut self, key: &Q) -> Option<V>
     where
         K: Borrow<Q>,

@@ -1,6 +1,8 @@
 //! The stale window, and refreshing within it.
 
+use std::cell::Cell;
 use std::future::{pending, ready};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Duration;
 
 use crate::support::task::Task;
@@ -132,24 +134,155 @@ fn one_caller_refreshes_and_others_get_the_stale_value() {
     assert_eq!(cache.get("key"), Some(2));
     let mut hit = Task::new(cache.get_or_refresh_async("key", not_polled()));
     assert_eq!(hit.output(), Ok(2));
-    assert_eq!((cache.stats().hits, cache.stats().misses), (2, 8));
+    let stats = cache.stats();
+    assert_eq!((stats.hits, stats.misses, stats.stale_hits), (2, 8, 6));
+    cache.validate();
+}
+
+/// A refresh of "key" that fails, and the number of times that it ran.
+struct Failing<'a> {
+    cache: &'a LruCache<String, u32>,
+    runs: Cell<u32>,
+}
+
+impl<'a> Failing<'a> {
+    fn new(cache: &'a LruCache<String, u32>) -> Self {
+        let runs = Cell::new(0);
+        Self { cache, runs }
+    }
+
+    /// Calls the cache with both forms, and returns the value that both got.
+    fn value_of(&self, key: &str) -> Option<u32> {
+        let run = || {
+            self.runs.set(self.runs.get() + 1);
+            Err::<u32, _>("down")
+        };
+        let blocking = self.cache.get_or_refresh_with(key, run);
+        let mut task = Task::new(self.cache.get_or_refresh_async(key, async { run() }));
+        assert_eq!(task.output(), blocking);
+        blocking.ok()
+    }
+}
+
+#[test]
+fn failed_refresh_serves_the_stale_value_and_backs_off() {
+    let time = ManualClock::new();
+    let cache = with_stale_value(&time);
+    let failing = Failing::new(&cache);
+    for attempt in 1..=10 {
+        assert_eq!(
+            (failing.value_of("key"), failing.runs.get()),
+            (Some(1), attempt)
+        );
+        time.advance(MINUTE / 10 - NANOSECOND);
+        assert_eq!(
+            (failing.value_of("key"), failing.runs.get()),
+            (Some(1), attempt)
+        );
+        cache.validate();
+        time.advance(NANOSECOND);
+    }
+    // The window has ended, so there is nothing to serve, and each caller tries.
+    assert_eq!((failing.value_of("key"), failing.runs.get()), (None, 12));
+    assert_eq!(cache.get_or_refresh_with("key", || Ok::<_, &str>(5)), Ok(5));
     cache.validate();
 }
 
 #[test]
-fn failed_refresh_serves_the_stale_value_and_lets_others_try() {
+fn backoff_takes_at_most_30_seconds() {
+    let time = ManualClock::new();
+    let cache = builder(&time).stale(Duration::MAX).build().expect("valid");
+    cache.insert("key".to_string(), 1);
+    time.advance(MINUTE);
+    let failing = Failing::new(&cache);
+    assert_eq!(failing.value_of("key"), Some(1));
+    time.advance(30 * SECOND - NANOSECOND);
+    assert_eq!((failing.value_of("key"), failing.runs.get()), (Some(1), 1));
+    time.advance(NANOSECOND);
+    assert_eq!((failing.value_of("key"), failing.runs.get()), (Some(1), 2));
+}
+
+#[test]
+fn backoff_is_of_one_key_until_its_next_write() {
     let time = ManualClock::new();
     let cache = with_stale_value(&time);
-    for _ in 0..3 {
-        let failing = ready(Err::<u32, _>("down"));
-        let mut task = Task::new(cache.get_or_refresh_async("key", failing));
-        assert_eq!(task.output(), Ok(1));
-    }
-    assert_eq!(cache.get_or_refresh_with("key", || Ok::<_, &str>(5)), Ok(5));
-    time.advance(2 * MINUTE);
-    let mut task = Task::new(cache.get_or_refresh_async("key", ready(Err::<u32, _>("down"))));
-    assert_eq!(task.output(), Err(ComputeError::Failed("down")));
+    cache.insert_with_ttl("other".to_string(), 2, NANOSECOND);
+    time.advance(NANOSECOND);
+    let failing = Failing::new(&cache);
+    assert_eq!((failing.value_of("key"), failing.runs.get()), (Some(1), 1));
+    assert_eq!(
+        (failing.value_of("other"), failing.runs.get()),
+        (Some(2), 2)
+    );
+    cache.insert_with_ttl("key".to_string(), 3, NANOSECOND);
+    time.advance(NANOSECOND);
+    assert_eq!((failing.value_of("key"), failing.runs.get()), (Some(3), 3));
+    assert_eq!(
+        cache.get_or_insert_with("other", || 4),
+        4,
+        "no refresh, so no back-off"
+    );
     cache.validate();
+}
+
+#[test]
+fn cancelled_refresh_is_tried_again_at_once() {
+    let time = ManualClock::new();
+    let cache = with_stale_value(&time);
+    let mut refresh = Task::new(cache.get_or_refresh_async("key", pending::<Result<u32, ()>>()));
+    assert!(refresh.poll().is_none());
+    drop(refresh);
+    let panics = || cache.get_or_refresh_with("key", || -> Result<u32, ()> { panic!("broken") });
+    assert!(catch_unwind(AssertUnwindSafe(panics)).is_err());
+    assert_eq!(cache.get_or_refresh_with("key", || Ok::<_, &str>(2)), Ok(2));
+    assert_eq!(cache.stats().stale_hits, 0);
+}
+
+#[test]
+fn stale_hits_count_every_stale_value_of_a_refreshing_call() {
+    let time = ManualClock::new();
+    let cache = builder(&time).build().expect("valid");
+    let counts = || {
+        let stats = cache.stats();
+        (stats.hits, stats.misses, stats.stale_hits)
+    };
+    cache.insert("key".to_string(), 1);
+    let failing = Failing::new(&cache);
+    assert_eq!((failing.value_of("key"), counts()), (Some(1), (2, 0, 0)));
+    time.advance(MINUTE);
+    let refresh = cache.get_or_refresh_with("key", || {
+        let other = cache.get_or_refresh_with("key", || Err(()));
+        assert_eq!(
+            (other, counts()),
+            (Ok(1), (2, 2, 1)),
+            "another caller refreshes"
+        );
+        Err(())
+    });
+    assert_eq!(
+        (refresh, counts()),
+        (Ok(1), (2, 2, 2)),
+        "its own refresh failed"
+    );
+    assert_eq!(
+        (failing.value_of("key"), counts()),
+        (Some(1), (2, 4, 4)),
+        "it backs off"
+    );
+    assert_eq!(
+        (cache.peek_stale("key"), counts().2),
+        (Some(1), 4),
+        "a peek counts nothing"
+    );
+    time.advance(MINUTE / 10);
+    let refresh = cache.get_or_refresh_with("key", || {
+        cache.insert("key".to_string(), 7);
+        Err(())
+    });
+    assert_eq!((refresh, counts()), (Ok(7), (2, 5, 4)), "a live value");
+    assert_eq!(cache.stats().usage().counter("stale_hits"), 4);
+    assert_eq!(failing.value_of("absent"), None);
+    assert_eq!(counts(), (2, 7, 4));
 }
 
 #[test]

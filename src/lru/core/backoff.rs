@@ -1,0 +1,112 @@
+//! `Backoff`: stale entries whose refresh failed, and which no caller refreshes for a while.
+//!
+//! A database that is down fails every refresh. Without a pause, each call for a stale entry would
+//! start one. The rule is fixed: after a failure, an entry is not refreshed for a tenth of the
+//! stale window, and for 30 s at most. RFC 8767, section 5, recommends a pause of 30 s for stale
+//! DNS records. The tenth leaves a short window several attempts. An option would say the same as
+//! the length of the window once more.
+//!
+//! Two designs were considered. A time in each entry takes 8 bytes of every entry of every cache.
+//! This one is a map that exists only while refreshes fail. It identifies an entry by its hash and
+//! by the time of its write, so that writes and removals need not update it: after the next write
+//! of a key, its record does not match. Keys with the same 64-bit hash that were written at the
+//! same time share a back-off.
+
+use std::collections::BTreeMap;
+
+use super::{Core, Limits, index_hash};
+use crate::clock::Nanos;
+use crate::lru::slab::Slot;
+
+const LONGEST: Nanos = 30_000_000_000;
+/// A map of up to this many records is not pruned.
+const MIN_PRUNED: usize = 16;
+
+impl Limits {
+    /// Returns the time between a failed refresh of an entry and the next one.
+    fn backoff(&self) -> Nanos {
+        (self.stale / 10).min(LONGEST)
+    }
+}
+
+pub(super) struct Backoff {
+    /// By hash and time of the write, the end of the back-off. A B-tree grows without moving all of
+    /// it, and takes 26 to 56 bytes for each record.
+    ends: BTreeMap<(u64, Nanos), Nanos>,
+    /// The latest end.
+    latest_end: Nanos,
+    /// The number of records at which the map is pruned.
+    prune_at: usize,
+}
+
+impl<K, V> Core<K, V> {
+    /// Returns `true` if the refresh of a stale entry failed a short time ago.
+    pub(super) fn backs_off(&self, now: Nanos, hash: u64, slot: Slot) -> bool {
+        let end = self.backoff.as_ref().and_then(|backoff| {
+            let written = self.nodes[slot].written.time;
+            backoff.ends.get(&(hash, written))
+        });
+        end.is_some_and(|&end| now < end)
+    }
+
+    /// Begins the back-off of a stale entry whose refresh has failed.
+    pub(super) fn start_backoff(&mut self, hash: u64, slot: Slot) {
+        let written = self.nodes[slot].written.time;
+        let end = self.latest.saturating_add(self.limits.backoff());
+        let backoff = self.backoff.get_or_insert_with(|| {
+            Box::new(Backoff {
+                ends: BTreeMap::new(),
+                latest_end: 0,
+                prune_at: MIN_PRUNED,
+            })
+        });
+        backoff.ends.insert((hash, written), end);
+        backoff.latest_end = end;
+        if backoff.ends.len() >= backoff.prune_at {
+            self.prune_backoffs();
+        }
+    }
+
+    /// Removes the records that have ended, or that no entry matches. The others are at most as
+    /// many as the entries, and the map is pruned again when it has twice as many. A record thus
+    /// costs a constant number of steps of this on average.
+    #[cold]
+    fn prune_backoffs(&mut self) {
+        let Self {
+            backoff: Some(backoff),
+            index,
+            nodes,
+            latest,
+            ..
+        } = self
+        else {
+            return;
+        };
+        backoff.ends.retain(|&(hash, written), end| {
+            let has_entry = || {
+                let is = |slot| {
+                    let node = nodes.get(slot);
+                    node.is_some_and(|node| node.written.time == written)
+                };
+                index.find(index_hash(hash), is).is_some()
+            };
+            *latest < *end && has_entry()
+        });
+        backoff.prune_at = (2 * backoff.ends.len()).max(MIN_PRUNED);
+    }
+
+    /// Frees the map if every back-off has ended.
+    pub(super) fn free_ended_backoffs(&mut self) {
+        let latest = self.latest;
+        self.backoff.take_if(|backoff| latest >= backoff.latest_end);
+    }
+
+    pub(super) fn validate_backoffs(&self) {
+        let Some(backoff) = &self.backoff else {
+            return;
+        };
+        let ends = &backoff.ends;
+        assert!(ends.len() < backoff.prune_at, "the map is bounded");
+        assert_eq!(ends.values().max(), Some(&backoff.latest_end));
+    }
+}
