@@ -54,10 +54,10 @@ macro_rules! config {
             /// Reads environment variables. The name of a variable is `prefix`, `_` and the field
             /// in capitals, with `_MS` for a duration: `WA_TTL_MS`.
             ///
-            /// A value is a whole number; durations are in milliseconds. An absent variable leaves
-            /// the default. An empty one is an error. `off` disables an optional setting. Other
-            /// variables are not read, so a misspelled name has no effect: log the config at
-            /// startup.
+            /// A value is a whole number, or a fraction such as `0.1` if the field is one.
+            /// Durations are in milliseconds. An absent variable leaves the default. An empty
+            /// one is an error. `off` disables an optional setting. Other variables are not
+            /// read, so a misspelled name has no effect: log the config at startup.
             ///
             /// # Errors
             ///

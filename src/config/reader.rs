@@ -134,6 +134,27 @@ impl<'a> Reader<'a> {
         default
     }
 
+    /// Reads a number from 0 to 1. Returns `default` if it is absent or invalid.
+    pub(super) fn fraction(&mut self, field: &'static str, default: f64) -> f64 {
+        self.fields.push(field);
+        let name = self.name::<u64>(field);
+        let Some(text) = (self.lookup)(&name) else {
+            return default;
+        };
+        let trimmed = text.trim();
+        // `f64::from_str` accepts signs, exponents, infinity and NaN as well.
+        let is_decimal = trimmed
+            .bytes()
+            .all(|byte| byte.is_ascii_digit() || byte == b'.');
+        match trimmed.parse() {
+            Ok(fraction) if is_decimal && fraction <= 1.0 => fraction,
+            _ => {
+                self.reject(name, text, "must be a number between 0 and 1".to_owned());
+                default
+            }
+        }
+    }
+
     /// Reads the number of shards. Each shard must receive at least 1 of the smallest bound.
     pub(crate) fn shards(&mut self, smallest_bound: u64) -> Option<usize> {
         self.number("shards", 1..=smallest_bound.min(MAX_SHARDS as u64), None)
@@ -231,9 +252,10 @@ where
     use std::collections::BTreeMap;
 
     #[derive(serde::Deserialize)]
-    #[serde(untagged, expecting = "expected a whole number, a text or null")]
+    #[serde(untagged, expecting = "expected a number, a text or null")]
     enum Scalar {
         Number(u64),
+        Fraction(f64),
         Text(String),
         Null(()),
     }
@@ -241,6 +263,7 @@ where
     let fields = BTreeMap::<String, Scalar>::deserialize(deserializer)?;
     let lookup = |field: &str| match fields.get(field)? {
         Scalar::Number(number) => Some(number.to_string()),
+        Scalar::Fraction(number) => Some(number.to_string()),
         Scalar::Text(text) => Some(text.clone()),
         Scalar::Null(()) => Some("off".to_owned()),
     };

@@ -91,6 +91,7 @@ impl<K, V, S, T> LruBuilder<K, V, S, T> {
     /// A cache of several shards evicts when the first shard is full. This is at about 90% of the
     /// bound with 500 entries per shard, and at 99% with 60,000. If that matters, set a tenth more,
     /// or use one shard.
+    #[doc(alias = "max_capacity")]
     pub fn max_entries(mut self, max: usize) -> Self {
         self.options.max_entries = Some(max);
         self
@@ -115,6 +116,7 @@ impl<K, V, S, T> LruBuilder<K, V, S, T> {
     }
 
     /// Sets how long an entry lives after it was last written, above zero. Defaults to no limit.
+    #[doc(alias = "time_to_live")]
     pub fn ttl(mut self, ttl: Duration) -> Self {
         self.options.ttl = Some(ttl);
         self
@@ -178,6 +180,9 @@ impl<K, V, S, T> LruBuilder<K, V, S, T> {
     /// end of the window, and `get_or_refresh_async`, `get_or_refresh_with` and `peek_stale` return
     /// it. An idle timeout that ends before ends the window too.
     ///
+    /// If a refresh fails, no caller refreshes that entry for a tenth of the window, at most for 30
+    /// seconds. So a database that is down is not asked by every call.
+    ///
     /// Stale entries take memory within the bounds, and calls that take a step for every expired
     /// entry, as `len` does, take one for each of them.
     pub fn stale(mut self, window: Duration) -> Self {
@@ -187,6 +192,7 @@ impl<K, V, S, T> LruBuilder<K, V, S, T> {
 
     /// Sets how long an entry lives after its last access: a write, or a read that refreshes it.
     /// Must be above zero. Defaults to no limit.
+    #[doc(alias = "time_to_idle")]
     pub fn idle_timeout(mut self, timeout: Duration) -> Self {
         self.options.idle_timeout = Some(timeout);
         self
@@ -241,6 +247,7 @@ impl<K, V, S, T> LruBuilder<K, V, S, T> {
     /// new_cache().clear();
     /// assert_eq!(CLOSED.load(Ordering::Relaxed), 1);
     /// ```
+    #[doc(alias = "eviction_listener")]
     pub fn on_removal(
         mut self,
         callback: impl Fn(&K, &V, RemovalCause) + Send + Sync + 'static,
@@ -306,6 +313,8 @@ impl<K, V, S, T> LruBuilder<K, V, S, T> {
         self.options.max_weight = config.max_weight;
         self.options.ttl = config.ttl;
         self.options.idle_timeout = config.idle_timeout;
+        self.options.ttl_jitter = config.ttl_jitter;
+        self.options.stale = config.stale;
         self.options.policy = config.policy;
         self
     }

@@ -12,6 +12,9 @@ use crate::lru::Policy;
 /// [`weigher`](crate::LruBuilder::weigher), which only code can set: set one if operators may set
 /// the bound. Otherwise `build` returns [`NoWeigher`](crate::BuildError::NoWeigher).
 ///
+/// Jitter requires a ttl, or [`expire_after`](crate::LruBuilder::expire_after), which only code can
+/// set. Otherwise `build` returns [`Missing`](crate::BuildError::Missing).
+///
 /// ```
 /// use leakproof::{LruCache, LruConfig};
 ///
@@ -23,7 +26,7 @@ use crate::lru::Policy;
 /// # assert_eq!(sessions.stats().max_entries, 1_000);
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct LruConfig {
     /// The bound on entries: up to 2<sup>28</sup>. Defaults to 1,000.
     pub max_entries: usize,
@@ -33,6 +36,11 @@ pub struct LruConfig {
     pub ttl: Option<Duration>,
     /// The time to live since the last access: from 1 s to 100 years. Defaults to off.
     pub idle_timeout: Option<Duration>,
+    /// The largest part of its ttl by which an entry is shortened: from 0 to 1. Defaults to 0.
+    pub ttl_jitter: f64,
+    /// The time for which an entry can be served after its ttl ended: from 1 s to 100 years.
+    /// Defaults to off.
+    pub stale: Option<Duration>,
     /// The choice of the entry to evict: `lru` or `s3-fifo`. Defaults to `lru`.
     pub policy: Policy,
     /// The number of shards: up to 4,096 and to the smallest bound. Defaults to the number that
@@ -51,6 +59,8 @@ impl Settings for LruConfig {
             max_weight,
             ttl: reader.number("ttl", FROM_1_SECOND, Some(HOUR / 2)),
             idle_timeout: reader.number("idle_timeout", FROM_1_SECOND, None),
+            ttl_jitter: reader.fraction("ttl_jitter", 0.0),
+            stale: reader.number("stale", FROM_1_SECOND, None),
             policy: reader.choice(
                 "policy",
                 [("lru", Policy::Lru), ("s3-fifo", Policy::S3Fifo)],

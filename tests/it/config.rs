@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use leakproof::{
     BuildError, ConfigError, DedupConfig, DedupSet, ListenerRegistry, LruCache, LruConfig,
-    Overflow, Policy, RegistryConfig, unsync,
+    ManualClock, Overflow, Policy, RegistryConfig, unsync,
 };
 use proptest::prelude::*;
 
@@ -53,6 +53,8 @@ fn absent_variables_leave_the_documented_defaults() {
         max_weight: None,
         ttl: Some(HOUR / 2),
         idle_timeout: None,
+        ttl_jitter: 0.0,
+        stale: None,
         policy: Policy::Lru,
         shards: None,
         sweep_every: Some(HOUR),
@@ -98,6 +100,8 @@ fn each_variable_sets_its_field() {
         ("MAX_WEIGHT", "1000000"),
         ("TTL_MS", "off"),
         ("IDLE_TIMEOUT_MS", "300000"),
+        ("TTL_JITTER", " 0.25 "),
+        ("STALE_MS", "90000"),
         ("SHARDS", "4"),
         ("SWEEP_EVERY_MS", "off"),
     ]);
@@ -106,6 +110,8 @@ fn each_variable_sets_its_field() {
         max_weight: Some(1_000_000),
         ttl: None,
         idle_timeout: Some(Duration::from_secs(300)),
+        ttl_jitter: 0.25,
+        stale: Some(Duration::from_secs(90)),
         policy: Policy::Lru,
         shards: Some(4),
         sweep_every: None,
@@ -181,6 +187,34 @@ fn unknown_choice_is_an_error_with_the_choices() {
         let error = registry(&[("OVERFLOW", value)]).expect_err(value);
         assert_eq!(error.requirement, "must be reject or evict_oldest");
     }
+}
+
+#[test]
+fn fraction_outside_0_to_1_is_an_error() {
+    for (text, fraction) in [("0", 0.0), ("1", 1.0), (".5", 0.5), ("1.0", 1.0)] {
+        let config = lru(&[("TTL_JITTER", text)]);
+        assert_eq!(
+            config.map(|config| config.ttl_jitter),
+            Ok(fraction),
+            "{text}"
+        );
+    }
+    for text in [
+        "", "-0.1", "+0.1", "1.01", "10%", "nan", "inf", "1e-1", "off", "0,1", ".",
+    ] {
+        let values = [("TTL_JITTER", text)];
+        let error = lru(&values).expect_err(text);
+        let expected =
+            format!("invalid {PREFIX}_TTL_JITTER={text}: must be a number between 0 and 1");
+        assert_eq!(error.to_string(), expected);
+        let (config, errors) = LruConfig::from_lookup_lenient(PREFIX, variables(&values));
+        assert_eq!((config, errors), (LruConfig::default(), vec![error]));
+    }
+    let error = lru(&[("STALE_MS", "999")]).expect_err("below 1 s");
+    assert_eq!(
+        error.requirement,
+        "must be between 1000 (1 s) and 3155760000000 (100 years), or off"
+    );
 }
 
 #[test]
@@ -304,6 +338,44 @@ fn lru_config_applies_and_requires_a_weigher_for_max_weight() {
 }
 
 #[test]
+fn lru_config_sets_jitter_and_stale_window() {
+    let values = [
+        ("TTL_MS", "100000"),
+        ("TTL_JITTER", "0.5"),
+        ("STALE_MS", "50000"),
+    ];
+    let config = lru(&values).expect("valid");
+    let time = ManualClock::new();
+    let mut cache = unsync::LruCache::<u32, u32>::builder()
+        .config(&config)
+        .clock(&time)
+        .build()
+        .expect("valid");
+    cache.extend((0..100).map(|key| (key, key)));
+    time.advance(Duration::from_secs(75));
+    assert!(
+        (1..100).contains(&cache.len()),
+        "{} live entries",
+        cache.len()
+    );
+    assert!((0..100).all(|key| cache.peek_stale(&key) == Some(&key)));
+    time.advance(Duration::from_secs(75));
+    assert!((0..100).all(|key| cache.peek_stale(&key).is_none()));
+
+    // Jitter without a ttl would be ignored, unless code derives one.
+    let config = LruConfig {
+        ttl: None,
+        ..config
+    };
+    let builder = || LruCache::<u32, u32>::builder().config(&config);
+    let limit = "ttl or expire_after";
+    let error = builder().build().expect_err("jitter of no ttl");
+    assert_eq!(error, BuildError::Missing { limit });
+    let derived = builder().expire_after(|_, _| Some(HOUR)).build();
+    assert!(derived.is_ok());
+}
+
+#[test]
 fn registry_config_applies() {
     let config = RegistryConfig {
         max_listeners: 5_000,
@@ -362,6 +434,7 @@ fn value() -> impl Strategy<Value = String> {
         (0u64..5_000).prop_map(|number| number.to_string()),
         (50_000u64..100_000_000).prop_map(|number| number.to_string()),
         any::<i128>().prop_map(|number| number.to_string()),
+        (0.0..1.1).prop_map(|fraction: f64| fraction.to_string()),
         Just("off".to_owned()),
         "[ 0-9a-z.+-]{0,6}",
     ]
@@ -374,7 +447,7 @@ proptest! {
         values in prop::collection::hash_map(
             prop::sample::select(vec![
                 "TTL_MS", "MAX_ENTRIES", "MAX_BYTES", "LEASE_MS", "MAX_IN_FLIGHT", "SHARDS", "MAX_WEIGHT",
-                "IDLE_TIMEOUT_MS", "MAX_WAITING",
+                "IDLE_TIMEOUT_MS", "MAX_WAITING", "TTL_JITTER", "STALE_MS",
             ]),
             value(),
             0..8,
@@ -400,7 +473,8 @@ proptest! {
         prop_assert!(DedupSet::<str>::builder().config(&config).build().is_ok(), "{:?}", config);
 
         let (config, _) = LruConfig::from_lookup_lenient(PREFIX, lookup);
-        let builder = LruCache::<u8, u8>::builder().config(&config).weigher(|_, _| 1);
+        let builder = LruCache::<u8, u8>::builder().config(&config).weigher(|_, _| 1)
+            .expire_after(|_, _| None);
         prop_assert!(builder.build().is_ok(), "{:?}", config);
     }
 }
@@ -447,6 +521,27 @@ mod deserialized {
             ..DedupConfig::default()
         };
         assert_eq!(config, Ok(expected));
+    }
+
+    #[test]
+    fn fractions_are_numbers_or_texts() {
+        let jitter = |json: &str| {
+            let config = serde_json::from_str::<LruConfig>(json);
+            config
+                .map(|config| config.ttl_jitter)
+                .map_err(|error| error.to_string())
+        };
+        for text in ["0.1", "\"0.1\"", "1e-1"] {
+            assert_eq!(
+                jitter(&format!("{{\"ttl_jitter\": {text}}}")),
+                Ok(0.1),
+                "{text}"
+            );
+        }
+        assert_eq!(jitter(r#"{"ttl_jitter": 1, "stale": "2m"}"#), Ok(1.0));
+        let error = jitter(r#"{"ttl_jitter": 1.5}"#).expect_err("above 1");
+        assert!(error.contains("invalid ttl_jitter=1.5: must be a number between 0 and 1"));
+        assert!(jitter(r#"{"ttl_jitter": null}"#).is_err());
     }
 
     #[test]
@@ -497,11 +592,15 @@ mod deserialized {
             ),
             (
                 r#"{"max_entries": 1.5}"#,
-                "expected a whole number, a text or null".into(),
+                "invalid max_entries=1.5: must be a whole number between 1 and 268435456".into(),
             ),
             (
                 r#"{"max_entries": -1}"#,
-                "expected a whole number, a text or null".into(),
+                "invalid max_entries=-1: must be a whole number between 1 and 268435456".into(),
+            ),
+            (
+                r#"{"max_entries": true}"#,
+                "expected a number, a text or null".into(),
             ),
             (
                 r#"{"max_entires": 5}"#,
