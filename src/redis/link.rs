@@ -321,7 +321,10 @@ impl Link {
         if let Reply::Error(reason) = reply {
             return Err(ConnectionError { reason, is_denied });
         }
-        count(&self.counters.reconnects);
+        // The first connection replaces none.
+        if generation > 0 {
+            count(&self.counters.reconnects);
+        }
         self.timeouts.store(0, Ordering::Relaxed);
         self.generation.store(generation + 1, Ordering::Release);
         Ok(())

@@ -32,7 +32,7 @@ pub struct SharedStats {
     pub repeated: u64,
     /// Attempts without a reply in time.
     pub timeouts: u64,
-    /// Connections that were made, including the first.
+    /// Connections that replaced a former one.
     pub reconnects: u64,
     /// Times that the circuit breaker opened.
     pub breaker_opened: u64,
@@ -97,7 +97,11 @@ impl SharedStats {
                 "Attempts without a reply in time",
                 self.timeouts,
             ),
-            ("reconnects", "Connections that were made", self.reconnects),
+            (
+                "reconnects",
+                "Connections that replaced a former one",
+                self.reconnects,
+            ),
             (
                 "breaker_opened",
                 "Times that the breaker opened",

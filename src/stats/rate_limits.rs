@@ -51,10 +51,10 @@ impl RateLimitStats {
             counters: counters![self,
                 allowed: "Checks that were allowed",
                 limited: "Checks that exceeded the quota of their key",
-                inserted: "Keys that were stored",
-                expired: "Keys that were fresh again and were removed",
-                evicted: "Keys that were evicted before they were fresh",
-                rejected: "Checks of new keys that were denied because the store was full",
+                inserted: "Entries that were added",
+                expired: "Entries that expired",
+                evicted: "Live entries that were evicted because of a bound",
+                rejected: "Entries that were refused because of a bound",
             ],
             ..Usage::default()
         }

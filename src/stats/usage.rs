@@ -84,7 +84,7 @@ pub struct Usage {
 pub struct Counter {
     /// The name in snake case, as in the statistics.
     pub name: &'static str,
-    /// A description for a metrics endpoint.
+    /// A description for a metrics endpoint. All collections with this counter have the same one.
     pub description: &'static str,
     /// The count since the collection was created.
     pub value: u64,
@@ -100,6 +100,9 @@ impl Usage {
 }
 
 /// Builds the list of counters from field names and descriptions.
+///
+/// A counter that several kinds of collections have has the same description in each: a metrics
+/// endpoint shows one for all collections.
 macro_rules! counters {
     ($stats:expr, $($name:ident: $description:literal,)*) => {
         vec![$($crate::stats::Counter { name: stringify!($name), description: $description, value: $stats.$name },)*]

@@ -1,5 +1,6 @@
 //! Publication through the facade `metrics`: names, values, and series whose subject disappeared.
 
+use std::collections::BTreeMap;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
@@ -170,6 +171,26 @@ fn every_figure_of_usage_is_published() {
         }
     }
     assert!(figures > 50, "{figures}");
+}
+
+#[test]
+fn counter_has_one_description_for_all_collections() {
+    let usages = [
+        leakproof::DedupStats::default().usage(),
+        leakproof::CacheStats::default().usage(),
+        leakproof::RegistryStats::default().usage(),
+        #[cfg(feature = "governor")]
+        leakproof::RateLimitStats::default().usage(),
+        #[cfg(feature = "redis")]
+        leakproof::SharedStats::default().usage(),
+    ];
+    let mut descriptions = BTreeMap::new();
+    for counter in usages.iter().flat_map(|usage| &usage.counters) {
+        let description = descriptions.entry(counter.name);
+        let description = *description.or_insert(counter.description);
+        assert_eq!(counter.description, description, "{}", counter.name);
+    }
+    assert!(descriptions.len() > 30, "{descriptions:?}");
 }
 
 #[test]

@@ -69,7 +69,7 @@ fn connection_that_swallows_replies_is_replaced() {
         let proxy = Proxy::start(server.port).await;
         let builder = refusing(server).redis(proxy.url()).timeout(SHORT);
         let map = builder.build().await.unwrap();
-        let reconnects = map.stats().reconnects;
+        assert_eq!(map.stats().reconnects, 0, "the first connection");
         proxy.swallow();
         let claim = map.claim("id").await;
         assert!(
@@ -79,7 +79,7 @@ fn connection_that_swallows_replies_is_replaced() {
         proxy.pass();
         // The first connection has lost bytes: only another one can answer.
         drop(shared_claim(&map, "other").await);
-        assert!(map.stats().reconnects > reconnects);
+        assert!(map.stats().reconnects > 0);
         assert!(map.stats().timeouts >= 2);
     });
 }
@@ -239,17 +239,13 @@ fn flushed_data_frees_ids_and_voids_tickets() {
 fn replica_is_unavailable_until_it_is_promoted() {
     on_server(async |server| {
         let map = refusing(server).build().await.unwrap();
-        let reconnects = map.stats().reconnects;
         server.text("REPLICAOF 127.0.0.1 1");
         let claim = map.claim("id").await;
         assert!(
             matches!(claim, Err(SharedError::Unavailable { .. })),
             "{claim:?}"
         );
-        assert!(
-            map.stats().reconnects > reconnects,
-            "it looks for another server"
-        );
+        assert!(map.stats().reconnects > 0, "it looks for another server");
         server.text("REPLICAOF NO ONE");
         assert!(matches!(shared_claim(&map, "id").await, Claim::Fresh(_)));
     });
