@@ -1,14 +1,15 @@
 //! The page "Coming from …": every call in the right columns of its tables compiles.
 //!
-//! The first test compares the page with this file, and the others contain the calls.
+//! The first tests compare the page with this file, and the others contain the calls.
 
+use std::collections::HashSet;
 use std::error::Error;
 use std::hash::RandomState;
 use std::time::Duration;
 
 use crate::support::task::Task;
 use leakproof::{
-    Claim, Cursor, DedupSet, Lookup, LruBuilder, LruCache, Policy, RemovalCause, unsync,
+    Claim, Cursor, DedupMap, DedupSet, Lookup, LruBuilder, LruCache, Policy, RemovalCause, unsync,
 };
 
 type Result<T = ()> = std::result::Result<T, Box<dyn Error>>;
@@ -35,7 +36,75 @@ fn page_contains_only_calls_that_compile() {
             calls += 1;
         }
     }
-    assert!(calls > 80, "the page has tables: {calls} calls");
+    assert!(calls > 130, "the page has tables: {calls} calls");
+}
+
+/// The public calls of each crate: of its cache or map, of its builder, and of its entries.
+const CALLS: [(&str, &str); 4] = [
+    (
+        "lru",
+        "new sparse unbounded with_hasher unbounded_with_hasher put push get get_mut get_key_value \
+         get_key_value_mut get_or_insert get_or_insert_with_key get_or_insert_ref try_get_or_insert \
+         try_get_or_insert_with_key try_get_or_insert_ref get_or_insert_mut \
+         get_or_insert_mut_with_key get_or_insert_mut_ref try_get_or_insert_mut \
+         try_get_or_insert_mut_with_key try_get_or_insert_mut_ref peek peek_mut peek_lru peek_mru \
+         contains pop pop_entry pop_lru pop_mru promote demote find_and_promote retain len is_empty \
+         cap resize clear iter iter_mut",
+    ),
+    (
+        "moka",
+        "name policy entry_count weighted_size debug_stats new builder contains_key get entry \
+         entry_by_ref get_with get_with_by_ref get_with_if optionally_get_with \
+         optionally_get_with_by_ref try_get_with try_get_with_by_ref insert invalidate remove \
+         invalidate_all invalidate_entries_if iter run_pending_tasks segments build \
+         build_with_hasher max_capacity initial_capacity eviction_policy tiny_lfu lru weigher \
+         eviction_listener async_eviction_listener time_to_live time_to_idle expire_after \
+         support_invalidation_closures num_segments and_compute_with and_try_compute_with \
+         and_try_compute_if_nobody_else and_upsert_with or_default or_insert or_insert_with \
+         or_insert_with_if or_optionally_insert_with or_try_insert_with key value into_value \
+         is_fresh is_old_value_replaced",
+    ),
+    (
+        "quick_cache",
+        "new with_weighter with with_options is_empty len weight capacity shard_capacity num_shards \
+         misses hits shard_index reserve contains_key try_contains_key get try_get peek try_peek \
+         item_stats try_item_stats remove try_remove remove_if replace replace_with_lifecycle retain \
+         insert try_insert insert_with_lifecycle try_insert_with_lifecycle clear iter drain \
+         set_capacity get_value_or_guard get_or_insert_with get_value_or_guard_async \
+         get_or_insert_async entry entry_async memory_used get_mut peek_mut get_mut_or_insert_with \
+         get_ref_or_guard get_mut_or_guard shards estimated_items_capacity weight_capacity \
+         hot_allocation ghost_allocation build",
+    ),
+    (
+        "dashmap",
+        "new with_capacity with_shard_amount with_capacity_and_shard_amount into_read_only \
+         with_hasher with_capacity_and_hasher with_hasher_and_shard_amount \
+         with_capacity_and_hasher_and_shard_amount hash_usize hasher insert remove remove_if \
+         remove_if_mut iter iter_mut get get_mut try_get try_get_mut shrink_to_fit retain len \
+         is_empty clear capacity alter alter_all view contains_key entry try_entry try_reserve \
+         and_modify key into_key or_default or_insert or_insert_with or_try_insert_with insert_entry \
+         into_ref remove_entry replace_entry",
+    ),
+];
+
+#[test]
+fn page_answers_every_call_of_the_four_crates() {
+    for (name, calls) in CALLS {
+        let (_, section) = PAGE
+            .split_once(&format!("## From {name}\n"))
+            .expect("a section");
+        let (section, _) = section.split_once("\n## ").expect("a next section");
+        let rows = section.lines().filter_map(|line| line.strip_prefix("| "));
+        let left = rows.filter_map(|row| Some(row.split_once(" |")?.0));
+        let code = left.flat_map(|left| left.split('`').skip(1).step_by(2));
+        let answered: HashSet<&str> = code
+            .flat_map(|code| code.split(|char: char| !char.is_alphanumeric() && char != '_'))
+            .collect();
+        let missing = calls
+            .split_whitespace()
+            .filter(|call| !answered.contains(call));
+        assert_eq!(missing.collect::<Vec<_>>(), [""; 0], "calls of {name}");
+    }
 }
 
 const fn minute() -> Duration {
@@ -61,8 +130,14 @@ fn calls_of_lru_users_compile() -> Result {
     assert_eq!(cache.peek_mut(&k).copied(), Some(v));
     assert_eq!(cache.get_key_value(&k), Some((&k, &v)));
     assert_eq!(cache.entry(k).or_insert_with(f).copied(), Some(v));
+    let of_key = |key: &u32| *key;
+    assert_eq!(cache.entry(k).or_insert_with_key(of_key).copied(), Some(v));
     assert_eq!(cache.get_or_insert_with(&k, f), v);
     assert_eq!(cache.try_get_or_insert_with(&k, try_f)?, v);
+    let wanted = |&(_, value): &(&u32, &u32)| *value == v;
+    assert_eq!(cache.iter().find(wanted), Some((&k, &v)));
+    let keep = |_: &u32, _: &mut u32| true;
+    cache.retain(keep);
     assert!(cache.contains_key(&k));
     assert_eq!(cache.remove(&k), Some(v));
     cache.extend([(1, 1), (2, 2), (3, 3)]);
@@ -158,8 +233,11 @@ fn calls_of_users_of_shared_caches_compile() -> Result {
         (Some(minute), Some(minute))
     );
     assert_eq!((cache.stats().hits, cache.stats().misses), (10, 0));
+    assert_eq!(cache.shards(), 8);
     assert_eq!(cache.remove_if(&k, condition), Some(12));
     assert_eq!(cache.remove(&k), None);
+    cache.insert(k, v);
+    assert_eq!(cache.remove_entry(&k), Some((k, v)));
     cache.set_max_weight(1 << 20)?;
     cache.extend(entries);
     assert_eq!((cache.sweep(), cache.drain().count()), (0, 2));
@@ -170,6 +248,21 @@ fn calls_of_users_of_shared_caches_compile() -> Result {
     unsync_cache.entry(k).and_modify(change).or_insert(v);
     assert_eq!(unsync_cache.update(&k, change), Some(()));
     assert_eq!(unsync_cache.get_mut(&k).copied(), Some(2));
+    assert_eq!(unsync_cache.peek_mut(&k).copied(), Some(2));
+    assert_eq!(unsync_cache.entry(k).or_insert_with(f).copied(), Some(2));
+    let unsync::Entry::Occupied(mut entry) = unsync_cache.entry(k) else {
+        panic!("it has a value");
+    };
+    assert_eq!((*entry.key(), *entry.get(), *entry.get_mut()), (k, 2, 2));
+    *entry.into_mut() = 3;
+    let unsync::Entry::Occupied(entry) = unsync_cache.entry(k) else {
+        panic!("it has a value");
+    };
+    assert_eq!(entry.insert(4), Some(3));
+    let unsync::Entry::Occupied(entry) = unsync_cache.entry(k) else {
+        panic!("it has a value");
+    };
+    assert_eq!(entry.remove_entry(), (k, 4));
     Ok(())
 }
 
@@ -179,6 +272,8 @@ fn calls_of_users_of_a_set_of_ids_compile() {
     let mut visited = 0;
     let visit_id = |_: &str, _: Duration| visited += 1;
     let seen = DedupSet::<str>::new(1_000_000, day);
+    let map = DedupMap::<str, u32>::new(1_000_000, day);
+    assert!(!map.contains_key(id));
     assert!(seen.insert(id) && seen.contains(id) && seen.remove(id));
     let Claim::Fresh(ticket) = seen.claim(id) else {
         panic!("the id is new");

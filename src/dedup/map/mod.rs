@@ -307,6 +307,7 @@ impl<K: ?Sized + Key, V, S: BuildHasher> DedupMap<K, V, S> {
 
     /// Returns `true` if the id is recorded and live. Refreshes nothing.
     #[must_use]
+    #[doc(alias = "contains")]
     pub fn contains_key(&self, key: &K) -> bool {
         self.with_key(key, |now, hash, core, _| {
             core.find(now, hash, key).is_some()

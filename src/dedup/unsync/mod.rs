@@ -158,6 +158,7 @@ impl<K: ?Sized + Key, V, S: BuildHasher> DedupMap<K, V, S> {
 
     /// Returns `true` if the id is recorded and live. Refreshes nothing.
     #[must_use]
+    #[doc(alias = "contains")]
     pub fn contains_key(&self, key: &K) -> bool {
         self.core.find(self.now(), self.hash(key), key).is_some()
     }
