@@ -132,6 +132,7 @@ fn calls_of_lru_users_compile() -> Result {
     assert_eq!(cache.entry(k).or_insert_with(f).copied(), Some(v));
     let of_key = |key: &u32| *key;
     assert_eq!(cache.entry(k).or_insert_with_key(of_key).copied(), Some(v));
+    assert_eq!(cache.entry(k).or_try_insert_with(try_f)?.copied(), Some(v));
     assert_eq!(cache.get_or_insert_with(&k, f), v);
     assert_eq!(cache.try_get_or_insert_with(&k, try_f)?, v);
     let wanted = |&(_, value): &(&u32, &u32)| *value == v;
@@ -249,7 +250,8 @@ fn calls_of_users_of_shared_caches_compile() -> Result {
     assert_eq!(unsync_cache.update(&k, change), Some(()));
     assert_eq!(unsync_cache.get_mut(&k).copied(), Some(2));
     assert_eq!(unsync_cache.peek_mut(&k).copied(), Some(2));
-    assert_eq!(unsync_cache.entry(k).or_insert_with(f).copied(), Some(2));
+    let value = unsync_cache.entry(k).or_try_insert_with(try_f)?;
+    assert_eq!(value.copied(), Some(2));
     let unsync::Entry::Occupied(mut entry) = unsync_cache.entry(k) else {
         panic!("it has a value");
     };

@@ -103,6 +103,22 @@ impl<'a, K: Hash + Eq, V, S: BuildHasher> Entry<'a, K, V, S> {
         self.or_insert(value)
     }
 
+    /// Does what [`or_insert_with`](Self::or_insert_with) does, and inserts nothing if `compute`
+    /// fails.
+    ///
+    /// # Errors
+    ///
+    /// Returns the error of `compute`.
+    pub fn or_try_insert_with<E>(
+        self,
+        compute: impl FnOnce() -> Result<V, E>,
+    ) -> Result<Option<&'a mut V>, E> {
+        match self {
+            Self::Occupied(entry) => Ok(Some(entry.into_mut())),
+            Self::Vacant(entry) => Ok(entry.insert(compute()?)),
+        }
+    }
+
     /// Returns the value, and inserts the default one before if there is none.
     ///
     /// Returns `None` if the new entry was not stored: it is too heavy, or its own ttl is zero.

@@ -30,6 +30,18 @@ fn entry_reads_and_writes_like_a_map() {
         (cache.len(), cache.stats().hits, cache.stats().misses),
         (3, 1, 3)
     );
+    assert_eq!(
+        cache.entry(5).or_try_insert_with(|| Err("down")),
+        Err("down")
+    );
+    assert!(!cache.contains_key(&5), "a failure inserts nothing");
+    let inserted = cache.entry(5).or_try_insert_with(|| Ok::<_, ()>(6));
+    assert_eq!(inserted, Ok(Some(&mut 6)));
+    assert_eq!(
+        cache.entry(5).or_try_insert_with(|| Err("down")),
+        Ok(Some(&mut 6))
+    );
+    assert_eq!(cache.remove(&5), Some(6));
 
     let Entry::Occupied(mut entry) = cache.entry(1) else {
         panic!("the key has an entry");
