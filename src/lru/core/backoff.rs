@@ -30,8 +30,8 @@ impl Limits {
 }
 
 pub(super) struct Backoff {
-    /// By hash and time of the write, the end of the back-off. A B-tree grows without moving all of
-    /// it, and takes 26 to 56 bytes for each record.
+    /// The ends of back-offs, by hash and time of the write. A B-tree grows without moving all of
+    /// it, and takes 26 to 64 bytes for each record.
     ends: BTreeMap<(u64, Nanos), Nanos>,
     /// The latest end.
     latest_end: Nanos,
