@@ -135,7 +135,7 @@ impl<'a> Reader<'a> {
     }
 
     /// Reads a number from 0 to 1. Returns `default` if it is absent or invalid.
-    pub(super) fn fraction(&mut self, field: &'static str, default: f64) -> f64 {
+    pub(crate) fn fraction(&mut self, field: &'static str, default: f64) -> f64 {
         self.fields.push(field);
         let name = self.name::<u64>(field);
         let Some(text) = (self.lookup)(&name) else {
