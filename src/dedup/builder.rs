@@ -23,6 +23,7 @@ use crate::codec::Codec;
 use crate::dedup::{ByteKey, Key};
 use crate::hash::DefaultHashBuilder;
 use crate::limits::{self, BuildError};
+#[cfg(feature = "persist")]
 use crate::persist::Journal;
 use crate::sharded::{Sharded, share_of_count};
 use crate::sweep::Watch;
