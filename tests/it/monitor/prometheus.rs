@@ -180,9 +180,9 @@ fn counter_has_one_description_for_all_collections() {
         leakproof::CacheStats::default().usage(),
         leakproof::RegistryStats::default().usage(),
         #[cfg(feature = "governor")]
-        leakproof::RateLimitStats::default().usage(),
+        leakproof::governor::RateLimitStats::default().usage(),
         #[cfg(feature = "redis")]
-        leakproof::SharedStats::default().usage(),
+        leakproof::redis::SharedStats::default().usage(),
     ];
     let mut descriptions = BTreeMap::new();
     for counter in usages.iter().flat_map(|usage| &usage.counters) {
