@@ -63,9 +63,9 @@ struct Custom {
 impl Clock {
     /// Returns the coarse monotonic clock of the operating system. This is the default.
     ///
-    /// A reading takes about 5 ns and has steps of a few milliseconds. In real time, an entry may
-    /// live one step longer or shorter than its ttl. In readings of this clock, the ttl is exact.
-    /// Like [`Instant`], the clock stops on most systems while the machine is suspended.
+    /// A reading takes about 5 to 10 ns and has steps of a few milliseconds. In real time, an entry
+    /// may live one step longer or shorter than its ttl. In readings of this clock, the ttl is
+    /// exact. Like [`Instant`], the clock stops on most systems while the machine is suspended.
     #[must_use]
     pub fn coarse() -> Self {
         // `now` also stores the reading in a static, whose cache line all threads would contend
@@ -87,7 +87,8 @@ impl Clock {
     /// Returns a clock that calls `now` for the time since an arbitrary origin.
     ///
     /// If `now` returns less than before, the clock stops until `now` has caught up. Readings
-    /// saturate at 584 years.
+    /// saturate at 584 years. A collection may call `now` while it is locked, so `now` must not use
+    /// the collection.
     #[must_use]
     pub fn custom(now: impl Fn() -> Duration + Send + Sync + 'static) -> Self {
         Self::from_custom(Box::new(now), None, None)

@@ -105,7 +105,8 @@ impl<K> KeyedDeadlines<K> {
 
     /// Removes the key in a slot. The last key takes the slot.
     pub(crate) fn remove(&mut self, slot: Slot) -> K {
-        self.recency.unlink(&mut self.nodes, slot);
+        let link = self.nodes[slot].accessed;
+        self.recency.unlink(&mut self.nodes, link);
         self.deadlines.remove(slot);
         let Node { hash, key, .. } = self.nodes.swap_remove(slot);
         self.index.remove(hash, slot);

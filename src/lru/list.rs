@@ -107,9 +107,10 @@ impl<const L: usize> List<L> {
         }
     }
 
-    /// Removes a slot from the list.
-    pub(super) fn unlink(&mut self, links: &mut impl Links<L>, slot: Slot) {
-        let Link { newer, older, .. } = *links.link(slot);
+    /// Removes a slot, whose link is `link`, from the list.
+    #[inline]
+    pub(super) fn unlink(&mut self, links: &mut impl Links<L>, link: Link) {
+        let Link { newer, older, .. } = link;
         *self.older_of(links, newer) = older;
         *self.newer_of(links, older) = newer;
     }

@@ -131,8 +131,11 @@ impl Reference {
         }
     }
 
-    fn learn(&mut self, key: u8) {
-        let regretted = [0, 1].map(|queue| self.evicted_lately[queue].remove(key));
+    /// Learns from the return of a key which queue evicts too early. What the small queue evicted
+    /// counts only with its ghost.
+    fn learn(&mut self, key: u8, has_ghost: bool) {
+        let [small, main] = &mut self.evicted_lately;
+        let regretted = [has_ghost && small.remove(key), main.remove(key)];
         for queue in [0, 1] {
             self.regrets[queue] += f64::from(u8::from(regretted[queue]));
         }
@@ -159,10 +162,10 @@ impl Reference {
             self.evict(0, 0, Some(key));
             return;
         }
-        self.learn(key);
-        let queue = usize::from(self.ghosts.remove(key));
+        let has_ghost = self.ghosts.remove(key);
+        self.learn(key, has_ghost);
         self.evict(1, weight, None);
-        self.queues[queue].push_back(Entry {
+        self.queues[usize::from(has_ghost)].push_back(Entry {
             key,
             weight,
             hits: 0,

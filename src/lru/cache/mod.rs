@@ -1,7 +1,8 @@
 //! `LruCache`: cores behind locks, with a clock, a hasher and notification, behind `&self`.
 //!
 //! A method reads the clock and hashes the key, locks the shard, and calls its core. What the core
-//! removed is notified and dropped after the lock is released.
+//! removed is notified and dropped after the lock is released. `get` and `with` read the clock
+//! after the lookup.
 
 mod in_place;
 mod limits;
@@ -83,10 +84,11 @@ use crate::wait::Room;
 /// Each shard has its own recency list and evicts when it is full, which can be a little before the
 /// whole cache is. With `shards(1)` recency is global.
 ///
-/// A key's `Hash`, `Eq` and `Clone`, a value's `Clone`, and the closures of `with` and `retain` run
-/// while a shard is locked and must not call back into the cache. Weigher, computations, the
-/// removal callback and `Drop` run while none is locked. The exception is the `Drop` of an argument
-/// if a key's `Eq` panics. A panic in any of them leaves the cache consistent.
+/// A key's `Hash`, `Eq` and `Clone`, a value's `Clone`, the closures of `with` and `retain`, and
+/// the function of a [`Clock::custom`] run while a shard is locked and must not call back into the
+/// cache. Weigher, computations, the removal callback and `Drop` run while none is locked. The
+/// exception is the `Drop` of an argument if a key's `Eq` panics. A panic in any of them leaves the
+/// cache consistent.
 ///
 /// # Examples
 ///

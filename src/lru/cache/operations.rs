@@ -43,9 +43,10 @@ impl<K: Hash + Eq, V, S: BuildHasher> LruCache<K, V, S> {
         Q: ?Sized + Hash + Eq,
     {
         let hash = self.hash(key);
-        let now = self.now();
         let mut shard = self.inner.shards.lock(self.shard_of(hash));
-        match shard.core.get(|| now, hash, key) {
+        // The clock is read after the lookup, because the lock would not let the processor overlap
+        // an earlier reading with the cache misses of the lookup.
+        match shard.core.get(|| self.now(), hash, key) {
             Some(value) => Some(read(value)),
             None => {
                 // Before `read`, whose captures may use the cache when they are dropped.

@@ -30,8 +30,8 @@ impl<K, V> Core<K, V> {
     /// Returns the live value of a key, makes its entry the most recently used, and counts a hit or
     /// a miss.
     ///
-    /// `now` is called if there is an entry. The unsync cache reads its clock then, which overlaps
-    /// with the cache misses of the lookup, and a miss does not read it at all.
+    /// `now` is called if there is an entry. The caches read their clock then, which overlaps with
+    /// the cache misses of the lookup, and a miss does not read it at all.
     #[inline(always)]
     pub(in crate::lru) fn get<Q: ?Sized + Eq>(
         &mut self,

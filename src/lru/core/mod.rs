@@ -16,7 +16,6 @@
 mod backoff;
 mod eviction;
 mod expiry;
-mod ghosts;
 mod in_place;
 mod insert;
 mod iter;
@@ -167,8 +166,8 @@ impl<K, V> Core<K, V> {
         self.limits.max_weight = max_weight;
     }
 
-    /// Returns the time that counts for a call at `now`: clocks are read before the lock is taken,
-    /// so they may be late.
+    /// Returns the time that counts for a call at `now`: most calls read the clock before the lock
+    /// is taken, so they may be late.
     #[inline(always)]
     fn advance(&mut self, now: Nanos) -> Nanos {
         self.latest = self.latest.max(now);

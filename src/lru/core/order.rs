@@ -34,10 +34,13 @@ impl<K, V> Core<K, V> {
     #[inline(always)]
     pub(super) fn access(&mut self, slot: Slot) -> &mut V {
         if let Some(s3_fifo) = &mut self.s3_fifo {
-            s3_fifo.hit(&mut self.nodes, slot, self.latest);
             if !s3_fifo.keeps_recency() {
-                return &mut self.nodes[slot].entry.value;
+                // One access to the slab, because each checks the slot again.
+                let node = &mut self.nodes[slot];
+                s3_fifo.hit(node, slot, self.latest);
+                return &mut node.entry.value;
             }
+            s3_fifo.hit(&mut self.nodes[slot], slot, self.latest);
         }
         &mut self.promote(slot).entry.value
     }
@@ -83,7 +86,7 @@ impl<K, V> Core<K, V> {
                 s3_fifo.push(&mut self.nodes, slot, weight, now);
             } else {
                 s3_fifo.reweigh(&mut self.nodes, slot, weight);
-                s3_fifo.hit(&mut self.nodes, slot, now);
+                s3_fifo.hit(&mut self.nodes[slot], slot, now);
             }
         }
         if self.keeps_recency() {
@@ -116,7 +119,8 @@ impl<K, V> Core<K, V> {
                 return;
             }
         }
-        self.recency.unlink(nodes, slot);
+        let link = nodes[slot].accessed;
+        self.recency.unlink(nodes, link);
     }
 
     /// Updates the neighbours of an entry that was moved to `slot`.

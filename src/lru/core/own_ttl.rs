@@ -119,7 +119,8 @@ impl<K, V> Core<K, V> {
             })
         });
         if own.deadlines.get(slot).is_none() {
-            writes.unlink(nodes, slot);
+            let link = nodes[slot].written;
+            writes.unlink(nodes, link);
             own.writes.push(nodes, slot, now);
         }
         let deadline = now.saturating_add(ttl);
@@ -140,7 +141,8 @@ impl<K, V> Core<K, V> {
     #[inline]
     pub(super) fn unlink_write(&mut self, slot: Slot) {
         if self.own_ttls.is_none() || !self.unlink_own_ttl(slot) {
-            self.writes.unlink(&mut self.nodes, slot);
+            let link = self.nodes[slot].written;
+            self.writes.unlink(&mut self.nodes, link);
         }
     }
 
@@ -153,7 +155,8 @@ impl<K, V> Core<K, V> {
         if !own.deadlines.remove(slot) {
             return false;
         }
-        own.writes.unlink(&mut self.nodes, slot);
+        let link = self.nodes[slot].written;
+        own.writes.unlink(&mut self.nodes, link);
         if own.deadlines.len() == 0 {
             self.own_ttls = None;
         }

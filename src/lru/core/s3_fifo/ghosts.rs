@@ -18,21 +18,41 @@ const CAPACITY: usize = 31;
 #[derive(Clone, Copy)]
 #[repr(C, align(64))]
 struct Bucket {
-    /// Upper halves of hashes. 0 means none.
-    fingerprints: [u16; CAPACITY],
-    /// The fingerprint that is overwritten next.
-    next: u16,
+    /// Fingerprints, which are upper halves of hashes. 0 means none. The last word is the position
+    /// of the fingerprint that is overwritten next.
+    words: [u16; CAPACITY + 1],
 }
 
 impl Bucket {
     const EMPTY: Self = Self {
-        fingerprints: [0; CAPACITY],
-        next: 0,
+        words: [0; CAPACITY + 1],
     };
+
+    fn insert(&mut self, fingerprint: u16) {
+        let next = usize::from(self.words[CAPACITY]) % CAPACITY;
+        self.words[next] = fingerprint;
+        self.words[CAPACITY] = next as u16 + 1;
+    }
+
+    /// Removes a fingerprint, and returns whether it was there.
+    fn remove(&mut self, fingerprint: u16) -> bool {
+        // Without a branch per word, and with a power of two of them, compilers emit vector
+        // instructions. The last word may be equal by chance.
+        let is_there = |any, &it: &u16| any | (it == fingerprint);
+        if !self.words.iter().fold(false, is_there) {
+            return false;
+        }
+        let mut fingerprints = self.words[..CAPACITY].iter_mut();
+        let found = fingerprints.find(|it| **it == fingerprint);
+        found.map(|it| *it = 0).is_some()
+    }
 }
 
 pub(super) struct Ghosts {
     buckets: Slab<Bucket>,
+    /// The bits of a hash that choose a bucket: enough for all buckets, and too many for some of
+    /// them if their number is no power of two.
+    mask: u32,
 }
 
 /// Returns the part of a hash that is stored. The lower bits choose the bucket.
@@ -44,6 +64,7 @@ impl Ghosts {
     pub(super) const fn new() -> Self {
         Self {
             buckets: Slab::new(),
+            mask: 0,
         }
     }
 
@@ -52,20 +73,20 @@ impl Ghosts {
     }
 
     /// Adds or removes a bucket, if the table is smaller or larger than this number of hashes
-    /// needs.
-    #[inline]
-    pub(super) fn fit(&mut self, hashes: usize) {
+    /// needs. Returns `true` if it has its size.
+    pub(super) fn fit(&mut self, hashes: usize) -> bool {
         let needed = hashes.div_ceil(CAPACITY).max(1);
-        let len = self.buckets.len();
-        if len < needed {
+        if self.buckets.len() < needed {
             self.grow(needed);
-        } else if len > needed + 1 {
+        } else if self.buckets.len() > needed + 1 {
             // A number that hovers costs nothing, because one more is kept.
-            self.buckets.swap_remove(len as Slot - 1);
+            self.buckets.swap_remove(self.buckets.len() as Slot - 1);
         }
+        let len = self.buckets.len();
+        self.mask = (len as u32).next_power_of_two() - 1;
+        (needed..=needed + 1).contains(&len)
     }
 
-    #[cold]
     fn grow(&mut self, needed: usize) {
         let len = self.buckets.len() as u32;
         let bucket = match len {
@@ -77,42 +98,30 @@ impl Ghosts {
 
     /// Returns the bucket of a hash, if there is any bucket.
     #[inline]
-    fn bucket(&self, hash: u32) -> Option<Slot> {
-        let len = self.buckets.len() as u32;
-        let mask = len.checked_next_power_of_two()?.wrapping_sub(1);
-        let at = hash & mask;
+    fn bucket_mut(&mut self, hash: u32) -> Option<&mut Bucket> {
+        if self.is_empty() {
+            return None;
+        }
+        let at = hash & self.mask;
         // The buckets from `len` on are not split off yet.
-        let at = if at < len { at } else { at & (mask >> 1) };
-        (len > 0).then_some(at)
+        let is_split = (at as usize) < self.buckets.len();
+        let at = if is_split { at } else { at & (self.mask >> 1) };
+        Some(&mut self.buckets[at])
     }
 
     /// Adds a hash.
     #[inline]
     pub(super) fn insert(&mut self, hash: u32) {
-        let Some(at) = self.bucket(hash) else { return };
-        let bucket = &mut self.buckets[at];
-        let next = usize::from(bucket.next);
-        bucket.fingerprints[next] = fingerprint(hash);
-        bucket.next = ((next + 1) % CAPACITY) as u16;
+        if let Some(bucket) = self.bucket_mut(hash) {
+            bucket.insert(fingerprint(hash));
+        }
     }
 
     /// Removes a hash, and returns whether it was there.
     #[inline]
     pub(super) fn remove(&mut self, hash: u32) -> bool {
-        let Some(at) = self.bucket(hash) else {
-            return false;
-        };
-        let fingerprints = &mut self.buckets[at].fingerprints;
-        let wanted = fingerprint(hash);
-        // Without a branch per fingerprint, compilers emit vector instructions.
-        let is_there = |any, &it: &u16| any | (it == wanted);
-        if !fingerprints.iter().fold(false, is_there) {
-            return false;
-        }
-        if let Some(found) = fingerprints.iter_mut().find(|it| **it == wanted) {
-            *found = 0;
-        }
-        true
+        let bucket = self.bucket_mut(hash);
+        bucket.is_some_and(|bucket| bucket.remove(fingerprint(hash)))
     }
 }
 
