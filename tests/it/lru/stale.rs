@@ -205,9 +205,11 @@ fn backoff_takes_at_most_30_seconds() {
 #[test]
 fn backoff_is_of_one_key_until_its_next_write() {
     let time = ManualClock::new();
-    let cache = with_stale_value(&time);
-    cache.insert_with_ttl("other".to_string(), 2, NANOSECOND);
-    time.advance(NANOSECOND);
+    let cache = builder(&time).build().expect("valid limits");
+    // Written at the same time.
+    cache.insert("key".to_string(), 1);
+    cache.insert("other".to_string(), 2);
+    time.advance(MINUTE);
     let failing = Failing::new(&cache);
     assert_eq!((failing.value_of("key"), failing.runs.get()), (Some(1), 1));
     assert_eq!(
