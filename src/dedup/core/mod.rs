@@ -385,9 +385,11 @@ impl<K: ?Sized + Key, V> Core<K, V> {
         let more_in_flight = self
             .in_flight
             .sweep(budget, hasher, &mut self.drops.in_flight);
+        // An expired lease ends by one of the next pieces: see `expire_leases`.
+        let ends_more = self.in_flight.next_expired(self.latest).is_some();
         Swept {
             freed,
-            more: more || more_in_flight,
+            more: more || more_in_flight || ends_more,
         }
     }
 

@@ -200,6 +200,34 @@ fn sparse_ends_of_leases_return_memory() {
     seen.validate();
 }
 
+/// A call ends 32 of them at most, so a sweep that stopped when its piece was done left the rest.
+#[test]
+fn sweep_frees_all_expired_extended_leases() {
+    for calls in [0, 1_600] {
+        let (time, minute) = (ManualClock::new(), Duration::from_secs(60));
+        let builder = DedupSet::<u64>::builder().ttl(DAY).max_entries(100_000);
+        let builder = builder.max_in_flight(100_000).lease(minute).shards(1);
+        let seen = builder.clock(&time).build().expect("valid limits");
+        let mut tickets = Vec::with_capacity(50_000);
+        let (claimed, ()) = allocated_signed(|| {
+            for id in 0..50_000 {
+                let Claim::Fresh(ticket) = seen.claim(&id) else {
+                    panic!("{id} is new");
+                };
+                ticket.extend(2 * minute).expect("it has not expired");
+                tickets.push(ticket);
+            }
+        });
+        time.advance(2 * minute);
+        let (ended, ()) =
+            allocated_signed(|| (0..calls).for_each(|_| assert!(!seen.remove(&u64::MAX))));
+        let (swept, _) = allocated_signed(|| seen.sweep());
+        let left = claimed + ended + swept;
+        assert!(left < 64 << 10, "{left} bytes are held after {calls} calls");
+        seen.validate();
+    }
+}
+
 /// A slot full of long keys was never compacted, whatever its values took.
 #[test]
 fn removed_values_between_long_keys_are_returned() {
