@@ -169,12 +169,9 @@ impl<K: ?Sized + Key, V, S: BuildHasher> Drop for Waiting<'_, K, V, S> {
         // Without the lock of the shard, because it drops a waker, which is user code.
         let turn = self.waiter.waiter.leave();
         let origin = self.waiter.origin;
-        let end = self.map.with_hash(self.hash, |now, core, hasher| {
-            core.leave(now, origin, turn, hasher)
+        self.map.with_hash(self.hash, |now, core, hasher| {
+            core.leave(now, origin, turn, hasher);
         });
-        if let Some(end) = end {
-            self.map.set_alarm(end);
-        }
     }
 }
 

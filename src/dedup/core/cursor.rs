@@ -66,15 +66,17 @@ impl<K: ?Sized + Key, V> Core<K, V> {
         true
     }
 
-    /// Returns the next live entry of an iteration.
-    pub(crate) fn next_entry(&self, now: Nanos, cursor: &mut Cursor) -> Option<(&K, &V, Duration)> {
+    /// Returns the next live entry of an iteration during which nothing changes. `next` is its
+    /// position.
+    pub(crate) fn next_entry(
+        &self,
+        now: Nanos,
+        next: &mut Option<Seq>,
+    ) -> Option<(&K, &V, Duration)> {
         let now = self.latest.max(now);
         loop {
-            let seq = self.recorded.next(cursor.next)?;
-            if cursor.is_new(seq, self.recorded.time(seq)) {
-                return None;
-            }
-            cursor.next = Some(seq.wrapping_add(1));
+            let seq = self.recorded.next(*next)?;
+            *next = Some(seq.wrapping_add(1));
             if self.recorded.is_live(now, seq) {
                 let age = Duration::from_nanos(self.recorded.age(now, seq));
                 return Some((self.recorded.key(seq), self.recorded.value(seq), age));

@@ -98,17 +98,19 @@ impl<K: ?Sized + Key, V> Core<K, V> {
     }
 
     /// Forgets a caller that is no longer in the list of the claim with this origin. Passes on the
-    /// claim that it was given and did not take, and returns what [`release`](Self::release) does.
+    /// claim that it was given and did not take. The alarm is set for the lease of that one, which
+    /// does not end later than the new lease.
     pub(crate) fn leave(
         &mut self,
         now: Nanos,
         origin: u64,
         turn: Option<Token>,
         hasher: &impl BuildHasher,
-    ) -> Option<Nanos> {
-        let end = turn.and_then(|token| self.release(now, &token, hasher));
+    ) {
+        if let Some(token) = turn {
+            self.release(now, &token, hasher);
+        }
         self.flights.remove_if_unattended(origin);
-        end
     }
 
     /// Ends every lease that has expired. Returns the time at which the next lease ends that a

@@ -124,8 +124,8 @@ impl<K: ?Sized + Key, V, S> DedupMap<K, V, S> {
     /// Returns an iterator over the live ids with their values and ages, oldest first.
     pub fn iter(&self) -> impl Iterator<Item = (&K, &V, Duration)> + '_ {
         let now = self.now();
-        let mut cursor = self.core.cursor(now);
-        std::iter::from_fn(move || self.core.next_entry(now, &mut cursor))
+        let mut next = None;
+        std::iter::from_fn(move || self.core.next_entry(now, &mut next))
     }
 }
 
