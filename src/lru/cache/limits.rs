@@ -180,8 +180,6 @@ impl<K, V, S> LruCache<K, V, S> {
             };
             // If a drop panicked, something was removed, and there may be more.
             while panics.catch(evict).unwrap_or(true) {}
-            let sweep = || self.inner.sweep_shard(shard, EVICTED_PER_LOCK).more;
-            while panics.catch(sweep).unwrap_or(true) {}
         }
         panics.resume();
     }

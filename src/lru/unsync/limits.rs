@@ -109,7 +109,6 @@ impl<K, V, S> LruCache<K, V, S> {
     fn shrink_to_bounds(&mut self) {
         self.write(|core, now, removed| {
             core.shrink_to_bounds(now, usize::MAX, removed);
-            let _all = core.sweep(now, usize::MAX, removed);
         });
     }
 }
