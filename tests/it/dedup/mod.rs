@@ -5,6 +5,7 @@ mod leases;
 mod memory;
 mod model;
 mod promises;
+mod sets;
 mod threads;
 mod waiting;
 mod waiting_model;

@@ -403,6 +403,7 @@ fn expired_leases_of_other_shards_free_their_places() {
     let again: Vec<_> = (100..116).map(|id| seen.claim(&id)).collect();
     assert!(again.iter().all(|claim| matches!(claim, Claim::Fresh(_))));
     assert!(matches!(seen.claim(&200), Claim::Full));
+    assert_eq!(seen.stats().claims_rejected, 2);
 }
 
 #[test]
@@ -519,6 +520,8 @@ fn getters_return_the_options() {
     check!(DedupSet<str>, seen => seen.insert("id"));
     check!(unsync::DedupMap<str, u8>, seen => seen.record("id", 1) == Recorded::New);
     check!(unsync::DedupSet<str>, seen => seen.insert("id"));
+    let lease = Duration::from_secs(60);
+    assert_eq!(map::<u8>(&ManualClock::new(), 7).lease(), lease);
 }
 
 #[test]
@@ -548,6 +551,19 @@ fn key_above_max_bytes_is_rejected() {
     );
     assert!(seen.contains(b"kept"), "nothing was evicted for it");
     assert_eq!(seen.record(&long), Recorded::Rejected { value: () });
+    let Claim::Fresh(ticket) = seen.claim(&long[..10]) else {
+        panic!("fresh")
+    };
+    assert!(ticket.is_stored(), "as long as the bound");
+}
+
+/// Every shard has its share of the bound, and a key must fit into that of its own.
+#[test]
+fn small_max_bytes_is_not_divided_among_shards() {
+    let builder = DedupSet::<[u8]>::builder().ttl(TTL);
+    let builder = builder.max_entries(10_000_000).max_bytes(1_000);
+    let seen = builder.build().expect("the limits are valid");
+    assert_eq!(seen.record(&[7; 1_000]), Recorded::New);
 }
 
 #[test]

@@ -64,6 +64,7 @@ fn commits_in_time_survive_with_their_age_and_late_ones_do_not() {
     let in_time = claim("in time");
     time.advance(5 * SECOND);
     in_time.commit("1".to_owned()).expect("within the lease");
+    assert_eq!(seen.stats().unsaved, 0);
     let late = claim("late");
     time.advance(61 * SECOND);
     late.commit("2".to_owned()).expect_err("the lease ended");
@@ -73,6 +74,29 @@ fn commits_in_time_survive_with_their_age_and_late_ones_do_not() {
     assert_eq!(seen.age("in time"), Some(62 * SECOND));
     assert_eq!(seen.get("late"), None);
     assert_eq!(seen.len(), 2);
+}
+
+/// Its commit records nothing, so the newest id of the map is another one, or none.
+#[test]
+fn commit_of_an_id_that_exceeds_the_bound_writes_nothing() {
+    let folder = Folder::new("journal-unstored");
+    let path = folder.path().join("seen.d");
+    let build = || {
+        let builder = DedupSet::<str>::builder().ttl(TTL).max_entries(100);
+        let builder = builder.max_bytes(4).shards(1);
+        builder.journal(open(&path, Sync::Always)).build()
+    };
+    let seen = build().expect("whole");
+    let Claim::Fresh(ticket) = seen.claim("longer than four") else {
+        panic!("it is new");
+    };
+    assert!(!ticket.is_stored());
+    ticket.commit().expect("handled");
+    drop(seen);
+
+    let seen = build().expect("whole");
+    let report = seen.replayed().expect("a journal");
+    assert_eq!((report.restored, seen.len()), (0, 0));
 }
 
 #[test]
@@ -92,7 +116,7 @@ fn ids_survive_restarts_until_exactly_their_ttl() {
         let report = seen.replayed().expect("a journal").clone();
         assert_eq!((report.restored, report.expired, report.cut_off), (2, 0, 0));
         assert_eq!(report.downtime, Some(20 * SECOND));
-        assert_eq!(seen.stats().restored, 2);
+        assert_eq!((seen.stats().restored, seen.stats().high_water), (2, 2));
         assert_eq!(
             (seen.age("a"), seen.age("b")),
             (Some(30 * SECOND), Some(20 * SECOND))
@@ -160,45 +184,57 @@ fn removed_cleared_and_claimed_ids_are_as_before_the_restart() {
         expected.map(|(id, value)| (id.to_owned(), value.to_owned()))
     );
     assert_eq!(seen.replayed().expect("a journal").restored, 3);
+    assert_eq!(seen.stats().restored, 3);
     seen.validate();
 }
 
 #[test]
 fn always_writes_before_the_call_returns() {
     let folder = Folder::new("journal-always");
-    let copy = Folder::new("journal-always-copy");
     let time = ManualClock::new();
-    let seen = DedupSet::<str>::builder()
-        .ttl(TTL)
-        .max_entries(100)
-        .clock(&time);
-    let seen = seen
-        .journal(open(folder.path(), Sync::Always))
-        .build()
-        .expect("whole");
+    let build = |path: &Path| {
+        let builder = DedupSet::<str>::builder().ttl(TTL).max_entries(100);
+        let builder = builder.clock(&time).journal(open(path, Sync::Always));
+        builder.build().expect("whole")
+    };
+    let seen = build(folder.path());
+    // A process that starts now, because the first one was killed, finds these.
+    let found = || {
+        let copy = Folder::new("journal-always-copy");
+        for segment in segments(folder.path()) {
+            let name = segment.file_name().expect("a name");
+            fs::copy(&segment, copy.path().join(name)).expect("copied");
+        }
+        let mut ids = String::new();
+        build(copy.path()).for_each(|id, _| ids += id);
+        ids
+    };
     assert!(seen.insert("a"));
+    assert_eq!(found(), "a");
     assert_eq!(seen.insert_batch(["b", "a", "c"]), [true, false, true]);
-    seen.remove("b");
-    if let Claim::Fresh(ticket) = seen.claim("d") {
-        ticket.commit().expect("in time");
-    }
-    // A process that starts now, because the first one was killed, finds this.
-    for segment in segments(folder.path()) {
-        let name = segment.file_name().expect("a name");
-        fs::copy(&segment, copy.path().join(name)).expect("copied");
-    }
-    let after = DedupSet::<str>::builder()
-        .ttl(TTL)
-        .max_entries(100)
-        .clock(&time);
-    let after = after
-        .journal(open(copy.path(), Sync::Always))
-        .build()
-        .expect("whole");
-    let mut ids = Vec::new();
-    after.for_each(|id, _| ids.push(id.to_owned()));
-    ids.sort();
-    assert_eq!(ids, ["a", "c", "d"]);
+    assert_eq!(found(), "abc");
+    assert!(seen.remove("b"));
+    assert_eq!(found(), "ac");
+    let Claim::Fresh(ticket) = seen.claim("d") else {
+        panic!("it is new")
+    };
+    ticket.commit().expect("in time");
+    assert_eq!(found(), "acd");
+}
+
+/// A `clear` empties the buffers, because their records would follow its own.
+#[test]
+fn cleared_ids_that_were_not_written_stay_cleared() {
+    let folder = Folder::new("journal-clear");
+    let mut time = ManualClock::new();
+    let sync = Sync::Every(3600 * SECOND);
+    let seen = map(&time, open(folder.path(), sync));
+    assert_eq!(seen.record("before", String::new()), Recorded::New);
+    seen.clear();
+    assert_eq!(seen.record("after", String::new()), Recorded::New);
+    drop(seen);
+    let seen = restart(&mut time, folder.path(), sync, SECOND);
+    assert!(seen.contains_key("after") && !seen.contains_key("before"));
 }
 
 #[test]
@@ -664,10 +700,15 @@ mod full_disk {
             Recorded::Rejected { value }
         );
         assert!(!seen.contains_key("a"));
+        let Claim::Fresh(ticket) = seen.claim("handled") else {
+            panic!("it is new")
+        };
         let stats = seen.stats();
         assert_eq!((stats.journal_errors, stats.unsaved), (1, 0));
         assert_eq!((stats.inserted, stats.rejected), (0, 1));
         assert_eq!(seen.record("a", NotZero(1)), Recorded::New);
+        ticket.commit(NotZero(0)).expect("in time");
+        assert_eq!(seen.stats().unsaved, 1, "a commit is not refused");
         seen.validate();
     }
 
@@ -690,6 +731,7 @@ mod full_disk {
             value: value.clone(),
         };
         assert_eq!(seen.record("a", value.clone()), rejected);
+        assert_eq!(seen.record("refused", value.clone()), rejected);
         assert!(!seen.contains_key("a"));
         assert!(matches!(seen.claim("b"), Claim::Full));
         assert!(seen.flush().is_err());
@@ -703,6 +745,49 @@ mod full_disk {
         let seen = map(&ManualClock::new(), open(&path, Sync::Always));
         assert_eq!(seen.get("a"), Some(value));
         assert_eq!(seen.len(), 1);
+    }
+
+    #[test]
+    fn refused_ids_of_a_batch_are_new() {
+        let folder = Folder::new("journal-batch");
+        let journal = open(folder.path(), Sync::Always).on_error(OnError::Refuse);
+        let builder = DedupSet::<str>::builder().ttl(TTL).max_entries(100);
+        let seen = builder.journal(journal).build().expect("whole");
+        let obstacle = obstruct(folder.path());
+        assert_eq!(seen.insert_batch(["a", "b"]), [true, true]);
+        assert!(!seen.contains("a") && !seen.contains("b"));
+        fs::remove_dir(obstacle).expect("removed");
+        assert_eq!(seen.insert_batch(["a", "b"]), [true, true]);
+        assert_eq!(seen.insert_batch(["a", "b"]), [false, false]);
+    }
+
+    /// A service that only claims makes no call that writes while claims are refused.
+    #[test]
+    fn refused_claims_try_to_write() {
+        let folder = Folder::new("journal-claims");
+        let journal = open(folder.path(), Sync::Always).on_error(OnError::Refuse);
+        let seen = map(&ManualClock::new(), journal);
+        let obstacle = obstruct(folder.path());
+        let Claim::Fresh(ticket) = seen.claim("a") else {
+            panic!("it is new")
+        };
+        ticket.commit("1".to_owned()).expect("in time");
+        assert!(matches!(seen.claim("b"), Claim::Full));
+        fs::remove_dir(obstacle).expect("removed");
+        assert!(matches!(seen.claim("b"), Claim::Fresh(_)));
+    }
+
+    #[test]
+    fn removal_that_is_not_written_is_counted() {
+        let folder = Folder::new("journal-removal");
+        let journal = open(folder.path(), Sync::Every(3600 * SECOND));
+        let seen = map(&ManualClock::new(), journal.on_error(OnError::Refuse));
+        assert_eq!(seen.record("a", "1".to_owned()), Recorded::New);
+        let obstacle = obstruct(folder.path());
+        assert!(seen.flush().is_err());
+        assert_eq!(seen.remove("a").as_deref(), Some("1"));
+        assert_eq!(seen.stats().unsaved, 1);
+        fs::remove_dir(obstacle).expect("removed");
     }
 
     #[test]

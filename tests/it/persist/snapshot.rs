@@ -156,6 +156,13 @@ fn newest_ids_are_kept_at_a_smaller_bound() {
     let report = map.restore_from(&file[..]).expect("restored");
     assert_eq!((report.restored, report.over_bound), (2, 8));
     map.validate();
+
+    let bytes = DedupMap::<str, u32>::builder().ttl(TTL).max_entries(100);
+    let map = bytes.max_bytes(3).shards(1).clock(&time).build();
+    let map = map.expect("valid");
+    let report = map.restore_from(&file[..]).expect("restored");
+    assert_eq!((report.restored, report.over_bound), (0, 10));
+    map.validate();
 }
 
 #[test]
@@ -180,6 +187,7 @@ fn restore_requires_an_empty_map() {
     let file = saved(&full);
     let error = full.restore_from(&file[..]).unwrap_err();
     assert!(matches!(error, PersistError::NotEmpty), "{error}");
+    assert!(full.contains("a"), "nothing was changed");
     // Expired ids do not count, although their times are later than the restored ones.
     let used = set(&time, 10, 2);
     used.insert("b");
@@ -193,6 +201,18 @@ fn restore_requires_an_empty_map() {
         1
     );
     assert!(!used.insert("c") && used.insert("b"));
+    used.validate();
+    // Nor do removed ones, and ids that were evicted are none of this restore.
+    let used = set(&time, 1, 1);
+    assert!(used.insert("b") && used.insert("d"));
+    used.clear();
+    let report = used.restore_from(&saved(&later)[..]).expect("restored");
+    assert_eq!((report.restored, report.over_bound), (1, 0));
+    time.advance(SECOND);
+    let used = set(&time, 1, 1);
+    assert!(used.insert("b") && used.remove("b"));
+    let report = used.restore_from(&saved(&later)[..]).expect("restored");
+    assert_eq!((report.restored, used.age("c")), (1, Some(SECOND)));
     used.validate();
 }
 
