@@ -38,6 +38,7 @@ use leakproof::monitor::Monitor;
 use leakproof::redis::Unavailable;
 use tokio::net::TcpListener;
 use tokio::{signal, sync::Semaphore, time::timeout};
+use tracing_subscriber::fmt;
 
 use service::Service;
 use store::Store;
@@ -85,9 +86,7 @@ async fn main() -> std::process::ExitCode {
 
 async fn run(options: Options) -> Result<()> {
     // First, because an invalid limit is an event.
-    tracing_subscriber::fmt()
-        .with_writer(std::io::stderr)
-        .init();
+    fmt().with_writer(std::io::stderr).init();
     let mut monitor = Monitor::builder().sample_every(Duration::from_secs(10));
     if let Some(url) = &options.alert_url {
         monitor = monitor.on_change(operations::post_to(url.clone()));
@@ -109,9 +108,9 @@ async fn run(options: Options) -> Result<()> {
         .route("/admin/clear", post(operations::clear))
         .layer(middleware::from_fn(read_body))
         .with_state(service.clone());
-    let address = &options.addr;
-    let listener = TcpListener::bind(address).await;
-    let listener = listener.map_err(|error| format!("cannot listen on {address}: {error}"))?;
+    let listener = TcpListener::bind(&options.addr).await;
+    let listener =
+        listener.map_err(|error| format!("cannot listen on {}: {error}", options.addr))?;
     // Before the address is printed, because its reader may send a signal at once.
     let stop = stop_signal()?;
     let address = listener.local_addr()?;

@@ -13,9 +13,8 @@ use governor::clock::{Clock, DefaultClock};
 use governor::{Quota, RateLimiter};
 use leakproof::governor::BoundedStateStore;
 use leakproof::monitor::Monitor;
-use leakproof::{
-    Claim, CompoundKey, ListenerRegistry, LruCache, LruConfig, RegistryConfig, Scope, Serde,
-};
+use leakproof::{Claim, CompoundKey, ListenerRegistry, LruCache, LruConfig, RegistryConfig};
+use leakproof::{Scope, Serde};
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
