@@ -100,13 +100,18 @@ impl<T: IdempotencyStore> Execution<T> {
             self.bury(parts, Unstored::TooLarge).await;
         } else if !record.charge(&self.shared.budget) {
             self.bury(parts, Unstored::NoRoom).await;
-        } else if !self.commit(record).await {
-            mark(parts);
+        } else {
+            let shared = Arc::clone(&self.shared);
+            if !self.commit(record).await {
+                shared.counters.count_refused();
+                mark(parts);
+            }
         }
     }
 
     /// Stores a tombstone, and marks the response.
     async fn bury(self, parts: &mut response::Parts, reason: Unstored) {
+        self.shared.counters.count(reason);
         let tombstone = StoredResponse::tombstone(&self.fingerprint, parts.status, reason);
         self.commit(tombstone).await;
         mark(parts);

@@ -9,6 +9,7 @@ use tower_layer::Layer;
 use super::budget::Budget;
 use super::builder::{Options, Unscoped};
 use super::service::IdempotencyService;
+use super::stats::{Counters, IdempotencyStats};
 use super::store::IdempotencyStore;
 
 /// Answers a retry of a request with the first response, by its `Idempotency-Key`.
@@ -50,6 +51,7 @@ pub(super) struct Shared<T> {
     pub(super) store: T,
     pub(super) options: Options,
     pub(super) budget: Arc<Budget>,
+    pub(super) counters: Counters,
     /// The number of handlers that run in tasks.
     pub(super) running: watch::Sender<usize>,
 }
@@ -71,6 +73,7 @@ impl<T: IdempotencyStore> IdempotencyLayer<T> {
                 store,
                 options,
                 budget,
+                counters: Counters::default(),
                 running: watch::Sender::new(0),
             }),
         }
@@ -78,7 +81,7 @@ impl<T: IdempotencyStore> IdempotencyLayer<T> {
 }
 
 impl<T> IdempotencyLayer<T> {
-    /// Returns the store. Its statistics are those of the layer.
+    /// Returns the store. Its statistics count the requests.
     #[must_use]
     pub fn store(&self) -> &T {
         &self.shared.store
@@ -89,6 +92,12 @@ impl<T> IdempotencyLayer<T> {
     #[must_use]
     pub fn stored_bytes(&self) -> usize {
         self.shared.budget.used()
+    }
+
+    /// Returns the number of responses that were not stored, by reason.
+    #[must_use]
+    pub fn stats(&self) -> IdempotencyStats {
+        self.shared.counters.read()
     }
 
     /// Waits until no handler runs.

@@ -50,6 +50,7 @@
 //! | `body` | a body of which a part was read |
 //! | `store` | what the layer needs of a store, and the two stores |
 //! | `builder`, `layer`, `service` | options, the layer, and the path of a request |
+//! | `stats` | the responses that were not stored, by reason |
 //! | `execution` | the path of a response, from the handler to the store |
 
 mod body;
@@ -63,6 +64,7 @@ mod layer;
 mod problem;
 mod record;
 mod service;
+mod stats;
 mod store;
 
 pub use body::IdempotencyBody;
@@ -72,4 +74,5 @@ pub use key::IdempotencyKey;
 pub use layer::IdempotencyLayer;
 pub use record::StoredResponse;
 pub use service::IdempotencyService;
+pub use stats::IdempotencyStats;
 pub use store::IdempotencyStore;

@@ -16,7 +16,7 @@ use tokio::sync::Mutex;
 use tower_http::catch_panic::CatchPanicLayer;
 
 use super::server::{Answer, Client, HOUR, KEY, Runs, VERSIONS, Version};
-use super::server::{builder, layer, payment, request, run, serve};
+use super::server::{builder, layer, payment, request, run, serve, unstored};
 
 type Error = Box<dyn std::error::Error + Send + Sync>;
 
@@ -82,6 +82,7 @@ fn too_large_response_passes_whole_and_never_runs_again() {
                 "other-payload"
             );
             assert_eq!((runs.count(), layer.stored_bytes()), (1, 0));
+            assert_eq!(unstored(&layer), [1, 0, 0, 0]);
         }
     });
 }
@@ -136,7 +137,7 @@ fn sum_of_stored_responses_is_bounded() {
         }
         assert!(client.send(payment("3", "")).await.is_replayed());
         assert_eq!(client.send(payment("4", "")).await.problem(), "not-stored");
-        assert_eq!(runs.count(), 8);
+        assert_eq!((runs.count(), unstored(&layer)), (8, [0, 0, 4, 0]));
         // Expired responses make room.
         clock.advance(HOUR);
         layer.store().sweep();
@@ -168,7 +169,8 @@ fn stream_passes_while_it_is_written_and_is_not_stored() {
             let app = Router::new()
                 .route("/payments", post(handler))
                 .with_state(state);
-            let address = serve(app.layer(layer())).await;
+            let layer = layer();
+            let address = serve(app.layer(layer.clone())).await;
             let mut client = Client::connect(address, version).await;
             let response = client.start(payment("a", "")).await.expect("a head");
             let mut sender = senders.lock().await.pop().expect("the handler ran");
@@ -188,7 +190,7 @@ fn stream_passes_while_it_is_written_and_is_not_stored() {
             let whole = Answer::read(response).await.expect("a whole response");
             assert_eq!(whole.text(), "data: 1\n\ndata: 2\n\n");
             assert_eq!(other.send(payment("a", "")).await.problem(), "not-stored");
-            assert_eq!(runs.count(), 1);
+            assert_eq!((runs.count(), unstored(&layer)), (1, [0, 1, 0, 0]));
         }
     });
 }

@@ -1,7 +1,9 @@
 //! Every answer of the layer itself.
 
+use std::future::{Future, poll_fn};
 use std::slice;
 use std::sync::Arc;
+use std::task::Poll;
 use std::time::Duration;
 
 use axum::Router;
@@ -9,15 +11,17 @@ use axum::body::Body;
 use axum::extract::State;
 use axum::http::header::{ACCEPT, CONTENT_TYPE};
 use axum::http::{HeaderName, Method, StatusCode};
-use axum::routing::{any, post};
+use axum::routing::any;
+use http_body_util::BodyExt;
 use leakproof::http::IdempotencyLayer;
 use leakproof::{BuildError, DedupMap, ManualClock};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::sync::Semaphore;
+use tower::ServiceExt;
 
 use super::server::{Answer, Client, HOUR, KEY, LEASE, Layer, Runs, VERSIONS, Version};
-use super::server::{builder, layer, payment, request, run, serve, store, tenant};
+use super::server::{builder, gated_app, layer, payment, request, run, serve, store, tenant};
 
 /// Serves a handler that counts its runs, behind a layer.
 async fn client(runs: &Runs, layer: Layer, version: Version) -> Client {
@@ -132,14 +136,7 @@ fn key_in_flight_is_409_with_the_remaining_lease() {
                 None => builder,
             };
             let runs = Runs::default();
-            let handler = |State((runs, gate)): State<(Runs, Arc<Semaphore>)>| async move {
-                runs.begin();
-                gate.acquire().await.expect("it is open").forget();
-            };
-            let state = (runs.clone(), Arc::clone(&gate));
-            let app = Router::new()
-                .route("/payments", post(handler))
-                .with_state(state);
+            let app = gated_app(&runs, &gate);
             let address = serve(app.layer(builder.build().expect("valid options"))).await;
             let mut first = Client::connect(address, Version::Http1).await;
             let first = tokio::spawn(async move { first.send(payment("a", "")).await });
@@ -171,14 +168,7 @@ fn key_in_flight_is_409_with_the_remaining_lease() {
 fn request_that_waits_too_long_is_409() {
     run(async {
         let (runs, gate) = (Runs::default(), Arc::new(Semaphore::new(0)));
-        let handler = |State((runs, gate)): State<(Runs, Arc<Semaphore>)>| async move {
-            runs.begin();
-            gate.acquire().await.expect("it is open").forget();
-        };
-        let state = (runs.clone(), Arc::clone(&gate));
-        let app = Router::new()
-            .route("/payments", post(handler))
-            .with_state(state);
+        let app = gated_app(&runs, &gate);
         let layer = builder(&ManualClock::new())
             .wait(Duration::from_millis(1))
             .build();
@@ -328,14 +318,7 @@ fn full_store_is_503() {
             .max_in_flight(1);
         let store = store.max_bytes(200).build().expect("valid options");
         let layer = IdempotencyLayer::builder(store).scope(tenant).build();
-        let handler = |State((runs, gate)): State<(Runs, Arc<Semaphore>)>| async move {
-            runs.begin();
-            gate.acquire().await.expect("it is open").forget();
-        };
-        let state = (runs.clone(), Arc::clone(&gate));
-        let app = Router::new()
-            .route("/payments", post(handler))
-            .with_state(state);
+        let app = gated_app(&runs, &gate);
         let address = serve(app.layer(layer.expect("valid options"))).await;
         let mut client = Client::connect(address, Version::Http1).await;
         // A key that cannot be remembered would let every retry run.
@@ -351,6 +334,28 @@ fn full_store_is_503() {
         gate.add_permits(1);
         first.await.expect("no panic");
         assert_eq!(runs.count(), 1);
+    });
+}
+
+#[test]
+fn handler_that_is_stopped_with_its_runtime_is_503() {
+    let (runs, gate) = (Runs::default(), Arc::new(Semaphore::new(0)));
+    let app = gated_app(&runs, &gate).layer(layer());
+    let mut response = Box::pin(app.oneshot(payment("a", "")));
+    // The layer runs the handler as a task of the first runtime.
+    let first = tokio::runtime::Runtime::new().expect("a runtime starts");
+    first.block_on(async {
+        let mut polled = poll_fn(|context| Poll::Ready(response.as_mut().poll(context)));
+        assert!((&mut polled).await.is_pending());
+        runs.reach(1).await;
+    });
+    drop(first);
+    run(async {
+        let (head, body) = response.await.expect("a response").into_parts();
+        assert_eq!(head.status, StatusCode::SERVICE_UNAVAILABLE);
+        let body = body.collect().await.expect("a whole body").to_bytes();
+        let text = std::str::from_utf8(&body).expect("a text");
+        assert!(text.contains("#stopped\""), "{text}");
     });
 }
 

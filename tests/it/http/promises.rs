@@ -12,7 +12,7 @@ use leakproof::http::IdempotencyKey;
 use tokio::sync::Semaphore;
 
 use super::server::{Client, KEY, LEASE, Runs, VERSIONS, Version};
-use super::server::{builder, layer, payment, request, run, serve};
+use super::server::{builder, gated_app, layer, payment, request, run, serve, unstored};
 
 /// Returns an app whose handler counts its runs and returns their number.
 fn counting(runs: &Runs) -> Router {
@@ -67,15 +67,7 @@ fn equal_keys_on_100_connections_run_the_handler_once() {
     run(async {
         for version in VERSIONS {
             let (runs, gate) = (Runs::default(), Arc::new(Semaphore::new(0)));
-            let state = (runs.clone(), Arc::clone(&gate));
-            let handler = |State((runs, gate)): State<(Runs, Arc<Semaphore>)>| async move {
-                let number = runs.begin();
-                gate.acquire().await.expect("it is open").forget();
-                format!("payment {number}")
-            };
-            let app = Router::new()
-                .route("/payments", post(handler))
-                .with_state(state);
+            let app = gated_app(&runs, &gate);
             let address = serve(app.layer(layer())).await;
             let mut clients = Vec::new();
             for _ in 0..100 {
@@ -128,15 +120,7 @@ fn equal_keys_on_100_connections_run_the_handler_once() {
 fn waiting_retries_get_the_response_of_the_first() {
     run(async {
         let (runs, gate) = (Runs::default(), Arc::new(Semaphore::new(0)));
-        let state = (runs.clone(), Arc::clone(&gate));
-        let handler = |State((runs, gate)): State<(Runs, Arc<Semaphore>)>| async move {
-            let number = runs.begin();
-            gate.acquire().await.expect("it is open").forget();
-            format!("payment {number}")
-        };
-        let app = Router::new()
-            .route("/payments", post(handler))
-            .with_state(state);
+        let app = gated_app(&runs, &gate);
         let layer = builder(&ManualClock::new())
             .wait(LEASE)
             .build()
@@ -257,7 +241,7 @@ fn late_response_is_stored_unless_the_key_has_another_owner() {
                 .route("/payments", post(handler))
                 .with_state(state);
             let layer = builder(&clock).build().expect("valid options");
-            let address = serve(app.layer(layer)).await;
+            let address = serve(app.layer(layer.clone())).await;
             let mut slow = Client::connect(address, Version::Http1).await;
             let mut client = Client::connect(address, Version::Http1).await;
             let late = tokio::spawn(async move { slow.send(payment("a", "")).await });
@@ -269,6 +253,7 @@ fn late_response_is_stored_unless_the_key_has_another_owner() {
             gate.add_permits(1);
             let late = late.await.expect("no panic");
             assert_eq!((late.text(), late.is_unstored()), ("payment 1", has_rival));
+            assert_eq!(unstored(&layer), [0, 0, 0, u64::from(has_rival)]);
             let retry = client.send(payment("a", "")).await;
             assert!(retry.is_replayed());
             assert_eq!(

@@ -9,14 +9,17 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::body::{Body, Bytes};
+use axum::extract::State;
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, Method, Request, Response, StatusCode};
+use axum::routing::post;
 use hyper::body::{Body as _, Incoming};
 use hyper::client::conn::{http1, http2};
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use leakproof::http::{IdempotencyBuilder, IdempotencyLayer, StoredResponse};
 use leakproof::{DedupMap, ManualClock};
 use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::Semaphore;
 use tokio::task::JoinHandle;
 
 pub const HOUR: Duration = Duration::from_secs(3600);
@@ -62,6 +65,16 @@ pub fn layer() -> Layer {
     builder(&ManualClock::new()).build().expect("valid options")
 }
 
+/// Returns the responses that were not stored: too large, streamed, without room, refused.
+pub fn unstored(layer: &Layer) -> [u64; 4] {
+    let stats = layer.stats();
+    let counts = [stats.too_large, stats.streamed, stats.no_room];
+    let refused = stats.refused;
+    let text = stats.to_string();
+    assert!(text.ends_with(&format!("{refused} refused by the store")));
+    [counts[0], counts[1], counts[2], refused]
+}
+
 /// Counts the runs of a handler.
 #[derive(Clone, Default)]
 pub struct Runs(Arc<AtomicUsize>);
@@ -80,6 +93,19 @@ impl Runs {
     pub async fn reach(&self, count: usize) {
         until(|| self.count() >= count).await;
     }
+}
+
+/// Returns an app whose handler counts its runs, waits for a permit, and returns the number of the
+/// run.
+pub fn gated_app(runs: &Runs, gate: &Arc<Semaphore>) -> Router {
+    let handler = |State((runs, gate)): State<(Runs, Arc<Semaphore>)>| async move {
+        let number = runs.begin();
+        gate.acquire().await.expect("it is open").forget();
+        format!("payment {number}")
+    };
+    Router::new()
+        .route("/payments", post(handler))
+        .with_state((runs.clone(), Arc::clone(gate)))
 }
 
 /// Waits until a condition holds.
