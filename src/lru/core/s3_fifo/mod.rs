@@ -203,6 +203,10 @@ mod tests {
         })
     }
 
+    fn hash(key: u64) -> u64 {
+        key.wrapping_mul(0x9E37_79B9_7F4A_7C15)
+    }
+
     fn insert(core: &mut Core<u64, ()>, key: u64) {
         let notifier = RemovalNotifier::new(None, None);
         let mut removed = RemovedEntries::new(&notifier);
@@ -210,7 +214,7 @@ mod tests {
             weight: NonZeroU32::MIN,
             ttl: None,
         };
-        core.insert(0, key << 32, key, (), attributes, &mut removed);
+        core.insert(0, hash(key), key, (), attributes, &mut removed);
     }
 
     #[test]
@@ -221,7 +225,7 @@ mod tests {
             for key in 0..20_000 {
                 most = most.max(steps::during(|| insert(&mut core, key)));
                 for _ in 0..3 {
-                    assert!(core.get(|| 0, key << 32, &key).is_some());
+                    assert!(core.get(|| 0, hash(key), &key).is_some());
                 }
             }
             assert_eq!(most, MAX_STEPS as u64 + 1);
@@ -240,8 +244,29 @@ mod tests {
         };
         for key in [0, 2_500, 4_999] {
             let before = links(&core, key);
-            assert!(core.get(|| 64, key << 32, &key).is_some());
+            assert!(core.get(|| 64, hash(key), &key).is_some());
             assert!(links(&core, key) == before);
+        }
+    }
+
+    #[test]
+    fn key_with_an_old_ghost_enters_the_main_queue() {
+        for idle_timeout in [Nanos::MAX, 1_000] {
+            let mut core = core(idle_timeout);
+            // The keys below 15,000 are evicted, and the latest 4,500 of these have ghosts.
+            (0..20_000).for_each(|key| insert(&mut core, key));
+            let mut enters_main = |key: u64| {
+                insert(&mut core, key);
+                let slot = core.find(hash(key), &key).expect("it was inserted");
+                let own = core.s3_fifo.as_ref().and_then(|it| it.own.as_ref());
+                let link = own.map_or(core.nodes[slot].accessed, |own| own[slot]);
+                link.time & links::IS_MAIN != 0
+            };
+            let old = (12_500..13_500).step_by(10).filter(|&key| enters_main(key));
+            assert!(old.count() > 90);
+            let older = (1_000..2_000).step_by(10).filter(|&key| enters_main(key));
+            assert!(older.count() < 10);
+            core.validate();
         }
     }
 }
