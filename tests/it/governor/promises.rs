@@ -26,6 +26,15 @@ fn wait<const N: u32>(limiter: &Limiter, key: u64) -> Option<Duration> {
     Some(denied.wait_time_from(limiter.clock().now()))
 }
 
+/// Every shard has its share of the bound, so a small store has one shard.
+#[test]
+fn small_store_is_not_divided_among_shards() {
+    let store = BoundedStateStore::<u64>::new(10, quota(1));
+    let limiter = store.limiter(FakeRelativeClock::default());
+    assert!((0..10).all(|key| limiter.check_key(&key).is_ok()));
+    assert_eq!((store.stats().len, store.stats().rejected), (10, 0));
+}
+
 #[test]
 fn full_store_replaces_the_first_fresh_key() {
     let (store, limiter, clock) = limiter(2, 5, WhenFull::Reject);

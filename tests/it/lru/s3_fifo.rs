@@ -62,6 +62,14 @@ fn s3_fifo_adapts_its_queues_as_the_reference_does() {
             .collect();
         run(MAX_ENTRIES, 1_000, &ops);
     }
+    // All are hit twice, so the main queue evicts them, and the small one shrinks.
+    let thrice: Vec<Op> = (0..7_000)
+        .flat_map(|_| {
+            let key = (next() % 50) as u8;
+            (0..3).map(move |_| Op::Visit { key, weight: 1 })
+        })
+        .collect();
+    run(MAX_ENTRIES, 1_000, &thrice);
 }
 
 #[test]
@@ -186,6 +194,11 @@ fn pop_lru_takes_the_next_victim_of_s3_fifo() {
     cache.insert(100, 100);
     assert!(!cache.contains_key(&1));
     assert_eq!(cache.pop_lru(), Some((2, 2)));
+    // More than one call examines: it takes an entry that was hit, and does not change its mind.
+    (0..101).for_each(|key| (0..3).for_each(|_| _ = cache.get(&key)));
+    let next = cache.peek_lru().map(|(&key, &value)| (key, value));
+    assert!(next.is_some());
+    assert_eq!(cache.pop_lru(), next);
 }
 
 #[test]

@@ -165,7 +165,15 @@ mod tests {
         }
         assert_eq!(ghosts.buckets.len(), 1_000, "one bucket is added per call");
         assert!((0..20).all(|number| ghosts.remove(hash(number))));
+        for number in 0..10_000 {
+            ghosts.insert(hash(number));
+        }
         for _ in 0..1_000 {
+            ghosts.fit(2_000 * CAPACITY);
+        }
+        assert_eq!(ghosts.buckets.len(), 2_000);
+        assert!((0..10_000).all(|number| ghosts.remove(hash(number))));
+        for _ in 0..2_000 {
             ghosts.fit(0);
         }
         assert_eq!(ghosts.buckets.len(), 2);

@@ -223,3 +223,71 @@ impl Queues {
         assert!((0.01..=0.99).contains(&self.share), "the share of a queue");
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::lru::attributes::Attributes;
+    use crate::lru::core::{Core, Limits};
+    use crate::lru::policy::Policy;
+    use crate::lru::removal::{RemovalNotifier, RemovedEntries};
+
+    #[test]
+    fn ghosts_are_kept_from_the_first_eviction_on() {
+        let mut core = Core::<u64, ()>::new(Limits {
+            max_entries: 5_000,
+            max_weight: u64::MAX,
+            ttl: Nanos::MAX,
+            idle_timeout: Nanos::MAX,
+            stale: 0,
+            policy: Policy::S3Fifo,
+        });
+        fn queues(core: &mut Core<u64, ()>) -> &mut Queues {
+            &mut core.s3_fifo.as_mut().expect("the policy").queues
+        }
+        let notifier = RemovalNotifier::new(None, None);
+        let insert = |core: &mut Core<u64, ()>, key: u64| {
+            let mut removed = RemovedEntries::new(&notifier);
+            let attributes = Attributes {
+                weight: NonZeroU32::MIN,
+                ttl: None,
+            };
+            core.insert(0, key << 32, key, (), attributes, &mut removed);
+        };
+        (0..5_000).for_each(|key| insert(&mut core, key));
+        for key in 0..1_000 {
+            let mut removed = RemovedEntries::new(&notifier);
+            assert!(core.remove(0, key << 32, &key, &mut removed).is_some());
+        }
+        assert!(queues(&mut core).ghosts.is_empty(), "nothing was evicted");
+        (5_000..7_000).for_each(|key| insert(&mut core, key));
+        let queues = queues(&mut core);
+        assert!(queues.ghosts.fit(4_500), "it has this size");
+        for queue in &mut queues.queues {
+            assert!(queue.evicted.fit(250), "it has this size");
+        }
+    }
+
+    #[test]
+    fn share_changes_in_proportion_to_the_smaller_queue() {
+        for (share, regretted, changed) in [
+            (0.1, SMALL, 0.1001),
+            (0.1, MAIN, 0.0999),
+            (0.9, SMALL, 0.9001),
+            (0.9, MAIN, 0.8999),
+        ] {
+            let mut queues = Queues::new();
+            queues.share = share;
+            queues.queues[regretted].regrets = REGRETS;
+            queues.adapt(1_000_000);
+            assert!((queues.share - changed).abs() < 1e-9, "{}", queues.share);
+            assert_eq!(queues.queues[regretted].regrets, 80.0);
+            // Exactly twice as many as the other one suffice.
+            queues.share = share;
+            queues.queues[regretted].regrets = 2.0 * REGRETS;
+            queues.queues[SMALL + MAIN - regretted].regrets = REGRETS;
+            queues.adapt(1_000_000);
+            assert!((queues.share - changed).abs() < 1e-9, "{}", queues.share);
+        }
+    }
+}
