@@ -31,7 +31,7 @@ fn promises_hold_for_a_second() {
         "tasks cancelled",
         "restarts",
         "responses replayed",
-        "checks without room",
+        "checks denied",
     ] {
         let row = stdout.lines().find_map(|line| line.strip_suffix(what));
         let count = row.map(|row| row.trim().replace(',', ""));
