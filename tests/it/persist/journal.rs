@@ -639,6 +639,43 @@ fn disk_use_stays_within_twice_the_window_with_removed_ids() {
     assert!(removed > 30_000);
 }
 
+/// Without it, the thread does it once a minute.
+#[test]
+fn sweep_compacts_the_segments() {
+    const SEGMENT: u64 = 16 << 10;
+    let folder = Folder::new("journal-sweep");
+    let time = ManualClock::new();
+    let build = || {
+        let journal = open(folder.path(), Sync::Every(24 * 3600 * SECOND));
+        let builder = DedupSet::<str>::builder().ttl(TTL).max_entries(10_000);
+        let builder = builder.journal(journal.segment_bytes(SEGMENT));
+        builder.clock(&time).build().expect("whole")
+    };
+    let seen = build();
+    let ids: Vec<String> = (0..4_000).map(|id| format!("id {id:017}")).collect();
+    for ids in ids.chunks(200) {
+        seen.insert_batch(ids);
+        seen.flush().expect("written");
+        time.advance(SECOND);
+    }
+    // Records that are written at once are one block, which is never split.
+    for ids in ids[10..].chunks(200) {
+        assert!(ids.iter().all(|id| seen.remove(id)));
+        seen.flush().expect("written");
+    }
+    seen.sweep();
+    let bytes = bytes_on_disk(folder.path());
+    assert!(bytes <= 3 * SEGMENT, "{bytes} bytes for 10 ids");
+    drop(seen);
+    let seen = build();
+    assert_eq!(seen.len(), 10);
+    time.advance(TTL);
+    let bytes = bytes_on_disk(folder.path());
+    seen.sweep();
+    let left = bytes_on_disk(folder.path());
+    assert!(left < bytes / 4, "{left} of {bytes} bytes for no id");
+}
+
 #[test]
 fn ids_are_written_without_a_flush() {
     let folder = Folder::new("journal-thread");
