@@ -22,6 +22,10 @@ use crate::redis::{CommitError, Decided, SharedDedup, SharedTicket};
 /// Its ttl is the time for which a response is replayed. Its lease is the time after which the
 /// handler of a request may run again if it has not ended. Its statistics count the requests:
 /// `inserted` are stored responses, `duplicates` are retries, `in_flight` are handlers that run.
+///
+/// At its `max_entries`, a `DedupMap` evicts the oldest response, and a retry of that request runs
+/// the handler again. `evicted` counts these. At
+/// [`max_stored_bytes`](super::IdempotencyBuilder::max_stored_bytes) nothing is evicted.
 #[diagnostic::on_unimplemented(
     message = "the store must be a `DedupMap<[u8], StoredResponse>` or a `SharedDedup<StoredResponse>`"
 )]

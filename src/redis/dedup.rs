@@ -76,9 +76,9 @@ impl<V> AsValue<V> for &V {
 ///
 /// # Promises
 ///
-/// Exactly one of any number of instances claims an id within a lease. A late commit or drop
-/// changes nothing. A server that does not answer is never reported as a duplicate. Every answer
-/// states the tier that decided it.
+/// While the server answers and keeps its data, at most one of any number of instances claims an id
+/// within a lease. A late commit or drop changes nothing. A server that does not answer is never
+/// reported as a duplicate. Every answer states the tier that decided it.
 ///
 /// A failover of the server can lose the last writes, and then an id can be claimed twice. See
 /// [`SharedDedupBuilder::wait_replicas`] and the [guide](crate::docs::more_than_one_instance).
@@ -99,7 +99,7 @@ impl<V> AsValue<V> for &V {
 /// # async fn example() -> Result<(), Box<dyn std::error::Error>> {
 /// let seen = SharedDedup::<String>::builder()
 ///     .redis("redis://127.0.0.1:6379")
-///     .namespace("wa:dedup")
+///     .namespace("bot:dedup")
 ///     .ttl(Duration::from_secs(24 * 3600))
 ///     .lease(Duration::from_secs(60))
 ///     .build()
@@ -108,7 +108,9 @@ impl<V> AsValue<V> for &V {
 /// match seen.claim("3EB0C767D26A").await?.answer {
 ///     Claim::Fresh(ticket) => {
 ///         let reply = handle().await;
-///         ticket.commit(reply.clone()).await?;
+///         if let Err(error) = ticket.commit(&reply).await {
+///             eprintln!("handled, but perhaps not recorded: {error}");
+///         }
 ///     }
 ///     Claim::Duplicate { value, .. } => println!("answered before: {value}"),
 ///     Claim::InFlight { since } => println!("in progress for {since:?}"),

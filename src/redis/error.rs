@@ -77,7 +77,8 @@ pub enum CommitError<V> {
         /// The value that was to be recorded.
         value: V,
     },
-    /// The call failed, and the id is released. It is unknown whether it was recorded before.
+    /// The call failed. It is unknown whether the id is recorded. If it is not, its claim is
+    /// released, or ends with its lease if the release fails as well.
     Failed {
         /// The value that was to be recorded.
         value: V,

@@ -22,7 +22,7 @@ use crate::sweep::{Sweep, Watch};
 /// # async fn example() -> Result<(), leakproof::redis::SharedError> {
 /// let seen = SharedDedupSet::builder()
 ///     .redis("redis://127.0.0.1:6379")
-///     .namespace("wa:dedup")
+///     .namespace("bot:dedup")
 ///     .ttl(Duration::from_secs(24 * 3600))
 ///     .build()
 ///     .await?;

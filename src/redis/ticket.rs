@@ -130,7 +130,9 @@ impl<V: Value> SharedTicket<V> {
     ///         return Ok(None);
     ///     };
     ///     let reply = handle(id).await?;
-    ///     ticket.commit(&reply).await?;
+    ///     if let Err(error) = ticket.commit(&reply).await {
+    ///         eprintln!("handled, but perhaps not recorded: {error}");
+    ///     }
     ///     Ok(Some(reply))
     /// }
     /// ```
