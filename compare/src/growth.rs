@@ -51,7 +51,7 @@ The time rises when the tables exceed a cache of the processor, and again when t
 page tables do. Ours reads 5 to 11 bytes of index per id at random, and writes ids in \
 sequence. The `HashSet` reads and writes 25 bytes at random and allocates 45 bytes per \
 id. It doubles its table at 7/8 of a power of two and rehashes all ids. Here, this \
-cost is spread over all inserts; see *Pauses* for the one insert that waits. Ours \
+cost is spread over all inserts; see *Longest single call* for the one insert that waits. Ours \
 moves to an index of twice the size a few entries per call, so its bytes per id vary \
 by about 5, and by 12 while both indexes exist. Those of the `HashSet` vary by 29, and \
 by 57.",

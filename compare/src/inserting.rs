@@ -75,7 +75,7 @@ to expire, which is the highest cost of expiry. A real clock advances in steps o
 milliseconds.\n\n\
 *Wrong answers* are counted over {events} events, of which {redelivered} are \
 redeliveries: an id called new though it was recorded less than {window} ticks ago, or \
-a new id called a duplicate. Contestants without a clock of their own have a ttl of a \
+a new id called a duplicate. Contestants whose clock a test cannot set have a ttl of a \
 day, so their wrong answers are evictions below {live} ids.",
         window = thousands(sizes.window),
         live = thousands(sizes.live as u64),

@@ -128,7 +128,8 @@ fn machine() -> String {
         .find_map(|line| line.strip_prefix("model name")?.split_once(": "));
     format!(
         "Measured by `cargo run --release -p compare` on {}: {} with {} cores, {}. Times vary \
-between machines and days. Read the ratios.",
+between machines and days, and with the other processes on the machine: a single time may be off by \
+a factor of two. A median of ratios may differ from the ratio of two medians. Read the ratios.",
         output("date", &["+%Y-%m-%d"]),
         model.map_or("an unknown processor", |line| line.1),
         available_parallelism().map_or(0, usize::from),
