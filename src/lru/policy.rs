@@ -37,7 +37,7 @@ pub enum Policy {
     /// # Differences from LRU
     ///
     /// * A hit writes its own entry only and reorders nothing, unless there is an idle timeout. An
-    ///   insert that evicts takes longer, and examines at most 33 entries per eviction.
+    ///   insert that evicts takes longer, and examines at most 34 entries per eviction.
     /// * Without an idle timeout there is no recency list. `pop_lru` and `peek_lru` then return the
     ///   entry that is evicted next. Iterators have no particular order. `entries_by_recency` takes
     ///   time in proportion to the number of entries, and knows the time of an access to within

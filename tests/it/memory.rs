@@ -108,6 +108,20 @@ fn backoffs_take_64_bytes_per_entry_until_they_end() {
     let (freed, _) = allocated_by(|| cache.sweep());
     assert_eq!(bytes + freed, 0.0, "a sweep frees all of it");
 
+    // Back-offs that begin later do not keep the records of earlier ones.
+    let cache = build();
+    (0..entries).for_each(|key| _ = cache.insert(key, key));
+    assert!(cache.get_or_refresh_with(&entries, || Err(())).is_err());
+    time.advance(HOUR);
+    let (bytes, ()) = allocated_by(|| {
+        (0..entries).for_each(|key| fail(&cache, key));
+        for key in 0..5 {
+            time.advance(Duration::from_secs(15));
+            fail(&cache, key);
+        }
+    });
+    assert!(bytes < 1_000.0, "{bytes} bytes");
+
     // Entries that are evicted or written take their back-offs with them.
     let (bytes, cache) = allocated_by(|| {
         let cache = build();

@@ -67,8 +67,8 @@ use crate::wait::Room;
 /// An entry with a ttl of its own ([`insert_with_ttl`](Self::insert_with_ttl), `expire_after`,
 /// `ttl_jitter`) takes about 20 bytes more, and a few such entries up to 1 kB each.
 ///
-/// A stale entry whose refresh failed takes up to 64 bytes more, until its back-off ends and the
-/// cache is swept or the next stale value is asked for.
+/// A stale entry whose refresh failed takes up to 64 bytes more. They are freed by a sweep, or by a
+/// call for a stale value, after at most two back-offs.
 ///
 /// [`Policy::S3Fifo`](crate::Policy::S3Fifo) adds 2.1 bytes per entry, and 16 more with an idle
 /// timeout.

@@ -33,10 +33,12 @@ pub(super) struct Backoff {
     /// The ends of back-offs, by hash and time of the write. A B-tree grows without moving all of
     /// it, and takes 26 to 64 bytes for each record.
     ends: BTreeMap<(u64, Nanos), Nanos>,
-    /// The latest end.
-    latest_end: Nanos,
     /// The number of records at which the map is pruned.
     prune_at: usize,
+    /// The time from which on a sweep or a stale access prunes the map: one back-off after the last
+    /// time. All records that were left then have ended. So a record is removed within two
+    /// back-offs, and examined a constant number of times on average.
+    prune_after: Nanos,
 }
 
 impl<K, V> Core<K, V> {
@@ -53,23 +55,26 @@ impl<K, V> Core<K, V> {
     pub(super) fn start_backoff(&mut self, hash: u64, slot: Slot) {
         let written = self.nodes[slot].written.time;
         let end = self.latest.saturating_add(self.limits.backoff());
+        // A window of a few nanoseconds has no tenth.
+        if end == self.latest {
+            return;
+        }
         let backoff = self.backoff.get_or_insert_with(|| {
             Box::new(Backoff {
                 ends: BTreeMap::new(),
-                latest_end: 0,
                 prune_at: MIN_PRUNED,
+                prune_after: end,
             })
         });
         backoff.ends.insert((hash, written), end);
-        backoff.latest_end = end;
         if backoff.ends.len() >= backoff.prune_at {
             self.prune_backoffs();
         }
     }
 
-    /// Removes the records that have ended, or that no entry matches. The others are at most as
-    /// many as the entries, and the map is pruned again when it has twice as many. A record thus
-    /// costs a constant number of steps of this on average.
+    /// Removes the records that have ended, or that no entry matches, and frees the map if none is
+    /// left. The others are at most as many as the entries, and the map is pruned again when it has
+    /// twice as many.
     #[cold]
     fn prune_backoffs(&mut self) {
         let Self {
@@ -77,6 +82,7 @@ impl<K, V> Core<K, V> {
             index,
             nodes,
             latest,
+            limits,
             ..
         } = self
         else {
@@ -93,12 +99,16 @@ impl<K, V> Core<K, V> {
             *latest < *end && has_entry()
         });
         backoff.prune_at = (2 * backoff.ends.len()).max(MIN_PRUNED);
+        backoff.prune_after = latest.saturating_add(limits.backoff());
+        self.backoff.take_if(|backoff| backoff.ends.is_empty());
     }
 
-    /// Frees the map if every back-off has ended.
-    pub(super) fn free_ended_backoffs(&mut self) {
-        let latest = self.latest;
-        self.backoff.take_if(|backoff| latest >= backoff.latest_end);
+    /// Removes the records that have ended, if enough time has passed.
+    pub(super) fn remove_ended_backoffs(&mut self) {
+        let backoff = self.backoff.as_ref();
+        if backoff.is_some_and(|backoff| self.latest >= backoff.prune_after) {
+            self.prune_backoffs();
+        }
     }
 
     pub(super) fn validate_backoffs(&self) {
@@ -107,6 +117,6 @@ impl<K, V> Core<K, V> {
         };
         let ends = &backoff.ends;
         assert!(ends.len() < backoff.prune_at, "the map is bounded");
-        assert_eq!(ends.values().max(), Some(&backoff.latest_end));
+        assert!(!ends.is_empty(), "a map without records is freed");
     }
 }

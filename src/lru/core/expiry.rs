@@ -135,7 +135,7 @@ impl<K, V> Core<K, V> {
         removed: &mut RemovedEntries<'_, K, V>,
     ) -> Swept {
         let now = self.advance(now);
-        self.free_ended_backoffs();
+        self.remove_ended_backoffs();
         let freed = if now >= self.next_removal {
             self.remove_expired(budget, Expired::NotStale, removed)
         } else {

@@ -60,7 +60,7 @@ impl<K, V> Core<K, V> {
         if let Some(slot) = self.get_slot(now, hash, key) {
             return Some(Freshness::Live(self.entry(slot).1));
         }
-        self.free_ended_backoffs();
+        self.remove_ended_backoffs();
         self.peek_or_stale(now, hash, key)
     }
 

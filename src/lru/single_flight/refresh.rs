@@ -156,23 +156,29 @@ impl<K: Hash + Eq, V: Clone, S: BuildHasher> LruCache<K, V, S> {
             Ok(value) => Ok(reservation.insert(value)),
             Err(error) => {
                 // Before the reservation is given up, so that no caller refreshes in between.
-                let served = self.serve_after_failure(key);
+                let served = self.serve_after_failure(key, &reservation);
                 drop(reservation);
                 served.ok_or(ComputeError::Failed(error))
             }
         }
     }
 
-    fn serve_after_failure<Q>(&self, key: &Q) -> Option<V>
+    fn serve_after_failure<Q>(&self, key: &Q, failed: &Reservation<K, V, S>) -> Option<V>
     where
         K: Borrow<Q>,
         Q: ?Sized + Hash + Eq,
     {
-        let hash = self.hash(key);
-        let now = self.now();
+        let leader = &failed.leader;
+        let (hash, now) = (leader.hash, self.now());
         self.with_shard(self.shard_of(hash), |shard| {
-            let core = &mut shard.core;
-            match core.peek_after_failure(now, hash, key)? {
+            let Shard { core, in_flight } = shard;
+            let found = if in_flight.contains(hash, &leader.computation) {
+                core.peek_after_failure(now, hash, key)
+            } else {
+                // The key was written since, and no refresh of that entry has failed.
+                core.peek_or_stale(now, hash, key)
+            };
+            match found? {
                 Freshness::Live(value) => Some(value.clone()),
                 Freshness::Stale { value, .. } => {
                     let value = value.clone();

@@ -228,6 +228,43 @@ fn backoff_is_of_one_key_until_its_next_write() {
 }
 
 #[test]
+fn entry_written_during_a_failing_refresh_has_no_backoff() {
+    let time = ManualClock::new();
+    let cache = with_stale_value(&time);
+    let failed = cache.get_or_refresh_with("key", || {
+        cache.insert_with_ttl("key".to_string(), 2, NANOSECOND);
+        time.advance(NANOSECOND);
+        Err::<u32, &str>("broken")
+    });
+    assert_eq!(failed, Ok(2));
+    assert_eq!(cache.get_or_refresh_with("key", || Ok::<_, &str>(3)), Ok(3));
+}
+
+#[test]
+fn window_without_a_tenth_has_no_backoff() {
+    /// Refreshes the keys from `key` on, each inside the refresh of the one before.
+    fn refresh_from(cache: &LruCache<String, u32>, key: u32) -> Result<u32, &'static str> {
+        if key == 20 {
+            return Err("down");
+        }
+        let fail = || refresh_from(cache, key + 1).and(Err("down"));
+        let served = cache.get_or_refresh_with(&key.to_string(), fail);
+        cache.validate();
+        served.map_err(|_| "nothing is served")
+    }
+
+    let time = ManualClock::new();
+    let cache = builder(&time).max_entries(20).stale(9 * NANOSECOND).build();
+    let cache = cache.expect("valid limits");
+    for key in 0..20 {
+        cache.insert(key.to_string(), key);
+    }
+    time.advance(MINUTE);
+    assert_eq!(refresh_from(&cache, 0), Ok(0));
+    assert_eq!(cache.get_or_refresh_with("0", || Ok::<_, &str>(7)), Ok(7));
+}
+
+#[test]
 fn cancelled_refresh_is_tried_again_at_once() {
     let time = ManualClock::new();
     let cache = with_stale_value(&time);
