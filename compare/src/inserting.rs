@@ -93,7 +93,7 @@ fn table(entries: &[Entry], rounds: &Rounds, wrong: &[usize]) -> Table {
     let mut table = Table::new(&[
         "contestant",
         "ns an insert",
-        "to ours",
+        "to leakproof",
         "wrong answers",
         "how",
     ]);
@@ -197,7 +197,7 @@ fn uniform(sizes: &Sizes) -> Table {
     let entries: Vec<Entry> = names.iter().map(|name| all[position(&all, name)]).collect();
     let stream = Stream::new(sizes, sizes.warm_up + sizes.timed, Distance::Uniform);
     let rounds = timed("insert, uniform", &entries, &stream, sizes);
-    let mut table = Table::new(&["contestant", "ns an insert", "to ours"]).introduced(
+    let mut table = Table::new(&["contestant", "ns an insert", "to leakproof"]).introduced(
         "The worst case for caches: the same with redeliveries from anywhere in the live window.",
     );
     for (at, entry) in entries.iter().enumerate() {

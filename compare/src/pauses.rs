@@ -158,7 +158,7 @@ fn text(sizes: &Sizes) -> String {
 evicts for another {quarter}, then all its ids expire at once, and another {quarter} \
 are inserted. All {runs} runs are identical. The time of a call is its minimum over \
 the runs, which excludes the scheduler. The last column is the longest call of a run, \
-as the median over the runs.",
+as the median over the runs. It contains interruptions by the system, which the minimum does not.",
         grown = thousands(sizes.grown as u64),
         quarter = thousands(sizes.grown as u64 / 4),
         runs = sizes.runs,

@@ -14,11 +14,11 @@ use crate::format::OneLine;
 /// ```
 /// use leakproof::DedupConfig;
 ///
-/// let lookup = |name: &str| (name == "WA_MESSAGE_DEDUP_TTL_MS").then(|| "500".to_string());
-/// let error = DedupConfig::from_lookup("WA_MESSAGE_DEDUP", lookup).unwrap_err();
+/// let lookup = |name: &str| (name == "BOT_DEDUP_TTL_MS").then(|| "500".to_string());
+/// let error = DedupConfig::from_lookup("BOT_DEDUP", lookup).unwrap_err();
 /// assert_eq!(
 ///     error.to_string(),
-///     "invalid WA_MESSAGE_DEDUP_TTL_MS=500: must be between 60000 (1 min) and 3155760000000 (100 years)"
+///     "invalid BOT_DEDUP_TTL_MS=500: must be between 60000 (1 min) and 3155760000000 (100 years)"
 /// );
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -17,7 +17,7 @@ use crate::wait::DEFAULT_MAX_WAITING;
 /// ```
 /// use leakproof::{DedupConfig, DedupSet};
 ///
-/// let config = DedupConfig::from_env("WA_MESSAGE_DEDUP")?; // WA_MESSAGE_DEDUP_TTL_MS and so on
+/// let config = DedupConfig::from_env("BOT_DEDUP")?; // BOT_DEDUP_TTL_MS and so on
 /// let seen = DedupSet::<str>::builder().config(&config).build()?;
 /// # assert_eq!(seen.stats().max_entries, 1_000_000);
 /// # Ok::<(), Box<dyn std::error::Error>>(())

@@ -32,6 +32,7 @@
 //!         .scope(tenant_of) // whose key it is
 //!         .required(Method::POST, "/payments") // 400 without a key
 //!         .max_response_bytes(256 << 10)
+//!         .max_stored_bytes(128 << 20) // 100,000 responses of about 1,100 bytes
 //!         .build()?;
 //!     Ok(Router::new().route("/payments", post(pay)).layer(layer))
 //! }

@@ -69,15 +69,15 @@ use crate::sweep::{Sweep, Watch};
 /// #[derive(PartialEq, Eq, Hash)]
 /// enum Topic {
 ///     Message,
-///     Creds,
+///     Credentials,
 /// }
 ///
 /// let bus = ListenerRegistry::<Topic, String>::new();
 /// let subscription = bus.on(Topic::Message, |text| println!("{text}"))?; // dropped = detached
 ///
 /// let connection = bus.scope(); // one per connection: dropping it detaches its handlers
-/// let save = |creds: &String| std::fs::write("/dev/null", creds);
-/// bus.listen(Topic::Creds).key("save").scope(&connection).on(save)?.forget();
+/// let save = |token: &String| std::fs::write("/dev/null", token);
+/// bus.listen(Topic::Credentials).key("save").scope(&connection).on(save)?.forget();
 ///
 /// let summary = bus.emit(&Topic::Message, &"hello".to_owned())?;
 /// assert_eq!((summary.called, summary.failed), (1, 0));

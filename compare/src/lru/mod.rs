@@ -141,9 +141,9 @@ impl Measured {
         let head = [
             "contestant",
             "ns, `u64`",
-            "to ours",
+            "to leakproof",
             "ns, `String`",
-            "to ours",
+            "to leakproof",
             "hit ratio",
         ];
         let mut table =

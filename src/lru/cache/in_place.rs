@@ -31,6 +31,9 @@ impl<K: Hash + Eq, V, S: BuildHasher> LruCache<K, V, S> {
     /// };
     /// assert_eq!([count(&"ada"), count(&"ada"), count(&"bob")], [1, 2, 1]);
     /// ```
+    ///
+    /// If two callers insert the first value at once, `count` loses one of their changes. The loop
+    /// in [`coming_from`](crate::docs::coming_from) loses none.
     #[doc(alias = "get_mut")]
     #[doc(alias = "alter")]
     #[doc(alias = "entry")]
