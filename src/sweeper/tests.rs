@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::schedule::{Due, MIN_PURGE, Schedule, Task};
 use super::{Shared, Sweeper};
-use crate::clock::ManualClock;
+use crate::clock::{Alarm, ManualClock};
 use crate::panic_counter::PanicCounter;
 use crate::stats::Usage;
 use crate::steps;
@@ -117,4 +117,54 @@ fn tasks_due_at_the_same_time_run_first_come_first_served() {
             shared.finish_piece(&id, &*collection, Swept { freed, more });
         }
     }
+}
+
+#[test]
+fn due_alarms_are_served_in_order_and_before_tasks() {
+    let (second, hour) = (Duration::from_secs(1), Duration::from_secs(3600));
+    let collection = Arc::new(Empty);
+    let mut state = Schedule::default();
+    add(&mut state, &collection);
+    let calls = Arc::new(Mutex::new(Vec::new()));
+    let alarm = |number: u32| -> Arc<Alarm> {
+        let calls = Arc::clone(&calls);
+        Arc::new(move || calls.lock().push(number))
+    };
+    let alarms = [0, 1, 2, 3].map(alarm);
+    let mut add_alarm = |at, number: usize| state.add_alarm(at, Arc::downgrade(&alarms[number]));
+    assert!(add_alarm(2 * second, 0), "there is none before");
+    assert!(
+        !add_alarm(2 * second, 1),
+        "one at the same time comes first"
+    );
+    assert!(add_alarm(second, 2));
+    assert!(!add_alarm(hour, 3));
+    for due in [second, 2 * second, 2 * second, hour] {
+        assert_eq!(state.next_time(), Some(due));
+        let Some(Due::Alarm(alarm)) = state.pop(due) else {
+            panic!("an alarm is due at {due:?}");
+        };
+        alarm();
+    }
+    assert_eq!(*calls.lock(), [2, 0, 1, 3]);
+    assert!(matches!(state.pop(hour), Some(Due::Task(..))));
+    assert_eq!(state.next_time(), None);
+}
+
+#[test]
+fn dropped_alarms_do_not_accumulate() {
+    let hour = Duration::from_secs(3600);
+    let mut state = Schedule::default();
+    let alarm: Arc<Alarm> = Arc::new(|| ());
+    state.add_alarm(hour, Arc::downgrade(&alarm));
+    for _ in 0..1_000 {
+        let dropped: Arc<Alarm> = Arc::new(|| ());
+        state.add_alarm(hour, Arc::downgrade(&dropped));
+    }
+    let mut popped = Vec::new();
+    while state.next_time().is_some() {
+        popped.push(state.pop(hour));
+    }
+    assert_eq!(popped.iter().flatten().count(), 1, "one is alive");
+    assert!(popped.len() <= 2 * MIN_PURGE, "{}", popped.len());
 }

@@ -120,3 +120,101 @@ impl<K, V> Core<K, V> {
         assert!(!ends.is_empty(), "a map without records is freed");
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::num::NonZeroU32;
+    use std::ops::Range;
+
+    use super::*;
+    use crate::lru::attributes::Attributes;
+    use crate::lru::policy::Policy;
+    use crate::lru::removal::{RemovalNotifier, RemovedEntries};
+
+    const TTL: Nanos = 10;
+    const BACKOFF: Nanos = 1_000;
+
+    fn core() -> Core<u64, ()> {
+        Core::new(Limits {
+            max_entries: 40,
+            max_weight: u64::MAX,
+            ttl: TTL,
+            idle_timeout: Nanos::MAX,
+            stale: 10 * BACKOFF,
+            policy: Policy::Lru,
+        })
+    }
+
+    fn write(core: &mut Core<u64, ()>, keys: Range<u64>) {
+        let notifier = RemovalNotifier::new(None, None);
+        let mut removed = RemovedEntries::new(&notifier);
+        for key in keys {
+            let attributes = Attributes {
+                weight: NonZeroU32::MIN,
+                ttl: None,
+            };
+            core.insert(core.latest, key << 32, key, (), attributes, &mut removed);
+        }
+    }
+
+    /// Writes entries, and lets their refreshes fail as soon as they are stale.
+    fn fail(core: &mut Core<u64, ()>, keys: Range<u64>) {
+        write(core, keys.clone());
+        let stale_at = core.latest + TTL;
+        for key in keys {
+            let value = core.peek_after_failure(stale_at, key << 32, &key);
+            assert!(value.is_some(), "it is stale");
+            core.validate_backoffs();
+        }
+    }
+
+    /// Returns the number of records, and the one at which they are pruned.
+    fn records(core: &Core<u64, ()>) -> (usize, usize) {
+        let backoff = core.backoff.as_ref().expect("refreshes have failed");
+        (backoff.ends.len(), backoff.prune_at)
+    }
+
+    #[test]
+    fn records_that_ended_or_lost_their_entry_are_pruned() {
+        let mut core = core();
+        fail(&mut core, 0..15);
+        assert_eq!(records(&core), (15, 16));
+        fail(&mut core, 15..16);
+        assert_eq!(records(&core), (16, 32), "all are in use");
+        core.advance(BACKOFF);
+        fail(&mut core, 16..31);
+        assert_eq!(records(&core), (31, 32));
+        fail(&mut core, 31..32);
+        assert_eq!(records(&core), (16, 32), "the last of 16 ends now");
+        fail(&mut core, 16..32);
+        assert_eq!(records(&core), (16, 32), "all were written again");
+        write(&mut core, 100..132);
+        fail(&mut core, 32..48);
+        assert_eq!(records(&core), (16, 32), "16 were evicted");
+        core.advance(3 * BACKOFF);
+        fail(&mut core, 16..31);
+        fail(&mut core, 0..1);
+        assert_eq!(records(&core), (16, 32));
+    }
+
+    #[test]
+    fn ended_records_are_removed_after_one_backoff() {
+        let mut core = core();
+        fail(&mut core, 0..2);
+        fail(&mut core, 2..3);
+        let first_end = TTL + BACKOFF;
+        let second_prune = first_end + BACKOFF;
+        for (now, left) in [
+            (first_end - 1, 3),
+            (first_end, 1),
+            (second_prune - 1, 1),
+            (second_prune, 0),
+        ] {
+            core.advance(now);
+            core.remove_ended_backoffs();
+            core.validate_backoffs();
+            let records = core.backoff.as_ref().map_or(0, |it| it.ends.len());
+            assert_eq!(records, left, "at {now}");
+        }
+    }
+}

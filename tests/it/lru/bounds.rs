@@ -4,7 +4,7 @@ use std::hash::{BuildHasherDefault, Hasher};
 use std::panic::catch_unwind;
 use std::time::Duration;
 
-use leakproof::{BuildError, LruCache, ManualClock, unsync};
+use leakproof::{BuildError, LruCache, ManualClock, Policy, unsync};
 
 const MINUTE: Duration = Duration::from_secs(60);
 
@@ -90,6 +90,60 @@ fn max_weight_alone_bounds_the_number_of_entries() {
         cache.insert(key, key);
     }
     assert_eq!((cache.len(), cache.stats().max_entries), (100, 100));
+}
+
+#[test]
+fn evictions_because_of_weight_are_counted() {
+    for policy in [Policy::Lru, Policy::S3Fifo] {
+        let cache = LruCache::<u32, u32>::builder()
+            .max_entries(3)
+            .max_weight(10)
+            .weigher(|_, &weight| weight)
+            .policy(policy)
+            .shards(1)
+            .build()
+            .expect("valid limits");
+        let counts = || {
+            let stats = cache.stats();
+            (stats.evicted, stats.evicted_by_weight)
+        };
+        (0..4).for_each(|key| _ = cache.insert(key, 1));
+        assert_eq!(counts(), (1, 0), "{policy:?}: the entries are too many");
+        cache.insert(4, 7);
+        assert_eq!(counts(), (2, 0), "{policy:?}: the weight is at its bound");
+        cache.insert(5, 2);
+        assert_eq!(counts(), (3, 1), "{policy:?}: it is above its bound");
+        cache.insert(6, 10);
+        assert_eq!(counts(), (6, 4), "{policy:?}: all are too heavy");
+        cache.set_max_entries(2).expect("valid");
+        (7..9).for_each(|key| _ = cache.insert(key, 1));
+        assert_eq!(counts(), (7, 5), "{policy:?}");
+        cache.set_max_weight(2).expect("valid");
+        cache.set_max_entries(1).expect("valid");
+        assert_eq!(counts(), (8, 5), "{policy:?}: the entries are too many");
+    }
+}
+
+#[test]
+fn expired_entry_is_not_evicted_because_of_weight() {
+    let time = ManualClock::new();
+    let cache = LruCache::<u32, u32>::builder()
+        .max_weight(10)
+        .weigher(|_, &weight| weight)
+        .ttl(MINUTE)
+        .stale(MINUTE)
+        .shards(1)
+        .clock(&time)
+        .build()
+        .expect("valid limits");
+    cache.insert(1, 5);
+    cache.insert(2, 5);
+    time.advance(MINUTE);
+    cache.set_max_weight(5).expect("valid");
+    cache.insert(3, 5);
+    let stats = cache.stats();
+    assert_eq!((stats.expired, stats.evicted), (2, 0));
+    assert_eq!(stats.evicted_by_weight, 0);
 }
 
 #[test]

@@ -228,6 +228,53 @@ fn window_shortened_reports_the_shortest_window() {
 }
 
 #[test]
+fn time_left_and_window_are_compared_exactly() {
+    let world = World::new();
+    let fake = Fake::new(|_| {});
+    world.monitor.watch("ids", &fake);
+    for minute in 1..=91 {
+        fake.set(|usage| usage.len = 10 * minute);
+        let report = world.quiet(1);
+        let left = severity(&report, Kind::TimeLeft(Resource::Entries));
+        match minute {
+            // 60 and 10 minutes are left.
+            40 => assert_eq!(left, Severity::Normal),
+            41 | 90 => assert_eq!(left, Severity::Warning),
+            91 => assert_eq!(left, Severity::Critical),
+            _ => {}
+        }
+    }
+    for (kept, expected) in [(50, Severity::Warning), (49, Severity::Critical)] {
+        let world = World::new();
+        let fake = Fake::new(|usage| usage.ttl = Some(Duration::from_secs(100)));
+        world.monitor.watch("ids", &fake);
+        world.quiet(1);
+        fake.set(|usage| {
+            count(usage, "evicted", 1);
+            usage.shortest_window = Some(Duration::from_secs(kept));
+        });
+        let report = world.quiet(1);
+        assert_eq!(severity(&report, Kind::WindowShortened), expected, "{kept}");
+    }
+}
+
+#[test]
+fn fewer_rejections_than_the_threshold_are_no_finding() {
+    let thresholds = Thresholds {
+        rejected_warning: 3,
+        ..Thresholds::default()
+    };
+    let world = World::with(|builder| builder.thresholds(thresholds));
+    let fake = Fake::new(|_| {});
+    world.monitor.watch("listeners", &fake);
+    world.quiet(1);
+    for (rejected, expected) in [(2, Severity::Normal), (3, Severity::Warning)] {
+        fake.set(|usage| count(usage, "rejected", rejected));
+        assert_eq!(severity(&world.quiet(1), Kind::Rejected), expected);
+    }
+}
+
+#[test]
 fn full_cache_is_a_finding_only_with_cache_use() {
     let uses = [
         (None, Severity::Normal),
