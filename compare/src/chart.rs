@@ -15,7 +15,11 @@ pub(crate) struct Chart {
 
 pub(crate) enum Plot {
     Bars(Vec<(String, f64)>),
-    Lines(Vec<Line>),
+    /// Lines over the numbers that the caption names.
+    Lines {
+        caption: &'static str,
+        lines: Vec<Line>,
+    },
 }
 
 const WIDTH: f64 = 800.0;
@@ -35,10 +39,10 @@ impl Chart {
     pub(crate) fn svg(self) -> String {
         match self.plot {
             Plot::Bars(bars) => bar_chart(&self.title, &bars),
-            Plot::Lines(lines) => {
+            Plot::Lines { caption, lines } => {
                 let chart = LineChart {
                     title: &self.title,
-                    caption: "entries",
+                    caption,
                     logarithmic: true,
                     format_x: |value| thousands(value as u64),
                     format_y: figure,

@@ -98,7 +98,10 @@ fn chart(sizes: &Sizes, file: &'static str, title: &str, values: &[Vec<f64>]) ->
     Chart {
         file,
         title: title.to_owned(),
-        plot: Plot::Lines(lines),
+        plot: Plot::Lines {
+            caption: "entries",
+            lines,
+        },
     }
 }
 

@@ -28,6 +28,7 @@ mod peers;
 mod report;
 mod restart;
 mod rounds;
+mod scaling;
 mod sizes;
 mod stream;
 mod sweeping;
@@ -74,6 +75,7 @@ const PARTS: &[(&str, Part)] = &[
     ("sweep", sweeping::section),
     ("restart", restart::section),
     ("lru", lru::sections),
+    ("threads", scaling::section),
     ("misses", |sizes| vec![lru::misses::section(sizes)]),
     ("listeners", listeners::sections),
     ("watched", watched::section),

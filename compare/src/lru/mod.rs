@@ -6,7 +6,7 @@ mod event;
 pub(crate) mod memory;
 pub(crate) mod misses;
 mod playing;
-mod zipf;
+pub(crate) mod zipf;
 
 use contestant::Entry;
 use contestants::{MANUAL_TTL, MINI_MOKA, MOKA, QUICK, S3_FIFO, SHARED, TTL_CACHE, UNSYNC};
