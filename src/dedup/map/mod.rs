@@ -27,7 +27,7 @@ use crate::stats::DedupStats;
 use crate::sweep::Sweep;
 use crate::wait::Room;
 use inner::Inner;
-use journal::{Hook, Pending};
+use journal::{Hook, Owner, Pending};
 
 /// The longest age of an id that can be restored: 146 years. It keeps the readings of a clock that
 /// saturate far away.
@@ -112,12 +112,15 @@ const LONGEST_AGE: Nanos = 1 << 62;
 /// # Ok::<(), leakproof::LeaseExpired<String>>(())
 /// ```
 pub struct DedupMap<K: ?Sized + Key, V, S = DefaultHashBuilder> {
+    /// Dropped first: see [`Owner`].
+    owner: Owner,
     inner: Arc<Inner<K, V, S>>,
 }
 
 impl<K: ?Sized + Key, V, S> Clone for DedupMap<K, V, S> {
     fn clone(&self) -> Self {
         Self {
+            owner: self.owner.clone(),
             inner: Arc::clone(&self.inner),
         }
     }
@@ -160,6 +163,7 @@ impl<K: ?Sized + Key, V, S> DedupMap<K, V, S> {
         room: Room,
     ) -> Self {
         Self {
+            owner: Owner::default(),
             inner: Arc::new(Inner {
                 shards,
                 clock,

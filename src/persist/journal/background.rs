@@ -126,7 +126,8 @@ impl Shared {
     }
 }
 
-/// Owns the background thread, if there is one. Dropping it writes everything.
+/// Owns the background thread, if there is one. Dropping it writes everything, and gives the
+/// directory up.
 pub(crate) struct Handle {
     pub(crate) shared: Arc<Shared>,
     thread: Mutex<Option<JoinHandle<()>>>,
@@ -162,11 +163,13 @@ impl Drop for Handle {
         self.shared.wake.lock().stopped = true;
         self.shared.woken.notify_one();
         if let Some(thread) = self.thread.lock().take() {
-            // The thread may hold the last handle on the map, and cannot wait for itself.
+            // A subscriber of events may drop the last handle on this thread, which cannot wait for
+            // itself.
             if thread.thread().id() != thread::current().id() {
                 drop(thread.join());
             }
         }
         self.shared.flush();
+        self.shared.writer.lock().close();
     }
 }

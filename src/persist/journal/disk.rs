@@ -35,6 +35,8 @@ pub(crate) trait Disk: Send {
     fn replace(&mut self, number: u64) -> io::Result<()>;
     /// Deletes the new form.
     fn discard_rewritten(&mut self) -> io::Result<()>;
+    /// Lets other journals use it.
+    fn release(&mut self);
     /// Returns the path of a segment, for errors.
     fn path_of(&self, number: u64) -> PathBuf;
 }
@@ -49,7 +51,7 @@ pub(crate) struct Folder {
     current: Option<File>,
     rewritten: Option<File>,
     /// The lock ends when the file is closed.
-    _lock: File,
+    lock: Option<File>,
 }
 
 impl Folder {
@@ -73,7 +75,7 @@ impl Folder {
             path: path.to_owned(),
             current: None,
             rewritten: None,
-            _lock: lock,
+            lock: Some(lock),
         };
         // After a crash, there may be one.
         folder.discard_rewritten().map_err(error)?;
@@ -169,6 +171,10 @@ impl Disk for Folder {
     fn discard_rewritten(&mut self) -> io::Result<()> {
         self.rewritten = None;
         remove(&self.path.join(REWRITTEN))
+    }
+
+    fn release(&mut self) {
+        (self.current, self.rewritten, self.lock) = (None, None, None);
     }
 
     fn path_of(&self, number: u64) -> PathBuf {

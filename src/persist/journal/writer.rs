@@ -148,6 +148,15 @@ impl Writer {
         }
     }
 
+    /// Gives the directory up. Nothing is written, rewritten or deleted from there on, even if a
+    /// sweeper still holds the map.
+    pub(crate) fn close(&mut self) {
+        self.closed.clear();
+        (self.current, self.pass, self.rewriting) = (None, None, None);
+        self.drop_pending();
+        self.disk.release();
+    }
+
     /// Drops the blocks that are not on disk, because all ids are removed.
     pub(crate) fn drop_pending(&mut self) {
         self.pending.clear();

@@ -13,7 +13,7 @@ use std::thread;
 use std::time::Duration;
 
 use leakproof::persist::{ClockProblem, Journal, OnError, PersistError, Sync};
-use leakproof::{BuildError, Claim, Codec, DedupMap, DedupSet, ManualClock, Recorded};
+use leakproof::{BuildError, Claim, Codec, DedupMap, DedupSet, ManualClock, Recorded, Watch};
 
 use crate::support::concurrently::together;
 use crate::support::example::Folder;
@@ -97,6 +97,36 @@ fn commit_of_an_id_that_exceeds_the_bound_writes_nothing() {
     let seen = build().expect("whole");
     let report = seen.replayed().expect("a journal");
     assert_eq!((report.restored, seen.len()), (0, 0));
+}
+
+#[test]
+fn last_handle_closes_the_journal_although_a_sweeper_holds_the_map() {
+    for sync in [Sync::Never, Sync::Every(3600 * SECOND), Sync::Always] {
+        let folder = Folder::new("journal-watched");
+        let path = folder.path().join("seen.d");
+        let mut time = ManualClock::new();
+        let seen = map(&time, open(&path, sync));
+        assert_eq!(seen.record("first", String::new()), Recorded::New);
+        drop(seen);
+        let seen = restart(&mut time, &path, sync, Duration::ZERO);
+        assert_eq!(seen.record("second", String::new()), Recorded::New);
+        let held = seen.downgrade_to_sweep().upgrade().expect("it is alive");
+        let former_time = time.clone();
+        drop(seen.clone());
+        drop(seen);
+
+        let seen = restart(&mut time, &path, sync, Duration::ZERO);
+        assert_eq!(seen.len(), 2);
+        let before = segments(&path);
+        former_time.advance(TTL);
+        assert_eq!(held.sweep_some(1_000).freed, 2);
+        drop(held);
+        assert_eq!(segments(&path), before, "of the new map");
+        let second = Journal::open(&path);
+        assert!(matches!(second, Err(PersistError::InUse { .. })));
+        drop(seen);
+        assert_eq!(restart(&mut time, &path, sync, Duration::ZERO).len(), 2);
+    }
 }
 
 #[test]

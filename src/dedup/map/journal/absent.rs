@@ -10,6 +10,9 @@ use crate::stats::DedupStats;
 
 pub(crate) struct Hook<K: ?Sized, V>(PhantomData<fn(&K) -> V>);
 
+#[derive(Clone, Default)]
+pub(crate) struct Owner;
+
 #[derive(Clone, Copy, Default)]
 pub(crate) struct Pending(());
 

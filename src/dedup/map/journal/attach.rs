@@ -36,8 +36,9 @@ impl<K: ?Sized + Key, V, S: BuildHasher> DedupMap<K, V, S> {
             .replay(journal, &codecs)
             .map_err(|error| failed(error.at(&path)))?;
         catch_user_panic(|| events::journal_replayed(&path.display(), &replayed));
+        let handle = Handle::new(shared);
         let attached = Attached {
-            handle: Handle::new(shared),
+            shared: Arc::clone(&handle.shared),
             codecs: *codecs,
             replayed,
         };
@@ -45,11 +46,9 @@ impl<K: ?Sized + Key, V, S: BuildHasher> DedupMap<K, V, S> {
         inner.journal = Hook {
             attached: Some(attached),
         };
-        let weak = self.downgrade_to_sweep();
-        if let Some(attached) = &self.inner.journal.attached {
-            let started = attached.handle.start(weak);
-            started.map_err(|error| failed(error.into()))?;
-        }
+        let started = handle.start(self.downgrade_to_sweep());
+        started.map_err(|error| failed(error.into()))?;
+        self.owner = Some(Arc::new(handle));
         Ok(self)
     }
 

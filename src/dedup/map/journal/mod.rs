@@ -12,8 +12,8 @@ mod contents;
 mod present;
 
 #[cfg(not(feature = "persist"))]
-pub(crate) use absent::{Hook, Pending};
+pub(crate) use absent::{Hook, Owner, Pending};
 #[cfg(feature = "persist")]
 pub(crate) use codecs::Attachment;
 #[cfg(feature = "persist")]
-pub(crate) use present::{Hook, Pending};
+pub(crate) use present::{Hook, Owner, Pending};

@@ -2,6 +2,7 @@
 //! waits for the drain after it has released the lock.
 
 use std::hash::BuildHasher;
+use std::sync::Arc;
 
 use super::codecs::Codecs;
 use crate::clock::Nanos;
@@ -17,10 +18,17 @@ pub(crate) struct Hook<K: ?Sized, V> {
 }
 
 pub(super) struct Attached<K: ?Sized, V> {
-    pub(super) handle: Handle,
+    pub(super) shared: Arc<Shared>,
     pub(super) codecs: Codecs<K, V>,
     pub(super) replayed: RestoreReport,
 }
+
+/// The part of a journal that the handles on a map own: the last one that is dropped closes the
+/// journal.
+///
+/// The state that the handles share has no such part, because a sweeper, a monitor or the journal's
+/// thread may hold that state for a moment when the last handle is dropped.
+pub(crate) type Owner = Option<Arc<Handle>>;
 
 /// The work that is left for a call after it has released the shard's lock.
 #[derive(Clone, Copy, Default)]
@@ -48,7 +56,7 @@ impl<K: ?Sized + Key, V> Hook<K, V> {
     }
 
     pub(super) fn shared(&self) -> Option<&Shared> {
-        self.attached.as_ref().map(|it| &*it.handle.shared)
+        self.attached.as_ref().map(|it| &*it.shared)
     }
 
     /// Buffers the id that a call has just recorded. If the journal refuses it, takes it out of
@@ -93,7 +101,7 @@ impl<K: ?Sized + Key, V> Hook<K, V> {
             let (key, value) = (core.newest_key(), core.newest_value());
             let pending = attached.append(hash, key, value);
             if pending.is_none() {
-                attached.handle.shared.count_unsaved();
+                attached.shared.count_unsaved();
             }
             pending
         });
@@ -112,7 +120,7 @@ impl<K: ?Sized + Key, V> Hook<K, V> {
             return Pending::default();
         };
         let remove = attached.codecs.remove;
-        let shared = &attached.handle.shared;
+        let shared = &attached.shared;
         match shared.append(hash, None, |out| remove(out, time, key)) {
             Buffered::Wait(drain) => Pending::until(drain, time),
             Buffered::Refused => {
@@ -182,7 +190,7 @@ impl<K: ?Sized + Key, V> Hook<K, V> {
 impl<K: ?Sized + Key, V> Attached<K, V> {
     fn append(&self, hash: u64, key: &K, (value, time): (&V, Nanos)) -> Option<Pending> {
         let insert = self.codecs.insert;
-        let shared = &self.handle.shared;
+        let shared = &self.shared;
         match shared.append(hash, Some(time), |out| insert(out, time, key, value)) {
             Buffered::Wait(drain) => Some(Pending::until(drain, time)),
             Buffered::Refused => None,

@@ -171,6 +171,8 @@ impl Disk for SimDisk {
         self.operate(|sim, _| sim.rewritten.clear())
     }
 
+    fn release(&mut self) {}
+
     fn path_of(&self, number: u64) -> PathBuf {
         PathBuf::from(format!("{number}.segment"))
     }
