@@ -42,9 +42,9 @@ const NEVER: u64 = u64::MAX / 2;
 /// # Cost
 ///
 /// A check locks one shard. A check that is allowed takes up to `log4(n)` steps in a heap for `n`
-/// keys in the shard, 10 for a million. With 1,000 keys, a check takes about as long as with the
-/// `DashMap` store of `governor`, and with 100,000 keys about twice as long. A key takes its own
-/// size and about 60 bytes, in a store that is full. There is no background thread.
+/// keys in the shard, 10 for a million. With 1,000 keys, a check takes up to 1.6 times as long
+/// as with the `DashMap` store of `governor`, and with 100,000 keys 2 to 3 times as long. A key
+/// takes its own size and about 60 bytes, in a store that is full. There is no background thread.
 ///
 /// A key's `Hash`, `Eq` and `Clone`, and the limiter's middleware, run while a shard is locked and
 /// must not call back into the limiter. A panic in them leaves the store consistent. In a full
