@@ -100,7 +100,7 @@ fn commit_of_an_id_that_exceeds_the_bound_writes_nothing() {
 }
 
 #[test]
-fn last_handle_closes_the_journal_although_a_sweeper_holds_the_map() {
+fn last_handle_closes_the_journal_although_a_sweeper_holds_it() {
     for sync in [Sync::Never, Sync::Every(3600 * SECOND), Sync::Always] {
         let folder = Folder::new("journal-watched");
         let path = folder.path().join("seen.d");
