@@ -11,7 +11,7 @@ use crate::stats::DedupStats;
 pub(crate) struct Hook<K: ?Sized, V>(PhantomData<fn(&K) -> V>);
 
 #[derive(Clone, Default)]
-pub(crate) struct Owner;
+pub(crate) struct Owner(());
 
 #[derive(Clone, Copy, Default)]
 pub(crate) struct Pending(());
