@@ -47,8 +47,8 @@ pub(crate) fn sleep(time: Duration) {
 }
 
 impl Round {
-    /// Runs several tasks, which take a number of steps each. Calls `meanwhile` on this thread
-    /// until all of them have ended.
+    /// Runs `TASKS` tasks of `steps` steps each. Calls `meanwhile` on this thread until all of
+    /// them have ended.
     ///
     /// Each step is a task of its own. Some are cancelled within a millisecond.
     pub(crate) fn play_async<F: Future<Output = ()> + Send + 'static>(

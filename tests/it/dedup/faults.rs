@@ -4,7 +4,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Duration;
 
 use crate::support::timeout::in_time;
-use leakproof::{Claim, DedupMap, DedupSet, ManualClock, unsync};
+use leakproof::{Claim, DedupMap, DedupSet, ManualClock, SetTicket, unsync};
 
 const DAY: Duration = Duration::from_secs(86_400);
 
@@ -173,25 +173,42 @@ fn sparse_release_returns_memory() {
     seen.validate();
 }
 
-/// A call ends many leases, and each end compacts.
-#[test]
-fn sparse_ends_of_leases_return_memory() {
-    let (time, minute) = (ManualClock::new(), Duration::from_secs(60));
-    let builder = DedupSet::<u64>::builder().ttl(DAY).max_entries(100_000);
-    let builder = builder.max_in_flight(100_000).lease(minute).shards(1);
-    let seen = builder.clock(&time).build().expect("valid limits");
+const EXTENDED: Duration = Duration::from_secs(120);
+
+fn set_with_leases(time: &ManualClock) -> DedupSet<u64> {
+    let builder = DedupSet::builder().ttl(DAY).max_entries(100_000);
+    let builder = builder.max_in_flight(100_000).lease(EXTENDED / 2);
+    let builder = builder.shards(1).clock(time);
+    builder.build().expect("valid limits")
+}
+
+/// Claims 50,000 ids and extends their leases: to a day for the ids that are kept, and to
+/// `EXTENDED` for the others. Returns the bytes that this allocated, and the tickets.
+fn claim_extended(
+    seen: &DedupSet<u64>,
+    is_kept: impl Fn(u64) -> bool,
+) -> (isize, Vec<SetTicket<'_, u64>>) {
     let mut tickets = Vec::with_capacity(50_000);
-    let (claimed, ()) = allocated_signed(|| {
+    let (bytes, ()) = allocated_signed(|| {
         for id in 0..50_000 {
             let Claim::Fresh(ticket) = seen.claim(&id) else {
                 panic!("{id} is new");
             };
-            let lease = if id % 1_000 == 0 { DAY } else { 2 * minute };
+            let lease = if is_kept(id) { DAY } else { EXTENDED };
             ticket.extend(lease).expect("the lease has not expired");
             tickets.push(ticket);
         }
     });
-    time.advance(2 * minute);
+    (bytes, tickets)
+}
+
+/// A call ends many leases, and each end compacts.
+#[test]
+fn sparse_ends_of_leases_return_memory() {
+    let time = ManualClock::new();
+    let seen = set_with_leases(&time);
+    let (claimed, _tickets) = claim_extended(&seen, |id| id % 1_000 == 0);
+    time.advance(EXTENDED);
     let (ended, ()) =
         allocated_signed(|| (0..1_600).for_each(|_| assert!(!seen.remove(&u64::MAX))));
     assert_eq!(seen.stats().in_flight, 50);
@@ -204,23 +221,10 @@ fn sparse_ends_of_leases_return_memory() {
 #[test]
 fn sweep_frees_all_expired_extended_leases() {
     for (calls, kept) in [(0, 0), (1_600, 0), (1_600, 10)] {
-        let (time, minute) = (ManualClock::new(), Duration::from_secs(60));
-        let builder = DedupSet::<u64>::builder().ttl(DAY).max_entries(100_000);
-        let builder = builder.max_in_flight(100_000).lease(minute).shards(1);
-        let seen = builder.clock(&time).build().expect("valid limits");
-        let mut tickets = Vec::with_capacity(50_000);
-        let (claimed, ()) = allocated_signed(|| {
-            for id in 0..50_000 {
-                let Claim::Fresh(ticket) = seen.claim(&id) else {
-                    panic!("{id} is new");
-                };
-                let is_kept = kept > 0 && id % kept == 0;
-                let lease = if is_kept { DAY } else { 2 * minute };
-                ticket.extend(lease).expect("it has not expired");
-                tickets.push(ticket);
-            }
-        });
-        time.advance(2 * minute);
+        let time = ManualClock::new();
+        let seen = set_with_leases(&time);
+        let (claimed, _tickets) = claim_extended(&seen, |id| kept > 0 && id % kept == 0);
+        time.advance(EXTENDED);
         let (ended, ()) =
             allocated_signed(|| (0..calls).for_each(|_| assert!(!seen.remove(&u64::MAX))));
         let (swept, _) = allocated_signed(|| seen.sweep());
