@@ -211,8 +211,8 @@ impl Writer {
         rewriting.anchor = anchor;
         let is_own_run = self.run == Some(segment.run);
         let is_live = |time: Nanos, key: &[u8]| match contents.recorded_at(key) {
-            // An id of an earlier run was recorded before the start of this one. Its time is not
-            // compared, because a replay may change it a little.
+            // An id of an earlier run was recorded before the start of this one. Its time is by
+            // another clock, so it is not compared.
             Ok(Some(at)) if is_own_run => at == time,
             Ok(Some(at)) => at <= self.start.clock,
             Ok(None) => false,

@@ -168,7 +168,8 @@ impl Journal {
     /// Sets the size at which a segment file is complete, at least 4 KiB. Defaults to 16 MiB.
     ///
     /// A segment is deleted when all of its ids have expired. The journal takes at most twice the
-    /// bytes of its live ids, and two segments.
+    /// bytes of its live ids, and two segments. The builder's `build` reads one segment at a time
+    /// into memory.
     pub fn segment_bytes(mut self, bytes: u64) -> Self {
         self.segment_bytes = bytes.max(MIN_SEGMENT);
         self

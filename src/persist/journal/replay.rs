@@ -5,8 +5,16 @@
 //! run to the start of the next one, the wall clock counts. Each of these differences is at least
 //! zero, so a wall clock that went back makes no id younger. The alternative, one wall time per
 //! record, needs no scan, but each step of the wall clock changes ages within a run.
+//!
+//! A map stores ids in the order of their times, and an id that comes too late counts as recorded
+//! with the one before it. The segments are only nearly in that order: a drain takes the buffers of
+//! the shards one after the other, and a call may read the clock and append its record to a much
+//! later block. So the records of a segment are sorted, and those wait for the next segment that
+//! are newer than the oldest record in any later one. The alternative, a drain that locks all
+//! buffers, stops all callers and does not help against a delayed call.
 
 use std::io::{self, BufReader, Read};
+use std::ops::Range;
 
 use super::super::format::{
     Anchor, BLOCK_HEADER, BadBlock, HEADER, Header, Kind, MARK, MAX_BLOCK, Record, read_block,
@@ -29,6 +37,10 @@ struct Scanned {
     start: Anchor,
     /// The last block's reading of the clocks, or that of the header.
     end: Anchor,
+    /// The time of the oldest record, or the largest number if there is none.
+    oldest: Nanos,
+    /// The time of the oldest record in the later segments of its run.
+    oldest_later: Nanos,
 }
 
 /// The segments that one process wrote.
@@ -68,6 +80,14 @@ impl Scan {
             let path = disk.path_of(number);
             let scanned = scan(disk, number, is_last, report).map_err(|error| error.at(&path))?;
             segments.extend(scanned);
+        }
+        let mut later = (None, Nanos::MAX);
+        for segment in segments.iter_mut().rev() {
+            if later.0 != Some(segment.run) {
+                later = (Some(segment.run), Nanos::MAX);
+            }
+            segment.oldest_later = later.1;
+            later.1 = later.1.min(segment.oldest);
         }
         let mut runs = runs(&segments);
         // The time from the end of each run to the present, the latest run first.
@@ -145,13 +165,17 @@ fn scan(
         run: header.run,
         start: header.start,
         end: header.start,
+        oldest: Nanos::MAX,
+        oldest_later: Nanos::MAX,
     };
     let mut payload = Vec::new();
     loop {
         let reason = match read_block(&mut reader, &mut payload) {
             Ok(None) => return Ok(Some(scanned)),
             Ok(Some(anchor)) => {
-                check_records(&payload).map_err(|reason| damaged(scanned.bytes, reason))?;
+                let oldest = oldest_record(&payload);
+                let oldest = oldest.map_err(|reason| damaged(scanned.bytes, reason))?;
+                scanned.oldest = scanned.oldest.min(oldest);
                 scanned.end = anchor;
                 scanned.bytes += (BLOCK_HEADER + payload.len()) as u64;
                 continue;
@@ -180,16 +204,20 @@ fn damaged(offset: u64, reason: String) -> PersistError {
     }
 }
 
-/// Checks that a payload consists of records of a journal.
-fn check_records(mut payload: &[u8]) -> Result<(), String> {
+/// Checks that a payload consists of records of a journal. Returns the time of the oldest one, or
+/// the largest number if none has a time.
+fn oldest_record(mut payload: &[u8]) -> Result<Nanos, String> {
+    let mut oldest = Nanos::MAX;
     while !payload.is_empty() {
-        payload = match take_record(payload) {
-            Some((Record::Insert { .. } | Record::Remove { .. } | Record::Clear, rest)) => rest,
-            Some(_) => return Err("an unexpected record".to_owned()),
-            None => return Err("a record is malformed".to_owned()),
-        };
+        let (record, rest) = take_record(payload).ok_or("a record is malformed")?;
+        match record {
+            Record::Insert { time, .. } | Record::Remove { time, .. } => oldest = oldest.min(time),
+            Record::Clear => {}
+            _ => return Err("an unexpected record".to_owned()),
+        }
+        payload = rest;
     }
-    Ok(())
+    Ok(oldest)
 }
 
 /// Reads what follows an offset.
@@ -211,8 +239,62 @@ fn contains_block(tail: &[u8]) -> bool {
         .any(|at| matches!(read_block(&mut &tail[at..], &mut payload), Ok(Some(_))))
 }
 
-/// Passes the records of all segments to `apply`, block by block, in the order of their times.
+/// Records that were read and not applied yet.
+#[derive(Default)]
+struct Held {
+    records: Vec<HeldRecord>,
+    bytes: Vec<u8>,
+}
+
+struct HeldRecord {
+    time: Nanos,
+    bytes: Range<usize>,
+    /// The segment and the offset of the block that it was read from.
+    segment: u64,
+    offset: u64,
+}
+
+impl Held {
+    fn push(&mut self, time: Nanos, bytes: &[u8], (segment, offset): (u64, u64)) {
+        let begin = self.bytes.len();
+        self.bytes.extend_from_slice(bytes);
+        self.records.push(HeldRecord {
+            time,
+            bytes: begin..self.bytes.len(),
+            segment,
+            offset,
+        });
+    }
+
+    /// Removes the records up to `time` and passes them to `apply`, the oldest first.
+    fn apply_until(
+        &mut self,
+        time: Nanos,
+        mut apply: impl FnMut(&HeldRecord, Record<'_>) -> Result<(), PersistError>,
+    ) -> Result<(), PersistError> {
+        // Stable: the records of one id are in order, and may have equal times.
+        self.records.sort_by_key(|it| it.time);
+        let count = self.records.partition_point(|it| it.time <= time);
+        for held in self.records.drain(..count) {
+            if let Some((record, _)) = take_record(&self.bytes[held.bytes.clone()]) {
+                apply(&held, record)?;
+            }
+        }
+        let mut bytes = Vec::new();
+        for held in &mut self.records {
+            let begin = bytes.len();
+            bytes.extend_from_slice(&self.bytes[held.bytes.clone()]);
+            held.bytes = begin..bytes.len();
+        }
+        self.bytes = bytes;
+        Ok(())
+    }
+}
+
+/// Passes the records of all segments to `apply`, those of each run in the order of their times.
 /// Returns the segments.
+///
+/// Holds the records of one segment in memory, and those that wait for an older one.
 pub(crate) fn replay(
     disk: &dyn Disk,
     scan: &Scan,
@@ -221,39 +303,62 @@ pub(crate) fn replay(
 ) -> Result<Vec<Segment>, PersistError> {
     let mut segments = Vec::new();
     let mut runs = scan.runs.iter().peekable();
+    let mut held = Held::default();
     for scanned in &scan.segments {
         while runs.next_if(|run| run.number != scanned.run).is_some() {}
         let Some(&run) = runs.peek() else {
             break;
         };
-        let mut segment = Segment {
-            number: scanned.number,
-            run: scanned.run,
-            bytes: scanned.bytes,
-            inserts: Inserts::default(),
-        };
-        let path = disk.path_of(scanned.number);
         let age_of = |time: Nanos| {
             let in_run = run.end.clock.saturating_sub(time);
             in_run.saturating_add(run.since)
         };
-        replay_segment(disk, scanned, |time, record, bytes| {
+        let mut apply = |time, record: Record<'_>, (segment, offset)| {
             let age = age_of(time);
-            if matches!(record, Record::Insert { .. }) {
-                segment.inserts.add(now.saturating_sub(age), bytes);
-            }
             apply(&Replayed { age, record })
+                .map_err(|reason| damaged(offset, reason).at(&disk.path_of(segment)))
+        };
+        let mut inserts = Inserts::default();
+        each_block(disk, scanned, |offset, mut payload| {
+            while let Some((record, rest)) = take_record(payload) {
+                let bytes = &payload[..payload.len() - rest.len()];
+                payload = rest;
+                let time = match record {
+                    Record::Insert { time, .. } => {
+                        inserts.add(now.saturating_sub(age_of(time)), bytes.len());
+                        time
+                    }
+                    Record::Remove { time, .. } => time,
+                    // A clear, which has no time: it comes after all records before it.
+                    _ => {
+                        held = Held::default();
+                        apply(0, record, (scanned.number, offset))?;
+                        continue;
+                    }
+                };
+                held.push(time, bytes, (scanned.number, offset));
+            }
+            Ok(())
         })
-        .map_err(|error| error.at(&path))?;
-        segments.push(segment);
+        .map_err(|error| error.at(&disk.path_of(scanned.number)))?;
+        held.apply_until(scanned.oldest_later, |held, record| {
+            apply(held.time, record, (held.segment, held.offset))
+        })?;
+        segments.push(Segment {
+            number: scanned.number,
+            run: scanned.run,
+            bytes: scanned.bytes,
+            inserts,
+        });
     }
     Ok(segments)
 }
 
-fn replay_segment(
+/// Passes the payload of each block of a segment to `visit`, with the offset of the block.
+fn each_block(
     disk: &dyn Disk,
     scanned: &Scanned,
-    mut apply: impl FnMut(Nanos, Record<'_>, usize) -> Result<(), String>,
+    mut visit: impl FnMut(u64, &[u8]) -> Result<(), PersistError>,
 ) -> Result<(), PersistError> {
     let mut reader = BufReader::new(disk.open(scanned.number)?.take(scanned.bytes));
     io::copy(&mut reader.by_ref().take(HEADER as u64), &mut io::sink())?;
@@ -270,24 +375,7 @@ fn replay_segment(
                 ));
             }
         }
-        let mut records: Vec<(Nanos, Record<'_>, usize)> = Vec::new();
-        let mut rest = &payload[..];
-        while let Some((record, after)) = take_record(rest) {
-            let bytes = rest.len() - after.len();
-            rest = after;
-            let time = match record {
-                Record::Insert { time, .. } | Record::Remove { time, .. } => time,
-                // The first record of its block.
-                _ => 0,
-            };
-            records.push((time, record, bytes));
-        }
-        // Each shard's records are ordered, but a block has those of all shards. A stable sort
-        // keeps the order of the records of one id.
-        records.sort_by_key(|&(time, ..)| time);
-        for (time, record, bytes) in records {
-            apply(time, record, bytes).map_err(|reason| damaged(offset, reason))?;
-        }
+        visit(offset, &payload)?;
         offset += (BLOCK_HEADER + payload.len()) as u64;
     }
 }

@@ -15,7 +15,7 @@ use std::time::Duration;
 use leakproof::persist::{ClockProblem, Journal, OnError, PersistError, Sync};
 use leakproof::{BuildError, Claim, Codec, DedupMap, DedupSet, ManualClock, Recorded, Watch};
 
-use crate::support::concurrently::together;
+use crate::support::concurrently::{THREADS, together};
 use crate::support::example::Folder;
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -334,6 +334,35 @@ fn concurrent_calls_are_replayed_as_they_ended() {
         drop(seen);
         assert_eq!(contents(&build()), expected);
     }
+}
+
+/// A drain takes the records of one shard after the other, while calls go on and time passes.
+#[test]
+fn ages_after_a_restart_are_those_before_it() {
+    let folder = Folder::new("journal-ages");
+    let path = folder.path().join("seen.d");
+    let time = ManualClock::new();
+    let open_with = |shards| {
+        let journal = open(&path, Sync::Every(Duration::from_millis(1)));
+        let seen = DedupSet::<u64>::builder().ttl(TTL).max_entries(100_000);
+        let seen = seen.shards(shards).clock(&time).journal(journal);
+        seen.build().expect("whole")
+    };
+    let ids = |thread: usize| (thread as u64 * 4_000)..(thread as u64 + 1) * 4_000;
+    let seen = open_with(16);
+    together(|thread| {
+        for id in ids(thread) {
+            time.advance(Duration::from_nanos(1));
+            assert!(seen.insert(&id));
+        }
+    });
+    // The run ends with this reading of the clock.
+    seen.insert(&u64::MAX);
+    let all: Vec<u64> = (0..THREADS).flat_map(ids).collect();
+    let ages = |seen: &DedupSet<u64>| all.iter().map(|id| seen.age(id)).collect::<Vec<_>>();
+    let before = ages(&seen);
+    drop(seen);
+    assert_eq!(ages(&open_with(1)), before);
 }
 
 #[test]
