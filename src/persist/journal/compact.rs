@@ -268,8 +268,11 @@ impl Writer {
             return self.disk.discard_rewritten();
         }
         let next = self.closed.get(at + 1).or(self.current.as_ref());
-        // The last segment of a run has the clocks for the ages of all older ids.
-        if rewriting.is_empty && next.is_some_and(|next| next.run == run) {
+        // The last block of a run has the clocks for the ages of all older ids. A segment that was
+        // created before a crash has none.
+        let has_later_block =
+            next.is_some_and(|next| next.run == run && next.bytes > HEADER as u64);
+        if rewriting.is_empty && has_later_block {
             self.disk.discard_rewritten()?;
             self.disk.delete(number)?;
             self.closed.remove(at);

@@ -1,6 +1,7 @@
 //! Crashes and failures of the disk during a compaction.
 
-use super::super::super::format::{read_block, take_record};
+use super::super::super::format::{HEADER, read_block, take_record};
+use super::super::disk::Disk;
 use super::*;
 
 /// Returns random steps that leave much to compact.
@@ -138,4 +139,36 @@ fn compacted_journal_is_replayed_over_several_processes() {
             assert_eq!(again.contents, live(&expected), "seed {seed}, run {run}");
         }
     }
+}
+
+/// A process may create a segment and crash before it writes a block to it.
+#[test]
+fn end_of_a_run_stays_if_its_last_segment_has_no_block() {
+    let disk = SimDisk::default();
+    let (mut process, _) = Process::start(disk.clone(), true, 1_000).expect("whole");
+    process.step(Step::Insert(1));
+    process.drain();
+    let (mut process, _) = Process::start(disk.clone(), true, 1_005).expect("whole");
+    process.step(Step::Insert(2));
+    process.drain();
+    // The wall clock does not advance.
+    process.clock += 20;
+    process.step(Step::Remove(2));
+    process.drain();
+    let last = process.writer.current.expect("a segment");
+    let header = disk.with(|sim| sim.files[&last.number].content[..HEADER].to_vec());
+    let mut appending = disk.clone();
+    appending.create(last.number + 1).expect("it works");
+    appending.append(&header).expect("it works");
+    appending.sync().expect("it works");
+
+    let (mut process, _) = Process::start(disk.clone(), true, 1_005).expect("whole");
+    let age = |process: &Process| process.now - process.contents[&1];
+    assert_eq!(age(&process), 25);
+    process.step(Step::Insert(3));
+    process.drain();
+    process.writer.begin_pass();
+    process.compact(u64::MAX);
+    let (process, _) = Process::start(disk, true, 1_005).expect("whole");
+    assert_eq!(age(&process), 25);
 }
