@@ -160,7 +160,7 @@ impl<'a, K: ?Sized + Key, V, S: BuildHasher> Ticket<'a, K, V, S> {
     }
 
     /// Returns `true` if the lease has not expired.
-    pub(super) fn is_live(&self) -> bool {
+    pub(crate) fn is_live(&self) -> bool {
         let token = self.token.as_ref();
         token.is_some_and(|token| self.map().is_claimed(token))
     }
@@ -185,7 +185,7 @@ impl<'a, K: ?Sized + Key, V, S: BuildHasher> Ticket<'a, K, V, S> {
     ///     time.advance(Duration::from_secs(60)); // the work took longer than its lease
     ///     if let Err(expired) = ticket.commit(reply) {
     ///         match seen.record("id", expired.value) {
-    ///             Recorded::New | Recorded::Rejected { .. } => {} // late, but no other claimant handled it
+    ///             Recorded::New | Recorded::Rejected { .. } => {} // no other claim is in flight or committed
     ///             Recorded::Duplicate { .. } | Recorded::InFlight => eprintln!("handled twice"),
     ///         }
     ///     }

@@ -15,7 +15,7 @@ use super::stats::{Counters, SharedStats, read};
 use crate::clock::{Clock, Nanos, nanos};
 use crate::dedup::{Claim, DedupMap, Ticket};
 use crate::events;
-use crate::stats::Usage;
+use crate::stats::{DedupStats, Usage};
 use crate::sweep::{Sweep, Swept, Watch};
 
 /// The state that all handles and tickets share.
@@ -175,8 +175,13 @@ impl<V: Value> Inner<V> {
     pub(super) fn stats(&self) -> SharedStats {
         let counters = &self.counters;
         let link = &self.link.counters;
+        let local = DedupStats {
+            // The local tier also releases the claims that the server does not grant.
+            released: read(&counters.released),
+            ..self.local.stats()
+        };
         SharedStats {
-            local: self.local.stats(),
+            local,
             shared: read(&counters.shared),
             local_hits: read(&counters.local_hits),
             degraded: read(&counters.degraded),

@@ -14,7 +14,8 @@ use crate::stats::{Counter, DedupStats, Usage};
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
 pub struct SharedStats {
-    /// The local tier. Its `inserted` includes ids that the server reported as recorded.
+    /// The local tier. Its `inserted` includes ids that the server reported as recorded. Its
+    /// `released` counts the tickets that were released or dropped without a commit.
     pub local: DedupStats,
     /// Answers that the server decided.
     pub shared: u64,
@@ -58,6 +59,7 @@ pub(super) struct Counters {
     pub(super) degraded: AtomicU64,
     pub(super) refused: AtomicU64,
     pub(super) late_commits: AtomicU64,
+    pub(super) released: AtomicU64,
 }
 
 pub(super) fn read(counter: &AtomicU64) -> u64 {

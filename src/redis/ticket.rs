@@ -12,7 +12,7 @@ use super::inner::{Inner, Known, LocalTicket};
 use super::link::{Failure, count};
 use super::recovery::Committed;
 use super::script::{self, Held, Token};
-use crate::dedup::Claim;
+use crate::dedup::{Claim, Ticket};
 
 /// A claim on an id in a [`SharedDedup`](crate::redis::SharedDedup). Commit it when the id has been
 /// handled.
@@ -31,6 +31,8 @@ pub struct SharedTicket<V: Value> {
     local: Option<LocalTicket<V>>,
     /// `true` if the server may have a claim with this token.
     is_shared: bool,
+    /// `true` if a caller has the claim, so that its drop counts as a release.
+    is_granted: bool,
     /// `true` if a drop leaves the claim on the server until its lease ends.
     is_kept: bool,
 }
@@ -56,6 +58,7 @@ impl<V: Value> SharedTicket<V> {
             tier: Tier::Shared,
             local: Some(local),
             is_shared: false,
+            is_granted: false,
             is_kept: false,
         }
     }
@@ -72,12 +75,16 @@ impl<V: Value> SharedTicket<V> {
                 self.is_shared = failure.was_sent;
                 self.tier = Tier::Local;
                 inner.degrade(failure, 1)?;
+                self.is_granted = true;
                 return Ok(Asked::Decided(Decided::local(Claim::Fresh(self))));
             }
         };
         inner.answered();
         let answer = match Held::read(reply) {
-            Some(Held::Mine) => Claim::Fresh(self),
+            Some(Held::Mine) => {
+                self.is_granted = true;
+                Claim::Fresh(self)
+            }
             Some(Held::InFlight { since, remaining }) => {
                 self.is_shared = false;
                 let ticket = self;
@@ -172,7 +179,7 @@ impl<V: Value> SharedTicket<V> {
                 Ok(Tier::Shared)
             }
             Ok(Reply::Integer(0)) => {
-                self.is_shared = false;
+                (self.is_shared, self.is_granted) = (false, false);
                 inner.answered();
                 count(&inner.counters.late_commits);
                 Err(CommitError::LeaseExpired { value })
@@ -290,6 +297,11 @@ impl<V: Value> SharedTicket<V> {
 
 impl<V: Value> Drop for SharedTicket<V> {
     fn drop(&mut self) {
+        // A commit takes the local ticket. Only a granted claim pays for the lock of `is_live`.
+        let is_live = || self.local.as_ref().is_some_and(Ticket::is_live);
+        if self.is_granted && !self.is_kept && is_live() {
+            count(&self.inner.counters.released);
+        }
         if !self.is_shared || self.is_kept {
             return;
         }

@@ -2,8 +2,10 @@
 
 use std::time::Duration;
 
-use leakproof::redis::{CommitError, SharedDedup, SharedTicket, Tier, Unavailable};
-use leakproof::{Claim, DedupMap, ManualClock};
+use leakproof::redis::{
+    CommitError, SharedDedup, SharedDedupBuilder, SharedTicket, Tier, Unavailable,
+};
+use leakproof::{Claim, DedupMap, ManualClock, Recorded};
 use proptest::prelude::*;
 use proptest::test_runner::TestRunner;
 use tokio::task::JoinHandle;
@@ -13,6 +15,7 @@ use super::fake::{Fake, in_virtual_time};
 use super::server::LEASE;
 
 type Map = SharedDedup<String>;
+type Builder = SharedDedupBuilder<Map>;
 type Answer = (Claim<SharedTicket<String>, String>, Tier);
 
 async fn fresh(map: &Map, id: &str) -> SharedTicket<String> {
@@ -67,6 +70,44 @@ fn callers_of_one_instance_share_the_pauses_of_one() {
         assert_eq!(server.claims() - before, 10);
         assert_eq!(two.stats().local.waiting, 0);
         assert_eq!(two.stats().local.in_flight, 0);
+    });
+}
+
+#[test]
+fn released_counts_only_claims_that_were_granted() {
+    in_virtual_time(async {
+        let server = Fake::default();
+        let one = server.map().build().await.unwrap();
+        let refuse = |map: Builder| map.when_unavailable(Unavailable::Refuse).build();
+        let two = refuse(server.map()).await.unwrap();
+        let ticket = fresh(&one, "id").await;
+        let elsewhere = two.claim("id").await.unwrap().answer;
+        assert!(matches!(elsewhere, Claim::InFlight { .. }));
+        let limit = tokio::time::timeout(SECOND, two.claim_wait("id"));
+        assert!(limit.await.is_err(), "the other instance holds the claim");
+        let recorded = two.record("id", String::new()).await.unwrap().answer;
+        assert_eq!(recorded, Recorded::InFlight);
+        ticket.commit(&"reply".to_owned()).await.unwrap();
+        server.set_down(true);
+        assert!(two.claim("refused").await.is_err());
+        server.set_down(false);
+        pass(2 * SECOND).await;
+        assert_eq!(
+            (one.stats().local.released, two.stats().local.released),
+            (0, 0)
+        );
+
+        drop(fresh(&two, "dropped").await);
+        pass(SECOND).await;
+        fresh(&two, "released").await.release().await.unwrap();
+        assert_eq!(two.stats().local.released, 2);
+        let late = fresh(&two, "late").await;
+        server.expire("late");
+        assert!(late.commit(String::new()).await.is_err());
+        assert_eq!(
+            (two.stats().late_commits, two.stats().local.released),
+            (1, 2)
+        );
     });
 }
 
