@@ -11,7 +11,10 @@ impl fmt::Display for HumanDuration {
         let seconds = self.0.as_secs();
         match seconds {
             0 => write!(f, "{} ms", self.0.as_millis()),
-            1..60 => write!(f, "{seconds} s"),
+            1..60 => match self.0.subsec_millis() {
+                0 => write!(f, "{seconds} s"),
+                millis => write!(f, "{seconds} s {millis} ms"),
+            },
             60..3600 => write!(f, "{} min {} s", seconds / 60, seconds % 60),
             3600..172_800 => write!(f, "{} h {} min", seconds / 3600, seconds / 60 % 60),
             _ => write!(f, "{} d {} h", seconds / 86_400, seconds / 3600 % 24),
@@ -84,10 +87,31 @@ impl fmt::Display for OneLine<'_> {
     }
 }
 
-#[cfg(all(test, feature = "monitor"))]
+#[cfg(test)]
 mod tests {
     use super::*;
 
+    #[test]
+    fn duration_has_its_two_largest_units() {
+        for (millis, text) in [
+            (0, "0 ms"),
+            (999, "999 ms"),
+            (1_000, "1 s"),
+            (1_500, "1 s 500 ms"),
+            (59_999, "59 s 999 ms"),
+            (60_000, "1 min 0 s"),
+            (3_599_999, "59 min 59 s"),
+            (86_400_000, "24 h 0 min"),
+            (172_800_000, "2 d 0 h"),
+        ] {
+            assert_eq!(
+                HumanDuration(Duration::from_millis(millis)).to_string(),
+                text
+            );
+        }
+    }
+
+    #[cfg(feature = "monitor")]
     #[test]
     fn bytes_have_one_to_three_digits_before_the_point() {
         for (value, text) in [
@@ -101,6 +125,7 @@ mod tests {
         }
     }
 
+    #[cfg(feature = "monitor")]
     #[test]
     fn grouped_separates_thousands() {
         for (value, text) in [
@@ -114,6 +139,7 @@ mod tests {
         }
     }
 
+    #[cfg(feature = "monitor")]
     #[test]
     fn counted_uses_the_plural_except_for_one() {
         let texts = [0, 1, 2_000].map(|count| Counted(count, "sample").to_string());
