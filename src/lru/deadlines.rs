@@ -209,6 +209,14 @@ mod tests {
     use super::*;
 
     #[test]
+    fn page_without_deadlines_is_freed() {
+        let mut deadlines = Deadlines::new();
+        (0..10 * PAGE as Slot).for_each(|slot| deadlines.set(slot, 0));
+        (0..9 * PAGE as Slot).for_each(|slot| assert!(deadlines.remove(slot)));
+        assert_eq!(deadlines.positions.pages.iter().flatten().count(), 1);
+    }
+
+    #[test]
     fn deadlines_match_a_sorted_list() {
         let mut deadlines = Deadlines::new();
         let mut expected = Vec::<(Nanos, Slot)>::new();

@@ -240,6 +240,17 @@ mod tests {
     }
 
     #[test]
+    fn slab_grows_by_a_quarter_within_a_chunk() {
+        let mut slab = Slab::new();
+        for number in 0..10 * CHUNK {
+            slab.push(number, usize::MAX);
+            let room = slab.tail.capacity() - slab.tail.len();
+            assert!(room < (slab.len() / 4).max(MIN_GROWTH));
+            assert!(slab.tail.capacity() <= CHUNK);
+        }
+    }
+
+    #[test]
     fn slab_halves_its_tail_at_a_quarter() {
         let mut slab = Slab::new();
         (0..CHUNK as u64).for_each(|number| _ = slab.push(number, usize::MAX));

@@ -108,3 +108,21 @@ fn reaches(dependencies: &[(Id, Id)], from: Id, to: Id) -> bool {
     }
     false
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn dependency_that_ended_closes_no_cycle() {
+        let [a, b, c] = [(); 3].map(|()| Arc::new(Computation::<()>::new()));
+        let depend = |outer, inner| {
+            let _computing = Computing::enter(outer);
+            Dependency::enter(inner)
+        };
+        let _held = depend(&a, &c).expect("no cycle");
+        drop(depend(&a, &b).expect("no cycle"));
+        assert!(depend(&b, &a).is_ok(), "`a` no longer depends on `b`");
+        assert!(depend(&c, &a).is_err(), "`a` still depends on `c`");
+    }
+}

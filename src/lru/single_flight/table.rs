@@ -87,3 +87,24 @@ impl<K, V> InFlight<K, V> {
         std::mem::replace(self, Self::new())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn table_is_freed_after_a_spike() {
+        let mut in_flight = InFlight::<u64, ()>::new();
+        let computations: Vec<_> = (0..1_000)
+            .map(|key| {
+                let computation = Arc::new(Computation::new());
+                in_flight.start(key, key, Arc::clone(&computation));
+                computation
+            })
+            .collect();
+        for (key, computation) in (0..).zip(&computations) {
+            assert_eq!(in_flight.end(key, computation), Some(key));
+        }
+        assert_eq!(in_flight.table.capacity(), 0);
+    }
+}

@@ -175,6 +175,22 @@ fn bounds_of_the_shards_add_up() {
 }
 
 #[test]
+fn default_shard_holds_an_entry_of_weight_2_24() {
+    let build = |max_weight| {
+        let builder = LruCache::<u32, u32>::builder().max_weight(max_weight);
+        let builder = builder.weigher(|_, &weight| weight);
+        builder.build().expect("valid limits")
+    };
+    for max_weight in [1, 1 << 20, 1 << 24, 1 << 25, 1 << 30] {
+        let cache = build(max_weight);
+        let heaviest = max_weight.min(1 << 24) as u32;
+        cache.insert(1, heaviest);
+        assert_eq!(cache.get(&1), Some(heaviest), "{max_weight}");
+        assert_eq!(cache.shards() == 1, max_weight <= 1 << 24);
+    }
+}
+
+#[test]
 fn largest_bounds_allocate_as_the_cache_fills() {
     let builder = LruCache::<u32, u32>::builder()
         .max_entries(1 << 31)

@@ -2,6 +2,7 @@
 
 use std::cell::Cell;
 use std::future::{pending, ready};
+use std::hash::{BuildHasherDefault, Hasher};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::pin;
 use std::task::Poll;
@@ -382,6 +383,32 @@ fn waiting_for_a_computation_that_waits_for_another_is_no_cycle() {
     reservation.insert(2);
     assert_eq!((a.output(), c.output()), (Ok(2), Ok(4)));
     assert_idle(&cache);
+}
+
+#[test]
+fn keys_with_equal_hashes_are_computed_independently() {
+    #[derive(Default)]
+    struct Constant;
+
+    impl Hasher for Constant {
+        fn write(&mut self, _: &[u8]) {}
+
+        fn finish(&self) -> u64 {
+            0
+        }
+    }
+
+    let builder = LruCache::<u32, u32>::builder().max_entries(10).shards(1);
+    let builder = builder.hasher(BuildHasherDefault::<Constant>::default());
+    let cache = builder.build().expect("valid limits");
+    let computed = cache.get_or_insert_with(&1, || {
+        cache.insert(3, 3);
+        cache.get_or_insert_with(&2, || 2) - 1
+    });
+    assert_eq!(
+        (computed, cache.get(&1), cache.get(&2)),
+        (1, Some(1), Some(2))
+    );
 }
 
 #[test]

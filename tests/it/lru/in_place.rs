@@ -149,18 +149,22 @@ fn remove_if_removes_if_the_condition_holds() {
     assert_eq!(unsynced.remove_if(&1, |_, &value| value > 1), None);
     assert_eq!(unsynced.remove_if(&1, |_, &value| value == 1), Some(1));
     let cache = LruCache::<u32, u32>::builder()
-        .max_entries(2)
+        .max_entries(10)
         .ttl(MINUTE)
+        .shards(1)
         .clock(&time);
     let cache = cache.build().expect("valid limits");
     cache.insert(1, 1);
     assert_eq!(cache.remove_if(&1, |_, &value| value > 1), None);
+    assert_eq!(cache.remove_if(&1, |_, &value| value == 1), Some(1));
+    // More than a write removes in addition to its own work.
+    (1..=10).for_each(|key| _ = cache.insert(key, key));
     time.advance(MINUTE);
-    assert_eq!(cache.remove_if(&1, |_, _| panic!("expired")), None);
-    assert_eq!(cache.remove_if(&2, |_, _| panic!("no entry")), None);
+    assert_eq!(cache.remove_if(&10, |_, _| panic!("expired")), None);
+    assert_eq!(cache.remove_if(&11, |_, _| panic!("no entry")), None);
     assert_eq!(
         (cache.len(), cache.stats().expired, unsynced.len()),
-        (0, 1, 0)
+        (0, 10, 0)
     );
 }
 

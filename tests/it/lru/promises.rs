@@ -7,6 +7,7 @@ use leakproof::{Cursor, LruBuilder, LruCache, ManualClock, RemovalCause, unsync}
 
 const SECOND: Duration = Duration::from_secs(1);
 const MINUTE: Duration = Duration::from_secs(60);
+const NANOSECOND: Duration = Duration::from_nanos(1);
 
 type Log<K, V> = Arc<Mutex<Vec<(K, V, RemovalCause)>>>;
 
@@ -430,11 +431,11 @@ fn pop_across_shards_returns_the_oldest_of_all() {
         .clock(&time);
     let cache = builder.build().expect("valid limits");
     for key in 0..500 {
-        time.advance(SECOND);
+        time.advance(NANOSECOND);
         cache.insert(key, key);
     }
     for key in (0..500).rev() {
-        time.advance(SECOND);
+        time.advance(NANOSECOND);
         cache.get(&key);
     }
     let recent: Vec<u32> = cache
@@ -748,13 +749,15 @@ fn getters_return_the_limits_in_force() {
         .max_weight(1_000)
         .weigher(|_, weight| *weight)
         .ttl(MINUTE)
+        .idle_timeout(SECOND)
         .shards(4)
         .build()
         .expect("valid limits");
     cache.set_max_entries(50).expect("a valid limit");
     cache.set_max_weight(40).expect("a valid limit");
     assert_eq!((cache.max_entries(), cache.max_weight()), (40, Some(40)));
-    assert_eq!((cache.ttl(), cache.idle_timeout()), (Some(MINUTE), None));
+    assert_eq!(cache.ttl(), Some(MINUTE));
+    assert_eq!(cache.idle_timeout(), Some(SECOND));
     let unsync = unsync::LruCache::<u32, u32>::new(7, MINUTE);
     assert_eq!((unsync.max_entries(), unsync.max_weight()), (7, None));
     assert_eq!((unsync.ttl(), unsync.idle_timeout()), (Some(MINUTE), None));
@@ -887,8 +890,25 @@ fn retain_skips_expired_entries() {
 }
 
 #[test]
+fn retain_visits_every_entry_of_a_large_shard() {
+    let builder = LruCache::<u32, u32>::builder().max_entries(1_000);
+    let cache = builder.shards(1).build().unwrap();
+    (0..1_000).for_each(|key| _ = cache.insert(key, key));
+    let mut visited = 0;
+    cache.retain(|&key, _| {
+        visited += 1;
+        key % 2 == 0
+    });
+    assert_eq!((visited, cache.len()), (1_000, 500));
+    assert!((0..1_000).all(|key| cache.contains_key(&key) == (key % 2 == 0)));
+}
+
+#[test]
 fn unsync_extend_inserts_all_entries() {
     let mut cache = unsync::LruCache::<u32, u32>::new(10, MINUTE);
     cache.extend((0..3).map(|key| (key, key)));
     assert_eq!(cache.len(), 3);
+    let builder = unsync::LruCache::<u32, u32>::builder().max_entries(10);
+    let cache = builder.build_from((0..3).map(|key| (key, key)));
+    assert_eq!(cache.expect("valid limits").len(), 3);
 }

@@ -236,6 +236,17 @@ fn entries_by_recency_sorts_accesses_of_s3_fifo() {
         assert_eq!(entries, [7, 99, 98, 97]);
         assert_eq!(cache.entries_by_recency(500).len(), 100);
         assert!(cache.entries_by_recency(0).is_empty());
+        // An order that has nothing to do with that of the slots.
+        let key_at = |step: u32| step * 37 % 100;
+        for step in 0..100 {
+            time.advance(Duration::from_nanos(8));
+            cache.get(&key_at(step));
+        }
+        for n in [1, 2, 10, 50, 99, 100] {
+            let entries = cache.entries_by_recency(n);
+            let newest_first = (0..100).rev().map(key_at).take(n);
+            assert!(entries.iter().map(|it| it.0).eq(newest_first), "{n}");
+        }
     }
 }
 
