@@ -1,13 +1,14 @@
 //! Queues that async tasks fill and empty.
 
 use std::pin::pin;
+use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
-use leakproof::{CircuitBreaker, ManualClock, QueueOverflow};
+use leakproof::{CircuitBreaker, ManualClock, QueueOverflow, RemovalCause};
 use tokio::runtime::Builder;
 
-use super::helpers::{Bus, MINUTE, builder, bus};
+use super::helpers::{Bus, MINUTE, builder, bus, later, put, take};
 use crate::support::timeout::in_time;
 
 const FAILED: Result<(), ()> = Err(());
@@ -183,6 +184,21 @@ fn reported_failures_detach_without_a_retry() {
     queue.report(&FAILED);
     drop(bus);
     queue.report(&FAILED);
+}
+
+#[test]
+fn reported_failure_that_detaches_calls_the_removal_callback() {
+    let causes = later();
+    let reported = Arc::clone(&causes);
+    let builder = builder().on_removal(move |_, cause| put(&reported, cause));
+    let builder = builder.circuit_breaker(CircuitBreaker {
+        failures: 1,
+        retry_after: None,
+    });
+    let bus = builder.build().unwrap();
+    let queue = bus.listen("topic").queue(8, QueueOverflow::DropOldest);
+    queue.unwrap().report(&FAILED);
+    assert_eq!(take(&causes), Some(RemovalCause::Failed));
 }
 
 #[test]

@@ -5,7 +5,7 @@ use std::sync::{Arc, Barrier, Mutex, OnceLock};
 use std::thread;
 use std::time::Duration;
 
-use leakproof::{DetachError, ListenerRegistry, Subscription};
+use leakproof::{DetachError, ListenerRegistry, ManualClock, RemovalCause, Subscription};
 
 use super::helpers::{
     Bus, Count, HOUR, Later, OnDrop, PATIENCE, bus, captured, holding, later, put, take,
@@ -443,6 +443,59 @@ fn waiting_succeeds_in_an_emit_that_released_the_handler() {
     });
     assert_eq!(take(&answer), Some(Ok(())));
     drop((detaching, waiting));
+}
+
+#[test]
+fn waiting_succeeds_after_the_call_of_the_handler() {
+    for is_failing in [false, true] {
+        let bus = ListenerRegistry::<usize, u32>::new();
+        let called = bus.listen(1).priority(1).filter(|&event| event > 1);
+        let called = if is_failing {
+            let called = called.on(|_| false).unwrap();
+            assert_eq!(bus.emit(&1, &2).unwrap().failed, 1);
+            called
+        } else {
+            called.once(|_| ()).unwrap()
+        };
+        // Both emits hold a handler that only the second one calls.
+        let (blocked, gate) = blocking(&bus, 1);
+        let (id, weak) = (blocked.id(), bus.downgrade());
+        let detaching = bus.listen(1).priority(2).filter(|&event| event == 3);
+        let detaching = detaching.on(move |_| assert!(weak.upgrade().unwrap().detach(id)));
+        let (called, answer) = (Mutex::new(Some(called)), later());
+        let (reported, release) = (Arc::clone(&answer), gate.release);
+        let waiting = bus.listen(1).filter(|&event| event == 3).on(move |_| {
+            let guard = called.lock().unwrap().take().unwrap();
+            release.send(()).unwrap();
+            put(&reported, guard.detach_and_wait(PATIENCE));
+        });
+        thread::scope(|scope| {
+            scope.spawn(|| bus.emit(&1, &1).unwrap());
+            gate.begun.recv().unwrap();
+            assert_eq!(bus.emit(&1, &3).unwrap().called, 3);
+        });
+        assert_eq!(take(&answer), Some(Ok(())));
+        drop((detaching, waiting));
+    }
+}
+
+#[test]
+fn waiting_succeeds_in_a_removal_callback_of_an_emit() {
+    let (time, other, answer) = (ManualClock::new(), later::<Subscription>(), later());
+    let (taken, reported) = (Arc::clone(&other), Arc::clone(&answer));
+    let builder = Bus::builder().clock(&time);
+    let builder = builder.on_removal(move |_, cause| {
+        if cause == RemovalCause::Expired {
+            put(&reported, take(&taken).unwrap().detach_and_wait(PATIENCE));
+        }
+    });
+    let bus = builder.build().unwrap();
+    let expiring = bus.listen("topic").ttl(HOUR).on(|_| ());
+    expiring.unwrap().forget();
+    put(&other, bus.on("topic", |_| ()).unwrap());
+    time.advance(HOUR);
+    assert_eq!(bus.emit("topic", &1).unwrap().skipped, 2);
+    assert_eq!(take(&answer), Some(Ok(())));
 }
 
 #[test]

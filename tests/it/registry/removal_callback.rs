@@ -2,9 +2,11 @@
 
 use std::sync::Arc;
 
-use leakproof::{CircuitBreaker, ManualClock, WeakRegistry};
+use leakproof::{CircuitBreaker, ListenerRegistry, ManualClock, WeakRegistry};
 
-use super::helpers::{Bus, Count, Later, Log, MINUTE, builder, captured, later, put, take};
+use super::helpers::{
+    Bus, Count, Later, Log, MINUTE, builder, captured, holding, later, put, take,
+};
 
 #[test]
 fn callback_reports_paused_and_open_breakers() {
@@ -102,6 +104,29 @@ fn callback_runs_after_a_late_registration_was_dropped() {
     drop(scope);
     drop(late.on(move |_| drop(Arc::clone(&value))).unwrap());
     assert_eq!(take(&was_dropped), Some(true));
+}
+
+#[test]
+fn callback_of_an_emit_runs_after_the_captures_were_dropped() {
+    let (time, log, owner) = (ManualClock::new(), Log::default(), Arc::new(()));
+    let captures = [0, 1, 2].map(Arc::new);
+    let (weak, reported) = (captures.each_ref().map(Arc::downgrade), log.clone());
+    let builder = ListenerRegistry::<usize, u32>::builder().clock(&time);
+    let builder = builder.on_removal(move |info, cause| {
+        let holders = weak[*info.topic].strong_count();
+        reported.push(format!("{cause:?} {holders}"));
+    });
+    let bus = builder.build().unwrap();
+    let [expired, orphaned, once] = captures.map(holding);
+    bus.listen(0).ttl(MINUTE).on(expired).unwrap().forget();
+    let orphan = bus.listen(1).owner(&Arc::downgrade(&owner));
+    orphan.on(orphaned).unwrap().forget();
+    bus.once(2, once).unwrap().forget();
+    time.advance(MINUTE);
+    drop(owner);
+    (0..3).for_each(|topic| _ = bus.emit(&topic, &1).unwrap());
+    let causes = ["Expired 0", "OwnerDropped 0", "CallLimitReached 0"];
+    assert_eq!(log.take(), causes);
 }
 
 #[test]
