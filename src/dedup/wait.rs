@@ -183,7 +183,7 @@ impl<K: ?Sized + Key, V, S: BuildHasher> DedupMap<K, V, S> {
     /// * with [`Claim::Fresh`] if the id is new, or if its claim is released or its lease ends, and
     ///   this is the first of the callers that wait: exactly one of them gets the claim;
     /// * with [`Claim::Duplicate`] and the value if the id is recorded, or is committed during the
-    ///   wait: all waiting callers get the value;
+    ///   wait: all waiting callers get the value, even if the id has expired or was removed since;
     /// * with [`Claim::Full`] as for [`claim`](Self::claim), and if
     ///   [`max_waiting`](crate::DedupBuilder::max_waiting) callers wait already.
     ///
