@@ -41,7 +41,7 @@ struct Options {
     /// Address to listen on
     #[arg(long, default_value = "127.0.0.1:8080")]
     address: String,
-    /// The messages of a chat per minute, all of which may arrive at once
+    /// Messages of a chat that may arrive at once, and that are replenished within a minute
     #[arg(long, default_value = "20")]
     per_minute: NonZeroU32,
     /// The chats that are limited at a time. If all of them are active, messages of others are

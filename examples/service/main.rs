@@ -66,7 +66,7 @@ struct Options {
     /// Connections at a time
     #[arg(long, env = "SERVICE_MAX_CONNECTIONS", default_value = "1024")]
     max_connections: NonZeroU32,
-    /// New messages of a chat per minute
+    /// New messages of a chat that may arrive at once, and that are replenished within a minute
     #[arg(long, env = "SERVICE_CHAT_PER_MINUTE", default_value = "600")]
     chat_per_minute: NonZeroU32,
     /// Posts each finding of the monitor as JSON, for example to a webhook of a chat

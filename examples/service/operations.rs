@@ -16,8 +16,8 @@ use crate::{service::Service, store::Store};
 
 /// `GET /health`: the monitor's report, with status 503 if a finding is critical.
 ///
-/// For a readiness probe or an alert. A liveness probe would restart the process, which forgets
-/// every id.
+/// For an alert. A readiness probe of several replicas should not use it, because a flood of ids
+/// makes all of them critical. A liveness probe would restart the process, which forgets every id.
 pub async fn health(State(service): State<Service>) -> impl IntoResponse {
     let report = service.monitor.report();
     let status = match report.severity() {

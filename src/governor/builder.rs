@@ -16,11 +16,11 @@ const MAX_ENTRIES_PER_SHARD: usize = 1 << 31;
 /// the shards are to fill at nearly the same time.
 const MIN_SHARD_ENTRIES: usize = 4096;
 
-/// The answer of a full store to a new key, if none of its keys is fresh.
+/// The answer of a full store to a new key, if none of its keys is replenished.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum WhenFull {
-    /// Denies the check until the first key becomes fresh. Every key keeps its history, so a flood
+    /// Denies the check until the first key is replenished. Every key keeps its history, so a flood
     /// of new keys resets no limit. This is the default.
     #[default]
     Reject,
@@ -74,8 +74,8 @@ impl<K, S> BoundedStateStoreBuilder<K, S> {
         self
     }
 
-    /// Sets the answer to a new key if the store is full and none of its keys is fresh. Defaults to
-    /// [`WhenFull::Reject`].
+    /// Sets the answer to a new key if the store is full and none of its keys is replenished.
+    /// Defaults to [`WhenFull::Reject`].
     pub fn when_full(mut self, when_full: WhenFull) -> Self {
         self.when_full = when_full;
         self
@@ -84,8 +84,8 @@ impl<K, S> BoundedStateStoreBuilder<K, S> {
     /// Sets the number of independently locked shards, from 1 to 4,096.
     ///
     /// Defaults to 8 per core, rounded up to a power of two, at most 256, with at least 4,096 keys
-    /// per shard. The bound is split exactly among the shards. Each shard looks for fresh and least
-    /// recently used keys among its own.
+    /// per shard. The bound is split exactly among the shards. Each shard looks for replenished and
+    /// least recently used keys among its own.
     pub fn shards(mut self, shards: usize) -> Self {
         self.shards = Some(shards);
         self

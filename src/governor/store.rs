@@ -31,10 +31,11 @@ const NEVER: u64 = u64::MAX / 2;
 /// The stores of `governor` keep a state for each key that was ever checked, until the application
 /// calls `retain_recent`. This store holds at most `max_entries` keys and needs no such call.
 ///
-/// A key is *fresh* if its quota is as unused as that of a key that was never checked. The limiter
-/// treats both alike, so a full store replaces fresh keys first. While nothing is evicted or
-/// rejected, the answers are exactly those of the stores of `governor`. If no key of a full shard
-/// is fresh, [`WhenFull`] determines the answer to a new key: by default, the check is denied.
+/// A key is *replenished* if its quota is as unused as that of a key that was never checked. The
+/// limiter treats both alike, so a full store replaces replenished keys first. While nothing is
+/// evicted or rejected, the answers are exactly those of the stores of `governor`. If no key of a
+/// full shard is replenished, [`WhenFull`] determines the answer to a new key: by default, the
+/// check is denied.
 ///
 /// Clones are handles on the same store. A limiter owns its store, so keep a clone to read the
 /// statistics and to watch the store with a `Monitor`. Use a store for one limiter only.
@@ -52,7 +53,10 @@ const NEVER: u64 = u64::MAX / 2;
 ///
 /// # Examples
 ///
-/// Up to 20 messages per minute and chat, for 100,000 chats at a time:
+/// A chat sends up to 20 messages at once, and then one every 3 seconds, for 100,000 chats at a
+/// time. A steady flood from one chat thus gets 39 messages through in its first minute. For at
+/// most 20 in any minute, use half of it: `Quota::per_minute(10)` is 10 at once, and one every 6
+/// seconds.
 ///
 /// ```
 /// use governor::clock::{Clock, DefaultClock};
@@ -106,7 +110,7 @@ struct Shard<K> {
     rejected: u64,
     high_water: usize,
     max_entries: usize,
-    /// The deadline of a key is its state: from then on the key is fresh.
+    /// The deadline of a key is its state: from then on the key is replenished.
     keys: KeyedDeadlines<K>,
 }
 
@@ -190,7 +194,7 @@ impl<K> Shard<K> {
         }
     }
 
-    /// Denies the check of a new key until the first key becomes fresh.
+    /// Denies the check of a new key until the first key is replenished.
     ///
     /// Only `decide` can make the answer, for a state whose excess over the tolerance ends then.
     #[cold]
@@ -303,7 +307,7 @@ impl<K, S> BoundedStateStore<K, S> {
         self.inner.quota
     }
 
-    /// Returns the number of keys, including fresh ones. Locks each shard once.
+    /// Returns the number of keys, including replenished ones. Locks each shard once.
     #[must_use]
     pub fn len(&self) -> usize {
         self.stats().len
@@ -371,7 +375,7 @@ impl<K: Hash + Eq + Clone, S: BuildHasher> StateStore for BoundedStateStore<K, S
     }
 }
 
-/// Not needed to bound the memory. It returns the memory of fresh keys after a spike.
+/// Not needed to bound the memory. It returns the memory of replenished keys after a spike.
 impl<K: Hash + Eq + Clone, S: BuildHasher> ShrinkableKeyedStateStore<K>
     for BoundedStateStore<K, S>
 {

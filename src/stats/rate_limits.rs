@@ -12,7 +12,7 @@ use super::usage::{CollectionKind, Usage, add_fields, counters, names};
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
 pub struct RateLimitStats {
-    /// The number of keys, including fresh ones that no other key has replaced yet.
+    /// The number of keys, including replenished ones that no other key has replaced yet.
     pub len: usize,
     /// The bound on `len`.
     pub max_entries: usize,
@@ -24,9 +24,9 @@ pub struct RateLimitStats {
     pub limited: u64,
     /// Keys that were stored.
     pub inserted: u64,
-    /// Keys that were fresh again and were removed.
+    /// Keys that were replenished again and were removed.
     pub expired: u64,
-    /// Keys that were evicted before they were fresh. The limiter forgot their history.
+    /// Keys that were evicted before they were replenished. The limiter forgot their history.
     pub evicted: u64,
     /// Checks of new keys that were denied because the store was full.
     pub rejected: u64,
