@@ -84,11 +84,12 @@ use crate::wait::Room;
 /// Each shard has its own recency list and evicts when it is full, which can be a little before the
 /// whole cache is. With `shards(1)` recency is global.
 ///
-/// A key's `Hash`, `Eq` and `Clone`, a value's `Clone`, the closures of `with` and `retain`, and
-/// the function of a [`Clock::custom`] run while a shard is locked and must not call back into the
-/// cache. Weigher, computations, the removal callback and `Drop` run while none is locked. The
-/// exception is the `Drop` of an argument if a key's `Eq` panics. A panic in any of them leaves the
-/// cache consistent.
+/// A key's `Hash`, `Eq` and `Clone`, a value's `Clone`, the closures of `with`, `update`,
+/// `remove_if`, `retain` and `for_each`, the weigher in `update`, and the function of a
+/// [`Clock::custom`] run while a shard is locked and must not call back into the cache.
+/// Computations, the weigher elsewhere, the removal callback and `Drop` run while none is locked.
+/// The exception is the `Drop` of an argument if a key's `Eq` panics. A panic in any of them leaves
+/// the cache consistent.
 ///
 /// # Examples
 ///
