@@ -15,7 +15,8 @@ pub enum Severity {
     Notice,
     /// The finding needs attention today.
     Warning,
-    /// The finding needs attention now: answer a readiness probe with 503, or raise an alert. Do
+    /// The finding needs attention now: raise an alert. Answer a readiness probe with 503 only if
+    /// the finding is one of the process, because a flood fills the collections of all replicas. Do
     /// not fail a liveness probe, because a restart forgets every id.
     Critical,
 }
