@@ -26,6 +26,7 @@
 // that is not.
 
 mod builder;
+mod shard;
 mod store;
 
 pub use crate::stats::RateLimitStats;

@@ -12,19 +12,14 @@ use governor::state::keyed::ShrinkableKeyedStateStore;
 use governor::{Quota, RateLimiter};
 
 use super::builder::{BoundedStateStoreBuilder, WhenFull};
-use crate::clock::nanos;
+use super::shard::{Rules, Shard};
 use crate::hash::{DefaultHashBuilder, hash};
-use crate::lru::KeyedDeadlines;
-use crate::removal::RemovalCause;
 use crate::sharded::{Sharded, share_of_count};
 use crate::stats::{RateLimitStats, Usage};
 use crate::sweep::{Sweep, Swept, Watch};
 
 /// Keys that [`retain_recent`](ShrinkableKeyedStateStore::retain_recent) removes under one lock.
 const REMOVED_PER_LOCK: usize = 1024;
-
-/// A state that no clock reaches: in 292 years.
-const NEVER: u64 = u64::MAX / 2;
 
 /// The state of a keyed [`RateLimiter`] for a bounded number of keys.
 ///
@@ -91,159 +86,6 @@ struct Inner<K, S> {
     hasher: S,
 }
 
-/// The rules of a full shard.
-#[derive(Clone, Copy)]
-struct Rules {
-    when_full: WhenFull,
-    /// The time by which a state may be in the future for a check to be allowed: GCRA's tau.
-    tolerance: u64,
-}
-
-// In this order, see `Sharded`.
-#[repr(C)]
-struct Shard<K> {
-    allowed: u64,
-    limited: u64,
-    inserted: u64,
-    expired: u64,
-    evicted: u64,
-    rejected: u64,
-    high_water: usize,
-    max_entries: usize,
-    /// The deadline of a key is its state: from then on the key is replenished.
-    keys: KeyedDeadlines<K>,
-}
-
-impl<K> Shard<K> {
-    fn new(max_entries: usize) -> Self {
-        Self {
-            allowed: 0,
-            limited: 0,
-            inserted: 0,
-            expired: 0,
-            evicted: 0,
-            rejected: 0,
-            high_water: 0,
-            max_entries,
-            keys: KeyedDeadlines::new(),
-        }
-    }
-
-    /// Checks a key. `decide` returns the successor of a state, or denies the check. The caller
-    /// drops the `removed` key after it unlocks.
-    fn check<T, E>(
-        &mut self,
-        hash: u64,
-        key: &K,
-        decide: impl Fn(Option<u64>) -> Result<(T, u64), E>,
-        rules: Rules,
-        removed: &mut Option<K>,
-    ) -> Result<T, E>
-    where
-        K: Eq + Clone,
-    {
-        let found = self.keys.find(hash, key);
-        let state = found.map(|slot| self.keys.deadline(slot));
-        if let (Some(slot), WhenFull::EvictLru) = (found, rules.when_full) {
-            // Even if the check is denied: a key that always exceeds its quota keeps its history.
-            self.keys.access(slot);
-        }
-        let (outcome, next) = decide(state).inspect_err(|_| self.limited += 1)?;
-        if let Some(slot) = found {
-            self.keys.set(slot, next);
-        } else {
-            let victim = if self.keys.len() < self.max_entries {
-                None
-            } else {
-                let victim = self.victim(next, &decide, rules.when_full);
-                if victim.is_none() {
-                    return self.reject(decide, rules.tolerance);
-                }
-                victim
-            };
-            // Before anything is removed, because it may panic.
-            let key = key.clone();
-            if let Some((slot, cause)) = victim {
-                *removed = Some(self.remove(slot, cause));
-            }
-            self.keys.push(hash, key, next, self.max_entries);
-            self.inserted += 1;
-            self.high_water = self.high_water.max(self.keys.len());
-        }
-        self.allowed += 1;
-        Ok(outcome)
-    }
-
-    /// Returns the key that a new one replaces, and why. `next` is the successor of no state.
-    fn victim<T, E>(
-        &self,
-        next: u64,
-        decide: impl Fn(Option<u64>) -> Result<(T, u64), E>,
-        when_full: WhenFull,
-    ) -> Option<(u32, RemovalCause)> {
-        let (first, state) = self.keys.first()?;
-        // In GCRA the successor is `max(state, now) + cost`. So equal successors mean that the
-        // state is not after the present time. `next` itself is after it, because cells cost time.
-        let is_fresh = state < next && matches!(decide(Some(state)), Ok((_, it)) if it == next);
-        if is_fresh {
-            return Some((first, RemovalCause::Expired));
-        }
-        match when_full {
-            WhenFull::Reject => None,
-            WhenFull::EvictLru => Some((self.keys.least_recent()?, RemovalCause::Evicted)),
-        }
-    }
-
-    /// Denies the check of a new key until the first key is replenished.
-    ///
-    /// Only `decide` can make the answer, for a state whose excess over the tolerance ends then.
-    #[cold]
-    fn reject<T, E>(
-        &mut self,
-        decide: impl Fn(Option<u64>) -> Result<(T, u64), E>,
-        tolerance: u64,
-    ) -> Result<T, E> {
-        self.rejected += 1;
-        let until = self.keys.first().map_or(NEVER, |(_, state)| state);
-        decide(Some(until.saturating_add(tolerance)))
-            // The quota of this limiter has a longer burst than that of the store.
-            .and_then(|_| decide(Some(NEVER)))
-            .map(|(outcome, _)| outcome)
-    }
-
-    fn remove(&mut self, slot: u32, cause: RemovalCause) -> K {
-        *match cause {
-            RemovalCause::Expired => &mut self.expired,
-            _ => &mut self.evicted,
-        } += 1;
-        self.keys.remove(slot)
-    }
-
-    fn stats(&self) -> RateLimitStats {
-        RateLimitStats {
-            len: self.keys.len(),
-            max_entries: self.max_entries,
-            high_water: self.high_water,
-            allowed: self.allowed,
-            limited: self.limited,
-            inserted: self.inserted,
-            expired: self.expired,
-            evicted: self.evicted,
-            rejected: self.rejected,
-        }
-    }
-
-    fn validate(&self) {
-        self.keys.validate();
-        assert!(self.keys.len() <= self.max_entries, "the bound holds");
-        assert_eq!(
-            self.inserted - self.expired - self.evicted,
-            self.keys.len() as u64,
-            "every key that was stored is here or was removed"
-        );
-    }
-}
-
 impl<K> BoundedStateStore<K> {
     /// Creates a store of up to `max_entries` keys, each with this quota, that rejects new keys if
     /// it is full.
@@ -276,18 +118,12 @@ impl<K, S> BoundedStateStore<K, S> {
         when_full: WhenFull,
         hasher: S,
     ) -> Self {
-        // The same rule as in `governor`: a cell takes at least a nanosecond.
-        let interval = nanos(quota.replenish_interval()).max(1);
-        let rules = Rules {
-            when_full,
-            tolerance: interval.saturating_mul(u64::from(quota.burst_size().get() - 1)),
-        };
         let share = |shard| share_of_count(max_entries, shard, shards);
         let inner = Inner {
             shards: Sharded::new((0..shards).map(|shard| Shard::new(share(shard)))),
             max_entries,
             quota,
-            rules,
+            rules: Rules::new(quota, when_full),
             hasher,
         };
         Self {
@@ -384,14 +220,9 @@ impl<K: Hash + Eq + Clone, S: BuildHasher> ShrinkableKeyedStateStore<K>
         for shard in 0..shards.len() {
             let mut removed = Vec::new();
             loop {
-                let mut shard = shards.lock(shard);
-                while let Some((slot, state)) = shard.keys.first() {
-                    if state > drop_below.as_u64() || removed.len() == REMOVED_PER_LOCK {
-                        break;
-                    }
-                    removed.push(shard.remove(slot, RemovalCause::Expired));
-                }
-                drop(shard);
+                let mut locked = shards.lock(shard);
+                locked.remove_replenished(drop_below.as_u64(), REMOVED_PER_LOCK, &mut removed);
+                drop(locked);
                 if removed.is_empty() {
                     break;
                 }

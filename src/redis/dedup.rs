@@ -207,21 +207,7 @@ impl<V: Value> SharedDedup<V> {
             Err(failure) => {
                 inner.degrade(failure, 1)?;
                 let until = known.until;
-                let answer = match local {
-                    Some(local) => {
-                        let _ = local.commit(known);
-                        Recorded::New
-                    }
-                    None => match inner.local.record(id, known) {
-                        Recorded::New => Recorded::New,
-                        Recorded::InFlight => Recorded::InFlight,
-                        Recorded::Rejected { value } => Recorded::Rejected { value: value.value },
-                        Recorded::Duplicate { age, value } => {
-                            let value = value.value;
-                            Recorded::Duplicate { age, value }
-                        }
-                    },
-                };
+                let answer = inner.record_locally(local, id, known);
                 if matches!(answer, Recorded::New) {
                     inner.recovery.add(Committed {
                         key,

@@ -13,7 +13,7 @@ use super::link::{Failure, Link, count};
 use super::recovery::Recovery;
 use super::stats::{Counters, SharedStats, read};
 use crate::clock::{Clock, Nanos, nanos};
-use crate::dedup::{Claim, DedupMap, Ticket};
+use crate::dedup::{Claim, DedupMap, Recorded, Ticket};
 use crate::events;
 use crate::stats::{DedupStats, Usage};
 use crate::sweep::{Sweep, Swept, Watch};
@@ -147,6 +147,31 @@ impl<V: Value> Inner<V> {
         } else {
             count(&self.counters.refused);
             Err(failure.into_error())
+        }
+    }
+
+    /// Records an id in the local tier alone, because the server does not answer.
+    ///
+    /// `local` is `None` if the local tier had no room for the claim.
+    pub(super) fn record_locally(
+        &self,
+        local: Option<LocalTicket<V>>,
+        id: &[u8],
+        known: Known<V>,
+    ) -> Recorded<V> {
+        if let Some(local) = local {
+            // An error means that the attempt to ask took longer than the lease.
+            let _ = local.commit(known);
+            return Recorded::New;
+        }
+        match self.local.record(id, known) {
+            Recorded::New => Recorded::New,
+            Recorded::InFlight => Recorded::InFlight,
+            Recorded::Rejected { value } => Recorded::Rejected { value: value.value },
+            Recorded::Duplicate { age, value } => Recorded::Duplicate {
+                age,
+                value: value.value,
+            },
         }
     }
 
