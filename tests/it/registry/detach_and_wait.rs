@@ -446,37 +446,30 @@ fn waiting_succeeds_in_an_emit_that_released_the_handler() {
 }
 
 #[test]
-fn waiting_succeeds_after_the_call_of_the_handler() {
-    for is_failing in [false, true] {
-        let bus = ListenerRegistry::<usize, u32>::new();
-        let called = bus.listen(1).priority(1).filter(|&event| event > 1);
-        let called = if is_failing {
-            let called = called.on(|_| false).unwrap();
-            assert_eq!(bus.emit(&1, &2).unwrap().failed, 1);
-            called
-        } else {
-            called.once(|_| ()).unwrap()
-        };
-        // Both emits hold a handler that only the second one calls.
-        let (blocked, gate) = blocking(&bus, 1);
-        let (id, weak) = (blocked.id(), bus.downgrade());
-        let detaching = bus.listen(1).priority(2).filter(|&event| event == 3);
-        let detaching = detaching.on(move |_| assert!(weak.upgrade().unwrap().detach(id)));
-        let (called, answer) = (Mutex::new(Some(called)), later());
-        let (reported, release) = (Arc::clone(&answer), gate.release);
-        let waiting = bus.listen(1).filter(|&event| event == 3).on(move |_| {
-            let guard = called.lock().unwrap().take().unwrap();
-            release.send(()).unwrap();
-            put(&reported, guard.detach_and_wait(PATIENCE));
-        });
-        thread::scope(|scope| {
-            scope.spawn(|| bus.emit(&1, &1).unwrap());
-            gate.begun.recv().unwrap();
-            assert_eq!(bus.emit(&1, &3).unwrap().called, 3);
-        });
-        assert_eq!(take(&answer), Some(Ok(())));
-        drop((detaching, waiting));
-    }
+fn waiting_succeeds_after_the_last_call_of_the_handler() {
+    let bus = ListenerRegistry::<usize, u32>::new();
+    // Both emits hold a handler that only the second one calls.
+    let (blocked, gate) = blocking(&bus, 1);
+    let (id, weak) = (blocked.id(), bus.downgrade());
+    let detaching = bus.listen(1).priority(2).filter(|&event| event == 2);
+    let detaching = detaching.on(move |_| assert!(weak.upgrade().unwrap().detach(id)));
+    let last = bus.listen(1).priority(1).filter(|&event| event == 2);
+    let last = Mutex::new(Some(last.once(|_| ()).unwrap()));
+    let (answer, release) = (later(), gate.release);
+    let reported = Arc::clone(&answer);
+    let waiting = bus.listen(1).filter(|&event| event == 2);
+    let waiting = waiting.on(move |_| {
+        let guard = last.lock().unwrap().take().unwrap();
+        release.send(()).unwrap();
+        put(&reported, guard.detach_and_wait(PATIENCE));
+    });
+    thread::scope(|scope| {
+        scope.spawn(|| bus.emit(&1, &1).unwrap());
+        gate.begun.recv().unwrap();
+        assert_eq!(bus.emit(&1, &2).unwrap().called, 3);
+    });
+    assert_eq!(take(&answer), Some(Ok(())));
+    drop((detaching, waiting));
 }
 
 #[test]
