@@ -14,15 +14,16 @@ use ureq::Agent;
 
 use crate::{service::Service, store::Store};
 
-/// `GET /health`: the monitor's report, with status 503 if a finding is critical.
+/// `GET /health`: the monitor's report, with status 503 if a finding of the process is critical.
 ///
-/// For an alert. A readiness probe of several replicas should not use it, because a flood of ids
-/// makes all of them critical. A liveness probe would restart the process, which forgets every id.
+/// For a readiness probe. A finding of a collection is for an alert only, because a flood of ids
+/// fills the sets of all replicas. A liveness probe would restart the process, which forgets ids.
 pub async fn health(State(service): State<Service>) -> impl IntoResponse {
     let report = service.monitor.report();
-    let status = match report.severity() {
-        Severity::Critical => StatusCode::SERVICE_UNAVAILABLE,
-        _ => StatusCode::OK,
+    let mut of_process = report.findings.iter().filter(|it| it.collection.is_none());
+    let status = match of_process.any(|finding| finding.severity == Severity::Critical) {
+        true => StatusCode::SERVICE_UNAVAILABLE,
+        false => StatusCode::OK,
     };
     (status, Json(report))
 }

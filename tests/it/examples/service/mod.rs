@@ -7,7 +7,7 @@ mod payments;
 use crate::support::prometheus;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
-use std::process::{Child, ChildStdout, Command};
+use std::process::{Child, ChildStdout, Command, Stdio};
 use std::sync::mpsc::channel;
 use std::thread;
 use std::time::Duration;
@@ -434,7 +434,7 @@ fn test_parser_of_metrics_is_strict() {
 }
 
 #[test]
-fn health_page_is_503_if_a_finding_is_critical() {
+fn health_page_of_a_full_set_is_critical_but_not_503() {
     let service = Running::new(&[("SERVICE_DEDUP_MAX_ENTRIES", "4")]);
     let well = service.get("/health");
     assert_eq!(well.status, 200);
@@ -454,11 +454,37 @@ fn health_page_is_503_if_a_finding_is_critical() {
     for id in ["a", "b", "c", "d"] {
         assert_eq!(service.deliver(message(id)).status, 200);
     }
-    let ill = service.get("/health");
+    let full = service.get("/health");
     assert_eq!(
-        (ill.status, &ill.json()["severity"]),
-        (503, &json!("critical"))
+        (full.status, &full.json()["severity"]),
+        (200, &json!("critical"))
     );
+}
+
+#[test]
+#[cfg(target_os = "linux")]
+fn health_page_is_503_if_the_process_runs_out_of_files() {
+    let service = service(&[]);
+    let mut command = Command::new("sh");
+    command.args(["-c", "ulimit -n 128 && exec \"$0\""]);
+    command
+        .arg(service.get_program())
+        .envs(
+            service
+                .get_envs()
+                .filter_map(|(name, value)| Some((name, value?))),
+        )
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped());
+    let service = Running::start(command);
+    assert_eq!(service.get("/health").status, 200);
+    let mut connections = Vec::new();
+    let is_ill = (0..128).any(|_| {
+        connections.push(TcpStream::connect(&service.address).expect("a connection"));
+        service.get("/health").status == 503
+    });
+    assert!(is_ill);
 }
 
 #[test]
