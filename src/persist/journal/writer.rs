@@ -140,6 +140,13 @@ impl Writer {
     pub(crate) fn push(&mut self, block: Block) {
         self.pending_bytes += block.bytes.len();
         self.pending.push_back(block);
+    }
+
+    /// Drops the oldest blocks if too many wait.
+    ///
+    /// Only a failed write does this. A drain of many shards may push more blocks at once, and a
+    /// disk that works takes all of them.
+    fn drop_oldest(&mut self) {
         while self.pending_bytes > MAX_PENDING && self.pending.len() > 1 {
             if let Some(oldest) = self.pending.pop_front() {
                 self.pending_bytes -= oldest.bytes.len();
@@ -169,6 +176,7 @@ impl Writer {
             let written = self.write_block(&mut block, now);
             if written.is_err() {
                 self.pending.push_front(block);
+                self.drop_oldest();
                 return written;
             }
             self.pending_bytes -= block.bytes.len();

@@ -172,3 +172,51 @@ fn end_of_a_run_stays_if_its_last_segment_has_no_block() {
     let (process, _) = Process::start(disk, true, 1_005).expect("whole");
     assert_eq!(age(&process), 25);
 }
+
+/// Ids that were recorded at these times.
+struct RecordedAt(Vec<Nanos>);
+
+impl Contents for RecordedAt {
+    fn live_after(&self, times: &[Nanos]) -> Vec<u64> {
+        let after = |&time: &Nanos| self.0.iter().filter(|&&it| it > time).count() as u64;
+        times.iter().map(after).collect()
+    }
+
+    fn recorded_at(&self, _: &[u8]) -> Result<Option<Nanos>, String> {
+        Ok(None)
+    }
+
+    fn oldest_age(&self) -> Option<Duration> {
+        None
+    }
+}
+
+#[test]
+fn pass_begins_only_if_it_frees_much() {
+    let (disk, start) = (Box::new(SimDisk::default()), Anchor::default());
+    let mut writer = Writer::new(disk, true, 4 << 10, start, Vec::new(), 1);
+    for time in 1..=100 {
+        let mut block = empty_block();
+        for _ in 0..20 {
+            let before = block.bytes.len();
+            let key = |out: &mut Vec<u8>| {
+                out.extend_from_slice(&[0; 20]);
+                Ok(())
+            };
+            put_insert(&mut block.bytes, time, key, |_| Ok(())).expect("it fits");
+            block.inserts.add(time, block.bytes.len() - before);
+            block.records += 1;
+        }
+        writer.push(block);
+        let now = Anchor {
+            clock: time,
+            wall: WALL,
+        };
+        writer.write(now).expect("written");
+    }
+    let times = (1..=100).flat_map(|time| [time; 20]);
+    writer.plan(&RecordedAt(times.clone().collect()));
+    assert!(writer.pass.is_none(), "all ids are live");
+    writer.plan(&RecordedAt(times.step_by(3).collect()));
+    assert!(writer.pass.is_some(), "most ids were removed");
+}

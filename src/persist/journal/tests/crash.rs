@@ -58,6 +58,17 @@ fn unsynchronised_blocks_are_lost_from_the_end() {
     }
 }
 
+/// Only the last segment may end in a torn block.
+#[test]
+fn closed_segment_is_synchronised_whatever_the_option_says() {
+    let steps = [0, 1, 2].map(|id| [Step::Insert(id), Step::Drain]).concat();
+    let process = run(&steps, false, None, false);
+    let unsynced = |file: &sim_disk::File| file.content.len() - file.synced;
+    let unsynced = |sim: &mut sim_disk::Sim| sim.files.values().map(unsynced).collect();
+    let unsynced: Vec<usize> = process.disk.with(unsynced);
+    assert!(unsynced.len() == 2 && unsynced[0] == 0 && unsynced[1] > 0);
+}
+
 #[test]
 fn hole_in_unsynchronised_blocks_is_cut_off() {
     let mut holes = 0;

@@ -3,6 +3,7 @@
 
 mod compaction;
 mod crash;
+mod flush;
 mod recovery;
 mod sim_disk;
 

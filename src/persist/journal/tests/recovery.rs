@@ -42,6 +42,24 @@ fn damage_in_the_middle_names_file_and_offset() {
 }
 
 #[test]
+fn segment_without_a_header_is_damaged_unless_it_is_the_last() {
+    let steps = [0, 1, 2].map(|id| [Step::Insert(id), Step::Drain]).concat();
+    let process = run(&steps, true, None, false);
+    for (number, is_last) in [(1, false), (2, true)] {
+        let disk = process.disk.after_crash(0, 0).expect("nothing is lost");
+        disk.with(|sim| {
+            let file = sim.files.get_mut(&number).expect("a file");
+            file.content.truncate(30);
+        });
+        match Process::start(disk, true, 0) {
+            Ok((_, report)) => assert!(is_last && report.cut_off == 30),
+            Err(PersistError::Damaged { offset, .. }) => assert!(!is_last && offset == 0),
+            Err(other) => panic!("{other}"),
+        }
+    }
+}
+
+#[test]
 fn damage_at_every_byte_is_reported_or_cut_off() {
     // Two segments of two blocks each, with every kind of record, and one of another process.
     let disk = SimDisk::default();
@@ -125,7 +143,8 @@ fn ages_are_exact_over_several_processes_and_clock_steps() {
         process.drain();
         now = process.now + 3;
     }
-    let (process, report) = Process::start(disk, true, now).expect("whole");
+    // The last downtime is a longer one.
+    let (process, report) = Process::start(disk, true, now + 1).expect("whole");
     let expected: Ids = (0..5)
         .flat_map(|id| {
             [
@@ -135,7 +154,7 @@ fn ages_are_exact_over_several_processes_and_clock_steps() {
         })
         .collect();
     assert_eq!(process.contents, expected);
-    assert_eq!(report.downtime.map(|time| time.as_nanos()), Some(3));
+    assert_eq!(report.downtime.map(|time| time.as_nanos()), Some(4));
 }
 
 /// A block with an insert record of each of these ids, at this time.

@@ -1,0 +1,116 @@
+//! Explicit flushes, and records that wait for the disk.
+
+use std::path::PathBuf;
+
+use super::super::super::format::{HEADER, read_block};
+use super::super::shared::{Buffered, Shared};
+use super::super::{OnError, Sync};
+use super::sim_disk::File;
+use super::*;
+use crate::clock::{Clock, ManualClock};
+use crate::stats::DedupStats;
+
+/// Returns a journal on this disk that does not synchronise what it writes.
+fn unsynchronised(disk: &SimDisk, shards: usize) -> Shared {
+    let (disk, start) = (Box::new(disk.clone()), Anchor::default());
+    Shared::new(
+        shards,
+        (Sync::Never, OnError::Continue),
+        (Clock::from(ManualClock::new()), 0, TTL),
+        PathBuf::new(),
+        Writer::new(disk, false, 16 << 20, start, Vec::new(), 1),
+    )
+}
+
+#[test]
+fn explicit_flush_synchronises_whatever_the_option_says() {
+    let disk = SimDisk::default();
+    let shared = unsynchronised(&disk, 1);
+    let append = || {
+        let appended = shared.append(0, None, |out| {
+            put_clear(out);
+            Ok(())
+        });
+        assert_eq!(appended, Buffered::Wait(0));
+    };
+    append();
+    assert!(shared.flush());
+    let is_synced = || {
+        let is_synced = |file: &File| file.synced == file.content.len();
+        disk.with(|sim| sim.files.values().all(is_synced))
+    };
+    assert!(!is_synced());
+    shared.flush_and_sync().expect("it works");
+    assert!(is_synced());
+    // A failed write is an error, and so is a failed synchronisation.
+    for is_written in [false, true] {
+        append();
+        if is_written {
+            assert!(shared.flush());
+        }
+        disk.with(|sim| sim.fuse = Some((0, 0)));
+        assert!(shared.flush_and_sync().is_err());
+        assert!(shared.flush(), "the disk works again");
+    }
+}
+
+#[test]
+fn shard_buffers_its_share_before_a_call_writes() {
+    let shared = unsynchronised(&SimDisk::default(), 4);
+    let append = |bytes| {
+        let put = |out: &mut Vec<u8>| {
+            *out = vec![0; bytes];
+            Ok(())
+        };
+        shared.append(0, None, put)
+    };
+    // A quarter of 16 MiB.
+    assert_eq!(append((4 << 20) - 1), Buffered::Wait(0));
+    assert_eq!(append(4 << 20), Buffered::Wait(1));
+}
+
+#[test]
+fn oldest_records_are_dropped_if_the_disk_fails_for_too_long() {
+    let disk = SimDisk::default();
+    disk.with(|sim| (sim.fuse, sim.crashes) = (Some((0, 0)), true));
+    let shared = unsynchronised(&disk, 1);
+    shared.count_unsaved();
+    let large = 30 << 20;
+    // Blocks of up to 64 MiB wait for the disk.
+    for (bytes, dropped) in [(large, 0), (large, 0), (large, 1), (1, 1), (large, 2)] {
+        let put = |out: &mut Vec<u8>| {
+            *out = vec![0; bytes];
+            Ok(())
+        };
+        assert_ne!(shared.append(0, None, put), Buffered::Refused);
+        assert!(!shared.flush());
+        let mut stats = DedupStats::default();
+        shared.add_to(&mut stats);
+        assert_eq!(stats.unsaved, 1 + dropped);
+    }
+}
+
+#[test]
+fn drain_of_much_writes_all_of_it_in_blocks_that_can_be_read() {
+    let disk = SimDisk::default();
+    let shared = unsynchronised(&disk, 2);
+    // More than a block may have, and more than may wait for a disk that fails.
+    for hash in [0, u64::MAX] {
+        let put = |out: &mut Vec<u8>| {
+            *out = vec![0; 40 << 20];
+            Ok(())
+        };
+        assert_ne!(shared.append(hash, None, put), Buffered::Refused);
+    }
+    assert!(shared.flush());
+    let mut stats = DedupStats::default();
+    shared.add_to(&mut stats);
+    assert_eq!(stats.unsaved, 0);
+    let files = disk.with(|sim| std::mem::take(&mut sim.files));
+    for file in files.values() {
+        let (mut reader, mut payload) = (&file.content[HEADER..], Vec::new());
+        let block = read_block(&mut reader, &mut payload);
+        assert!(matches!(block, Ok(Some(_))) && reader.is_empty());
+    }
+    assert_eq!(files.len(), 2);
+}
