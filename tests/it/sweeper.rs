@@ -149,6 +149,22 @@ fn sweeper_does_not_keep_the_process_alive() {
 }
 
 #[test]
+fn sweep_that_only_resizes_an_index_reports_more_to_do() {
+    let cache = LruCache::<u64, u64>::builder();
+    let cache = cache.max_entries(10_000).shards(1).build().expect("valid");
+    (0..10_000).for_each(|key| _ = cache.insert(key, key));
+    let collection = cache.downgrade_to_sweep().upgrade().expect("alive");
+    let mut unfinished = 0;
+    for key in 0..10_000 {
+        cache.remove(&key);
+        let swept = collection.sweep_some(1);
+        assert_eq!(swept.freed, 0, "nothing has expired");
+        unfinished += u32::from(swept.more);
+    }
+    assert!(unfinished > 100, "{unfinished} of 10,000 sweeps");
+}
+
+#[test]
 fn sweep_some_frees_at_most_its_budget() {
     let time = ManualClock::new();
     let seen = DedupMap::<u64, String>::builder()

@@ -188,6 +188,9 @@ fn default_shard_holds_an_entry_of_weight_2_24() {
         assert_eq!(cache.get(&1), Some(heaviest), "{max_weight}");
         assert_eq!(cache.shards() == 1, max_weight <= 1 << 24);
     }
+    for max_entries in [1, 511, 1_023] {
+        assert_eq!(LruCache::<u32, u32>::new(max_entries, MINUTE).shards(), 1);
+    }
 }
 
 #[test]

@@ -63,6 +63,23 @@ fn on_discard_takes_what_no_caller_receives() {
 }
 
 #[test]
+fn on_discard_takes_computed_values_that_are_not_stored() {
+    let log = Arc::new(Mutex::new(Vec::new()));
+    let taken = Arc::clone(&log);
+    let cache = LruCache::<u32, u32>::builder()
+        .max_weight(10)
+        .weigher(|_, &weight| weight)
+        .on_discard(move |key, _, cause| taken.lock().expect("ok").push((key, cause)))
+        .build()
+        .expect("valid limits");
+    cache.insert(1, 10);
+    assert_eq!(cache.get_or_insert_with(&2, || 5), 5);
+    assert_eq!(cache.get_or_insert_with(&3, || 11), 11);
+    let causes = [(1, RemovalCause::Evicted), (3, RemovalCause::Rejected)];
+    assert_eq!(*log.lock().expect("ok"), causes);
+}
+
+#[test]
 fn on_discard_is_not_called_for_what_a_caller_receives() {
     let time = ManualClock::new();
     let builder = unsync::LruCache::builder()

@@ -764,6 +764,14 @@ fn getters_return_the_limits_in_force() {
 }
 
 #[test]
+fn high_water_is_the_largest_number_of_entries() {
+    let cache = LruCache::<u32, u32>::new(10, MINUTE);
+    (0..5).for_each(|key| _ = cache.insert(key, key));
+    (0..3).for_each(|key| _ = cache.remove(&key));
+    assert_eq!((cache.stats().len, cache.stats().high_water), (2, 5));
+}
+
+#[test]
 fn clone_is_a_handle_on_the_same_cache() {
     let cache = LruCache::<u32, u32>::new(10, MINUTE);
     let handle = cache.clone();

@@ -203,6 +203,26 @@ fn backoff_takes_at_most_30_seconds() {
 }
 
 #[test]
+fn backoff_ends_on_time_although_others_ended_before() {
+    let time = ManualClock::new();
+    let cache = builder(&time).build().expect("valid limits");
+    cache.insert("a".to_string(), 1);
+    cache.insert("b".to_string(), 2);
+    time.advance(MINUTE);
+    let failing = Failing::new(&cache);
+    assert_eq!((failing.value_of("a"), failing.runs.get()), (Some(1), 1));
+    time.advance(SECOND);
+    assert_eq!((failing.value_of("b"), failing.runs.get()), (Some(2), 2));
+    // The next attempt removes the record of the first one, and no other call comes soon.
+    time.advance(5 * SECOND);
+    assert_eq!((failing.value_of("a"), failing.runs.get()), (Some(1), 3));
+    time.advance(SECOND - NANOSECOND);
+    assert_eq!((failing.value_of("b"), failing.runs.get()), (Some(2), 3));
+    time.advance(NANOSECOND);
+    assert_eq!((failing.value_of("b"), failing.runs.get()), (Some(2), 4));
+}
+
+#[test]
 fn backoff_is_of_one_key_until_its_next_write() {
     let time = ManualClock::new();
     let cache = builder(&time).build().expect("valid limits");

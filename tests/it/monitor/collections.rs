@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use leakproof::monitor::{Figure, Kind, Resource, Severity, Thresholds, UseThresholds};
+use leakproof::monitor::{Figure, Finding, Kind, Resource, Severity, Thresholds, UseThresholds};
 use leakproof::{CircuitBreaker, Claim, DedupSet, ListenerRegistry, LruCache, Watch};
 
 use super::helpers::{Fake, MINUTE, World, count, finding, severity};
@@ -523,4 +523,19 @@ fn watch_list_stays_consistent_when_collections_are_dropped() {
     assert_eq!(&*names[0].name, "kept");
     assert!(world.monitor.unwatch("kept"));
     assert!(!world.monitor.unwatch("7"));
+}
+
+#[test]
+fn findings_are_in_order_of_severity() {
+    let world = World::new();
+    let uses = [("first", 800), ("second", 900), ("third", 800)];
+    let watched = uses.map(|(name, len)| {
+        let fake = Fake::new(|usage| usage.len = len);
+        world.monitor.watch(name, &fake);
+        fake
+    });
+    let findings = world.monitor.report().findings;
+    let names: Vec<&str> = findings.iter().map(Finding::subject).collect();
+    assert_eq!(names, ["second", "first", "third"]);
+    drop(watched);
 }

@@ -82,6 +82,17 @@ fn restored_entries_have_their_order_and_remaining_ttl() {
 }
 
 #[test]
+fn expired_entries_are_not_saved() {
+    let time = ManualClock::new();
+    let cache = cache(&time, 100);
+    (0..50).for_each(|key| _ = cache.insert(key, "expired".to_owned()));
+    time.advance(50 * SECOND);
+    cache.insert(50, "live".to_owned());
+    let mut file = Vec::new();
+    assert_eq!(cache.save_to(&mut file).expect("written").saved, 1);
+}
+
+#[test]
 fn entries_that_end_during_downtime_are_not_restored() {
     let time = ManualClock::new();
     let file = saved(&time);

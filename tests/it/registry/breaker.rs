@@ -163,3 +163,22 @@ fn late_failure_does_not_end_a_probe_in_progress() {
     });
     assert_eq!(bus.stats().open_breakers, 0);
 }
+
+#[test]
+fn probe_that_the_filter_refuses_is_repeated() {
+    const REFUSED: u32 = 3;
+    let time = ManualClock::new();
+    let builder = builder().clock(&time).circuit_breaker(CircuitBreaker {
+        failures: 1,
+        retry_after: Some(MINUTE),
+    });
+    let bus = builder.build().unwrap();
+    let filtered = bus.listen("topic").filter(|&event| event != REFUSED);
+    let guard = filtered.on(|&event| event != FAILS).unwrap();
+    assert_eq!(bus.emit("topic", &FAILS).unwrap().failed, 1);
+    time.advance(MINUTE);
+    assert_eq!(bus.emit("topic", &REFUSED).unwrap().called, 0);
+    assert_eq!(bus.emit("topic", &0).unwrap().called, 1, "the next probe");
+    assert_eq!(bus.stats().open_breakers, 0);
+    drop(guard);
+}

@@ -330,3 +330,17 @@ fn failure_of_a_handler_that_detaches_the_next_one_counts() {
     assert_eq!((summary.called, summary.failed, summary.skipped), (1, 1, 1));
     assert_eq!(bus.listeners()[0].failures, 1);
 }
+
+#[test]
+fn listener_that_detached_itself_is_not_attached_in_its_call() {
+    let (bus, own, answer) = (bus(), later::<Subscription>(), later());
+    let (taken, reported, weak) = (Arc::clone(&own), Arc::clone(&answer), bus.downgrade());
+    let guard = bus.on("topic", move |_| {
+        let own: Subscription = take(&taken).unwrap();
+        assert!(weak.upgrade().unwrap().detach(own.id()));
+        put(&reported, own.is_attached());
+    });
+    put(&own, guard.unwrap());
+    bus.emit("topic", &1).unwrap();
+    assert_eq!(take(&answer), Some(false));
+}

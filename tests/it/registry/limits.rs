@@ -8,7 +8,7 @@ use leakproof::{
     BuildError, CircuitBreaker, Limit, ManualClock, Overflow, RegistryBuilder, Subscription, Watch,
 };
 
-use super::helpers::{Bus, Count, HOUR, captured};
+use super::helpers::{Bus, Count, HOUR, Log, MINUTE, captured};
 
 #[test]
 fn rejection_names_the_caller_of_every_method() {
@@ -264,4 +264,19 @@ fn rejection_lists_the_most_frequent_location_first() {
     let rejected = bus.on("topic", |_| ()).unwrap_err();
     let counts = rejected.locations().iter().map(|&(_, count)| count);
     assert_eq!(counts.collect::<Vec<_>>(), [3, 1]);
+}
+
+#[test]
+fn rejection_reports_the_expired_listeners_that_it_removed() {
+    let (time, log) = (ManualClock::new(), Log::default());
+    let reported = log.clone();
+    let builder = Bus::builder().max_per_topic(1).clock(&time);
+    let builder = builder.on_removal(move |_, cause| reported.push(cause));
+    let bus = builder.build().unwrap();
+    let present = bus.on("topic", |_| ()).unwrap();
+    let expiring = bus.listen("other").ttl(MINUTE).on(|_| ()).unwrap();
+    time.advance(MINUTE);
+    assert!(bus.on("topic", |_| ()).is_err());
+    assert_eq!(log.take(), ["expired"]);
+    drop((present, expiring));
 }

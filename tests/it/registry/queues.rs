@@ -92,6 +92,7 @@ fn queue_drop_ends_an_emit_that_waits_for_room() {
     drop(queue);
     assert!(ended.recv_timeout(PATIENCE).is_ok());
     assert!(bus.is_empty());
+    assert_eq!(bus.stats().dropped, 1, "the event that waited");
 }
 
 #[test]

@@ -114,7 +114,7 @@ fn callback_of_an_emit_runs_after_the_captures_were_dropped() {
     let builder = ListenerRegistry::<usize, u32>::builder().clock(&time);
     let builder = builder.on_removal(move |info, cause| {
         let holders = weak[*info.topic].strong_count();
-        reported.push(format!("{cause:?} {holders}"));
+        reported.push(format!("{cause:?} {holders} {}", info.calls));
     });
     let bus = builder.build().unwrap();
     let [expired, orphaned, once] = captures.map(holding);
@@ -125,7 +125,7 @@ fn callback_of_an_emit_runs_after_the_captures_were_dropped() {
     time.advance(MINUTE);
     drop(owner);
     (0..3).for_each(|topic| _ = bus.emit(&topic, &1).unwrap());
-    let causes = ["Expired 0", "OwnerDropped 0", "CallLimitReached 0"];
+    let causes = ["Expired 0 0", "OwnerDropped 0 0", "CallLimitReached 0 1"];
     assert_eq!(log.take(), causes);
 }
 

@@ -49,3 +49,24 @@ impl<K: ?Sized + Key, V, S: BuildHasher> Contents for Inner<K, V, S> {
         self.stats().oldest_entry_age
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{DedupMap, ManualClock};
+
+    #[test]
+    fn live_ids_of_all_shards_are_counted_by_time() {
+        let (time, nanosecond) = (ManualClock::new(), Duration::from_nanos(1));
+        let builder = DedupMap::<str, ()>::builder().ttl(50 * nanosecond);
+        let builder = builder.max_entries(1_000).shards(4).clock(&time);
+        let map = builder.build().expect("valid options");
+        let start = map.inner.now();
+        for id in 1..=100 {
+            time.advance(nanosecond);
+            map.record(&id.to_string(), ());
+        }
+        let times = [0, 50, 51, 90, 100].map(|time| start + time);
+        assert_eq!(map.inner.live_after(&times), [50, 50, 49, 10, 0]);
+    }
+}

@@ -135,6 +135,15 @@ mod tests {
     }
 
     #[test]
+    fn equal_fingerprints_are_removed_one_by_one() {
+        let mut bucket = Bucket::EMPTY;
+        (0..2).for_each(|_| bucket.insert(7));
+        let removed = [(); 3].map(|()| bucket.remove(7));
+        assert_eq!(removed, [true, true, false]);
+        assert!(!bucket.remove(2), "it is the position only");
+    }
+
+    #[test]
     fn ghosts_remember_the_latest_hashes() {
         let mut ghosts = Ghosts::new();
         ghosts.insert(hash(1));
