@@ -68,3 +68,15 @@ fn flood_over_time_replaces_fresh_keys_only() {
     assert_eq!(stats.expired, FLOOD - ENTRIES as u64);
     store.validate();
 }
+
+#[test]
+fn retain_recent_returns_the_memory_of_a_spike() {
+    let (store, limiter, clock) = limiter(100_000, 5, WhenFull::Reject);
+    let (grown, most) = grown_by(|| {
+        (0..100_000).for_each(|key| assert!(limiter.check_key(&key).is_ok()));
+        clock.advance(Duration::from_secs(10));
+        limiter.retain_recent();
+    });
+    assert!(store.is_empty() && most > 1_000_000);
+    assert!(grown < 10_000, "{grown} of {most} bytes");
+}

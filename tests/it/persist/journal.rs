@@ -13,7 +13,9 @@ use std::thread;
 use std::time::Duration;
 
 use leakproof::persist::{ClockProblem, Journal, OnError, PersistError, Sync};
-use leakproof::{BuildError, Claim, Codec, DedupMap, DedupSet, ManualClock, Recorded, Watch};
+use leakproof::{
+    BuildError, Claim, Clock, Codec, DedupMap, DedupSet, ManualClock, Recorded, Watch,
+};
 
 use crate::support::concurrently::{THREADS, together};
 use crate::support::example::Folder;
@@ -48,6 +50,15 @@ fn segments(path: &Path) -> Vec<PathBuf> {
         .collect();
     paths.sort();
     paths
+}
+
+/// Waits for a background thread.
+fn wait_until(condition: impl Fn() -> bool) {
+    let clock = Clock::precise();
+    while !condition() {
+        assert!(clock.now() < 30 * SECOND, "it does not happen in time");
+        thread::yield_now();
+    }
 }
 
 #[test]
@@ -519,6 +530,14 @@ fn flush_writes_everything() {
         seen.flush().expect("written");
         let bytes = fs::metadata(&segments(&path)[0]).expect("a file").len();
         assert_eq!(seen.stats().journal_bytes, Some(bytes));
+        let longest = || seen.stats().journal_longest_write.expect("a journal");
+        assert!(longest() > Duration::ZERO);
+        if sync == Sync::Always {
+            // No thread writes, so no write is in progress that becomes the longest one.
+            let (before, clock) = (longest(), Clock::precise());
+            wait_until(|| clock.now() > before);
+            assert_eq!(longest(), before);
+        }
     }
     let without = DedupSet::<str>::new(10, TTL);
     without.flush().expect("nothing to do");
@@ -735,19 +754,78 @@ fn sweep_compacts_the_segments() {
     assert!(left < bytes / 4, "{left} of {bytes} bytes for no id");
 }
 
+/// Segments and the work of a sweep are larger here than the blocks and pieces of a compaction.
+#[test]
+fn sweep_compacts_large_segments() {
+    const SEGMENT: u64 = 256 << 10;
+    const RECORD: u64 = 1 + 8 + 1 + 20 + 1;
+    let folder = Folder::new("journal-large");
+    let journal = open(folder.path(), Sync::Every(24 * 3600 * SECOND));
+    let builder = DedupSet::<str>::builder().ttl(TTL).max_entries(100_000);
+    let builder = builder.journal(journal.segment_bytes(SEGMENT));
+    let time = ManualClock::new();
+    let seen = builder.clock(&time).build().expect("whole");
+    let ids: Vec<String> = (0..60_000).map(|id| format!("id {id:017}")).collect();
+    for ids in ids.chunks(2_000) {
+        seen.insert_batch(ids);
+        seen.flush().expect("written");
+        time.advance(SECOND);
+    }
+    let removed = (0..60_000).filter(|at| at % 3 > 0);
+    assert!(removed.map(|at| &ids[at]).all(|id| seen.remove(id)));
+    // The removals are not written yet, so no call has compacted anything.
+    seen.sweep();
+    let (live, bytes) = (20_000 * RECORD, bytes_on_disk(folder.path()));
+    assert!(bytes <= live + SEGMENT, "{bytes} bytes for {live}");
+}
+
 #[test]
 fn ids_are_written_without_a_flush() {
     let folder = Folder::new("journal-thread");
     for sync in [Sync::Never, Sync::Every(Duration::from_millis(5))] {
         let path = folder.path().join(format!("{sync:?}"));
-        let seen = map(&ManualClock::new(), open(&path, sync));
-        seen.record("a", String::new());
-        // The background thread writes it, sooner or later.
-        while seen.stats().journal_bytes == Some(0) {
-            std::thread::yield_now();
+        // With a long ttl, the thread sleeps for a minute unless a record wakes it.
+        let builder = DedupSet::<str>::builder().ttl(3600 * SECOND);
+        let builder = builder.max_entries(10).journal(open(&path, sync));
+        let seen = builder.build().expect("whole");
+        for id in ["a", "b"] {
+            // More than an interval, so that the thread sleeps.
+            let clock = Clock::precise();
+            wait_until(|| clock.now() > Duration::from_millis(150));
+            let before = seen.stats().journal_bytes;
+            assert!(seen.insert(id));
+            wait_until(|| seen.stats().journal_bytes > before);
         }
         assert_eq!(seen.stats().unsaved, 0);
     }
+}
+
+#[test]
+fn segments_of_expired_ids_are_deleted_without_a_call() {
+    let folder = Folder::new("journal-idle");
+    let time = ManualClock::new();
+    // The thread searches for such segments 16 times per ttl.
+    let ttl = Duration::from_millis(16);
+    let journal = open(folder.path(), Sync::Every(ttl / 16)).segment_bytes(4 << 10);
+    let builder = DedupSet::<str>::builder().ttl(ttl).max_entries(10_000);
+    let seen = builder.journal(journal).clock(&time).build();
+    let seen = seen.expect("whole");
+    for number in 0..1_000 {
+        seen.insert(&format!("id {number:017}"));
+        if number % 100 == 99 {
+            seen.flush().expect("written");
+        }
+    }
+    // A drain that begins later deletes them as well, so the last one has to be over.
+    seen.insert("the last id");
+    wait_until(|| {
+        let last = segments(folder.path()).pop().expect("a segment");
+        let bytes = fs::read(last).expect("a file");
+        bytes.windows(11).any(|it| it == b"the last id")
+    });
+    assert!(segments(folder.path()).len() > 5);
+    time.advance(ttl);
+    wait_until(|| segments(folder.path()).len() == 1);
 }
 
 #[cfg(target_os = "linux")]
@@ -910,6 +988,18 @@ mod full_disk {
         assert!(matches!(again, Recorded::Duplicate { value, .. } if value == "1"));
         assert!(matches!(seen.claim("a"), Claim::Duplicate { .. }));
         seen.validate();
+    }
+
+    #[test]
+    fn failed_write_is_repeated_without_a_call() {
+        let folder = Folder::new("journal-repeat");
+        let journal = open(folder.path(), Sync::Every(Duration::from_millis(1)));
+        let seen = map(&ManualClock::new(), journal);
+        let obstacle = obstruct(folder.path());
+        assert_eq!(seen.record("a", "1".to_owned()), Recorded::New);
+        wait_until(|| seen.stats().journal_errors > 0);
+        fs::remove_dir(&obstacle).expect("removed");
+        wait_until(|| obstacle.is_file());
     }
 
     #[test]
