@@ -2,6 +2,7 @@
 //! from inside.
 
 mod checked;
+mod reclaim;
 
 use proptest::prelude::*;
 
