@@ -345,4 +345,41 @@ mod tests {
             assert!(keys.arena.capacity() <= keys.arena.len() * 5 / 4 + 45);
         }
     }
+
+    #[test]
+    fn drain_frees_long_keys_one_by_one_and_the_rest_at_once() {
+        let mut keys = ByteArena::new(false, None);
+        for (at, len) in [10, 300, 400, 500, 20].into_iter().enumerate() {
+            KeyColumn::<[u8]>::push_back(&mut keys, at, &vec![7; len]);
+        }
+        // The keys from position 2 on are live.
+        assert_eq!(keys.drain(2, false, 1_000), 300);
+        assert_eq!(keys.arena.len(), 30);
+        assert_eq!(keys.drain(5, true, 400), 400);
+        assert_eq!(keys.arena.len(), 30);
+        assert_eq!(keys.drain(5, true, 501), 530);
+        assert_eq!((keys.arena.capacity(), keys.needs_drop()), (0, false));
+    }
+
+    #[test]
+    fn sealed_arena_is_compacted_if_an_eighth_is_discarded() {
+        let few = (BLOCK * 45 + size_of::<ByteArena>()) / (8 * 45);
+        for is_sealed in [false, true] {
+            let mut keys = ByteArena::new(false, None);
+            for at in 0..BLOCK {
+                KeyColumn::<[u8]>::push_back(&mut keys, at, &[7; 45]);
+            }
+            if is_sealed {
+                keys.seal();
+                assert_eq!(keys.arena.capacity(), keys.arena.len());
+            }
+            (0..few).for_each(|at| keys.discard(at, &mut Vec::new()));
+            assert!(!keys.is_sparse());
+            keys.discard(few, &mut Vec::new());
+            assert_eq!(keys.is_sparse(), is_sealed);
+            keys.compact(0..BLOCK, |at| at > few);
+            assert_eq!(keys.arena.capacity(), 45 * (BLOCK - few - 1));
+            assert!(!keys.is_sparse());
+        }
+    }
 }
