@@ -263,6 +263,28 @@ mod tests {
     }
 
     #[test]
+    fn table_size_follows_the_number_of_entries() {
+        // The bound, the numbers of entries, and the buckets after each.
+        let cases: [(usize, &[(usize, usize)]); 3] = [
+            (1 << 20, &[(0, 11), (109, 11), (110, 22), (10_000, 2_000)]),
+            (1 << 20, &[(10_000, 2_000), (8_996, 2_000), (8_995, 1_285)]),
+            (1_000, &[(440, 88), (880, 100), (1_000, 100)]),
+        ];
+        for (max, sizes) in cases {
+            let mut index = Index::bounded(max);
+            for &(entries, buckets) in sizes {
+                index.make_room(entries, LiveRange::between(0, entries as u32));
+                index.finish_resize();
+                assert_eq!(index.buckets(), buckets, "{entries} of {max} entries");
+            }
+        }
+        // Little more than 90 buckets is all that will ever be needed.
+        let mut index = Index::bounded(1_000);
+        index.make_room(450, LiveRange::between(0, 450));
+        assert_eq!((index.buckets(), index.is_full(999)), (100, false));
+    }
+
+    #[test]
     fn layout_spans_the_bound_on_numbers_and_a_resize() {
         let layout = Layout::of_span(1 << 30);
         assert!(layout.spans((1 << 30) + (1 << 28)));
