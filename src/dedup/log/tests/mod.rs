@@ -218,6 +218,25 @@ fn compaction_keeps_the_dead_part_of_a_slot() {
     checked.check();
 }
 
+/// These removals leave fewer holes than begin a pass.
+#[test]
+fn slot_without_entries_hides_no_older_entry() {
+    let mut checked = Checked::starting_at(0);
+    let mut ids = (0..).map(|id: usize| id.to_string());
+    let mut push = |checked: &mut Checked, count: usize| {
+        ids.by_ref().take(count).for_each(|id| checked.push(&id));
+    };
+    push(&mut checked, 12 * BLOCK);
+    (0..BLOCK).for_each(|_| checked.take(6 * BLOCK));
+    assert!(checked.log.ring.slots[6].live == 0 && checked.log.ring.compaction.is_none());
+    checked.relayout(22);
+    push(&mut checked, 2 * BLOCK);
+    assert!(checked.log.index.mark().is_none(), "the resize has ended");
+    checked.check();
+    (0..6 * BLOCK).for_each(|_| checked.evict());
+    checked.check();
+}
+
 /// With one hash for all keys, a moved entry probes all buckets that others took before it.
 #[test]
 fn resize_moves_one_entry_per_call_with_a_constant_hasher() {
