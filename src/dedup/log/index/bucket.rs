@@ -238,6 +238,8 @@ mod tests {
                     for passed in [0, newest / 2, newest] {
                         assert!(knows(state, hash, live(passed)), "{from} {span} {newest}");
                         assert!(knows(state, third, live(passed)), "the filter is kept");
+                        let state = state.without_stale(live(passed));
+                        assert!(knows(state, hash, live(passed)), "it is not stale");
                         assert!(!knows(state, other, live(passed)), "another class");
                     }
                     if span < 1 << 20 {

@@ -285,6 +285,24 @@ mod tests {
     }
 
     #[test]
+    fn replaced_table_is_freed_one_segment_per_call() {
+        let (entries, mut index) = (10_000, Index::bounded(1 << 20));
+        let live = LiveRange::between(0, entries as u32);
+        index.make_room(entries, live);
+        index.finish_resize();
+        for seq in 0..entries as u32 {
+            index.insert(u64::from(seq) * (u64::MAX / 10_000), seq, live);
+        }
+        index.make_room(2 * entries, live);
+        index.finish_resize();
+        // The first table had 2,000 buckets, in eight segments.
+        for _ in 0..7 {
+            assert!(!index.is_settled(2 * entries, live) && index.free_some());
+        }
+        assert!(!index.free_some() && index.is_settled(2 * entries, live));
+    }
+
+    #[test]
     fn layout_spans_the_bound_on_numbers_and_a_resize() {
         let layout = Layout::of_span(1 << 30);
         assert!(layout.spans((1 << 30) + (1 << 28)));

@@ -315,7 +315,12 @@ mod tests {
         assert_eq!((find(&table, 130), find(&table, 140)), (None, Some(140)));
         table.remove(id, 131);
         assert_eq!((find(&table, 131), find(&table, 140)), (None, Some(140)));
-        table.remove(id, 140);
-        assert_eq!(find(&table, 140), None);
+        // The buckets before it know its number also when all older numbers are dead.
+        table.replace(id, 140, 5_000, LiveRange::between(100, 5_001));
+        let live = LiveRange::between(2_000, 5_001);
+        let find = |table: &Table, seq| table.find(id, live, |it| it == seq);
+        assert_eq!(find(&table, 5_000), Some(5_000));
+        table.remove(id, 5_000);
+        assert_eq!(find(&table, 5_000), None);
     }
 }
