@@ -65,7 +65,7 @@ impl Checked {
         }
     }
 
-    fn hash(&self, id: &str) -> u64 {
+    pub(super) fn hash(&self, id: &str) -> u64 {
         <ByteArena as KeyColumn<str>>::hash(&self.hasher, id)
     }
 

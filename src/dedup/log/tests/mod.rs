@@ -237,6 +237,30 @@ fn slot_without_entries_hides_no_older_entry() {
     checked.check();
 }
 
+#[test]
+fn entry_that_began_a_resize_is_removed_from_the_new_table() {
+    let mut checked = Checked::starting_at(0);
+    let mut resizes = 0;
+    for id in 0..1_000 {
+        // Without `maintain`, which would move entries before the push.
+        let (id, hash) = (id.to_string(), checked.hash(&id.to_string()));
+        checked.now += 1;
+        let value = &mut Some(checked.now);
+        checked.log.push(checked.now, hash, &id, value);
+        checked.reference.push_back((id, checked.now));
+        if checked.log.index.mark() == Some(checked.log.end() - 1) {
+            resizes += 1;
+            checked.take(checked.reference.len() - 1);
+            checked.check();
+            while checked.log.index.mark().is_some() {
+                checked.log.resize(MOVED, &checked.hasher);
+            }
+        }
+    }
+    assert!(resizes > 2, "{resizes} resizes");
+    checked.check();
+}
+
 /// With one hash for all keys, a moved entry probes all buckets that others took before it.
 #[test]
 fn resize_moves_one_entry_per_call_with_a_constant_hasher() {
