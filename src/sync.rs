@@ -3,7 +3,7 @@
 //! A loom model therefore checks the code that ships:
 //!
 //! ```text
-//! RUSTFLAGS="--cfg loom" cargo test --release --test loom
+//! RUSTFLAGS="--cfg loom" cargo test --release --features persist --test loom
 //! ```
 //!
 //! `Arc` is the standard library's in both builds if a `Weak` or a trait object is needed, because

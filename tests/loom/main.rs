@@ -2,6 +2,8 @@
 #![cfg(loom)]
 
 mod dedup;
+#[cfg(feature = "persist")]
+mod journal;
 mod lru;
 mod registry;
 mod tasks;
