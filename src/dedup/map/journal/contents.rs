@@ -53,7 +53,8 @@ impl<K: ?Sized + Key, V, S: BuildHasher> Contents for Inner<K, V, S> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{DedupMap, ManualClock};
+    use crate::clock::ManualClock;
+    use crate::dedup::DedupMap;
 
     #[test]
     fn live_ids_of_all_shards_are_counted_by_time() {
