@@ -400,7 +400,8 @@ fn clear_empties_every_shard_if_a_drop_panics() {
 #[test]
 fn changed_bound_holds_everywhere_if_a_drop_panics() {
     let cache = LruCache::<u32, Bomb>::builder()
-        .max_entries(400)
+        // No shard is full before the bound changes.
+        .max_entries(4_000)
         .shards(4)
         .build()
         .expect("valid limits");
