@@ -218,6 +218,27 @@ fn compaction_keeps_the_dead_part_of_a_slot() {
     checked.check();
 }
 
+#[test]
+fn four_entries_expire_up_to_the_end_of_a_slot() {
+    let mut checked = Checked::starting_at(0);
+    (0..=BLOCK).for_each(|id| checked.push(&id.to_string()));
+    (0..BLOCK - 4).for_each(|_| checked.evict());
+    checked.advance(TTL - 1);
+    assert_eq!(checked.reference.len(), 1);
+    checked.check();
+}
+
+#[test]
+fn pass_that_reaches_a_full_first_slot_ends() {
+    let mut checked = Checked::starting_at(0);
+    (0..3 * BLOCK + 10).for_each(|id| checked.push(&id.to_string()));
+    (1..BLOCK).for_each(|_| checked.take(1));
+    checked.compact_once();
+    checked.evict();
+    checked.sweep();
+    checked.check();
+}
+
 /// These removals leave fewer holes than begin a pass.
 #[test]
 fn slot_without_entries_hides_no_older_entry() {
