@@ -47,7 +47,7 @@ pub(crate) fn sleep(time: Duration) {
 }
 
 impl Round {
-    /// Runs `TASKS` tasks of `steps` steps each. Calls `meanwhile` on this thread until all of
+    /// Runs `TASKS` tasks of `steps` steps each, and calls `until_end` on this thread until all of
     /// them have ended.
     ///
     /// Each step is a task of its own. Some are cancelled within a millisecond.
@@ -56,7 +56,7 @@ impl Round {
         runtime: &Runtime,
         (steps, counts): (usize, &Arc<Counts>),
         step: impl Fn(Dice) -> F + Clone + Send + 'static,
-        mut meanwhile: impl FnMut(),
+        mut until_end: impl FnMut(),
     ) {
         let mut dice = self.dice.clone();
         let tasks: Vec<_> = (0..TASKS)
@@ -72,7 +72,7 @@ impl Round {
             })
             .collect();
         while tasks.iter().any(|task| !task.is_finished()) {
-            meanwhile();
+            until_end();
         }
         for task in tasks {
             if let Err(error) = runtime.block_on(task) {

@@ -8,6 +8,7 @@ use std::fs;
 use std::hash::BuildHasherDefault;
 use std::path::{Path, PathBuf};
 use std::process;
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::tasks::explore;
@@ -63,52 +64,55 @@ impl Drop for Folder {
     }
 }
 
+/// Runs two calls on one set with a new journal in two threads. Returns their results.
+fn at_once<R: 'static>(
+    folder: &Arc<Folder>,
+    first: fn(&Set, &Folder) -> R,
+    second: fn(&Set, &Folder) -> R,
+) -> (R, R) {
+    let seen = folder.open();
+    let (other, its_folder) = (seen.clone(), Arc::clone(folder));
+    let thread = thread::spawn(move || first(&other, &its_folder));
+    let result = second(&seen, folder);
+    (thread.join().expect("no panic"), result)
+}
+
 #[test]
 fn concurrent_calls_return_after_their_records_are_on_disk() {
-    let folder = std::sync::Arc::new(Folder::new("calls"));
-    explore(move || {
-        let seen = folder.open();
-        let (other, its_folder) = (seen.clone(), folder.clone());
-        let thread = thread::spawn(move || {
-            assert!(other.insert("first id"));
-            assert!(its_folder.contains("first id"));
-        });
+    let folder = Arc::new(Folder::new("calls"));
+    let first = |seen: &Set, folder: &Folder| {
+        assert!(seen.insert("first id"));
+        assert!(folder.contains("first id"));
+    };
+    let second = |seen: &Set, folder: &Folder| {
         assert!(seen.insert("second id"));
         assert!(folder.contains("second id"));
-        thread.join().expect("no panic");
-    });
+    };
+    explore(move || _ = at_once(&folder, first, second));
 }
 
 #[test]
 fn duplicate_is_answered_after_the_id_is_on_disk() {
-    let folder = std::sync::Arc::new(Folder::new("duplicate"));
+    let folder = Arc::new(Folder::new("duplicate"));
+    let is_new = |seen: &Set, folder: &Folder| {
+        let is_new = seen.record("the id") == Recorded::New;
+        assert!(folder.contains("the id"));
+        is_new
+    };
     explore(move || {
-        let seen = folder.open();
-        let (other, its_folder) = (seen.clone(), folder.clone());
-        let insert = |seen: &Set, folder: &Folder| {
-            let is_new = seen.record("the id") == Recorded::New;
-            assert!(folder.contains("the id"));
-            is_new
-        };
-        let thread = thread::spawn(move || insert(&other, &its_folder));
-        let is_new = insert(&seen, &folder);
-        assert_ne!(is_new, thread.join().expect("no panic"));
+        let (one, other) = at_once(&folder, is_new, is_new);
+        assert_ne!(one, other);
     });
 }
 
 #[test]
 fn id_that_is_recorded_during_a_clear_is_on_disk_if_it_stays() {
-    let folder = std::sync::Arc::new(Folder::new("clear"));
-    explore(move || {
-        let seen = folder.open();
-        let (other, its_folder) = (seen.clone(), folder.clone());
-        let thread = thread::spawn(move || {
-            assert!(other.insert("the id"));
-            if other.contains("the id") {
-                assert!(its_folder.contains("the id"));
-            }
-        });
-        seen.clear();
-        thread.join().expect("no panic");
-    });
+    let folder = Arc::new(Folder::new("clear"));
+    let insert = |seen: &Set, folder: &Folder| {
+        assert!(seen.insert("the id"));
+        if seen.contains("the id") {
+            assert!(folder.contains("the id"));
+        }
+    };
+    explore(move || _ = at_once(&folder, insert, |seen, _| seen.clear()));
 }

@@ -81,13 +81,13 @@ impl Scan {
             let scanned = scan(disk, number, is_last, report).map_err(|error| error.at(&path))?;
             segments.extend(scanned);
         }
-        let mut later = (None, Nanos::MAX);
+        let (mut run, mut oldest_later) = (None, Nanos::MAX);
         for segment in segments.iter_mut().rev() {
-            if later.0 != Some(segment.run) {
-                later = (Some(segment.run), Nanos::MAX);
+            if run.replace(segment.run) != Some(segment.run) {
+                oldest_later = Nanos::MAX;
             }
-            segment.oldest_later = later.1;
-            later.1 = later.1.min(segment.oldest);
+            segment.oldest_later = oldest_later;
+            oldest_later = oldest_later.min(segment.oldest);
         }
         let mut runs = runs(&segments);
         // The time from the end of each run to the present, the latest run first.
@@ -249,20 +249,20 @@ struct Held {
 struct HeldRecord {
     time: Nanos,
     bytes: Range<usize>,
-    /// The segment and the offset of the block that it was read from.
-    segment: u64,
-    offset: u64,
+    block: BlockAt,
 }
 
+/// The number of a segment, and the offset of a block in it.
+type BlockAt = (u64, u64);
+
 impl Held {
-    fn push(&mut self, time: Nanos, bytes: &[u8], (segment, offset): (u64, u64)) {
+    fn push(&mut self, time: Nanos, bytes: &[u8], block: BlockAt) {
         let begin = self.bytes.len();
         self.bytes.extend_from_slice(bytes);
         self.records.push(HeldRecord {
             time,
             bytes: begin..self.bytes.len(),
-            segment,
-            offset,
+            block,
         });
     }
 
@@ -313,13 +313,13 @@ pub(crate) fn replay(
             let in_run = run.end.clock.saturating_sub(time);
             in_run.saturating_add(run.since)
         };
-        let mut apply = |time, record: Record<'_>, (segment, offset)| {
+        let mut apply = |time, record: Record<'_>, (segment, offset): BlockAt| {
             let age = age_of(time);
             apply(&Replayed { age, record })
                 .map_err(|reason| damaged(offset, reason).at(&disk.path_of(segment)))
         };
         let mut inserts = Inserts::default();
-        each_block(disk, scanned, |offset, mut payload| {
+        each_block(disk, scanned, |block, mut payload| {
             while let Some((record, rest)) = take_record(payload) {
                 let bytes = &payload[..payload.len() - rest.len()];
                 payload = rest;
@@ -332,17 +332,17 @@ pub(crate) fn replay(
                     // A clear, which has no time: it comes after all records before it.
                     _ => {
                         held = Held::default();
-                        apply(0, record, (scanned.number, offset))?;
+                        apply(0, record, block)?;
                         continue;
                     }
                 };
-                held.push(time, bytes, (scanned.number, offset));
+                held.push(time, bytes, block);
             }
             Ok(())
         })
         .map_err(|error| error.at(&disk.path_of(scanned.number)))?;
         held.apply_until(scanned.oldest_later, |held, record| {
-            apply(held.time, record, (held.segment, held.offset))
+            apply(held.time, record, held.block)
         })?;
         segments.push(Segment {
             number: scanned.number,
@@ -354,11 +354,11 @@ pub(crate) fn replay(
     Ok(segments)
 }
 
-/// Passes the payload of each block of a segment to `visit`, with the offset of the block.
+/// Passes the payload of each block of a segment to `visit`.
 fn each_block(
     disk: &dyn Disk,
     scanned: &Scanned,
-    mut visit: impl FnMut(u64, &[u8]) -> Result<(), PersistError>,
+    mut visit: impl FnMut(BlockAt, &[u8]) -> Result<(), PersistError>,
 ) -> Result<(), PersistError> {
     let mut reader = BufReader::new(disk.open(scanned.number)?.take(scanned.bytes));
     io::copy(&mut reader.by_ref().take(HEADER as u64), &mut io::sink())?;
@@ -375,7 +375,7 @@ fn each_block(
                 ));
             }
         }
-        visit(offset, &payload)?;
+        visit((scanned.number, offset), &payload)?;
         offset += (BLOCK_HEADER + payload.len()) as u64;
     }
 }

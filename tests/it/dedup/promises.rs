@@ -501,9 +501,8 @@ fn max_bytes_evicts_the_oldest() {
 #[test]
 fn getters_return_the_options() {
     macro_rules! check {
-        ($collection:ty, $seen:ident => $record:expr) => {
-            #[allow(unused_mut, reason = "for the unsync collections")]
-            let mut $seen = <$collection>::builder()
+        ($collection:ty, $([$mutable:tt])? $seen:ident => $record:expr) => {
+            let $($mutable)? $seen = <$collection>::builder()
                 .ttl(TTL)
                 .max_entries(7)
                 .max_in_flight(3)
@@ -518,8 +517,8 @@ fn getters_return_the_options() {
     }
     check!(DedupMap<str, u8>, seen => seen.record("id", 1) == Recorded::New);
     check!(DedupSet<str>, seen => seen.insert("id"));
-    check!(unsync::DedupMap<str, u8>, seen => seen.record("id", 1) == Recorded::New);
-    check!(unsync::DedupSet<str>, seen => seen.insert("id"));
+    check!(unsync::DedupMap<str, u8>, [mut] seen => seen.record("id", 1) == Recorded::New);
+    check!(unsync::DedupSet<str>, [mut] seen => seen.insert("id"));
     let lease = Duration::from_secs(60);
     assert_eq!(map::<u8>(&ManualClock::new(), 7).lease(), lease);
 }

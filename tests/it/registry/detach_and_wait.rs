@@ -418,15 +418,30 @@ fn waiting_in_a_handler_that_others_wait_for_is_no_cycle() {
     drop(first);
 }
 
+/// Registers a handler that detaches another listener at event 2, before others are called.
+fn detach_at_event_2(bus: &ListenerRegistry<usize, u32>, other: &Subscription) -> Subscription {
+    let (id, weak) = (other.id(), bus.downgrade());
+    let detaching = bus.listen(1).priority(2).filter(|&event| event == 2);
+    let detaching = detaching.on(move |_| assert!(weak.upgrade().unwrap().detach(id)));
+    detaching.unwrap()
+}
+
+/// Emits event 2 while a handler is blocked in event 1. It reaches this number of handlers.
+fn emit_2_during_1(bus: &ListenerRegistry<usize, u32>, begun: &Receiver<()>, called: usize) {
+    thread::scope(|scope| {
+        scope.spawn(|| bus.emit(&1, &1).unwrap());
+        begun.recv().unwrap();
+        assert_eq!(bus.emit(&1, &2).unwrap().called, called);
+    });
+}
+
 #[test]
 fn waiting_succeeds_in_an_emit_that_released_the_handler() {
     let bus = ListenerRegistry::<usize, u32>::new();
     // Two emits hold the blocking handler. The first one releases it when its first handler has
     // detached it.
     let (blocked, gate) = blocking(&bus, 1);
-    let (id, weak) = (blocked.id(), bus.downgrade());
-    let detaching = bus.listen(1).priority(2).filter(|&event| event == 2);
-    let detaching = detaching.on(move |_| assert!(weak.upgrade().unwrap().detach(id)));
+    let detaching = detach_at_event_2(&bus, &blocked);
     let answer = later();
     let (waits_for, reported) = (Mutex::new(Some(blocked)), Arc::clone(&answer));
     let release = gate.release;
@@ -436,11 +451,7 @@ fn waiting_succeeds_in_an_emit_that_released_the_handler() {
         release.send(()).unwrap();
         put(&reported, guard.detach_and_wait(PATIENCE));
     });
-    thread::scope(|scope| {
-        scope.spawn(|| bus.emit(&1, &1).unwrap());
-        gate.begun.recv().unwrap();
-        assert_eq!(bus.emit(&1, &2).unwrap().called, 2);
-    });
+    emit_2_during_1(&bus, &gate.begun, 2);
     assert_eq!(take(&answer), Some(Ok(())));
     drop((detaching, waiting));
 }
@@ -450,9 +461,7 @@ fn waiting_succeeds_after_the_last_call_of_the_handler() {
     let bus = ListenerRegistry::<usize, u32>::new();
     // Both emits hold a handler that only the second one calls.
     let (blocked, gate) = blocking(&bus, 1);
-    let (id, weak) = (blocked.id(), bus.downgrade());
-    let detaching = bus.listen(1).priority(2).filter(|&event| event == 2);
-    let detaching = detaching.on(move |_| assert!(weak.upgrade().unwrap().detach(id)));
+    let detaching = detach_at_event_2(&bus, &blocked);
     let last = bus.listen(1).priority(1).filter(|&event| event == 2);
     let last = Mutex::new(Some(last.once(|_| ()).unwrap()));
     let (answer, release) = (later(), gate.release);
@@ -463,11 +472,7 @@ fn waiting_succeeds_after_the_last_call_of_the_handler() {
         release.send(()).unwrap();
         put(&reported, guard.detach_and_wait(PATIENCE));
     });
-    thread::scope(|scope| {
-        scope.spawn(|| bus.emit(&1, &1).unwrap());
-        gate.begun.recv().unwrap();
-        assert_eq!(bus.emit(&1, &2).unwrap().called, 3);
-    });
+    emit_2_during_1(&bus, &gate.begun, 3);
     assert_eq!(take(&answer), Some(Ok(())));
     drop((detaching, waiting));
 }

@@ -197,16 +197,7 @@ fn pass_begins_only_if_it_frees_much() {
     let mut writer = Writer::new(disk, true, 4 << 10, start, Vec::new(), 1);
     for time in 1..=100 {
         let mut block = empty_block();
-        for _ in 0..20 {
-            let before = block.bytes.len();
-            let key = |out: &mut Vec<u8>| {
-                out.extend_from_slice(&[0; 20]);
-                Ok(())
-            };
-            put_insert(&mut block.bytes, time, key, |_| Ok(())).expect("it fits");
-            block.inserts.add(time, block.bytes.len() - before);
-            block.records += 1;
-        }
+        (0..20).for_each(|_| insert_into(&mut block, time, &[0; 20]));
         writer.push(block);
         let now = Anchor {
             clock: time,

@@ -22,6 +22,14 @@ fn unsynchronised(disk: &SimDisk, shards: usize) -> Shared {
     )
 }
 
+/// Buffers this many bytes as a record of an id with this hash.
+fn append(shared: &Shared, hash: u64, bytes: usize) -> Buffered {
+    shared.append(hash, None, |out| {
+        *out = vec![0; bytes];
+        Ok(())
+    })
+}
+
 #[test]
 fn explicit_flush_synchronises_whatever_the_option_says() {
     let disk = SimDisk::default();
@@ -57,16 +65,9 @@ fn explicit_flush_synchronises_whatever_the_option_says() {
 #[test]
 fn shard_buffers_its_share_before_a_call_writes() {
     let shared = unsynchronised(&SimDisk::default(), 4);
-    let append = |bytes| {
-        let put = |out: &mut Vec<u8>| {
-            *out = vec![0; bytes];
-            Ok(())
-        };
-        shared.append(0, None, put)
-    };
     // A quarter of 16 MiB.
-    assert_eq!(append((4 << 20) - 1), Buffered::Wait(0));
-    assert_eq!(append(4 << 20), Buffered::Wait(1));
+    assert_eq!(append(&shared, 0, (4 << 20) - 1), Buffered::Wait(0));
+    assert_eq!(append(&shared, 0, 4 << 20), Buffered::Wait(1));
 }
 
 #[test]
@@ -78,11 +79,7 @@ fn oldest_records_are_dropped_if_the_disk_fails_for_too_long() {
     let large = 30 << 20;
     // Blocks of up to 64 MiB wait for the disk.
     for (bytes, dropped) in [(large, 0), (large, 0), (large, 1), (1, 1), (large, 2)] {
-        let put = |out: &mut Vec<u8>| {
-            *out = vec![0; bytes];
-            Ok(())
-        };
-        assert_ne!(shared.append(0, None, put), Buffered::Refused);
+        assert_ne!(append(&shared, 0, bytes), Buffered::Refused);
         assert!(!shared.flush());
         let mut stats = DedupStats::default();
         shared.add_to(&mut stats);
@@ -96,11 +93,7 @@ fn drain_of_much_writes_all_of_it_in_blocks_that_can_be_read() {
     let shared = unsynchronised(&disk, 2);
     // More than a block may have, and more than may wait for a disk that fails.
     for hash in [0, u64::MAX] {
-        let put = |out: &mut Vec<u8>| {
-            *out = vec![0; 40 << 20];
-            Ok(())
-        };
-        assert_ne!(shared.append(hash, None, put), Buffered::Refused);
+        assert_ne!(append(&shared, hash, 40 << 20), Buffered::Refused);
     }
     assert!(shared.flush());
     let mut stats = DedupStats::default();

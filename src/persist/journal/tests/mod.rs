@@ -8,6 +8,7 @@ mod recovery;
 mod sim_disk;
 
 use std::collections::BTreeMap;
+use std::io;
 use std::time::Duration;
 
 use super::super::format::{Anchor, Record, put_clear, put_insert, put_remove};
@@ -146,13 +147,6 @@ impl Process {
     }
 
     fn step(&mut self, step: Step) {
-        let key = |key: u8| {
-            move |out: &mut Vec<u8>| {
-                out.push(key);
-                Ok(())
-            }
-        };
-        let bytes = &mut self.block.bytes;
         self.contents.retain(|_, time| self.now - *time < TTL);
         match step {
             Step::Insert(id) => {
@@ -160,15 +154,14 @@ impl Process {
                     return;
                 }
                 self.contents.insert(id, self.now);
-                let before = bytes.len();
-                put_insert(bytes, self.clock, key(id), |_| Ok(())).expect("it fits");
-                self.block.inserts.add(self.clock, bytes.len() - before);
+                return insert_into(&mut self.block, self.clock, &[id]);
             }
             Step::Remove(id) => {
                 if self.contents.remove(&id).is_none() {
                     return;
                 }
-                put_remove(bytes, self.clock, key(id)).expect("it fits");
+                let bytes = &mut self.block.bytes;
+                put_remove(bytes, self.clock, of_key(&[id])).expect("it fits");
             }
             Step::Clear => {
                 self.contents.clear();
@@ -216,6 +209,22 @@ impl Process {
         };
         let _ = self.writer.compact(&live, piece);
     }
+}
+
+/// Returns the codec of a key.
+fn of_key(key: &[u8]) -> impl FnOnce(&mut Vec<u8>) -> io::Result<()> + use<'_> {
+    move |out| {
+        out.extend_from_slice(key);
+        Ok(())
+    }
+}
+
+/// Appends an insert record to a block.
+fn insert_into(block: &mut Block, time: Nanos, key: &[u8]) {
+    let before = block.bytes.len();
+    put_insert(&mut block.bytes, time, of_key(key), |_| Ok(())).expect("it fits");
+    block.inserts.add(time, block.bytes.len() - before);
+    block.records += 1;
 }
 
 /// Returns all sequences of `length` steps that end with a drain.

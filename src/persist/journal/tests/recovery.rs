@@ -161,14 +161,7 @@ fn ages_are_exact_over_several_processes_and_clock_steps() {
 fn block_of(inserts: &[(u8, Nanos)]) -> Block {
     let mut block = empty_block();
     for &(id, time) in inserts {
-        let key = |out: &mut Vec<u8>| {
-            out.push(id);
-            Ok(())
-        };
-        let before = block.bytes.len();
-        put_insert(&mut block.bytes, time, key, |_| Ok(())).expect("it fits");
-        block.inserts.add(time, block.bytes.len() - before);
-        block.records += 1;
+        insert_into(&mut block, time, &[id]);
     }
     block
 }
