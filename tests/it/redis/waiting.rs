@@ -415,12 +415,13 @@ impl Model {
         self.collect().await;
     }
 
-    /// Ends all leases until every caller has an answer.
+    /// Releases every ticket until every caller has an answer.
     async fn finish(mut self) {
         self.tickets.clear();
         let mut rounds = 0;
         while !self.callers.is_empty() {
-            pass(LEASE).await;
+            // Shorter than a lease, so that no ticket expires before it is collected.
+            pass(SECOND).await;
             self.collect().await;
             self.tickets.clear();
             rounds += 1;
