@@ -286,20 +286,23 @@ mod tests {
 
     #[test]
     fn replaced_table_is_freed_one_segment_per_call() {
-        let (entries, mut index) = (10_000, Index::bounded(1 << 20));
-        let live = LiveRange::between(0, entries as u32);
-        index.make_room(entries, live);
-        index.finish_resize();
-        for seq in 0..entries as u32 {
-            index.insert(u64::from(seq) * (u64::MAX / 10_000), seq, live);
+        let entries = 10_000;
+        for later in [2 * entries, 0] {
+            let mut index = Index::bounded(1 << 20);
+            let live = LiveRange::between(0, entries as u32);
+            index.make_room(entries, live);
+            index.finish_resize();
+            for seq in 0..entries as u32 {
+                index.insert(u64::from(seq) * (u64::MAX / 10_000), seq, live);
+            }
+            index.make_room(later, live);
+            index.finish_resize();
+            // The first table had 2,000 buckets, in eight segments.
+            for _ in 0..7 {
+                assert!(!index.is_settled(later, live) && index.free_some());
+            }
+            assert!(!index.free_some() && index.is_settled(later, live));
         }
-        index.make_room(2 * entries, live);
-        index.finish_resize();
-        // The first table had 2,000 buckets, in eight segments.
-        for _ in 0..7 {
-            assert!(!index.is_settled(2 * entries, live) && index.free_some());
-        }
-        assert!(!index.free_some() && index.is_settled(2 * entries, live));
     }
 
     #[test]

@@ -280,6 +280,33 @@ mod tests {
         }
     }
 
+    /// A number that died would look live again after a period.
+    #[test]
+    fn stale_words_are_erased_within_a_quarter_of_a_period() {
+        for buckets in [11, 300] {
+            let layout = Layout::default();
+            let mut table = Table::with_buckets(buckets, layout, 0);
+            let hash = |seq: u32| (u64::from(seq) << 32).div_ceil(buckets as u64) << 32;
+            let mut insert = |hash, seq| table.insert(hash, seq, LiveRange::between(seq, seq + 1));
+            (0..buckets as u32).for_each(|seq| insert(hash(seq), seq));
+            // Numbers jump from slot to slot, so few are those at which words are due.
+            let step = layout.period_quarter() / 16 + 3;
+            (1..=17).for_each(|at| insert(1, buckets as u32 + at * step));
+            for seq in 0..buckets as u32 {
+                let live = LiveRange::between(seq, seq + 1);
+                assert_eq!(table.find(hash(seq), live, |_| true), None, "{seq}");
+            }
+        }
+    }
+
+    #[test]
+    fn last_segment_is_as_long_as_necessary() {
+        let mut table = Table::with_buckets(SEGMENT + 44, Layout::default(), 0);
+        _ = [0, SEGMENT].map(|at| *table.bucket_mut(at) = EMPTY);
+        let lens = table.segments.iter().flatten().map(|segment| segment.len());
+        assert_eq!(lens.collect::<Vec<_>>(), [SEGMENT, 44]);
+    }
+
     #[test]
     fn free_some_frees_one_segment_per_call() {
         let mut table = Table::with_buckets(3 * SEGMENT, Layout::default(), 0);

@@ -134,3 +134,13 @@ impl LiveWords {
         self.unit_age(unit) <= (self.live.from % size + self.live.len) / size
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn word_of_an_entry_is_never_empty() {
+        assert_ne!(Layout::default().word(0, 0), 0);
+    }
+}
