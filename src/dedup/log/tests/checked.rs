@@ -5,7 +5,7 @@ use std::hash::{BuildHasher, Hasher};
 
 use crate::dedup::log::columns::{ByteArena, KeyColumn};
 use crate::dedup::log::index::Layout;
-use crate::dedup::log::{DeferredDrops, Log};
+use crate::dedup::log::{DeferredDrops, Log, Seq};
 
 pub(super) const TTL: u64 = 1_000_000;
 
@@ -81,29 +81,46 @@ impl Checked {
         self.expire_reference();
     }
 
+    /// Pushes an id without any maintenance, which would move entries of a resize.
+    pub(super) fn push_only(&mut self, id: &str) {
+        let hash = self.hash(id);
+        self.now += 1;
+        self.log.push(self.now, hash, id, &mut Some(self.now));
+        self.reference.push_back((id.to_owned(), self.now));
+    }
+
+    /// Removes an id after maintenance.
     pub(super) fn remove(&mut self, at: usize) {
+        self.log.maintain(&self.hasher, &mut self.drops);
+        if self.reference[at].1 % 2 == 0 {
+            self.remove_only(at);
+        } else {
+            self.take(at);
+        }
+        self.drops = DeferredDrops::default();
+    }
+
+    pub(super) fn remove_only(&mut self, at: usize) {
+        let (_, hash, seq) = self.forget(at);
+        self.log.remove(hash, seq, &self.hasher, &mut self.drops);
+    }
+
+    /// Removes an id and compacts nothing.
+    pub(super) fn take(&mut self, at: usize) {
+        let (time, hash, seq) = self.forget(at);
+        assert_eq!(self.log.take(hash, seq, &mut self.drops), Some(time));
+    }
+
+    /// Removes an id from the reference, and returns its time, its hash and its number.
+    fn forget(&mut self, at: usize) -> (u64, u64, Seq) {
         let (id, time) = self.reference.remove(at).expect("the index is valid");
         let hash = self.hash(&id);
-        self.log.maintain(&self.hasher, &mut self.drops);
         let seq = self.log.find(hash, &id).expect("the id is present");
         assert_eq!(
             (self.log.key(seq), *self.log.value(seq)),
             (id.as_str(), time)
         );
-        if time % 2 == 0 {
-            self.log.remove(hash, seq, &self.hasher, &mut self.drops);
-        } else {
-            assert_eq!(self.log.take(hash, seq, &mut self.drops), Some(time));
-        }
-        self.drops = DeferredDrops::default();
-    }
-
-    /// Removes an id and compacts nothing.
-    pub(super) fn take(&mut self, at: usize) {
-        let (id, time) = self.reference.remove(at).expect("the index is valid");
-        let hash = self.hash(&id);
-        let seq = self.log.find(hash, &id).expect("the id is present");
-        assert_eq!(self.log.take(hash, seq, &mut self.drops), Some(time));
+        (time, hash, seq)
     }
 
     /// Takes one step of compaction. Returns `true` if another slot is filled afterwards.

@@ -263,12 +263,7 @@ fn entry_that_began_a_resize_is_removed_from_the_new_table() {
     let mut checked = Checked::starting_at(0);
     let mut resizes = 0;
     for id in 0..1_000 {
-        // Without `maintain`, which would move entries before the push.
-        let (id, hash) = (id.to_string(), checked.hash(&id.to_string()));
-        checked.now += 1;
-        let value = &mut Some(checked.now);
-        checked.log.push(checked.now, hash, &id, value);
-        checked.reference.push_back((id, checked.now));
+        checked.push_only(&id.to_string());
         if checked.log.index.mark() == Some(checked.log.end() - 1) {
             resizes += 1;
             checked.take(checked.reference.len() - 1);
@@ -279,6 +274,49 @@ fn entry_that_began_a_resize_is_removed_from_the_new_table() {
         }
     }
     assert!(resizes > 2, "{resizes} resizes");
+    checked.check();
+}
+
+/// The numbers in the previous table mean nothing once none of its entries is left.
+#[test]
+fn resize_ends_when_the_head_passes_its_mark() {
+    let passes: [fn(&mut Checked); 4] = [
+        |checked| checked.advance(TTL - 5),
+        |checked| (0..105).for_each(|_| checked.evict()),
+        |checked| checked.evict_bytes(205),
+        |checked| (0..105).for_each(|_| checked.remove_only(0)),
+    ];
+    for pass in passes {
+        let mut checked = Checked::starting_at(0);
+        (0..100).for_each(|id| checked.push(&id.to_string()));
+        checked.relayout(22);
+        checked.now += 100;
+        (100..110).for_each(|id| checked.push_only(&id.to_string()));
+        assert_eq!(checked.log.index.mark(), Some(100));
+        pass(&mut checked);
+        assert_eq!(checked.reference.len(), 5);
+        checked.check();
+        checked.remove_only(2);
+        assert_eq!(checked.log.index.mark(), None);
+        checked.check();
+    }
+}
+
+/// The slots above the one that is read are empty.
+#[test]
+fn resize_during_compaction_moves_every_entry() {
+    let mut checked = Checked::starting_at(0);
+    (0..8 * BLOCK).for_each(|id| checked.push(&id.to_string()));
+    for at in (0..8 * BLOCK).rev().filter(|at| at % 4 > 0) {
+        checked.take(at);
+    }
+    while checked.log.ring.emptied_slots().is_empty() {
+        checked.compact_once();
+    }
+    checked.relayout(22);
+    while checked.log.index.mark().is_some() {
+        checked.log.resize(MOVED, &checked.hasher);
+    }
     checked.check();
 }
 
