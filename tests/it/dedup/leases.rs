@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use crate::support::task::Task;
 use leakproof::{Claim, DedupMap, DedupSet, LeaseExpired, ManualClock, SetTicket, unsync};
 
 const LEASE: Duration = Duration::from_secs(60);
@@ -139,6 +140,36 @@ fn repeated_extension_takes_no_more_memory() {
         "{} bytes",
         counted.bytes_current
     );
+}
+
+/// A sweep frees claims of both kinds in each piece, so both have more left after the first piece.
+#[test]
+fn sweep_frees_leases_of_both_kinds_that_ended_at_once() {
+    const EACH: u64 = 70_000;
+    let time = ManualClock::new();
+    let builder = DedupSet::<u64>::builder().ttl(60 * LEASE).lease(LEASE);
+    let builder = builder.max_entries(10).max_in_flight(200_000);
+    let seen = builder.shards(1).clock(&time).build();
+    let seen = seen.expect("the limits are valid");
+    let mut tickets = Vec::with_capacity(2 * EACH as usize);
+    let counted = allocation_counter::measure(|| {
+        for id in 0..2 * EACH {
+            let Claim::Fresh(ticket) = seen.claim(&id) else {
+                panic!("{id} is fresh")
+            };
+            if id < EACH {
+                ticket.extend(LEASE).expect("the lease has not expired");
+            }
+            tickets.push(ticket);
+        }
+        // The alarm ends all leases in one call.
+        drop(Task::waiting(seen.claim_wait(&0)));
+        time.advance(LEASE);
+        seen.sweep();
+    });
+    let held = counted.bytes_current;
+    assert!(held < 64 << 10, "{held} bytes are held");
+    seen.validate();
 }
 
 #[test]

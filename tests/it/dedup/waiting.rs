@@ -6,6 +6,7 @@ use std::task::{Wake, Waker};
 use std::thread;
 use std::time::Duration;
 
+use crate::support::panicking_types::{FUSE, Fused};
 use crate::support::task::{Task, count};
 use crate::support::timeout::in_time;
 use leakproof::{Claim, DedupMap, DedupSet, ManualClock, Recorded, Ticket};
@@ -520,6 +521,24 @@ fn panicking_waker_does_not_keep_others_asleep() {
     assert!(matches!(task.output(), Claim::Duplicate { value: 7, .. }));
     drop(broken);
     assert_idle(&seen);
+}
+
+/// No other call ends the lease, so the panic has no other caller.
+#[test]
+fn panicking_drop_at_the_end_of_a_lease_reaches_the_clock() {
+    let time = ManualClock::new();
+    let builder = DedupMap::<Fused, u32>::builder().ttl(HOUR).lease(LEASE);
+    let builder = builder.max_entries(100).clock(&time);
+    let seen = builder.build().expect("the limits are valid");
+    let key = Fused(1);
+    let claim = seen.claim(&key);
+    drop(Task::waiting(seen.claim_wait(&key)));
+    FUSE.set(0);
+    assert!(catch_unwind(AssertUnwindSafe(|| time.advance(LEASE))).is_err());
+    FUSE.set(usize::MAX);
+    assert_eq!(seen.stats().in_flight, 0);
+    seen.validate();
+    drop(claim);
 }
 
 #[test]
