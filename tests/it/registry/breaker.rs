@@ -124,37 +124,51 @@ fn open_breaker_skips_until_a_probe_succeeds() {
 }
 
 #[test]
-fn late_failure_does_not_end_a_probe_in_progress() {
+fn call_that_ends_late_does_not_end_a_probe_in_progress() {
+    // The late call fails, or its filter refuses it after an earlier failure.
+    for (failures, is_refused) in [(1, false), (2, true)] {
+        late_call_during_a_probe(failures, is_refused);
+    }
+}
+
+fn late_call_during_a_probe(failures: u32, is_refused: bool) {
     const LATE: u32 = 1;
     const PROBE: u32 = 2;
     let time = ManualClock::new();
     let breaker = CircuitBreaker {
-        failures: 1,
+        failures,
         retry_after: Some(MINUTE),
     };
     let bus = builder().clock(&time).circuit_breaker(breaker);
     let bus = bus.build().unwrap();
-    // The calls with these events meet the test when they begin and before they end.
+    // The filters of these events meet the test when they begin and before they end.
     let meetings = Arc::new([LATE, PROBE].map(|_| Barrier::new(2)));
     let meet = |event: u32| meetings[event as usize - 1].wait();
-    let in_handler = Arc::clone(&meetings);
-    let handler = move |&event: &u32| {
+    let in_filter = Arc::clone(&meetings);
+    let filter = move |&event: &u32| {
         if let Some(index) = event.checked_sub(1) {
-            in_handler[index as usize].wait();
-            in_handler[index as usize].wait();
+            in_filter[index as usize].wait();
+            in_filter[index as usize].wait();
         }
-        event == PROBE
+        event != LATE || !is_refused
     };
-    bus.on("topic", handler).unwrap().forget();
+    let listen = bus.listen("topic").filter(filter);
+    listen.on(|&event| event == PROBE).unwrap().forget();
+    let fail = || assert_eq!(bus.emit("topic", &0).unwrap().failed, 1);
+    (1..failures).for_each(|_| fail());
     thread::scope(|scope| {
         let late = scope.spawn(|| bus.emit("topic", &LATE).unwrap());
         meet(LATE);
-        assert_eq!(bus.emit("topic", &0).unwrap().failed, 1);
+        fail();
         time.advance(MINUTE);
         let probe = scope.spawn(|| bus.emit("topic", &PROBE).unwrap());
         meet(PROBE);
         meet(LATE);
-        assert_eq!(late.join().unwrap().failed, 1);
+        let late = late.join().unwrap();
+        assert_eq!(
+            (late.failed, late.skipped),
+            if is_refused { (0, 1) } else { (1, 0) }
+        );
         time.advance(MINUTE);
         let skipped = bus.emit("topic", &0).unwrap().skipped;
         meet(PROBE);
@@ -162,6 +176,25 @@ fn late_failure_does_not_end_a_probe_in_progress() {
         assert_eq!(skipped, 1);
     });
     assert_eq!(bus.stats().open_breakers, 0);
+}
+
+#[test]
+fn refused_call_does_not_end_a_row_of_failures() {
+    let bus = builder().build().unwrap();
+    let weak = bus.downgrade();
+    let filtered = bus.listen("topic").filter(move |&event| {
+        if event == NESTS {
+            let bus = weak.upgrade().unwrap();
+            assert_eq!(bus.emit("topic", &FAILS).unwrap().failed, 1);
+        }
+        event != NESTS
+    });
+    let guard = filtered.on(|&event| event != FAILS).unwrap();
+    assert_eq!(bus.emit("topic", &NESTS).unwrap().skipped, 1);
+    assert_eq!(bus.listeners()[0].failures, 1);
+    assert_eq!(bus.emit("topic", &0).unwrap().called, 1);
+    assert_eq!(bus.listeners()[0].failures, 0);
+    drop(guard);
 }
 
 #[test]

@@ -1,5 +1,6 @@
 //! `detach_and_wait` waits until a handler was dropped, or returns an error if it would never end.
 
+use std::hash::{Hash, Hasher};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Barrier, Mutex, OnceLock};
 use std::thread;
@@ -479,21 +480,66 @@ fn waiting_succeeds_after_the_last_call_of_the_handler() {
 
 #[test]
 fn waiting_succeeds_in_a_removal_callback_of_an_emit() {
-    let (time, other, answer) = (ManualClock::new(), later::<Subscription>(), later());
-    let (taken, reported) = (Arc::clone(&other), Arc::clone(&answer));
-    let builder = Bus::builder().clock(&time);
-    let builder = builder.on_removal(move |_, cause| {
-        if cause == RemovalCause::Expired {
-            put(&reported, take(&taken).unwrap().detach_and_wait(PATIENCE));
+    // The emit calls the other listener before or after the callback. Once it has failed, the emit
+    // calls it outside of a list.
+    for is_called_first in [false, true] {
+        let (time, other, answer) = (ManualClock::new(), later::<Subscription>(), later());
+        let (taken, reported) = (Arc::clone(&other), Arc::clone(&answer));
+        let builder = Bus::builder().clock(&time);
+        let builder = builder.on_removal(move |_, cause| {
+            if cause == RemovalCause::Expired {
+                put(&reported, take(&taken).unwrap().detach_and_wait(PATIENCE));
+            }
+        });
+        let bus = builder.build().unwrap();
+        let expiring = bus.listen("topic").ttl(HOUR).on(|_| ());
+        expiring.unwrap().forget();
+        let listen = bus.listen("topic").priority(i32::from(is_called_first));
+        put(&other, listen.on(|_| false).unwrap());
+        assert_eq!(bus.emit("topic", &1).unwrap().failed, 1);
+        time.advance(HOUR);
+        let called = bus.emit("topic", &1).unwrap().called;
+        assert_eq!(called, usize::from(is_called_first));
+        assert_eq!(take(&answer), Some(Ok(())));
+    }
+}
+
+/// A topic whose hash waits for a listener, once it has the guard.
+#[derive(Clone)]
+struct WaitingTopic {
+    guard: Later<Subscription>,
+    answer: Later<Result<(), DetachError>>,
+}
+
+impl PartialEq for WaitingTopic {
+    fn eq(&self, _: &Self) -> bool {
+        true
+    }
+}
+
+impl Eq for WaitingTopic {}
+
+impl Hash for WaitingTopic {
+    fn hash<H: Hasher>(&self, _: &mut H) {
+        if let Some(guard) = take(&self.guard) {
+            put(&self.answer, guard.detach_and_wait(PATIENCE));
         }
-    });
-    let bus = builder.build().unwrap();
-    let expiring = bus.listen("topic").ttl(HOUR).on(|_| ());
-    expiring.unwrap().forget();
-    put(&other, bus.on("topic", |_| ()).unwrap());
-    time.advance(HOUR);
-    assert_eq!(bus.emit("topic", &1).unwrap().skipped, 2);
-    assert_eq!(take(&answer), Some(Ok(())));
+    }
+}
+
+#[test]
+fn waiting_succeeds_in_the_hash_of_a_topic() {
+    let topic = WaitingTopic {
+        guard: later(),
+        answer: later(),
+    };
+    let bus = ListenerRegistry::new();
+    let guard = bus.on(topic.clone(), |_: &u32| ()).unwrap();
+    // The list that this emit has pinned is released at its end.
+    assert_eq!(bus.emit(&topic, &1).unwrap().called, 1);
+    put(&topic.guard, guard);
+    assert_eq!(bus.emit(&topic, &1).unwrap().called, 0);
+    assert_eq!(take(&topic.answer), Some(Ok(())));
 }
 
 #[test]
