@@ -363,6 +363,17 @@ fn sweep_returns_memory_after_a_spike() {
     checked.check();
 }
 
+#[test]
+fn sweep_counts_no_entries_that_were_removed() {
+    let mut checked = Checked::starting_at(0);
+    (0..2 * BLOCK).for_each(|id| checked.push(&id.to_string()));
+    for at in [5, 3] {
+        checked.take(at);
+    }
+    checked.advance(TTL);
+    assert_eq!(checked.sweep(), 2 * BLOCK - 2);
+}
+
 #[derive(Clone, Debug)]
 enum Op {
     Push(usize),
