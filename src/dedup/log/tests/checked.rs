@@ -3,6 +3,7 @@
 use std::collections::VecDeque;
 use std::hash::{BuildHasher, Hasher};
 
+use crate::dedup::log::block::{BLOCK, Block};
 use crate::dedup::log::columns::{ByteArena, KeyColumn};
 use crate::dedup::log::index::Layout;
 use crate::dedup::log::{DeferredDrops, Log, Seq};
@@ -156,16 +157,21 @@ impl Checked {
         }
     }
 
-    /// Sweeps until nothing is left to do, and returns the number of freed entries.
+    /// Sweeps until nothing is left to do, and returns the number of freed entries. Checks that
+    /// only the last slot may have many holes.
     pub(super) fn sweep(&mut self) -> usize {
         let mut freed = 0;
-        loop {
+        for _ in 0..10_000 {
             let (some, more) = self.sweep_some(64);
             freed += some;
             if !more {
+                let ring = &self.log.ring;
+                let last = ring.last_block().map_or(0, Block::holes);
+                assert!(ring.holes - last <= ring.live / 32 + BLOCK / 4);
                 return freed;
             }
         }
+        panic!("the sweep does not end");
     }
 
     pub(super) fn sweep_some(&mut self, budget: usize) -> (usize, bool) {

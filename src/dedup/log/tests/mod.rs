@@ -2,6 +2,7 @@
 //! from inside.
 
 mod checked;
+mod holes;
 mod reclaim;
 
 use proptest::prelude::*;
@@ -457,6 +458,8 @@ fn run(start: u32, ops: Vec<Op>) {
         }
         checked.check();
     }
+    checked.sweep();
+    checked.check();
 }
 
 proptest! {
