@@ -362,6 +362,18 @@ mod tests {
     }
 
     #[test]
+    fn pop_front_returns_a_long_key_at_once() {
+        let (mut keys, mut drops) = (ByteArena::new(false, None), Vec::new());
+        for (at, len) in [10, 300, 20, 400].into_iter().enumerate() {
+            KeyColumn::<[u8]>::push_back(&mut keys, at, &vec![7; len]);
+        }
+        (0..3).for_each(|at| keys.pop_front(at, &mut drops));
+        assert_eq!((drops.len(), drops[0].len()), (1, 300));
+        keys.pop_front(3, &mut drops);
+        assert_eq!((drops[1].len(), keys.needs_drop()), (400, false));
+    }
+
+    #[test]
     fn sealed_arena_is_compacted_if_an_eighth_is_discarded() {
         let few = (BLOCK * 45 + size_of::<ByteArena>()) / (8 * 45);
         for is_sealed in [false, true] {
