@@ -213,6 +213,17 @@ impl Checked {
         self.check_later_times();
     }
 
+    /// Checks the order of the entries from the newest to the oldest.
+    pub(super) fn check_backwards(&self) {
+        let ring = &self.log.ring;
+        let mut before = ring.tail();
+        for (id, _) in self.reference.iter().rev() {
+            before = ring.previous(before).expect("an older entry is left");
+            assert_eq!(self.log.key(before), id);
+        }
+        assert_eq!(ring.previous(before), None);
+    }
+
     /// Checks what will be live at later times, at which some of the entries have expired.
     fn check_later_times(&self) {
         let len = self.reference.len();

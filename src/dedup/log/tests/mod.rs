@@ -199,6 +199,20 @@ fn slots_are_in_order_after_every_step_of_compaction() {
     checked.check();
 }
 
+#[test]
+fn previous_skips_slots_that_compaction_has_emptied() {
+    let mut checked = Checked::starting_at(0);
+    (0..8 * BLOCK).for_each(|id| checked.push(&id.to_string()));
+    let removed = (0..8 * BLOCK).rev().filter(|at| at % 4 > 0);
+    removed.for_each(|at| checked.take(at));
+    for _ in 0..5 * BLOCK / 2 {
+        checked.compact_once();
+    }
+    // Slot 6 is filled, and slot 4 has entries left.
+    assert_eq!(checked.log.ring.emptied_slots(), 5..6);
+    checked.check_backwards();
+}
+
 /// A pass that reaches `head` leaves a slot with a dead part and a live one. The next pass moves
 /// the live part, and must keep the dead one.
 #[test]
