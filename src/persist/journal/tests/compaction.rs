@@ -191,8 +191,8 @@ impl Contents for RecordedAt {
     }
 }
 
-#[test]
-fn pass_begins_only_if_it_frees_much() {
+/// Returns a writer of small segments with twenty records of each time from 1 to 100.
+fn full_writer() -> Writer {
     let (disk, start) = (Box::new(SimDisk::default()), Anchor::default());
     let mut writer = Writer::new(disk, true, 4 << 10, start, Vec::new(), 1);
     for time in 1..=100 {
@@ -205,9 +205,45 @@ fn pass_begins_only_if_it_frees_much() {
         };
         writer.write(now).expect("written");
     }
+    writer
+}
+
+#[test]
+fn pass_begins_only_if_it_frees_much() {
+    let mut writer = full_writer();
     let times = (1..=100).flat_map(|time| [time; 20]);
     writer.plan(&RecordedAt(times.clone().collect()));
     assert!(writer.pass.is_none(), "all ids are live");
     writer.plan(&RecordedAt(times.step_by(3).collect()));
     assert!(writer.pass.is_some(), "most ids were removed");
+}
+
+/// A pass that could not read any key keeps all records, for which the next one has to free more.
+/// Once they are live again or deleted, the next pass begins as the first one did.
+#[test]
+fn kept_garbage_counts_only_as_long_as_it_exists() {
+    struct Unreadable;
+    impl Contents for Unreadable {
+        fn live_after(&self, times: &[Nanos]) -> Vec<u64> {
+            vec![0; times.len()]
+        }
+
+        fn recorded_at(&self, _: &[u8]) -> Result<Option<Nanos>, String> {
+            Err("the codec has changed".to_owned())
+        }
+
+        fn oldest_age(&self) -> Option<Duration> {
+            None
+        }
+    }
+    let mut writer = full_writer();
+    writer.plan(&Unreadable);
+    assert!(writer.pass.is_some());
+    assert!(!writer.compact(&Unreadable, u64::MAX).expect("it works"));
+    writer.plan(&RecordedAt(Vec::new()));
+    assert!(writer.pass.is_none(), "the last pass kept all of it");
+    writer.plan(&RecordedAt((1..=100).flat_map(|time| [time; 20]).collect()));
+    assert!(writer.pass.is_none(), "all ids are live");
+    writer.plan(&RecordedAt(Vec::new()));
+    assert!(writer.pass.is_some(), "all ids were removed");
 }

@@ -1,9 +1,12 @@
 //! Explicit flushes, and records that wait for the disk.
 
 use std::path::PathBuf;
+use std::sync::mpsc::channel;
+use std::sync::{Arc, Mutex};
+use std::thread;
 
 use super::super::super::format::{HEADER, read_block};
-use super::super::shared::{Buffered, Shared};
+use super::super::shared::{Buffered, Drain, Shared};
 use super::super::{OnError, Sync};
 use super::sim_disk::File;
 use super::*;
@@ -12,13 +15,17 @@ use crate::stats::DedupStats;
 
 /// Returns a journal on this disk that does not synchronise what it writes.
 fn unsynchronised(disk: &SimDisk, shards: usize) -> Shared {
+    journal(disk, Sync::Never, shards)
+}
+
+fn journal(disk: &SimDisk, sync: Sync, shards: usize) -> Shared {
     let (disk, start) = (Box::new(disk.clone()), Anchor::default());
     Shared::new(
         shards,
-        (Sync::Never, OnError::Continue),
+        (sync, OnError::Continue),
         (Clock::from(ManualClock::new()), 0, TTL),
         PathBuf::new(),
-        Writer::new(disk, false, 16 << 20, start, Vec::new(), 1),
+        Writer::new(disk, sync != Sync::Never, 16 << 20, start, Vec::new(), 1),
     )
 }
 
@@ -106,4 +113,70 @@ fn drain_of_much_writes_all_of_it_in_blocks_that_can_be_read() {
         assert!(matches!(block, Ok(Some(_))) && reader.is_empty());
     }
     assert_eq!(files.len(), 2);
+}
+
+/// Runs `first` until it waits for the disk, and `second` at the same time, with the drain that a
+/// new record waits for. That drain is not written when `first` is.
+fn overlap(first: fn(&Shared), second: fn(&Shared, Drain)) {
+    let disk = SimDisk::default();
+    let shared = journal(&disk, Sync::Always, 1);
+    let record = || match append(&shared, 0, 9) {
+        Buffered::Wait(drain) => drain,
+        Buffered::Refused => panic!("the disk works"),
+    };
+    assert!(shared.wait(record()), "a segment exists from now on");
+    let ((reach, reached), (permit, permits)) = (channel(), channel());
+    disk.with(|sim| sim.gate = Some(Arc::new(Mutex::new((reach, permits)))));
+    record();
+    thread::scope(|scope| {
+        // Dropped by a panic, so that no thread waits any longer.
+        let permit = permit;
+        let first = scope.spawn(|| first(&shared));
+        reached.recv().expect("it appends");
+        let next = record();
+        let second = scope.spawn({
+            let shared = &shared;
+            move || second(shared, next)
+        });
+        // Enough for a drain to begin that does not wait for the end of the first.
+        for _ in 0..50 {
+            if record() != next {
+                break;
+            }
+            thread::park_timeout(Duration::from_millis(1));
+        }
+        permit.send(()).expect("it waits");
+        first.join().expect("no panic");
+        assert!(!shared.is_written(next), "the record is not on disk");
+        permit.send(()).expect("it waits");
+        second.join().expect("no panic");
+        assert!(shared.is_written(next));
+    });
+}
+
+fn flush(shared: &Shared) {
+    assert!(shared.flush());
+}
+
+fn clear(shared: &Shared) {
+    shared.clear(|_, empty| empty());
+}
+
+fn wait(shared: &Shared, drain: Drain) {
+    assert!(shared.wait(drain));
+}
+
+#[test]
+fn drain_waits_for_the_end_of_the_one_before() {
+    overlap(flush, wait);
+}
+
+#[test]
+fn clear_waits_for_the_end_of_a_drain() {
+    overlap(flush, |shared, _| clear(shared));
+}
+
+#[test]
+fn drain_waits_for_the_end_of_a_clear() {
+    overlap(clear, wait);
 }

@@ -3,9 +3,13 @@
 use std::collections::BTreeMap;
 use std::io::{self, Cursor, Read};
 use std::path::PathBuf;
+use std::sync::mpsc::{Receiver, Sender};
 use std::sync::{Arc, Mutex};
 
 use super::super::disk::Disk;
+
+/// Sends messages, and receives permits.
+type Gate = (Sender<()>, Receiver<()>);
 
 #[derive(Clone, Debug, Default)]
 pub(super) struct File {
@@ -28,6 +32,8 @@ pub(super) struct Sim {
     pub(super) operations: usize,
     /// Segments that were rewritten.
     pub(super) replaced: usize,
+    /// If set, each append sends a message, and waits for a permit.
+    pub(super) gate: Option<Arc<Mutex<Gate>>>,
 }
 
 #[derive(Clone, Default)]
@@ -106,6 +112,11 @@ impl Disk for SimDisk {
     }
 
     fn append(&mut self, bytes: &[u8]) -> io::Result<()> {
+        if let Some(gate) = self.with(|sim| sim.gate.clone()) {
+            let gate = gate.lock().expect("not poisoned");
+            gate.0.send(()).map_err(io::Error::other)?;
+            gate.1.recv().map_err(io::Error::other)?;
+        }
         self.operate(|sim, failed| {
             let written = failed.map_or(bytes.len(), |bytes_left| bytes_left.min(bytes.len()));
             let current = sim.current;
