@@ -13,7 +13,6 @@ use super::shared::Shared;
 use crate::clock::{Clock, nanos};
 use crate::sweep::Contents;
 use crate::sweep::Sweep;
-use crate::sync::Mutex;
 use crate::sync::atomic::Ordering;
 
 /// The interval at which records are handed to the operating system with [`Sync::Never`].
@@ -74,6 +73,17 @@ impl Shared {
         }
     }
 
+    /// Wakes the background thread, if there is one, after a flag was set that the thread reads.
+    ///
+    /// A condition variable would need a lock here, because the thread may be between its check of
+    /// the flags and its wait. `park` returns at once then. Events and the map's code may take the
+    /// wake-up, but the thread checks the flags after each of them.
+    pub(super) fn wake(&self) {
+        if let Some(thread) = self.thread.get() {
+            thread.unpark();
+        }
+    }
+
     /// Runs the background thread until it is stopped.
     fn run(&self, every: Duration) {
         // Real time, as in the sweeper.
@@ -82,23 +92,22 @@ impl Shared {
             .min(Duration::from_nanos(self.ttl / 16))
             .max(every);
         let mut maintained = clock.now();
-        let mut wake = self.wake.lock();
+        let is_stopped = || self.stopped.load(Ordering::Relaxed);
+        let is_idle = || {
+            let dirty = self.dirty.load(Ordering::Relaxed);
+            !dirty && !self.untidy.load(Ordering::Relaxed)
+        };
         loop {
-            let is_idle = || {
-                let dirty = self.dirty.load(Ordering::Relaxed);
-                !dirty && !self.untidy.load(Ordering::Relaxed)
-            };
-            while !wake.stopped && is_idle() {
+            while !is_stopped() && is_idle() {
                 let idle = clock.now() - maintained;
                 if idle >= maintenance {
                     break;
                 }
-                self.woken.wait_for(&mut wake, maintenance - idle);
+                thread::park_timeout(maintenance - idle);
             }
-            if wake.stopped {
+            if is_stopped() {
                 return;
             }
-            drop(wake);
             // Cleared before the drain: a record that follows wakes the thread again.
             let begun = clock.now();
             if !self.dirty.swap(false, Ordering::Relaxed) {
@@ -113,14 +122,13 @@ impl Shared {
                     self.maintain(contents);
                 }
             }
-            wake = self.wake.lock();
             // A record waits for at most this interval and one synchronisation.
-            while !wake.stopped {
+            while !is_stopped() {
                 let passed = clock.now() - begun;
                 if passed >= every {
                     break;
                 }
-                self.woken.wait_for(&mut wake, every - passed);
+                thread::park_timeout(every - passed);
             }
         }
     }
@@ -130,19 +138,19 @@ impl Shared {
 /// directory up.
 pub(crate) struct Handle {
     pub(crate) shared: Arc<Shared>,
-    thread: Mutex<Option<JoinHandle<()>>>,
+    thread: Option<JoinHandle<()>>,
 }
 
 impl Handle {
     pub(crate) fn new(shared: Shared) -> Self {
         Self {
             shared: Arc::new(shared),
-            thread: Mutex::default(),
+            thread: None,
         }
     }
 
     /// Starts the background thread. It and the drains hold the map weakly.
-    pub(crate) fn start(&self, map: Weak<dyn Sweep>) -> io::Result<()> {
+    pub(crate) fn start(&mut self, map: Weak<dyn Sweep>) -> io::Result<()> {
         self.shared.map.get_or_init(|| map);
         let every = match self.shared.sync {
             Sync::Always => return Ok(()),
@@ -153,16 +161,19 @@ impl Handle {
         let thread = thread::Builder::new()
             .name("leakproof-journal".into())
             .spawn(move || shared.run(every))?;
-        *self.thread.lock() = Some(thread);
+        // No record was buffered yet, so none misses the thread.
+        self.shared.thread.get_or_init(|| thread.thread().clone());
+        self.thread = Some(thread);
         Ok(())
     }
 }
 
 impl Drop for Handle {
     fn drop(&mut self) {
-        self.shared.wake.lock().stopped = true;
-        self.shared.woken.notify_one();
-        if let Some(thread) = self.thread.lock().take() {
+        // Relaxed: the wake-up orders it, as it does `dirty`.
+        self.shared.stopped.store(true, Ordering::Relaxed);
+        self.shared.wake();
+        if let Some(thread) = self.thread.take() {
             // A subscriber of events may drop the last handle on this thread, which cannot wait for
             // itself.
             if thread.thread().id() != thread::current().id() {

@@ -4,6 +4,7 @@ use std::io;
 use std::mem::{replace, take};
 use std::path::PathBuf;
 use std::sync::{OnceLock, Weak};
+use std::thread::Thread;
 use std::time::Duration;
 
 use crossbeam_utils::CachePadded;
@@ -50,12 +51,6 @@ struct State {
     written: Drain,
 }
 
-/// The state of the background thread.
-#[derive(Default)]
-pub(super) struct Wake {
-    pub(super) stopped: bool,
-}
-
 pub(crate) struct Shared {
     buffers: Box<[CachePadded<Mutex<Buffer>>]>,
     /// The bytes at which a caller writes the buffers itself.
@@ -82,8 +77,9 @@ pub(crate) struct Shared {
     pub(super) untidy: AtomicBool,
     /// The map, for the compaction.
     pub(super) map: OnceLock<Weak<dyn Sweep>>,
-    pub(super) wake: Mutex<Wake>,
-    pub(super) woken: Condvar,
+    /// The background thread, if there is one, and `true` if it is to end.
+    pub(super) thread: OnceLock<Thread>,
+    pub(super) stopped: AtomicBool,
     /// `false` if writing began to fail, and `true` if it succeeds again, until it is reported.
     changed: Mutex<Option<bool>>,
     last_error: Mutex<String>,
@@ -135,8 +131,8 @@ impl Shared {
             dirty: AtomicBool::new(false),
             untidy: AtomicBool::new(false),
             map: OnceLock::new(),
-            wake: Mutex::default(),
-            woken: Condvar::new(),
+            thread: OnceLock::new(),
+            stopped: AtomicBool::new(false),
             changed: Mutex::default(),
             last_error: Mutex::default(),
             path,
@@ -231,9 +227,7 @@ impl Shared {
             return Buffered::Wait(next);
         }
         if !self.dirty.load(Ordering::Relaxed) && !self.dirty.swap(true, Ordering::Relaxed) {
-            // The lock orders this after the thread's check.
-            drop(self.wake.lock());
-            self.woken.notify_one();
+            self.wake();
         }
         Buffered::Wait(0)
     }

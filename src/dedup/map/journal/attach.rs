@@ -36,7 +36,7 @@ impl<K: ?Sized + Key, V, S: BuildHasher> DedupMap<K, V, S> {
             .replay(journal, &codecs)
             .map_err(|error| failed(error.at(&path)))?;
         catch_user_panic(|| events::journal_replayed(&path.display(), &replayed));
-        let handle = Handle::new(shared);
+        let mut handle = Handle::new(shared);
         let attached = Attached {
             shared: Arc::clone(&handle.shared),
             codecs: *codecs,

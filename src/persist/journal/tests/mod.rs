@@ -1,6 +1,7 @@
 //! The crash protocol, searched exhaustively: every short sequence of steps, with a crash or a
 //! failure at every operation of the disk and at every byte.
 
+mod background;
 mod compaction;
 mod crash;
 mod flush;
