@@ -64,6 +64,15 @@ fn panic_in_a_drop_does_not_leave_a_registration() {
     topics.validate();
 }
 
+#[test]
+fn panic_in_the_drop_of_a_topic_is_counted_by_detach() {
+    let topics = ListenerRegistry::<Panics, u32>::new();
+    let guard = topics.on(Panics(true), |_| ()).unwrap();
+    assert!(guard.detach());
+    assert_eq!((topics.len(), topics.stats().panics), (0, 1));
+    topics.validate();
+}
+
 /// A topic equal to any other, which may panic when it is dropped.
 struct Panics(bool);
 
