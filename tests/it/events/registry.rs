@@ -115,7 +115,7 @@ fn replacing_a_listener_does_not_count_as_room() {
 fn each_topic_and_the_registry_emit_their_own_event() {
     let bus = small();
     let _a = full(&bus, "a");
-    let _b = register(&bus, "b").expect("below the bounds");
+    let b = register(&bus, "b").expect("below the bounds");
     let limits = |topic: &'static str| {
         let told = events_of(|| (0..100).for_each(|_| assert!(register(&bus, topic).is_err())));
         told.iter()
@@ -130,6 +130,9 @@ fn each_topic_and_the_registry_emit_their_own_event() {
         "the bound on all listeners was reported before"
     );
     assert_eq!(limits("a"), [""; 0]);
+    drop(b);
+    let _c = register(&bus, "c").expect("below the bounds");
+    assert_eq!(limits("b"), ["max_listeners"], "there was room since");
 }
 
 #[test]
