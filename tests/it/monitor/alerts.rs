@@ -123,6 +123,23 @@ fn report_does_not_call_the_callback() {
 }
 
 #[test]
+fn report_does_not_count_as_a_sample_without_a_finding() {
+    let (world, fake, changes) = world();
+    fake.set(|usage| usage.len = 1_000);
+    world.quiet(1);
+    assert_eq!(take(&changes).len(), 1);
+    fake.set(|usage| usage.len = 0);
+    for _ in 0..10 {
+        assert_eq!(world.monitor.report().severity(), Severity::Normal);
+    }
+    // A finding ends with its third sample in a row.
+    world.quiet(2);
+    assert_eq!(take(&changes), [""; 0]);
+    world.quiet(1);
+    assert_eq!(take(&changes).len(), 1);
+}
+
+#[test]
 fn callback_panic_is_counted_and_reporting_continues() {
     let calls = Arc::new(AtomicUsize::new(0));
     let count = Arc::clone(&calls);
