@@ -67,7 +67,8 @@ pub(super) fn growth(points: &[Point]) -> Option<f64> {
 fn steady(points: &[Point]) -> Option<f64> {
     let slope = theil_sen(points)?;
     let sustained = sustained(points).unwrap_or(slope);
-    Some(if slope <= 0.0 || sustained >= slope / 2.0 {
+    // A falling slope is returned too, because `sustained` is never negative.
+    Some(if sustained >= slope / 2.0 {
         slope
     } else {
         sustained
