@@ -1,6 +1,6 @@
 //! Events of the sweeper's thread. These tests wait in real time.
 
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex, Once};
 use std::time::Duration;
@@ -102,6 +102,33 @@ fn sweep_event_is_emitted_only_if_entries_were_freed() {
     assert_eq!(event.field("freed"), "50");
     wait_for_sweeps();
     assert!(events.try_recv().is_err(), "everything was freed");
+}
+
+/// Frees 10 entries in each of 3 pieces, once.
+struct Pieces(AtomicUsize);
+
+impl Sweep for Pieces {
+    fn sweep_some(&self, _: usize) -> Swept {
+        match self.0.fetch_add(1, Ordering::SeqCst) {
+            piece @ 0..3 => Swept {
+                freed: 10,
+                more: piece < 2,
+            },
+            _ => Swept::default(),
+        }
+    }
+
+    fn usage(&self) -> Usage {
+        Usage::default()
+    }
+}
+
+#[test]
+fn sweep_of_several_pieces_is_one_event() {
+    let events = events_about("pieces");
+    let (sweeper, pieces) = (Sweeper::new(), Arc::new(Pieces(AtomicUsize::new(0))));
+    sweeper.watch("pieces", &pieces, SOON);
+    assert_eq!(next(&events, "leakproof::sweep").field("freed"), "30");
 }
 
 #[test]

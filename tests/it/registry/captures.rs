@@ -152,6 +152,22 @@ fn captures_are_dropped_before_the_next_call_of_the_emit() {
 }
 
 #[test]
+fn panics_of_captures_that_an_emit_drops_are_counted() {
+    let (bus, others) = (bus(), later::<Vec<Subscription>>());
+    let taken = Arc::clone(&others);
+    let first = bus.on("topic", move |_| drop(take(&taken))).unwrap();
+    let bombs = (0..3).map(|_| {
+        let bomb = OnDrop(|| panic!("a capture panics when it is dropped"));
+        bus.on("topic", holding(bomb)).unwrap()
+    });
+    put(&others, bombs.collect());
+    let emitted = bus.emit("topic", &1).unwrap();
+    assert_eq!((emitted.called, emitted.failed, emitted.skipped), (1, 0, 3));
+    assert_eq!((bus.len(), bus.stats().panics), (1, 3));
+    drop(first);
+}
+
+#[test]
 fn captures_outlive_the_call_in_progress_on_a_thread() {
     let (bus, (value, is_dropped)) = (bus(), captured());
     let is_dropped = Arc::new(is_dropped);

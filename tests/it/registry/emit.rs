@@ -332,6 +332,22 @@ fn failure_of_a_handler_that_detaches_the_next_one_counts() {
 }
 
 #[test]
+fn listener_that_a_filter_detached_is_not_called() {
+    let (bus, other, count) = (bus(), later::<Subscription>(), Count::default());
+    let taken = Arc::clone(&other);
+    let filtered = bus.listen("topic").filter(move |_| {
+        drop(take(&taken));
+        false
+    });
+    let first = filtered.on(|_| ()).unwrap();
+    let counted = count.clone();
+    put(&other, bus.on("topic", move |_| counted.up()).unwrap());
+    assert_eq!(bus.emit("topic", &1).unwrap().called, 0);
+    assert_eq!((count.get(), bus.len()), (0, 1));
+    drop(first);
+}
+
+#[test]
 fn listener_that_detached_itself_is_not_attached_in_its_call() {
     let (bus, own, answer) = (bus(), later::<Subscription>(), later());
     let (taken, reported, weak) = (Arc::clone(&own), Arc::clone(&answer), bus.downgrade());
