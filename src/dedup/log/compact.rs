@@ -71,9 +71,7 @@ impl<K: ?Sized + Key, V> Ring<K, V> {
     /// nor those above the dead part of the slot in which a pass has ended.
     fn movable_holes(&self) -> usize {
         let (head, _) = self.locate(self.head);
-        let has_dead_part = |slot: &&Slot<K, V>| {
-            slot.packed.is_some() && slot.block.as_ref().is_some_and(|block| !block.is_empty())
-        };
+        let has_dead_part = |slot: &&Slot<K, V>| slot.packed.is_some() && !slot.is_block_empty();
         let ended = self.slots.get(head).filter(has_dead_part);
         let ended = ended.map_or(0, |slot| slot.parts().map(Block::holes).sum());
         let last = self.last_block().map_or(0, Block::holes);

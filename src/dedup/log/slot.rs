@@ -90,12 +90,17 @@ impl<K: ?Sized + Key, V> Slot<K, V> {
         }
     }
 
+    /// Returns `true` if there is no block, or no position left in it.
+    pub(super) fn is_block_empty(&self) -> bool {
+        self.block.as_ref().is_none_or(|block| block.is_empty())
+    }
+
     /// Makes the packed part the block, if that is empty.
     pub(super) fn settle(&mut self) {
         if let Some(packed) = &mut self.packed {
             packed.seal();
         }
-        if self.block.as_ref().is_none_or(|block| block.is_empty()) {
+        if self.is_block_empty() {
             self.block = self.packed.take();
         }
     }

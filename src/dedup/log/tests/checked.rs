@@ -6,7 +6,7 @@ use std::hash::{BuildHasher, Hasher};
 use crate::dedup::log::block::{BLOCK, Block};
 use crate::dedup::log::columns::{ByteArena, KeyColumn};
 use crate::dedup::log::index::Layout;
-use crate::dedup::log::{DeferredDrops, Log, Seq};
+use crate::dedup::log::{DeferredDrops, Log, MOVED, Seq};
 
 pub(super) const TTL: u64 = 1_000_000;
 
@@ -70,16 +70,27 @@ impl Checked {
         <ByteArena as KeyColumn<str>>::hash(&self.hasher, id)
     }
 
+    /// Returns a log of every fourth of `count` ids. The others were removed, the newest first.
+    pub(super) fn with_every_fourth_of(count: usize) -> Self {
+        let mut checked = Self::starting_at(0);
+        checked.push_ids(0..count);
+        let removed = (0..count).rev().filter(|at| at % 4 > 0);
+        removed.for_each(|at| checked.take(at));
+        checked
+    }
+
     pub(super) fn push(&mut self, id: &str) {
-        let hash = self.hash(id);
-        self.now += 1;
-        self.log.expire(self.now);
+        self.log.expire(self.now + 1);
         self.log.maintain(&self.hasher, &mut self.drops);
-        assert_eq!(self.log.find(hash, id), None, "a new id");
-        self.log.push(self.now, hash, id, &mut Some(self.now));
+        assert_eq!(self.log.find(self.hash(id), id), None, "a new id");
+        self.push_only(id);
         self.drops = DeferredDrops::default();
-        self.reference.push_back((id.to_owned(), self.now));
         self.expire_reference();
+    }
+
+    /// Pushes an id for each of these numbers.
+    pub(super) fn push_ids(&mut self, ids: impl IntoIterator<Item = usize>) {
+        ids.into_iter().for_each(|id| self.push(&id.to_string()));
     }
 
     /// Pushes an id without any maintenance, which would move entries of a resize.
@@ -122,6 +133,13 @@ impl Checked {
             (id.as_str(), time)
         );
         (time, hash, seq)
+    }
+
+    /// Moves entries until the resize that is in progress ends.
+    pub(super) fn finish_resize(&mut self) {
+        while self.log.index.mark().is_some() {
+            self.log.resize(MOVED, &self.hasher);
+        }
     }
 
     /// Takes one step of compaction. Returns `true` if another slot is filled afterwards.
