@@ -77,8 +77,9 @@ pub(crate) struct Shared {
     pub(super) untidy: AtomicBool,
     /// The map, for the compaction.
     pub(super) map: OnceLock<Weak<dyn Sweep>>,
-    /// The background thread, if there is one, and `true` if it is to end.
+    /// The background thread, if there is one.
     pub(super) thread: OnceLock<Thread>,
+    /// `true` if the background thread is to end.
     pub(super) stopped: AtomicBool,
     /// `false` if writing began to fail, and `true` if it succeeds again, until it is reported.
     changed: Mutex<Option<bool>>,

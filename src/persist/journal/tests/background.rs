@@ -52,7 +52,7 @@ impl<F: Fn()> Contents for Map<F> {
     }
 }
 
-/// Returns a map with `live` ids that calls this closure.
+/// Returns a map with `live` ids that calls this closure when the thread searches.
 fn map(live: u64, search: impl Fn() + Send + std::marker::Sync + 'static) -> Arc<dyn Sweep> {
     Arc::new(Map { live, search })
 }
@@ -76,6 +76,12 @@ fn with_closed_segments(disk: &SimDisk, ttl: Nanos) -> Handle {
         PathBuf::new(),
         writer,
     ))
+}
+
+/// Buffers a record.
+fn append(journal: &Handle) {
+    let put = |out: &mut Vec<u8>| put_remove(out, 1, of_key(b"id"));
+    assert_eq!(journal.shared.append(0, None, put), Buffered::Wait(0));
 }
 
 /// Waits for the thread.
@@ -107,8 +113,7 @@ fn idle_thread_wakes_for_a_record_and_for_the_end() {
     journal.start(Arc::downgrade(&map)).expect("started");
     // The thread becomes idle.
     thread::park_timeout(Duration::from_millis(10));
-    let put = |out: &mut Vec<u8>| put_remove(out, 1, of_key(b"id"));
-    assert_eq!(journal.shared.append(0, None, put), Buffered::Wait(0));
+    append(&journal);
     wait_until(|| journal.shared.is_written(1));
     thread::park_timeout(Duration::from_millis(10));
     let closing = thread::spawn(move || drop(journal));
@@ -143,8 +148,7 @@ fn thread_that_drops_the_handle_closes_the_journal() {
     let map = map(11, move || {
         let journal = taken.lock().expect("no panic").recv();
         let journal = journal.expect("the test sends it");
-        let put = |out: &mut Vec<u8>| put_remove(out, 1, of_key(b"id"));
-        assert_eq!(journal.shared.append(0, None, put), Buffered::Wait(0));
+        append(&journal);
         drop(journal);
     });
     let disk = SimDisk::default();

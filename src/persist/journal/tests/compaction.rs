@@ -173,8 +173,8 @@ fn end_of_a_run_stays_if_its_last_segment_has_no_block() {
     assert_eq!(age(&process), 25);
 }
 
-/// Ids that were recorded at these times.
-struct RecordedAt(Vec<Nanos>);
+/// Ids that were recorded at these times. Each key has the same answer.
+struct RecordedAt(Vec<Nanos>, Result<Option<Nanos>, String>);
 
 impl Contents for RecordedAt {
     fn live_after(&self, times: &[Nanos]) -> Vec<u64> {
@@ -183,12 +183,17 @@ impl Contents for RecordedAt {
     }
 
     fn recorded_at(&self, _: &[u8]) -> Result<Option<Nanos>, String> {
-        Ok(None)
+        self.1.clone()
     }
 
     fn oldest_age(&self) -> Option<Duration> {
         None
     }
+}
+
+/// The times of the records of [`full_writer`].
+fn all_times() -> impl Iterator<Item = Nanos> {
+    (1..=100).flat_map(|time| [time; 20])
 }
 
 /// Returns a writer of small segments with twenty records of each time from 1 to 100.
@@ -211,10 +216,9 @@ fn full_writer() -> Writer {
 #[test]
 fn pass_begins_only_if_it_frees_much() {
     let mut writer = full_writer();
-    let times = (1..=100).flat_map(|time| [time; 20]);
-    writer.plan(&RecordedAt(times.clone().collect()));
+    writer.plan(&RecordedAt(all_times().collect(), Ok(None)));
     assert!(writer.pass.is_none(), "all ids are live");
-    writer.plan(&RecordedAt(times.step_by(3).collect()));
+    writer.plan(&RecordedAt(all_times().step_by(3).collect(), Ok(None)));
     assert!(writer.pass.is_some(), "most ids were removed");
 }
 
@@ -222,28 +226,16 @@ fn pass_begins_only_if_it_frees_much() {
 /// Once they are live again or deleted, the next pass begins as the first one did.
 #[test]
 fn kept_garbage_counts_only_as_long_as_it_exists() {
-    struct Unreadable;
-    impl Contents for Unreadable {
-        fn live_after(&self, times: &[Nanos]) -> Vec<u64> {
-            vec![0; times.len()]
-        }
-
-        fn recorded_at(&self, _: &[u8]) -> Result<Option<Nanos>, String> {
-            Err("the codec has changed".to_owned())
-        }
-
-        fn oldest_age(&self) -> Option<Duration> {
-            None
-        }
-    }
     let mut writer = full_writer();
-    writer.plan(&Unreadable);
+    let unreadable = RecordedAt(Vec::new(), Err("the codec has changed".to_owned()));
+    writer.plan(&unreadable);
     assert!(writer.pass.is_some());
-    assert!(!writer.compact(&Unreadable, u64::MAX).expect("it works"));
-    writer.plan(&RecordedAt(Vec::new()));
+    assert!(!writer.compact(&unreadable, u64::MAX).expect("it works"));
+    let removed = RecordedAt(Vec::new(), Ok(None));
+    writer.plan(&removed);
     assert!(writer.pass.is_none(), "the last pass kept all of it");
-    writer.plan(&RecordedAt((1..=100).flat_map(|time| [time; 20]).collect()));
+    writer.plan(&RecordedAt(all_times().collect(), Ok(None)));
     assert!(writer.pass.is_none(), "all ids are live");
-    writer.plan(&RecordedAt(Vec::new()));
+    writer.plan(&removed);
     assert!(writer.pass.is_some(), "all ids were removed");
 }
