@@ -1,11 +1,13 @@
 //! Panics of user code are caught even if the payload panics when it is dropped.
 
 use std::panic::panic_any;
-use std::sync::mpsc::{Sender, channel};
-use std::sync::{Arc, Mutex};
+use std::sync::Mutex;
+use std::sync::mpsc::channel;
 use std::time::Duration;
 
-use leakproof::{ListenerRegistry, LruCache, Sweep, Sweeper, Swept, Usage};
+use leakproof::{ListenerRegistry, LruCache, Sweeper};
+
+use crate::support::fn_sweep::fn_sweep;
 
 /// A panic payload whose drop panics as well.
 struct PanickingPayload;
@@ -49,24 +51,14 @@ fn process_source_with_panicking_payload_is_counted() {
     assert_eq!(monitor.sample().panics, 1);
 }
 
-/// Reports each sweep, then panics.
-struct PanickingSweep(Mutex<Sender<()>>);
-
-impl Sweep for PanickingSweep {
-    fn sweep_some(&self, _: usize) -> Swept {
-        self.0.lock().expect("not poisoned").send(()).ok();
-        panic_any(PanickingPayload)
-    }
-
-    fn usage(&self) -> Usage {
-        Usage::default()
-    }
-}
-
 #[test]
 fn sweep_with_panicking_payload_runs_again_after_the_interval() {
     let (sender, receiver) = channel();
-    let collection = Arc::new(PanickingSweep(Mutex::new(sender)));
+    let sender = Mutex::new(sender);
+    let collection = fn_sweep(move || {
+        sender.lock().expect("not poisoned").send(()).ok();
+        panic_any(PanickingPayload)
+    });
     let sweeper = Sweeper::new();
     sweeper.watch("panics", &collection, Duration::from_millis(5));
     for _ in 0..3 {

@@ -12,6 +12,8 @@ use leakproof::{
     Clock, DedupMap, DedupSet, LruCache, ManualClock, Sweep, Sweeper, Swept, Usage, Watch,
 };
 
+use crate::support::fn_sweep::{fn_sweep, swept};
+
 const SOON: Duration = Duration::from_millis(5);
 const LONG: Duration = Duration::from_secs(3600);
 /// Longer than anything in this file takes on a busy machine.
@@ -59,29 +61,6 @@ fn wait_until(condition: impl Fn() -> bool) -> bool {
         pause(Duration::from_millis(1));
     }
     false
-}
-
-/// A collection whose sweep is a closure.
-struct FnSweep<F>(F);
-
-impl<F: Fn() -> Swept + Send + Sync + 'static> Sweep for FnSweep<F> {
-    fn sweep_some(&self, _: usize) -> Swept {
-        (self.0)()
-    }
-
-    fn usage(&self) -> Usage {
-        Usage::default()
-    }
-}
-
-fn fn_sweep<F: Fn() -> Swept + Send + Sync + 'static>(sweep: F) -> Arc<FnSweep<F>> {
-    Arc::new(FnSweep(sweep))
-}
-
-fn swept(freed: usize, more: bool) -> Swept {
-    let mut swept = Swept::default();
-    (swept.freed, swept.more) = (freed, more);
-    swept
 }
 
 #[test]

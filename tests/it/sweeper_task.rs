@@ -4,12 +4,13 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use leakproof::{LruCache, ManualClock, Sweep, Swept, Usage, spawn_sweeper};
+use leakproof::{LruCache, ManualClock, Sweep, spawn_sweeper};
 use tokio::runtime::Builder;
 use tokio::sync::oneshot;
 use tokio::task::yield_now;
 use tokio::time::{Instant, sleep};
 
+use crate::support::fn_sweep::{fn_sweep, swept};
 use crate::support::timeout::in_time;
 
 const HOUR: Duration = Duration::from_secs(3600);
@@ -24,28 +25,14 @@ fn run(future: impl Future<Output = ()> + Send + 'static) {
     in_time(move || runtime.block_on(future));
 }
 
-/// A collection whose sweep is a closure that returns `true` if more remains.
-struct FnSweep<F>(F);
-
-impl<F: Fn() -> bool + Send + Sync + 'static> Sweep for FnSweep<F> {
-    fn sweep_some(&self, _: usize) -> Swept {
-        let (freed, more) = (1, (self.0)());
-        Swept { freed, more }
-    }
-
-    fn usage(&self) -> Usage {
-        Usage::default()
-    }
-}
-
 /// Returns a collection that counts its pieces, and its counter.
 fn counted(
     more: impl Fn(usize) -> bool + Send + Sync + 'static,
 ) -> (Arc<impl Sweep>, Arc<AtomicUsize>) {
     let pieces = Arc::new(AtomicUsize::new(0));
     let count = Arc::clone(&pieces);
-    let sweep = FnSweep(move || more(count.fetch_add(1, Ordering::SeqCst) + 1));
-    (Arc::new(sweep), pieces)
+    let sweep = fn_sweep(move || swept(1, more(count.fetch_add(1, Ordering::SeqCst) + 1)));
+    (sweep, pieces)
 }
 
 #[test]

@@ -2,13 +2,14 @@
 
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
-use std::sync::{Arc, Mutex, Once};
+use std::sync::{Mutex, Once};
 use std::time::Duration;
 
-use leakproof::{DedupSet, LruCache, ManualClock, Sweep, Sweeper, Swept, Usage};
+use leakproof::{DedupSet, LruCache, ManualClock, Sweeper, Swept};
 use tracing::Level;
 
 use super::tracing_capture::{Captured, OnEvent};
+use crate::support::fn_sweep::{fn_sweep, swept};
 
 const SOON: Duration = Duration::from_millis(5);
 /// Longer than anything in this file takes on a busy machine.
@@ -62,20 +63,6 @@ fn set_of_100(time: &ManualClock) -> DedupSet<u32> {
         .expect("valid options")
 }
 
-/// Reports each sweep.
-struct Reports(Mutex<Sender<()>>);
-
-impl Sweep for Reports {
-    fn sweep_some(&self, _: usize) -> Swept {
-        self.0.lock().expect("not poisoned").send(()).ok();
-        Swept::default()
-    }
-
-    fn usage(&self) -> Usage {
-        Usage::default()
-    }
-}
-
 #[test]
 fn sweep_event_is_emitted_only_if_entries_were_freed() {
     let events = events_about("freed");
@@ -87,10 +74,14 @@ fn sweep_event_is_emitted_only_if_entries_were_freed() {
     let wait_for_sweeps = || {
         // A collection that is added later is swept later, so the first one has been swept as well.
         for _ in 0..3 {
-            let (sender, swept) = channel();
-            let later = Arc::new(Reports(Mutex::new(sender)));
+            let (sender, begun) = channel();
+            let sender = Mutex::new(sender);
+            let later = fn_sweep(move || {
+                sender.lock().expect("not poisoned").send(()).ok();
+                Swept::default()
+            });
             sweeper.watch("later", &later, SOON);
-            assert_eq!(swept.recv_timeout(PATIENCE), Ok(()));
+            assert_eq!(begun.recv_timeout(PATIENCE), Ok(()));
         }
     };
     wait_for_sweeps();
@@ -104,30 +95,16 @@ fn sweep_event_is_emitted_only_if_entries_were_freed() {
     assert!(events.try_recv().is_err(), "everything was freed");
 }
 
-/// Frees 10 entries in each of 3 pieces, once.
-struct Pieces(AtomicUsize);
-
-impl Sweep for Pieces {
-    fn sweep_some(&self, _: usize) -> Swept {
-        match self.0.fetch_add(1, Ordering::SeqCst) {
-            piece @ 0..3 => Swept {
-                freed: 10,
-                more: piece < 2,
-            },
-            _ => Swept::default(),
-        }
-    }
-
-    fn usage(&self) -> Usage {
-        Usage::default()
-    }
-}
-
 #[test]
 fn sweep_of_several_pieces_is_one_event() {
     let events = events_about("pieces");
-    let (sweeper, pieces) = (Sweeper::new(), Arc::new(Pieces(AtomicUsize::new(0))));
-    sweeper.watch("pieces", &pieces, SOON);
+    let (sweeper, pieces) = (Sweeper::new(), AtomicUsize::new(0));
+    // Frees 10 entries in each of 3 pieces, once.
+    let large = fn_sweep(move || match pieces.fetch_add(1, Ordering::SeqCst) {
+        piece @ 0..3 => swept(10, piece < 2),
+        _ => Swept::default(),
+    });
+    sweeper.watch("pieces", &large, SOON);
     assert_eq!(next(&events, "leakproof::sweep").field("freed"), "30");
 }
 
@@ -219,23 +196,10 @@ fn subscriber_panic_is_counted_and_sweeps_continue() {
     }
 }
 
-/// Panics in each sweep.
-struct Panics;
-
-impl Sweep for Panics {
-    fn sweep_some(&self, _: usize) -> Swept {
-        panic!("in a sweep")
-    }
-
-    fn usage(&self) -> Usage {
-        Usage::default()
-    }
-}
-
 #[test]
 fn panic_event_reports_the_first_panic_of_the_sweeper() {
     let events = events_about("panics in sweeps");
-    let (sweeper, panics) = (Sweeper::new(), Arc::new(Panics));
+    let (sweeper, panics) = (Sweeper::new(), fn_sweep(|| panic!("in a sweep")));
     sweeper.watch("panics in sweeps", &panics, SOON);
     assert_eq!(next(&events, "leakproof::panic").field("code"), "sweep");
     let clock = leakproof::Clock::precise();

@@ -36,10 +36,13 @@ fn captures_are_dropped_if_a_callback_detaches_a_new_one() {
     assert!(!newcomer.is_attached());
 }
 
+fn bomb() -> OnDrop<impl FnMut()> {
+    OnDrop(|| panic!("a capture panics when it is dropped"))
+}
+
 #[test]
 fn panic_in_a_drop_does_not_leave_a_registration() {
     let bus = bus();
-    let bomb = || OnDrop(|| panic!("a capture panics when it is dropped"));
     let scope = bus.scope();
     let late = bus.listen("topic").scope(&scope);
     drop(scope);
@@ -156,10 +159,7 @@ fn panics_of_captures_that_an_emit_drops_are_counted() {
     let (bus, others) = (bus(), later::<Vec<Subscription>>());
     let taken = Arc::clone(&others);
     let first = bus.on("topic", move |_| drop(take(&taken))).unwrap();
-    let bombs = (0..3).map(|_| {
-        let bomb = OnDrop(|| panic!("a capture panics when it is dropped"));
-        bus.on("topic", holding(bomb)).unwrap()
-    });
+    let bombs = (0..3).map(|_| bus.on("topic", holding(bomb())).unwrap());
     put(&others, bombs.collect());
     let emitted = bus.emit("topic", &1).unwrap();
     assert_eq!((emitted.called, emitted.failed, emitted.skipped), (1, 0, 3));

@@ -2,6 +2,7 @@
 
 pub mod concurrently;
 pub mod example;
+pub mod fn_sweep;
 pub mod panicking_types;
 pub mod process;
 #[cfg(all(unix, feature = "metrics", feature = "serde", feature = "tracing"))]
